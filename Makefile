@@ -1,0 +1,55 @@
+# Energy Wells. `make help` lists what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro track ui test lint check small reproduce readme clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+$(VENV)/.pipeline: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.development: requirements-dev.txt $(VENV)/.pipeline
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+setup: $(VENV)/.pipeline ## make .venv from requirements.txt
+
+check: $(VENV)/.pipeline ## check params.yaml and nothing else
+	@python -m stages.params
+
+repro: check ## reproduce the pipeline and log it to MLflow
+	dvc repro
+	@$(MAKE) --no-print-directory track
+
+track: $(VENV)/.pipeline ## log what is not logged yet to MLflow
+	@python -m stages.track
+
+ui: track ## open the MLflow UI on the pipeline's store
+	@python -m stages.ui
+
+test: lint ## lint and run all tests
+	pytest
+
+lint: $(VENV)/.development ## params, ruff and mypy
+	@python -m stages.params
+	ruff check
+	ruff format --check
+	mypy
+
+reproduce: $(VENV)/.development ## run a small pipeline cold twice and compare every byte
+	pytest -q tests/test_pipeline.py -k cold
+
+readme: $(VENV)/.pipeline ## put the measured table into the README
+	@python -m stages.readme
+
+clean: ## remove what was made, but for the environment and DVC's cache
+	git clean -dfxq -e $(VENV) -e .dvc

@@ -1,0 +1,133 @@
+"""Stage compare: the one table of all methods.
+
+Writes reports/table.json and reports/table.md, one row per method and world; reports/metrics/summary.json, the few figures
+that `dvc metrics show` prints; and reports/figures/gallery.png and gallery.gif, all landscapes of the mixture side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages import runtime
+from stages.mog import setting
+from stages.params import Params
+from stages.plots import gallery
+from stages.plots.canvas import write_gif, write_png
+from stages.plots.landscape import Grid
+
+FIGURES = Path("reports/figures")
+
+DEPTH = 20.0
+"""Nats above the lowest true energy at which the colour scale ends."""
+
+MOG_COLUMNS = {
+    "held-out loss": "heldout_loss",
+    "variance after / before": "collapse.variance_ratio",
+    "std · √D": "collapse.normalised_std",
+    "collapsed": "collapse.collapsed",
+    "score error": "score.relative_fisher_error",
+    "mode weights, TV": "sampling.langevin.mode_weight_tv",
+    "same, true score": "sampling.control_langevin.mode_weight_tv",
+    "distances, Spearman": "structure.distance_spearman",
+    "components, k-NN": "clusters.knn_accuracy",
+    "same, raw x": "clusters.knn_accuracy_raw",
+    "same, untrained": "clusters.knn_accuracy_untrained",
+    "R² x₁ from x₀": "conditional.r2_x1_given_x0",
+    "R² x₀ from x₁": "conditional.r2_x0_given_x1",
+}
+MNIST_COLUMNS = {
+    "k-NN accuracy": "knn.accuracy",
+    "precision": "knn.precision_macro",
+    "recall": "knn.recall_macro",
+    "F1": "knn.f1_macro",
+    "held-out training images": "knn_validation.accuracy",
+    "raw pixels": "knn_raw_pixels.accuracy",
+    "untrained": "knn_untrained.accuracy",
+    "linear probe": "linear_probe.accuracy",
+    "reconstruction MSE": "reconstruction.mse",
+    "mean image": "reconstruction.mean_image_mse",
+    "PSNR, dB": "reconstruction.psnr",
+    "SSIM": "reconstruction.ssim",
+}
+
+
+def main(params: Params) -> None:
+    """Put the figures of all methods side by side."""
+    worlds = {
+        "mog": (params.methods, MOG_COLUMNS),
+        "mnist": (params.mnist.methods, MNIST_COLUMNS),
+    }
+    table: dict[str, Any] = {}
+    for world, (methods, columns) in worlds.items():
+        metrics = {m: runtime.read_json(Path(f"reports/metrics/{world}/{m}.json")) for m in methods}
+        table[world] = {m: {column: look_up(metrics[m], key) for column, key in columns.items()} for m in methods}
+    runtime.write_json(Path("reports/table.json"), table)
+    runtime.write_text(Path("reports/table.md"), "\n".join(markdown(rows) for rows in table.values()))
+    runtime.write_json(
+        Path("reports/metrics/summary.json"),
+        {world: {m: summary(table[world][m], columns) for m in methods} for world, (methods, columns) in worlds.items()},
+    )
+    _draw_gallery(params)
+
+
+def look_up(metrics: Mapping[str, Any], key: str) -> Any:
+    """The value under a dotted key, or None where the method has no such figure."""
+    value: Any = metrics
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def summary(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """The means of a table row under their keys in the metrics, without what does not apply."""
+    means = {columns[c]: value["mean"] if isinstance(value, Mapping) else value for c, value in row.items()}
+    return {key: value for key, value in means.items() if value is not None}
+
+
+def cell(value: Any) -> str:
+    """A figure as `mean ± std`, the deviation to two digits and the mean to as many places; `–` where none applies."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    mean, std = value["mean"], value["std"]
+    if len(value["values"]) == 1:
+        return f"{mean:.4g}"
+    if abs(mean) < 1e-3 or abs(mean) >= 1e4:
+        return f"{mean:.1e} ± {std:.0e}"
+    places = 3 if abs(mean) < 10 else 1
+    return f"{mean:.{places}f} ± {std:.{places}f}"
+
+
+def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The rows as a Markdown table; columns that apply to no method are left out."""
+    columns = [c for c in next(iter(rows.values())) if any(row[c] is not None for row in rows.values())]
+    lines = ["| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {m} | " + " | ".join(cell(row[c]) for c in columns) + " |" for m, row in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _draw_gallery(params: Params) -> None:
+    fields = {name: runtime.read_arrays(Path(f"reports/fields/{name}.npz")) for name in params.methods}
+    first = fields[params.methods[0]]
+    grid = Grid(x=first["grid_x"], y=first["grid_y"])
+    points = runtime.read_arrays(Path("data/mog/test.npz"))["x"]
+    truth = -setting.mixture(params.mog).log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
+    final = {name: (f["energy"][0], _scale(f)) for name, f in fields.items()}
+    moments = {name: (f["snapshot_energy"], _scale(f)) for name, f in fields.items()}
+    write_png(FIGURES / "gallery.png", gallery.gallery(grid, final, points, truth, DEPTH))
+    write_gif(FIGURES / "gallery.gif", gallery.formation(grid, moments, points), seconds=6)
+
+
+def _scale(fields: Mapping[str, Any]) -> tuple[float, float]:
+    """The ends of the colour scale: of minus a cosine, or of an energy in nats."""
+    lowest = float(-fields["log_density"].max())
+    return (-1.0, 1.0) if "embedding" in fields else (lowest, lowest + DEPTH)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,43 @@
+"""Denoising score matching.
+
+Train s_θ to point from a noisy point back to the clean one; the minimiser is the score of the σ-smoothed density.
+
+    L(θ) = E ‖ s_θ(x + σε) + ε/σ ‖²,    ε ~ N(0, I)        s* = ∇ log p_σ
+
+The minimum is not zero: L(θ) = L(s*) + E ‖s_θ − s*‖², so what the loss exceeds its floor by IS the score error. With
+s = −∇E the energy E is low on the data.
+
+Vincent 2011, "A connection between score matching and denoising autoencoders", eq. 11.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from stages.nn.draws import Draws
+from stages.nn.method import Method, World
+from stages.vocabulary import Mlp, Positive
+
+
+class Dsm(Method):
+    """Denoising score matching at one noise level.
+
+    Args:
+        world: gives the network.
+        network: the score network's layer sizes.
+        sigma: σ, in units of x.
+    """
+
+    def __init__(self, world: World, *, network: Mlp, sigma: Positive) -> None:
+        super().__init__()
+        self.network = world.mlp(inputs=2, outputs=2, **network)
+        self.sigma = sigma
+
+    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """The objective on a batch x (S, B, 2), per seed."""
+        noise = draws.normal(x)
+        return {"loss": (self.score(x + self.sigma * noise) + noise / self.sigma).square().sum(-1).mean(-1)}
+
+    def score(self, x: Tensor) -> Tensor:
+        """The learned ∇ log p_σ; the network gives −ε, which has unit scale whatever σ."""
+        return self.network(x) / self.sigma

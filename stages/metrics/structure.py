@@ -1,0 +1,32 @@
+"""Is the structure of the plane kept in the embedding: the global one (distances), the local one (neighbours)?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
+from scipy.stats import spearmanr
+from sklearn.manifold import trustworthiness as _trustworthiness
+
+Array = NDArray[np.float64]
+
+
+def distance_spearman(x: Array, z: Array) -> float:
+    """Spearman's rank correlation of ‖z_i − z_j‖ with ‖x_i − x_j‖ over all pairs; 0 where all embeddings coincide."""
+    in_embedding = pdist(z)
+    if in_embedding.max() == in_embedding.min():
+        return 0.0
+    return float(spearmanr(pdist(x), in_embedding).statistic)
+
+
+def trustworthiness(x: Array, z: Array, neighbours: int) -> float:
+    """1 minus the penalty for points that are neighbours in the embedding z and not in the plane x; 1 is perfect.
+
+    Venna and Kaski 2001, "Neighborhood preservation in nonlinear projection methods".
+    """
+    return float(_trustworthiness(x, z, n_neighbors=neighbours))
+
+
+def continuity(x: Array, z: Array, neighbours: int) -> float:
+    """The same with the roles exchanged: the penalty is for neighbours in the plane x that the embedding z tears apart."""
+    return float(_trustworthiness(z, x, n_neighbors=neighbours))

@@ -1,0 +1,49 @@
+"""Stage mnist_baseline: what needs no training, for every method to be held against.
+
+Writes reports/metrics/mnist_baseline.json: k-NN on raw pixels, and the reconstruction errors of the mean training image and
+of a principal component analysis, both on clean images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from stages import runtime
+from stages.metrics import classification, images
+from stages.metrics.measured import figure
+from stages.metrics.neighbours import knn_classify
+from stages.params import Params
+
+
+def main(params: Params) -> None:
+    """Measure the references."""
+    runtime.set_up_torch(params)
+    train, test = (runtime.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
+    pixels = {
+        name: part["images"].reshape(len(part["images"]), -1) / np.float32(255)
+        for name, part in (("train", train), ("test", test))
+    }
+    labels = torch.from_numpy(train["labels"])
+    index, queries = torch.from_numpy(pixels["train"]), torch.from_numpy(pixels["test"])
+    predicted = knn_classify(index, labels, queries, params.mnist.neighbours).numpy()
+    clean = pixels["test"].reshape(-1, 28, 28)
+    mean = pixels["train"].mean(0)
+    components = min(params.mnist_reconstruct.pca_components, *pixels["train"].shape)
+    pca = PCA(components, svd_solver="covariance_eigh").fit(pixels["train"])
+    compressed = pca.inverse_transform(pca.transform(pixels["test"])).reshape(-1, 28, 28)
+    runtime.write_json(
+        Path("reports/metrics/mnist_baseline.json"),
+        {
+            "knn_raw_pixels": {k: figure(v) for k, v in classification.report(test["labels"], predicted).items()},
+            "mean_image_mse": figure(images.mse(clean, mean.reshape(28, 28)).mean()),
+            f"pca{params.mnist_reconstruct.pca_components}_mse": figure(images.mse(clean, compressed).mean()),
+        },
+    )
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,30 @@
+"""The methods of the image world, as its stages build them from params and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from stages import runtime
+from stages.methods import build
+from stages.mnist.world import Images
+from stages.nn.method import Method
+from stages.params import MNIST_PREFIX, Params
+
+MODELS = Path("models/mnist")
+
+
+def untrained(params: Params, name: str) -> Method:
+    """The method called `name` as it is before its first step."""
+    settings, _ = params.method(MNIST_PREFIX + name)
+    torch.manual_seed(runtime.stream(params, "mnist.init"))
+    return build(name, Images(perturbations=params.mnist_perturbations.model_dump()), settings)
+
+
+def trained(params: Params, name: str) -> Method:
+    """The method called `name` after phase 1."""
+    method = untrained(params, name)
+    method.load_state_dict(load_file(MODELS / f"{name}.safetensors"))
+    return method.eval()

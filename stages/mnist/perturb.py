@@ -1,0 +1,44 @@
+"""Stage mnist_perturb: the fixed perturbed test images on which every method is evaluated.
+
+Writes data/mnist/perturbed.npz, uint8: `mixed` (N, 28, 28), every test image under the training perturbation;
+`mixed_without_affine`, the same with its affine part left out; and for each perturbation one array of its name (L, M, 28, 28):
+the first M test images at the L strengths of the params.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stages import runtime
+from stages.mnist.perturbations import Perturbation, make
+from stages.nn.conv import as_images
+from stages.params import Params
+
+
+def main(params: Params) -> None:
+    """Perturb the test images once and for all."""
+    runtime.set_up_torch(params)
+    images = as_images(torch.from_numpy(runtime.read_arrays(Path("data/mnist/test.npz"))["images"]))
+    generator = torch.Generator().manual_seed(runtime.stream(params, "mnist.perturbed"))
+    training = params.mnist_perturbations.model_dump()
+    steps = {name: make(name, settings) for name, settings in training.items()}
+    without_affine = [step for name, step in steps.items() if name != "affine"]
+    sets = {
+        "mixed": Perturbation(list(steps.values()), (1, 1))(images, 1, generator),
+        "mixed_without_affine": Perturbation(without_affine, (1, 1))(images, 1, generator),
+    }
+    few = images[: params.mnist.robustness_images]
+    for name, settings in params.mnist_severity.model_dump().items():
+        sets[name] = torch.stack([make(name, settings)(few, factor, generator) for factor in params.mnist.strengths])
+    runtime.write_arrays(Path("data/mnist/perturbed.npz"), {name: _bytes(x).numpy() for name, x in sets.items()})
+
+
+def _bytes(x: Tensor) -> Tensor:
+    return (x.clamp(0, 1) * 255).round().to(torch.uint8).squeeze(-3)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

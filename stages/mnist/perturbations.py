@@ -1,0 +1,197 @@
+"""Perturbations of batches of images: pure functions of (B, 1, H, W) images in [0, 1] and per-image strengths (B,).
+
+Each image has its own draw and the whole batch is done in a few tensor operations. `Perturbation` puts the functions
+together with their probabilities and strengths.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def affine(x: Tensor, *, angle: Tensor, scale: Tensor, shear: Tensor, shift: Tensor) -> Tensor:
+    """Rotate, scale, shear and translate each image about its centre, bilinearly, with zeros from outside.
+
+    A pixel at position q (x to the right, y down, from the centre) comes from A⁻¹(q − t), A = scale · R(angle) · Shear(shear).
+
+    Args:
+        x: images (B, 1, H, W).
+        angle: radians (B,); a positive one turns clockwise as seen on the screen.
+        scale: factors (B,), 1 leaves the size.
+        shear: radians (B,), along x.
+        shift: pixels (B, 2) to the right and down.
+    """
+    cos, sin, tan = angle.cos() / scale, angle.sin() / scale, shear.tan()
+    # The rows of A⁻¹ = Shear(−shear) · R(−angle) / scale.
+    inverse = torch.stack((cos + tan * sin, sin - tan * cos, -sin, cos), -1).view(-1, 2, 2)
+    half = torch.tensor([x.shape[-1] / 2, x.shape[-2] / 2], device=x.device)
+    offset = -(inverse @ (shift / half).unsqueeze(-1))
+    if x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"affine works on square images, not on {tuple(x.shape[-2:])}")
+    grid = F.affine_grid(torch.cat((inverse, offset), -1), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def erosion(x: Tensor, size: int) -> Tensor:
+    """Grey-scale erosion with a flat square of `size` pixels: y(q) = min of x over the square at q.
+
+    Equals `scipy.ndimage.grey_erosion(x, size=(size, size))`; an even square reaches one pixel further up and left.
+    """
+    before = size // 2
+    after = size - 1 - before
+    return -F.max_pool2d(F.pad(-x, (before, after, before, after), value=-math.inf), size, stride=1)
+
+
+def dilation(x: Tensor, size: int) -> Tensor:
+    """Grey-scale dilation with a flat square of `size` pixels: y(q) = max of x over the square at q.
+
+    Equals `scipy.ndimage.grey_dilation(x, size=(size, size))`; an even square reaches one pixel further down and right.
+    """
+    after = size // 2
+    before = size - 1 - after
+    return F.max_pool2d(F.pad(x, (before, after, before, after), value=-math.inf), size, stride=1)
+
+
+def inversion(x: Tensor, amount: Tensor | float) -> Tensor:
+    """Blend with the negative: y = x + a (1 − 2x); a = 1 is the negative, a = 0 the image."""
+    return x + _per_image(amount) * (1 - 2 * x)
+
+
+def salt_and_pepper(x: Tensor, uniform: Tensor, fraction: Tensor | float) -> Tensor:
+    """Set a fraction of the pixels to black or white, equally often; `uniform` are draws on [0, 1) of the shape of x."""
+    fraction = _per_image(fraction)
+    return torch.where(uniform < fraction, (uniform < fraction / 2).to(x.dtype), x)
+
+
+def gaussian(x: Tensor, normal: Tensor, std: Tensor | float) -> Tensor:
+    """Add normal noise of standard deviation `std` (grey values in [0, 1]) and clip; `normal` are draws of the shape of x."""
+    return (x + _per_image(std) * normal).clamp(0, 1)
+
+
+def _per_image(value: Tensor | float) -> Tensor | float:
+    return value.view(-1, 1, 1, 1) if isinstance(value, Tensor) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Affine:
+    """Uniform draws of a random affine map: up to ± each of these.
+
+    Args:
+        probability: of being applied to an image.
+        rotation: degrees.
+        scale: relative change of size.
+        shear: degrees.
+        translation: pixels.
+    """
+
+    probability: float
+    rotation: float
+    scale: float
+    shear: float
+    translation: float
+
+    def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
+        """Perturb every image of x with all amplitudes times `factor`."""
+        count = x.shape[0]
+        draw = (torch.rand(5, count, generator=generator, device=x.device) * 2 - 1) * factor
+        return affine(
+            x,
+            angle=draw[0] * math.radians(self.rotation),
+            scale=1 + draw[1] * self.scale,
+            shear=draw[2] * math.radians(self.shear),
+            shift=draw[3:].T * self.translation,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Morphology:
+    """Erosion or dilation by a square of `size` pixels."""
+
+    function: Callable[[Tensor, int], Tensor]
+    probability: float
+    size: int
+
+    def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
+        """Perturb every image of x; `factor` shrinks the square towards one pixel."""
+        return self.function(x, 1 + round((self.size - 1) * factor))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inversion:
+    """Blend with the negative by `amount`."""
+
+    probability: float
+    amount: float
+
+    def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
+        """Perturb every image of x by `factor` times the amount."""
+        return inversion(x, self.amount * factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaltAndPepper:
+    """Black and white pixels; `fraction` of all."""
+
+    probability: float
+    fraction: float
+
+    def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
+        """Perturb every image of x, each pixel with `factor` times the fraction."""
+        uniform = torch.rand(x.shape, generator=generator, device=x.device)
+        return salt_and_pepper(x, uniform, self.fraction * factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """Normal noise of standard deviation `std` in grey values."""
+
+    probability: float
+    std: float
+
+    def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
+        """Perturb every image of x with `factor` times the deviation."""
+        return gaussian(x, torch.randn(x.shape, generator=generator, device=x.device), self.std * factor)
+
+
+Step = Affine | Morphology | Inversion | SaltAndPepper | Gaussian
+
+
+def make(name: str, settings: dict[str, float]) -> Step:
+    """The perturbation called `name` (a key of the params block) with its settings."""
+    if name in ("erosion", "dilation"):
+        return Morphology(
+            function={"erosion": erosion, "dilation": dilation}[name],
+            probability=settings["probability"],
+            size=int(settings["size"]),
+        )
+    kinds = {"affine": Affine, "inversion": Inversion, "salt_and_pepper": SaltAndPepper, "gaussian": Gaussian}
+    return kinds[name](**settings)
+
+
+class Perturbation:
+    """The random perturbation of a training view: each step in turn, on each image with its probability.
+
+    Args:
+        steps: the perturbations in their order.
+        schedule: factor on all strengths at the start and at the end of the training, linear between.
+    """
+
+    def __init__(self, steps: list[Step], schedule: tuple[float, float]) -> None:
+        self.steps = steps
+        self.schedule = schedule
+
+    def __call__(self, x: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        """Perturb images x (B, 1, H, W) in [0, 1], each with draws of its own; `progress` is 0 to 1."""
+        start, end = self.schedule
+        factor = start + (end - start) * progress
+        chosen = torch.rand(len(self.steps), x.shape[0], generator=generator, device=x.device)
+        for step, draw in zip(self.steps, chosen, strict=True):
+            hit = (draw < step.probability).view(-1, 1, 1, 1)
+            x = torch.where(hit, step(x, factor, generator), x)
+        return x

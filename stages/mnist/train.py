@@ -1,0 +1,56 @@
+"""Stage mnist_train@METHOD, phase 1: train a joint-embedding method on perturbed images.
+
+The last `validation_images` of the training images are kept out. Writes models/mnist/METHOD.safetensors; METHOD.snapshots.npz
+with `steps` (T,) and `embedding` (T, M, D), the first test images at T moments of the training; and
+reports/curves/mnist/METHOD.csv.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from stages import runtime
+from stages.mnist.embed import embed
+from stages.mnist.models import MODELS, untrained
+from stages.nn.conv import as_images
+from stages.nn.draws import TrainingDraws
+from stages.nn.training import epoch_batches, fit, snapshot_steps
+from stages.params import MNIST_PREFIX, Params
+
+
+def main(params: Params, name: str) -> None:
+    """Train the method called `name` on the images."""
+    runtime.set_up_torch(params)
+    device = runtime.device(params)
+    _, train = params.method(MNIST_PREFIX + name)
+    method = untrained(params, name).to(device)
+    generator = torch.Generator(device).manual_seed(runtime.stream(params, "mnist.training"))
+    images = torch.from_numpy(runtime.read_arrays(Path("data/mnist/train.npz"))["images"]).to(device)
+    shown = torch.from_numpy(runtime.read_arrays(Path("data/mnist/test.npz"))["images"][: params.mnist.snapshot_images])
+    moments = snapshot_steps(train.steps, params.mnist.snapshots)
+    snapshots: list[torch.Tensor] = []
+    batches = epoch_batches(images[: -params.mnist.validation_images], batch_size=train.batch_size, generator=generator)
+    rows = fit(
+        method,
+        map(as_images, batches),
+        name=name,
+        draws=TrainingDraws(generator),
+        log_every=max(train.steps // 100, 1),
+        snapshots=moments,
+        on_snapshot=lambda step: snapshots.append(embed(method, shown, device)),
+        **train.model_dump(exclude={"batch_size"}),
+    )
+    MODELS.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.cpu().contiguous() for k, v in method.state_dict().items()}, MODELS / f"{name}.safetensors")
+    runtime.write_arrays(
+        MODELS / f"{name}.snapshots.npz", {"steps": np.array(moments), "embedding": torch.stack(snapshots).numpy()}
+    )
+    runtime.write_curves(Path(f"reports/curves/mnist/{name}.csv"), rows)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,39 @@
+"""The images as a world for the methods: convolutional networks and random perturbations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from stages.mnist.perturbations import Perturbation, make
+from stages.nn.conv import ConvEncoder, Predictor
+from stages.nn.method import Perturb
+
+
+class Images:
+    """Gives a method its networks and its second view.
+
+    Args:
+        perturbations: the params block `mnist_perturbations`, one entry per perturbation in their order.
+    """
+
+    def __init__(self, *, perturbations: dict[str, dict[str, Any]]) -> None:
+        self.steps = [make(name, settings) for name, settings in perturbations.items()]
+
+    def perturbation(self, *, schedule: tuple[float, float]) -> Perturb:
+        """The random perturbation; `schedule` scales all strengths from its first to its second value over training."""
+        perturbation = Perturbation(self.steps, schedule)
+        return lambda x, draws: perturbation(x, draws.progress, draws.generator)
+
+    def encoder(self, *, channels: list[int], dim: int) -> ConvEncoder:
+        """A convolutional encoder with `dim` outputs."""
+        return ConvEncoder(channels=channels, dim=dim)
+
+    def predictor(self, *, dim: int, hidden: int) -> Predictor:
+        """A network from embeddings to embeddings, with BatchNorm between its two layers."""
+        return Predictor(dim=dim, hidden=hidden)
+
+    def mlp(self, **_: Any) -> nn.Module:
+        """Images have no plain multilayer perceptron."""
+        raise TypeError("this method works on points, not on images")

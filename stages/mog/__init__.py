@@ -1,0 +1,1 @@
+"""The mixture of Gaussians: the world whose truth is known."""

@@ -1,0 +1,130 @@
+"""What is measured of a method on the mixture: one function per group of figures in reports/metrics/mog/METHOD.json.
+
+Arrays are float64 numpy; embeddings and scores have the seeds as their leading dimension, and so have the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stages.metrics import collapse as collapse_metrics
+from stages.metrics import hypersphere, neighbours, sampling, score_error, structure
+from stages.metrics.measured import figure, rounded
+from stages.mog.mixture import Mixture
+from stages.params import Collapse
+
+Array = NDArray[np.float64]
+Group = dict[str, Any]
+
+
+def collapse(z: Array, untrained: Array, bounds: Collapse) -> Group:
+    """Whether the embeddings z (S, N, D) have collapsed, against those of the untrained encoder.
+
+    The verdict is on the means over seeds, `collapsed_seeds` counts the seeds in which it holds.
+    """
+    ratio = collapse_metrics.total_variance(z) / collapse_metrics.total_variance(untrained)
+    spread = collapse_metrics.normalised_std(z)
+    collapsed = (ratio < bounds.variance_ratio) | (spread < bounds.normalised_std)
+    return {
+        "variance_ratio": figure(ratio),
+        "normalised_std": figure(spread),
+        "rankme": figure(collapse_metrics.rankme(z)),
+        "collapsed": bool(ratio.mean() < bounds.variance_ratio or spread.mean() < bounds.normalised_std),
+        "collapsed_seeds": int(collapsed.sum()),
+    }
+
+
+def geometry(x: Array, z: Array, neighbours: int) -> Group:
+    """How well the embeddings z (S, N, D) keep the distances and neighbourhoods of the points x (N, 2)."""
+    return {
+        "distance_spearman": figure([structure.distance_spearman(x, one) for one in z]),
+        "trustworthiness": figure([structure.trustworthiness(x, one, neighbours) for one in z]),
+        "continuity": figure([structure.continuity(x, one, neighbours) for one in z]),
+    }
+
+
+def component_accuracy(
+    train: Array, train_component: NDArray[np.int64], test: Array, test_component: NDArray[np.int64], k: int
+) -> list[float]:
+    """Accuracy of k-NN in telling the components apart, for each of the S embeddings (S, N, D)."""
+    labels = torch.from_numpy(train_component)
+    return [
+        float((neighbours.knn_classify(torch.from_numpy(a), labels, torch.from_numpy(b), k).numpy() == test_component).mean())
+        for a, b in zip(train, test, strict=True)
+    ]
+
+
+def spread(z: Array, second_view: Array) -> Group:
+    """Alignment of two views and uniformity of the first."""
+    return {
+        "alignment": figure(hypersphere.alignment(z, second_view)),
+        "uniformity": figure(hypersphere.uniformity(z)),
+    }
+
+
+def conditional(mixture: Mixture, train: Array, index: Array, test: Array, predicted: list[Array], k: int) -> Group:
+    """How much of a hidden coordinate the predicted embedding of a point knows, as R² on the test points.
+
+    The hidden coordinate is read out as the mean over the k training points whose own embeddings lie nearest to the predicted
+    one. The ceiling is R² of the analytic conditional mean: no function of the visible coordinate does better.
+
+    Args:
+        train, test: points (N, 2).
+        index: embeddings of the training points, (S, N, D).
+        predicted: for the hidden coordinate 0, then 1, the predicted embeddings of the test points (S, M, D).
+        k: neighbours that are averaged.
+    """
+    group: Group = {}
+    for hidden in (0, 1):
+        seen = 1 - hidden
+        values = torch.from_numpy(train[:, hidden].copy())
+        read = [
+            neighbours.knn_regress(torch.from_numpy(a), values, torch.from_numpy(b), k).numpy()
+            for a, b in zip(index, predicted[hidden], strict=True)
+        ]
+        name = f"r2_x{hidden}_given_x{seen}"
+        group[name] = figure([_r2(test[:, hidden], one) for one in read])
+        group[f"{name}_ceiling"] = rounded(_r2(test[:, hidden], mixture.conditional_mean(hidden, test[:, seen])))
+    return group
+
+
+def _r2(true: Array, predicted: Array) -> float:
+    return float(1 - ((true - predicted) ** 2).mean() / true.var())
+
+
+def score(density: Mixture, learned: Callable[[Array], Array], count: int, rng: np.random.Generator) -> Group:
+    """The error of a learned score on `count` fresh points from the smoothed density it is to know."""
+    points, _ = density.sample(count, rng)
+    error = score_error.relative_fisher_error(learned(points), density.score(points))
+    return {"relative_fisher_error": figure(error)}
+
+
+def energy(density: Mixture, energies: Array, grid_x: Array, grid_y: Array) -> Group:
+    """How a learned energy (S, H, W) on the grid compares with − log p_σ: inside the modes and between them."""
+    nodes = np.stack(np.meshgrid(grid_x, grid_y), -1)
+    log_density = density.log_density(nodes)
+    mode = density.component_log_density(nodes).argmax(-1)
+    rows = np.abs(density.means[:, 1, None] - grid_y).argmin(-1)
+    columns = np.abs(density.means[:, 0, None] - grid_x).argmin(-1)
+    return {
+        "energy_spearman_within_modes": figure(
+            [score_error.spearman_within_modes(e.ravel(), log_density.ravel(), mode.ravel()) for e in energies]
+        ),
+        "energy_gap_error": figure([score_error.gap_error(e[rows, columns], log_density[rows, columns]) for e in energies]),
+    }
+
+
+def sample_quality(density: Mixture, samples: Array, rng: np.random.Generator, projections: int = 64) -> Group:
+    """How samples (S, N, 2) compare with as many exact ones of the density they are meant to come from."""
+    exact, _ = density.sample(samples.shape[1], rng)
+    directions = sampling.unit_directions(projections)
+    return {
+        "mode_weight_tv": figure([sampling.mode_weight_tv(density.responsibilities(s), density.weights) for s in samples]),
+        "energy_distance": figure([sampling.energy_distance(s, exact) for s in samples]),
+        "sliced_wasserstein": figure([sampling.sliced_wasserstein(s, exact, directions) for s in samples]),
+    }

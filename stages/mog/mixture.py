@@ -1,0 +1,109 @@
+"""A mixture of Gaussians: the world whose truth is known.
+
+    p(x) = Σ_k w_k N(x; μ_k, C_k)
+
+Everything that a method claims to learn is here in closed form: the density, its score, the density smoothed by noise, the
+conditional of one coordinate given the other, and exact samples. All in float64 numpy; points are (..., d).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def _log_sum_exp(a: Array) -> Array:
+    top = a.max(-1, keepdims=True)
+    return np.asarray(np.log(np.exp(a - top).sum(-1)) + top[..., 0])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of K Gaussians in d dimensions.
+
+    Args:
+        means: (K, d).
+        covariances: (K, d, d), symmetric and positive definite.
+        weights: (K,), positive, with sum one.
+
+    Raises:
+        numpy.linalg.LinAlgError: a covariance is not positive definite.
+    """
+
+    means: Array
+    covariances: Array
+    weights: Array
+
+    def __post_init__(self) -> None:
+        for name in ("means", "covariances", "weights"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+        np.linalg.cholesky(self.covariances)
+
+    def smoothed(self, sigma: float) -> Mixture:
+        """p_σ, the density of x + σε: the same mixture with covariances C_k + σ² I."""
+        return Mixture(self.means, self.covariances + sigma**2 * np.eye(self.means.shape[1]), self.weights)
+
+    def component_log_density(self, x: ArrayLike) -> Array:
+        """Log w_k N(x; μ_k, C_k) of points (..., d), as (..., K)."""
+        offset = np.asarray(x, dtype=np.float64)[..., None, :] - self.means
+        precision = np.linalg.inv(self.covariances)
+        distance = np.einsum("...ki,kij,...kj->...k", offset, precision, offset)
+        _, log_determinant = np.linalg.slogdet(2 * np.pi * self.covariances)
+        return np.asarray(np.log(self.weights) - (distance + log_determinant) / 2)
+
+    def log_density(self, x: ArrayLike) -> Array:
+        """Log p(x) in nats, of points (..., d), as (...)."""
+        return _log_sum_exp(self.component_log_density(x))
+
+    def responsibilities(self, x: ArrayLike) -> Array:
+        """P(k | x) of points (..., d), as (..., K)."""
+        log_joint = self.component_log_density(x)
+        return np.exp(log_joint - _log_sum_exp(log_joint)[..., None])
+
+    def score(self, x: ArrayLike) -> Array:
+        """∇ log p(x) = Σ_k P(k | x) C_k⁻¹ (μ_k − x), of points (..., d), as (..., d)."""
+        offset = self.means - np.asarray(x, dtype=np.float64)[..., None, :]
+        pull = np.einsum("kij,...kj->...ki", np.linalg.inv(self.covariances), offset)
+        return np.asarray((self.responsibilities(x)[..., None] * pull).sum(-2))
+
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
+        """`count` exact samples (count, d) and the components (count,) they came from."""
+        component = rng.choice(len(self.weights), size=count, p=self.weights)
+        normal = rng.standard_normal((count, self.means.shape[1]))
+        root = np.linalg.cholesky(self.covariances)
+        return self.means[component] + np.einsum("nij,nj->ni", root[component], normal), component.astype(np.int64)
+
+    def conditional(self, hidden: int, value: ArrayLike) -> tuple[Array, Array, Array]:
+        """The density of coordinate `hidden` given the other one, in two dimensions: a mixture again.
+
+            p(x_h | x_v) = Σ_k P(k | x_v) N(x_h; μ_kh + C_khv (x_v − μ_kv) / C_kvv, C_khh − C_khv² / C_kvv)
+
+        Args:
+            hidden: 0 or 1.
+            value: the visible coordinate x_v, (N,).
+
+        Returns:
+            weights (N, K), means (N, K) and variances (K,).
+        """
+        seen = 1 - hidden
+        value = np.asarray(value, dtype=np.float64)[:, None]
+        covariance = self.covariances[:, hidden, seen]
+        variance = self.covariances[:, seen, seen]
+        offset = value - self.means[:, seen]
+        log_joint = np.log(self.weights) - (offset**2 / variance + np.log(2 * np.pi * variance)) / 2
+        weights = np.exp(log_joint - _log_sum_exp(log_joint)[:, None])
+        means = self.means[:, hidden] + covariance / variance * offset
+        return weights, means, self.covariances[:, hidden, hidden] - covariance**2 / variance
+
+    def conditional_mean(self, hidden: int, value: ArrayLike) -> Array:
+        """E[x_h | x_v], the best point prediction of coordinate `hidden`, (N,)."""
+        weights, means, _ = self.conditional(hidden, value)
+        return np.asarray((weights * means).sum(-1))
+
+    def bayes_accuracy(self, x: ArrayLike, component: ArrayLike) -> float:
+        """How often the most probable component is the one that a point (N, d) came from: no classifier does better."""
+        return float((self.responsibilities(x).argmax(-1) == np.asarray(component)).mean())

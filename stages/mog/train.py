@@ -1,0 +1,53 @@
+"""Stage mog_train@METHOD: train S independent copies of a method at once.
+
+Writes models/mog/METHOD.safetensors, every parameter with leading dimension S; METHOD.snapshots.safetensors, the first
+copy's parameters at T moments of the training, with leading dimension T (and their steps), so that snapshots are read as
+if they were copies; and reports/curves/mog/METHOD.csv.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from stages import runtime
+from stages.methods import build
+from stages.mog.world import Points
+from stages.nn.draws import TrainingDraws
+from stages.nn.training import fit, random_batches, snapshot_steps
+from stages.params import Params
+
+
+def main(params: Params, name: str) -> None:
+    """Train the method called `name` on the mixture."""
+    runtime.set_up_torch(params)
+    device = runtime.device(params)
+    settings, train = params.method(name)
+    torch.manual_seed(runtime.stream(params, "mog.init"))
+    method = build(name, Points(copies=params.seeds), settings).to(device)
+    generator = torch.Generator(device).manual_seed(runtime.stream(params, "mog.training"))
+    x = torch.from_numpy(runtime.read_arrays(Path("data/mog/train.npz"))["x"]).to(device)
+    moments = snapshot_steps(train.steps, params.mog.snapshots)
+    snapshots: list[dict[str, torch.Tensor]] = []
+    rows = fit(
+        method,
+        random_batches(x, lead=(params.seeds,), batch_size=train.batch_size, generator=generator),
+        name=name,
+        draws=TrainingDraws(generator),
+        log_every=max(train.steps // 100, 1),
+        snapshots=moments,
+        on_snapshot=lambda step: snapshots.append({k: v[0].to("cpu", copy=True) for k, v in method.state_dict().items()}),
+        **train.model_dump(exclude={"batch_size"}),
+    )
+    models = Path("models/mog")
+    models.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.cpu().contiguous() for k, v in method.state_dict().items()}, models / f"{name}.safetensors")
+    stacked = {key: torch.stack([snapshot[key] for snapshot in snapshots]) for key in snapshots[0]}
+    save_file({**stacked, "snapshot_steps": torch.tensor(moments)}, models / f"{name}.snapshots.safetensors")
+    runtime.write_curves(Path(f"reports/curves/mog/{name}.csv"), rows)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,1 @@
+"""Networks, draws and the one training loop."""

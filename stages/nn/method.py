@@ -1,0 +1,86 @@
+"""What the training loop and the evaluation ask of a method.
+
+A method is an `nn.Module` with a loss. What else can be measured of it follows from the functions it has: `embed` makes it
+a joint-embedding method, `score` a score method, `energy` an energy-based one, `predict` a conditional one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from stages.nn.draws import Draws
+
+Perturb = Callable[[Tensor, Draws], Tensor]
+"""A function that gives another view of points or images, of the same shape."""
+
+
+class World(Protocol):
+    """What differs between the mixture and the images: the networks and the perturbation that makes a second view."""
+
+    def perturbation(self, *args: Any, **view: Any) -> Perturb:
+        """The function that makes a second view, from the method's params block `view`."""
+        ...
+
+    def encoder(self, *args: Any, **sizes: Any) -> Any:
+        """A network from points or images to embeddings, from the method's params block `encoder`; `outputs` is their D."""
+        ...
+
+    def predictor(self, *, dim: int, hidden: int) -> nn.Module:
+        """A network from embeddings (..., B, dim) to embeddings of the same shape."""
+        ...
+
+    def mlp(self, *args: Any, **sizes: Any) -> Any:
+        """A network from vectors (..., B, inputs) to vectors (..., B, outputs)."""
+        ...
+
+
+class Method(nn.Module):
+    """A training objective with its networks. Subclasses take `(world, *, keyword parameters)`.
+
+    `cosine` says that the loss sees only the directions of embeddings, so that neighbours are to be sought among those.
+    """
+
+    cosine: ClassVar[bool] = False
+
+    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """The objective on a batch x: `loss` and its named parts, each (S,) on the mixture, () on images."""
+        raise TypeError(f"{type(self).__name__} defines no loss")
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the optimizer trains: groups with `params` and, where not 1, a `scale` on the learning rate."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def after_step(self, progress: float) -> None:
+        """Called after each optimizer step; `progress` runs from 0 to 1 over the training."""
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A method with an encoder."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeddings (..., B, D) of points (..., B, 2) or images (B, 1, H, W)."""
+        ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """A method that knows ∇ log p_σ."""
+
+    sigma: float
+
+    def score(self, x: Tensor) -> Tensor:
+        """The learned ∇ log p_σ at x, of the shape of x."""
+        ...
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """A method that predicts the embedding of a whole point from its visible coordinates."""
+
+    def predict(self, x: Tensor, visible: Tensor) -> Tensor:
+        """Predicted embeddings (..., B, D); `visible` marks with 1 what of x may be used."""
+        ...

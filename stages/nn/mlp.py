@@ -1,0 +1,46 @@
+"""Multilayer perceptrons of which S independent copies run as one batched matrix product a layer."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class BatchedLinear(nn.Module):
+    """S affine maps at once: y_s = x_s W_s + b_s, with weight (S, in, out) and bias (S, 1, out).
+
+    Both start uniform on ±1/√in, PyTorch's own default for `nn.Linear`.
+    """
+
+    def __init__(self, copies: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(copies, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(copies, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (S, B, in) to (S, B, out)."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class BatchedMLP(nn.Sequential):
+    """S independent multilayer perceptrons with SiLU between the layers.
+
+    Args:
+        copies: S.
+        sizes: the widths of all layers, input and output included.
+    """
+
+    def __init__(self, *, copies: int, sizes: list[int]) -> None:
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            layers += [BatchedLinear(copies, inputs, outputs), nn.SiLU()]
+        super().__init__(*layers[:-1])
+        self.copies = copies
+        self.outputs = sizes[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (S, B, in), or (B, in) for all copies alike, to (S, B, out)."""
+        return super().forward(x.expand(self.copies, *x.shape[-2:]))

@@ -1,0 +1,141 @@
+"""Sheets of small images and charts of the image world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from stages.plots.canvas import animate, blank
+
+Array = NDArray[Any]
+DIGIT_COLOURS = (
+    "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#666666",
+)  # fmt: skip
+"""Paul Tol's muted scheme and a grey: ten colours that colour-blind readers can tell apart."""
+
+
+def sheet(rows: Mapping[str, Array], title: str, columns: Sequence[str] = ()) -> Figure:
+    """Rows of grey images, each (K, H, W) on a common scale from 0 to its type's maximum, with the row's name at the left.
+
+    Args:
+        rows: name to images; bytes or floats in [0, 1].
+        title: above the sheet.
+        columns: headings over the columns.
+    """
+    count = max(len(images) for images in rows.values())
+    figure = blank(1.6 + 0.62 * count, 0.7 + 0.66 * len(rows))
+    grid = figure.subplots(len(rows), count, squeeze=False)
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        top = 255 if images.dtype == np.uint8 else 1
+        for axes in line:
+            axes.axis("off")
+        for axes, image in zip(line, images, strict=False):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
+    for axes, heading in zip(grid[0], columns, strict=False):
+        axes.set_title(heading, fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _scatter(axes: Axes, points: Array, labels: Array) -> Any:
+    axes.set_xlabel("first principal component")
+    axes.set_ylabel("second principal component")
+    handles = [Line2D([], [], marker="o", ls="", c=colour, ms=5) for colour in DIGIT_COLOURS]
+    axes.legend(handles, [str(k) for k in range(10)], fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return axes.scatter(points[:, 0], points[:, 1], s=7, c=[DIGIT_COLOURS[k] for k in labels], linewidths=0)
+
+
+def pca(points: Array, labels: Array, title: str) -> Figure:
+    """Embeddings on two principal components (N, 2), coloured by their class."""
+    figure = blank(6.4, 5)
+    axes = figure.add_subplot()
+    _scatter(axes, points, labels)
+    axes.set_title(title, fontsize=9)
+    return figure
+
+
+def pca_over_training(moments: Array, labels: Array, steps: Array, title: str) -> list[NDArray[np.uint8]]:
+    """How the embeddings (T, N, 2) move over the training steps (T,), in one common projection; the end is held."""
+    figure = blank(5, 4.2)
+    axes = figure.add_subplot()
+    dots = _scatter(axes, moments[-1], labels)
+    low, high = moments[-1].min(0), moments[-1].max(0)
+    margin = (high - low) * 0.08
+    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
+    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    axes.set_title(title, fontsize=9)
+    label = axes.text(0.03, 0.96, "", transform=axes.transAxes, va="top", fontsize=9, fontweight="bold")
+
+    def update(frame: int) -> None:
+        moment = min(frame, len(steps) - 1)
+        dots.set_offsets(moments[moment])
+        label.set_text(f"step {steps[moment]}")
+
+    return animate(figure, [dots, label], update, len(steps) + len(steps) // 4)
+
+
+def confusion(counts: Array, title: str) -> Figure:
+    """How often each class (row) was taken for another (column); the diagonal is greyed, the mistakes carry the colour."""
+    figure = blank(5.2, 4.8)
+    axes = figure.add_subplot()
+    mistakes = counts - np.diag(np.diag(counts))
+    axes.imshow(mistakes, cmap="Oranges", vmin=0)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=7, c="#555" if row == column else "black")
+    axes.set_xticks(range(len(counts)))
+    axes.set_yticks(range(len(counts)))
+    axes.set_xlabel("predicted digit")
+    axes.set_ylabel("true digit")
+    axes.set_title(title, fontsize=9)
+    return figure
+
+
+def bars(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark: float, mark_label: str) -> Figure:
+    """Grouped bars: one group per figure, one bar per contestant, with a line at the figure to beat."""
+    names = list(groups)
+    figures = list(groups[names[0]])
+    figure = blank(7.2, 3.6)
+    axes = figure.add_subplot()
+    width = 0.8 / len(names)
+    for k, name in enumerate(names):
+        values = [groups[name][f] for f in figures]
+        at = np.arange(len(figures)) + (k - (len(names) - 1) / 2) * width
+        colour = ("#332288", "#999933", "#88ccee", "#cc6677")[k % 4]
+        for patch, value in zip(axes.bar(at, values, width, label=name, color=colour), values, strict=True):
+            place = (patch.get_x() + width / 2, value)
+            axes.annotate(
+                f"{value:.4f}", place, ha="center", va="bottom", fontsize=6, xytext=(0, 1), textcoords="offset points"
+            )
+    lowest = min(value for group in groups.values() for value in group.values())
+    axes.set_ylim(max(0, lowest - (1 - lowest) * 0.5), 1 + (1 - lowest) * 0.15)
+    axes.axhline(mark, c="black", lw=0.8, ls="--", label=mark_label)
+    axes.set_xticks(range(len(figures)), figures)
+    axes.set_ylabel(unit)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.set_title(title, fontsize=9)
+    return figure
+
+
+def robustness(figures: Mapping[str, Mapping[str, float]], clean: float, title: str) -> Figure:
+    """Accuracy per perturbation (row) and strength (column), with the figure on clean images beside."""
+    kinds, strengths = list(figures), list(next(iter(figures.values())))
+    table = np.array([[figures[kind][strength] for strength in strengths] for kind in kinds])
+    figure = blank(5.2, 3.4)
+    axes = figure.add_subplot()
+    image = axes.imshow(table, cmap="cividis", vmin=0.1, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(table):
+        axes.text(column, row, f"{value:.3f}", ha="center", va="center", c="white" if value < 0.6 else "black", fontsize=8)
+    axes.set_xticks(range(len(strengths)), strengths)
+    axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
+    axes.set_xlabel("strength, as a fraction of mnist_severity")
+    axes.set_title(f"{title}\nclean: {clean:.4f}", fontsize=9)
+    figure.colorbar(image, ax=axes, label="k-NN accuracy")
+    return figure

@@ -1,0 +1,91 @@
+"""Energy landscapes over the plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from stages.plots.canvas import ACCENT, ENERGY_MAP, blank
+
+Array = NDArray[Any]
+LEVELS = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The nodes that fields are given on: x (W,) and y (H,)."""
+
+    x: Array
+    y: Array
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """The box for `imshow`: half a cell beyond the outer nodes."""
+        dx, dy = (self.x[1] - self.x[0]) / 2, (self.y[1] - self.y[0]) / 2
+        return (self.x[0] - dx, self.x[-1] + dx, self.y[0] - dy, self.y[-1] + dy)
+
+
+def dress(axes: Axes, grid: Grid, title: str) -> None:
+    """Equal scales, the box and a title."""
+    axes.set_aspect("equal")
+    axes.set_xlim(grid.x[0], grid.x[-1])
+    axes.set_ylim(grid.y[0], grid.y[-1])
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("x₀")
+    axes.set_ylabel("x₁")
+
+
+def draw(axes: Axes, grid: Grid, energy: Array, limits: tuple[float, float], title: str) -> Any:
+    """Filled contours of an energy (H, W) between `limits`; what lies outside has the colour of the limit."""
+    levels = np.linspace(*limits, LEVELS)
+    filled = axes.contourf(grid.x, grid.y, np.clip(energy, *limits), levels=levels, cmap=ENERGY_MAP)
+    dress(axes, grid, title)
+    return filled
+
+
+def joint_embedding(grid: Grid, energy: Array, points: Array, reference: tuple[float, float], title: str) -> Figure:
+    """The landscape of a joint-embedding method: minus the cosine to a reference point, on the scale from −1 to 1.
+
+    The scale is the same whatever the energy, so that a collapsed embedding looks as flat as it is.
+    """
+    figure = blank(5.6, 4.9)
+    axes = figure.add_subplot()
+    filled = draw(axes, grid, energy, (-1, 1), title)
+    axes.scatter(points[:, 0], points[:, 1], s=2, c="white", alpha=0.35, linewidths=0, label="test points")
+    axes.plot(*reference, "*", ms=13, c=ACCENT, mec="white", label="reference point")
+    axes.legend(loc="lower right", fontsize=7, facecolor="#31688e", labelcolor="white", framealpha=0.9, markerscale=1.5)
+    figure.colorbar(filled, ax=axes, label="energy  −cos(f(x), f(reference))", ticks=[-1, -0.5, 0, 0.5, 1])
+    return figure
+
+
+def score(grid: Grid, energy: Array, log_density: Array, field: Array, points: Array, title: str, depth: float = 20) -> Figure:
+    """The landscape of a score method with its arrows, beside the truth on the same scale.
+
+    Args:
+        grid: the nodes.
+        energy: the learned energy (H, W) in nats.
+        log_density: the analytic log-density (H, W) of what the method learns.
+        field: the learned score (H, W, 2); the arrows show its direction, and its size by the root of their length.
+        points: data (N, 2).
+        title: says what was learned.
+        depth: nats above the lowest true energy at which the scale ends.
+    """
+    figure = blank(9.6, 4.6)
+    left, right = figure.subplots(1, 2)
+    lowest = float(-log_density.max())
+    limits = (lowest, lowest + depth)
+    draw(left, grid, energy, limits, title)
+    step = max(len(grid.x) // 18, 1)
+    arrows = field[step // 2 :: step, step // 2 :: step]
+    length = np.linalg.norm(arrows, axis=-1, keepdims=True)
+    arrows = arrows / np.sqrt(np.maximum(length, 1e-9))
+    left.quiver(grid.x[step // 2 :: step], grid.y[step // 2 :: step], *np.moveaxis(arrows, -1, 0), color="white", width=0.003)
+    filled = draw(right, grid, -log_density, limits, "truth: −log p_σ(x) of the smoothed mixture")
+    right.scatter(points[:, 0], points[:, 1], s=2, c="white", alpha=0.35, linewidths=0)
+    figure.colorbar(filled, ax=[left, right], label="energy, nats", shrink=0.9)
+    return figure

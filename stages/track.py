@@ -1,0 +1,268 @@
+"""Stage track: log the reproduced pipeline to MLflow. The only file that imports mlflow.
+
+One parent run stands for one state of dvc.lock, with a child run per method and world; what is logged already is skipped, so
+that this may run after every `dvc repro` (`make track`). A failure of the tracking server is a warning: it never fails the
+pipeline, and a later call completes what is missing.
+
+The store is `MLFLOW_TRACKING_URI` where that is set, else mlflow.db beside the project's dvc.yaml, also from the temporary
+copies in which `dvc exp run --temp` and `--queue` work.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from stages import runtime
+from stages.params import FILE, MNIST_PREFIX, Params
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "energy-wells"
+BATCH = 1000
+"""Metrics in one call, the most that MLflow takes."""
+
+
+def main(params: Params) -> None:
+    """Log what is not logged yet; warn where that fails."""
+    try:
+        with Store() as client:
+            Tracker(client, params).log()
+    except Exception as error:  # whatever the server or its store says, the pipeline's results stand
+        text = " ".join(str(error).split())[:300]
+        print(f"warning: not logged to MLflow ({type(error).__name__}: {text}); `make track` tries again", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One method in one world: what its run holds."""
+
+    name: str
+    stages: dict[str, Any]
+    params: dict[str, Any]
+    metrics: Path
+    curves: list[Path]
+    figures: Path
+
+
+class Tracker:
+    """Logs the working directory's dvc.lock, params, metrics, curves and figures."""
+
+    def __init__(self, client: MlflowClient, params: Params) -> None:
+        self.client = client
+        self.params = params
+        lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8")) if Path("dvc.lock").exists() else {}
+        self.stages = {name: entry for name, entry in lock.get("stages", {}).items() if name != "track"}
+        self.experiment = self._experiment()
+
+    def log(self) -> None:
+        """Log the parent run and its children, as far as they are missing."""
+        lock_digest, inputs = digest(self.stages), digest(_inputs(self.stages))
+        self._warn_of_nondeterminism(lock_digest, inputs)
+        tags = {
+            "lock_digest": lock_digest,
+            "inputs_digest": inputs,
+            "git_commit": _git("rev-parse", "HEAD"),
+            "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
+            "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
+        }
+        name = os.environ.get("DVC_EXP_NAME") or f"{tags['git_commit'][:7] or 'no-git'}-{lock_digest[:7]}"
+        parent, new = self._run(
+            f"tags.lock_digest = '{lock_digest}' and tags.part = 'pipeline'", name, {"part": "pipeline", **tags}
+        )
+        if new:
+            own = self.params.model_dump(exclude={"blocks"})
+            blocks = set(self.params.methods) | {MNIST_PREFIX + m for m in self.params.mnist.methods}
+            self._params(parent, {k: v for k, v in own.items() if k not in blocks})
+            self._metrics(parent, {**_costs(), **flatten(runtime.read_json(Path("reports/metrics/summary.json")))})
+            self._artifacts(parent, [FILE, Path("dvc.lock"), Path("reports/table.md"), Path("reports/figures/gallery.png")])
+        for part in self._parts():
+            self._log_part(part, parent, lock_digest)
+        if new:
+            self.client.set_terminated(parent)
+            print(f"track: logged run {name}")
+
+    def _parts(self) -> Iterator[Part]:
+        for world, methods, prefix in (
+            ("mog", self.params.methods, ""),
+            ("mnist", self.params.mnist.methods, MNIST_PREFIX),
+        ):
+            for method in methods:
+                yield Part(
+                    name=f"{world}.{method}",
+                    stages={k: v for k, v in self.stages.items() if k.startswith(f"{world}_") and k.endswith(f"@{method}")},
+                    params=self.params.blocks[prefix + method].model_dump(),
+                    metrics=Path(f"reports/metrics/{world}/{method}.json"),
+                    curves=sorted(Path(f"reports/curves/{world}").glob(f"{method}.*csv")),
+                    figures=Path(f"reports/figures/{world}/{method}"),
+                )
+
+    def _log_part(self, part: Part, parent: str, lock_digest: str) -> None:
+        stage_digest = digest(part.stages)
+        query = f"tags.stage_digest = '{stage_digest}' and tags.lock_digest = '{lock_digest}' and tags.part = '{part.name}'"
+        tags = {
+            "part": part.name,
+            "stage_digest": stage_digest,
+            "lock_digest": lock_digest,
+            "mlflow.parentRunId": parent,
+        }
+        run, new = self._run(query, part.name, tags)
+        if not new:
+            return
+        self._params(run, part.params)
+        self._metrics(run, flatten(runtime.read_json(part.metrics)))
+        for curve in part.curves:
+            self._curve(run, curve)
+        self._artifacts(run, [part.metrics, *sorted(part.figures.glob("*"))])
+        self.client.set_terminated(run)
+
+    def _run(self, query: str, name: str, tags: Mapping[str, str]) -> tuple[str, bool]:
+        """The run that the query finds and False, or a new one and True; what a broken attempt left is removed."""
+        for run in self.client.search_runs([self.experiment], query):
+            if run.info.status == "FINISHED":
+                return run.info.run_id, False
+            self.client.delete_run(run.info.run_id)
+        run = self.client.create_run(self.experiment, tags=dict(tags), run_name=name)
+        return run.info.run_id, True
+
+    def _warn_of_nondeterminism(self, lock_digest: str, inputs: str) -> None:
+        for run in self.client.search_runs([self.experiment], f"tags.inputs_digest = '{inputs}' and tags.part = 'pipeline'"):
+            if run.data.tags["lock_digest"] != lock_digest:
+                print(f"warning: run {run.info.run_name} had equal inputs and other outputs", file=sys.stderr)
+
+    def _params(self, run: str, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        flat = [Param(key, str(value)[:5000]) for key, value in flatten(values, numbers=False).items()]
+        for start in range(0, len(flat), 100):
+            self.client.log_batch(run, params=flat[start : start + 100])
+
+    def _metrics(self, run: str, values: Mapping[str, float], step: int = 0) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, float(value), now, step) for key, value in values.items()]
+        for start in range(0, len(metrics), BATCH):
+            self.client.log_batch(run, metrics=metrics[start : start + BATCH])
+
+    def _curve(self, run: str, path: Path) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with path.open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        metrics = [
+            Metric(f"curve.{path.stem}.{key}", float(value), now, int(row["step"]))
+            for row in rows
+            for key, value in row.items()
+            if key != "step"
+        ]
+        for start in range(0, len(metrics), BATCH):
+            self.client.log_batch(run, metrics=metrics[start : start + BATCH])
+
+    def _artifacts(self, run: str, paths: list[Path]) -> None:
+        for path in paths:
+            if path.is_file():
+                self.client.log_artifact(run, str(path))
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found:
+            return str(found.experiment_id)
+        # An experiment's artifact location is fixed when it is made; the default would be the working directory, which is
+        # a temporary one in `dvc exp run --temp`. A server knows its own.
+        location = None if os.environ.get("MLFLOW_TRACKING_URI") else (root() / "mlartifacts").as_uri()
+        return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+def root() -> Path:
+    """The project's folder, also from a temporary copy of it."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def tracking_uri() -> str:
+    """Where runs are logged."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+
+
+class Store:
+    """A client of the store; its creation is locked, since several processes creating one SQLite store at once collide."""
+
+    def __enter__(self) -> MlflowClient:
+        from filelock import FileLock
+        from mlflow import MlflowClient
+
+        self.lock = FileLock(root() / ".mlflow.lock", timeout=300)
+        self.lock.acquire()
+        try:
+            return MlflowClient(tracking_uri=tracking_uri())
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def digest(content: Any) -> str:
+    """The sha256 of anything that JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "", numbers: bool = True) -> dict[str, Any]:
+    """Nested values with dotted keys.
+
+    With `numbers`, only numbers are kept: a measured figure gives its mean and, over several seeds, its std.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("@", ".").replace("#", ".")
+        if numbers and isinstance(value, Mapping) and "mean" in value:
+            flat[name] = value["mean"]
+            if len(value["values"]) > 1:
+                flat[f"{name}.std"] = value["std"]
+        elif isinstance(value, Mapping):
+            flat |= flatten(value, f"{name}.", numbers)
+        elif not numbers or isinstance(value, (int, float)):
+            flat[name] = value
+    return flat
+
+
+def _inputs(stages: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stages were made from, without what they made: params, commands, and files that no stage writes."""
+    written = {out["path"] for entry in stages.values() for out in entry.get("outs", [])}
+    folders = {str(parent) for path in written for parent in Path(path).parents} - {"."}
+    return {
+        name: {
+            "cmd": entry.get("cmd"),
+            "params": entry.get("params"),
+            "deps": [dep for dep in entry.get("deps", []) if dep["path"] not in written | folders],
+        }
+        for name, entry in stages.items()
+    }
+
+
+def _costs() -> dict[str, float]:
+    costs = {path.stem: runtime.read_json(path) for path in sorted(runtime.COSTS.glob("*.json"))}
+    return {f"cost.{stage}.{key}": value for stage, figures in costs.items() for key, value in figures.items()}
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    runtime.run(main)

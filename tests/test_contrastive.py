@@ -1,0 +1,139 @@
+"""InfoNCE: its limit cases, its oracle, and what no critic can beat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from lightly.loss import NTXentLoss
+from pytest import approx
+from torch import Tensor
+from torch.testing import assert_close
+
+from stages import params
+from stages.methods.contrastive import Contrastive, info_nce
+from stages.mog import setting
+from stages.mog.mixture import Mixture
+from stages.mog.world import Points
+from stages.nn.draws import TrainingDraws
+
+MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
+REFERENCE = setting.mixture(MOG)
+
+
+def method(noise: float = 0.3, temperature: float = 0.1) -> Contrastive:
+    torch.manual_seed(0)
+    encoder = {"width": 8, "depth": 2, "dim": 4}
+    return Contrastive(Points(copies=3), view={"noise": noise}, encoder=encoder, temperature=temperature).double()
+
+
+def draws() -> TrainingDraws:
+    return TrainingDraws(torch.Generator().manual_seed(0))
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def pmi(noises: tuple[float, float], batch: int, batches: int) -> Tensor:
+    """log p(x'|x) / p(x') between all first and all second views of batches of the reference mixture."""
+    rng = np.random.default_rng(0)
+    x = REFERENCE.sample(batch * batches, rng)[0].reshape(batches, batch, 2)
+    first, second = (x + noise * rng.standard_normal(x.shape) for noise in noises)
+    one, other = (REFERENCE.smoothed(noise) for noise in noises)
+    shared = REFERENCE.covariances
+    covariances = np.block([[one.covariances, shared], [shared, other.covariances]])
+    joint = Mixture(np.tile(REFERENCE.means, 2), covariances, REFERENCE.weights)
+    pairs = np.concatenate(np.broadcast_arrays(first[:, :, None], second[:, None]), -1)
+    marginals = one.log_density(first)[:, :, None] + other.log_density(second)[:, None]
+    return torch.from_numpy(joint.log_density(pairs) - marginals)
+
+
+def test_constant_embeddings_give_log_b() -> None:
+    constant = method()
+    with torch.no_grad():
+        constant.encoder[-1].weight.zero_()
+    assert_close(constant.loss(normal(3, 32, 2), draws())["loss"], torch.full((3,), math.log(32)).double())
+
+
+def test_a_critic_that_knows_every_pair_gives_zero_and_one_that_is_sure_and_wrong_its_certainty() -> None:
+    assert info_nce(1000 * torch.eye(8)).item() == 0
+    assert info_nce(1000 * torch.eye(8).roll(1, 0)).item() == 1000
+
+
+def test_info_nce_is_cross_entropy_towards_the_diagonal_in_value_and_gradient() -> None:
+    critic, other = (normal(6, 6).requires_grad_() for _ in range(2))
+    ours, expected = info_nce(critic), F.cross_entropy(other, torch.arange(6))
+    assert_close(ours, expected)
+    assert_close(torch.autograd.grad(ours, critic), torch.autograd.grad(expected, other))
+
+
+def test_with_the_critic_of_nt_xent_it_is_lightlys_loss_in_value_and_gradient() -> None:
+    first, second = normal(2, 6, 4).requires_grad_()
+    own = torch.eye(12, dtype=torch.bool).roll(6, 1)
+    views, paired = torch.cat((first, second)), torch.cat((second, first))
+    critic = (F.normalize(views, dim=-1) @ F.normalize(paired, dim=-1).T / 0.2).masked_fill(own, -torch.inf)
+    ours, expected = info_nce(critic), NTXentLoss(temperature=0.2)(first, second)
+    assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+    assert_close(torch.autograd.grad(ours, (first, second)), torch.autograd.grad(expected, (first, second)))
+
+
+def test_a_function_of_the_first_view_changes_nothing_and_one_of_the_second_does() -> None:
+    critic, shift = normal(5, 5), torch.arange(5.0).double()
+    assert_close(info_nce(critic + shift[:, None]), info_nce(critic))
+    assert info_nce(critic + shift).item() != approx(info_nce(critic).item(), abs=0.01)
+
+
+def test_the_loss_is_written_out_for_two_noisy_views_and_a_cosine_critic() -> None:
+    trained, x, noise = method(), normal(3, 5, 2), draws()
+    first, second = (trained.encoder(x + 0.3 * noise.normal(x)) for _ in range(2))
+    cosine = F.cosine_similarity(first[:, :, None], second[:, None], dim=-1) / 0.1
+    expected = torch.stack([sum(torch.logsumexp(c[i], 0) - c[i, i] for i in range(5)) / 5 for c in cosine])
+    assert_close(trained.loss(x, draws())["loss"], expected)
+
+
+def test_only_directions_of_embeddings_count() -> None:
+    trained, x = method(), normal(3, 8, 2)
+    before = trained.loss(x, draws())["loss"]
+    with torch.no_grad():
+        trained.encoder[-1].weight.mul_(7)
+        trained.encoder[-1].bias.mul_(7)
+    assert_close(trained.loss(x, draws())["loss"], before)
+
+
+def test_a_cosine_critic_cannot_fall_below_its_bound_even_on_equal_views() -> None:
+    bound = math.log(1 + 15 * math.exp(-2 / 0.5))
+    assert (method(noise=0, temperature=0.5).loss(5 * normal(3, 16, 2), draws())["loss"] >= bound).all()
+
+
+def test_gradient_reaches_the_encoder_through_both_views() -> None:
+    trained = method()
+    trained.loss(normal(3, 8, 2), draws())["loss"].sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained.encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("noise", "batch", "information", "optimum"),
+    [(0.1, 128, 5.250, 0.574), (0.3, 128, 3.202, 1.848), (0.5, 256, 2.408, 3.179), (1, 128, 1.634, 3.253)],
+)
+def test_pointwise_mutual_information_reaches_the_reference_optimum_of_a_clean_and_a_noisy_view(
+    noise: float, batch: int, information: float, optimum: float
+) -> None:
+    critic = pmi((0, noise), batch, 3072 // batch)
+    assert critic.diagonal(dim1=-2, dim2=-1).mean().item() == approx(information, abs=0.1)
+    assert info_nce(critic).mean().item() == approx(optimum, abs=0.06)
+
+
+def test_two_noisy_views_know_less_of_each_other_than_a_clean_and_a_noisy_one() -> None:
+    assert info_nce(pmi((0.3, 0.3), 64, 16)).mean() > info_nce(pmi((0, 0.3), 64, 16)).mean() + 0.2
+
+
+@pytest.mark.parametrize("change", [lambda c: 0.5 * c, lambda c: 2 * c, lambda c: c.clamp(-2, 2), lambda c: c.mT.sin()])
+def test_no_other_critic_beats_pointwise_mutual_information(change: Callable[[Tensor], Tensor]) -> None:
+    critic = pmi((0.3, 0.3), 64, 16)
+    assert info_nce(change(critic)).mean() > info_nce(critic).mean()

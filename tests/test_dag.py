@@ -1,0 +1,173 @@
+"""dvc.yaml tells the truth: deps are imports, params are what is read, a stage imports what it needs and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages import params as parameters
+from tests.imports import ROOT, closure, third_party
+from tests.small import environment
+
+DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+WORLD_METHODS = {"mog": PARAMS["methods"], "mnist": PARAMS["mnist"]["methods"]}
+
+
+def entry(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = DAG[name].get("do", DAG[name])
+    return found
+
+
+def module(name: str) -> Path:
+    return ROOT / Path(*entry(name)["cmd"].split()[2].split(".")).with_suffix(".py")
+
+
+def declared(name: str) -> set[Path]:
+    return {ROOT / dep for dep in entry(name)["deps"] if dep.endswith(".py") and "${item}" not in dep}
+
+
+def builds_methods(name: str) -> bool:
+    return ROOT / "stages/methods/__init__.py" in closure(module(name))
+
+
+def needed(name: str, method: str) -> set[Path]:
+    """Every file with code that the stage imports, for one method of its group."""
+    files = closure(module(name)) | {module(name).parent / "__init__.py", ROOT / "stages/__init__.py"}
+    if builds_methods(name):
+        files |= closure(ROOT / f"stages/methods/{method}.py") - {ROOT / f"stages/methods/{method}.py"}
+    return {file for file in files if file.name != "__init__.py" or "import" in file.read_text()}
+
+
+@pytest.mark.parametrize("name", DAG)
+def test_deps_are_the_imports(name: str) -> None:
+    world = name.split("_")[0]
+    methods = WORLD_METHODS[world] if "foreach" in DAG[name] else [""]
+    union: set[Path] = set().union(*(needed(name, method) for method in methods))
+    exempt = {ROOT / "stages/plots/__init__.py"}
+    assert union - exempt == declared(name) - exempt
+    if builds_methods(name):
+        assert "stages/methods/${item}.py" in entry(name)["deps"]
+
+
+@pytest.mark.parametrize("name", DAG)
+def test_every_stage_says_what_it_does(name: str) -> None:
+    assert len(entry(name)["desc"]) > 15
+
+
+def test_figures_import_no_torch_training_no_matplotlib_and_only_track_mlflow() -> None:
+    for name in DAG:
+        assert ("mlflow" in third_party(module(name))) == (name == "track"), name
+        packages = third_party(module(name), at_start=True)
+        if name.endswith(("figures", "contact", "compare", "data", "track")):
+            assert "torch" not in packages, name
+        if name.endswith(("train", "reconstruct", "evaluate")):
+            assert not packages & {"matplotlib", "imageio"}, name
+    outside = {p for p in (ROOT / "stages").rglob("*.py") if "mlflow" in third_party(p)}
+    assert outside == {ROOT / "stages/track.py", ROOT / "stages/ui.py"}
+
+
+def test_imports_run_one_way() -> None:
+    stages = {module(name) for name in DAG}
+    for file in (ROOT / "stages").rglob("*.py"):
+        used = closure(file) - {file}
+        if file.name != "ui.py":
+            assert not used & stages, f"{file} imports a stage"
+        layer = file.relative_to(ROOT / "stages").parts[0]
+        if layer in ("methods", "nn", "metrics", "plots"):
+            names = {p.relative_to(ROOT / "stages").parts[0] for p in used}
+            allowed = {
+                "methods": {"methods", "nn", "vocabulary.py", "errors.py", "__init__.py"},
+                "nn": {"nn", "errors.py", "__init__.py"},
+                "metrics": {"metrics", "__init__.py"},
+                "plots": {"plots", "__init__.py"},
+            }[layer]
+            assert names <= allowed, f"{file} reaches up to {names - allowed}"
+    for method in (ROOT / "stages/methods").glob("[!_]*.py"):
+        assert not {p for p in closure(method) - {method} if p.parent.name == "methods" and p.name != "__init__.py"}
+
+
+class Recorder:
+    """Stands for the params and notes which keys are read."""
+
+    def __init__(self, value: Any, keys: set[str], prefix: str = "") -> None:
+        self._value, self._keys, self._prefix = value, keys, prefix
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._value, name)
+        if name == "method":
+
+            def method(block: str) -> Any:
+                self._keys.add(block)
+                return value(block)
+
+            return method
+        if name == "mixture":
+            self._keys |= {f"{self._prefix}preset", f"{self._prefix}presets"}
+            return value
+        if name == "chosen":
+            self._keys |= {f"{self._prefix}dataset", f"{self._prefix}datasets"}
+            return value
+        if name == "model_dump":
+            self._keys.add(self._prefix.rstrip("."))
+            return value
+        if name in ("mog", "mnist", "langevin", "mnist_reconstruct"):
+            return Recorder(value, self._keys, f"{name}.")
+        self._keys.add(f"{self._prefix}{name}")
+        return value
+
+
+def concrete() -> Iterator[tuple[str, str]]:
+    for name in DAG:
+        world = name.split("_")[0]
+        for item in {"mog": ("contrastive", "dsm"), "mnist": ("jepa_ema",)}[world] if "foreach" in DAG[name] else ("",):
+            yield name, item
+
+
+def test_declared_params_are_the_ones_that_are_read(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copied)
+    params = parameters.load()
+    problems = []
+    for name, item in concrete():
+        if name == "track":
+            continue
+        keys: set[str] = set()
+        import_module(".".join(module(name).relative_to(ROOT).with_suffix("").parts)).main(
+            Recorder(params, keys), *filter(None, [item])
+        )
+        wanted = {key.replace("${item}", item) for key in entry(name)["params"]}
+        missing = {key for key in keys if not any(key == w or key.startswith(f"{w}.") for w in wanted)}
+        idle = {w for w in wanted if not any(key == w or key.startswith(f"{w}.") for key in keys)}
+        if missing or idle:
+            problems.append((name, item, missing, idle))
+    # What only some methods of a group read is declared by the whole group.
+    shared = {"langevin", "langevin.steps", "mog.reference"}
+    assert [(name, item, missing, idle - shared) for name, item, missing, idle in problems if missing or idle - shared] == []
+
+
+def test_the_committed_results_are_those_of_the_committed_code() -> None:
+    output = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"],
+        cwd=ROOT,
+        env=environment(DVC_NO_ANALYTICS="1"),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "Running stage" not in output
+    assert "Running command" not in output
+
+
+def test_no_tracked_file_is_large() -> None:
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    sizes = {name: os.path.getsize(ROOT / name) for name in names.split("\0") if name and (ROOT / name).exists()}
+    assert {name for name, size in sizes.items() if size > 1_000_000} == set()
+    assert sum(sizes.values()) < 10_000_000

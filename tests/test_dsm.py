@@ -1,0 +1,124 @@
+"""Denoising score matching: its floor, its excess, its sign, its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pytest import approx
+from torch import Tensor
+from torch.testing import assert_close
+
+from stages import params
+from stages.methods.dsm import Dsm
+from stages.mog import setting
+from stages.mog.mixture import Array, Mixture
+from stages.mog.world import Points
+from stages.nn.draws import TrainingDraws
+
+MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
+REFERENCE = setting.mixture(MOG)
+Score = Callable[[Array], Array]
+
+
+def method(sigma: float, depth: int = 2, copies: int = 1) -> Dsm:
+    torch.manual_seed(0)
+    return Dsm(Points(copies=copies), network={"width": 16, "depth": depth}, sigma=sigma).double()
+
+
+def draws(seed: int = 0) -> TrainingDraws:
+    return TrainingDraws(torch.Generator().manual_seed(seed))
+
+
+def samples(count: int) -> Tensor:
+    return torch.from_numpy(REFERENCE.sample(count, np.random.default_rng(1))[0])[None]
+
+
+def with_score(sigma: float, score: Score) -> Dsm:
+    """The method with a given numpy score in the place of its network."""
+    stubbed = method(sigma)
+    stubbed.score = lambda x: torch.from_numpy(score(x.numpy()))  # type: ignore[method-assign]
+    return stubbed
+
+
+def loss(one: Dsm, x: Tensor) -> float:
+    with torch.no_grad():
+        return one.loss(x, draws())["loss"].item()
+
+
+@pytest.mark.parametrize(("sigma", "floor"), [(0.1, 97.92), (0.3, 9.437), (0.5, 2.769), (1.0, 0.434)])
+def test_the_analytic_score_reaches_the_reference_floor(sigma: float, floor: float) -> None:
+    assert loss(with_score(sigma, REFERENCE.smoothed(sigma).score), samples(50_000)) / 2 == approx(floor, rel=0.015)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0])
+def test_the_floor_is_what_the_noise_leaves_of_the_true_score(sigma: float) -> None:
+    density = REFERENCE.smoothed(sigma)
+    points, _ = density.sample(50_000, np.random.default_rng(2))
+    floor = 2 / sigma**2 - (density.score(points) ** 2).sum(-1).mean()
+    assert loss(with_score(sigma, density.score), samples(50_000)) == approx(floor, rel=0.03)
+
+
+@pytest.mark.parametrize("error", [np.ones_like, np.tanh, lambda x: x / 5], ids=["constant", "tanh", "linear"])
+def test_loss_above_the_floor_is_the_score_error(error: Score) -> None:
+    true = REFERENCE.smoothed(0.5).score
+    points, _ = REFERENCE.smoothed(0.5).sample(50_000, np.random.default_rng(3))
+    expected = (error(points) ** 2).sum(-1).mean()
+    x = samples(50_000)
+    excess = loss(with_score(0.5, lambda x: true(x) + error(x)), x) - loss(with_score(0.5, true), x)
+    assert excess == approx(expected, rel=0.05)
+
+
+def test_the_unsmoothed_score_and_the_opposite_sign_are_worse_than_the_smoothed_score() -> None:
+    smooth, x = REFERENCE.smoothed(0.5).score, samples(5_000)
+    best = loss(with_score(0.5, smooth), x)
+    assert best < loss(with_score(0.5, REFERENCE.score), x)
+    assert best < loss(with_score(0.5, lambda x: -smooth(x)), x)
+
+
+def test_a_zero_network_has_the_mean_square_of_the_noise_over_sigma() -> None:
+    x = samples(50_000)
+    noise = draws().normal(x)
+    assert loss(with_score(0.5, np.zeros_like), x) == approx((noise / 0.5).square().sum(-1).mean().item())
+    assert loss(with_score(0.5, np.zeros_like), x) / 2 == approx(1 / 0.5**2, rel=0.02)
+
+
+def test_on_one_point_the_score_towards_it_has_no_loss() -> None:
+    towards = Mixture([[3, 4]], [1e-12 * np.eye(2)], [1]).smoothed(0.5).score
+    assert loss(with_score(0.5, towards), torch.tensor([[[3.0, 4]]]).double().expand(1, 100, 2)) == approx(0, abs=1e-9)
+
+
+def test_the_loss_is_the_implicit_one_up_to_the_constant_noise() -> None:
+    one, x = method(0.7), samples(50_000)
+    noisy = (x + 0.7 * draws().normal(x)).requires_grad_()
+    score = one.score(noisy)
+    trace = sum(torch.autograd.grad(score[..., i].sum(), noisy, retain_graph=True)[0][..., i] for i in (0, 1))
+    implicit = (score.square().sum(-1) + 2 * trace).mean()
+    assert loss(one, x) == approx(implicit.item() + 2 / 0.7**2, rel=0.02)
+
+
+def test_the_loss_is_written_out() -> None:
+    one, x = method(0.4, copies=3), samples(7).expand(3, 7, 2)
+    noise = draws().normal(x)
+    score = one.network(x + 0.4 * noise) / 0.4
+    expected = [sum(((score[s, i] + noise[s, i] / 0.4) ** 2).sum() for i in range(7)) / 7 for s in range(3)]
+    assert_close(one.loss(x, draws())["loss"], torch.stack(expected))
+
+
+def test_the_gradient_of_a_linear_network_is_the_one_of_least_squares() -> None:
+    one, x = method(0.4, depth=0), samples(50)
+    noise = draws().normal(x)
+    one.loss(x, draws())["loss"].sum().backward()
+    (layer,) = one.network
+    noisy = x + 0.4 * noise
+    residual = 2 / 50 * (noisy @ layer.weight + layer.bias + noise) / 0.4**2
+    assert_close(layer.weight.grad, noisy.mT @ residual, rtol=1e-5, atol=1e-5)
+    assert_close(layer.bias.grad, residual.sum(1, keepdim=True), rtol=1e-5, atol=1e-5)
+
+
+def test_the_network_gives_minus_the_noise_whatever_sigma() -> None:
+    x = samples(5)
+    assert_close(method(0.1).score(x) * 0.1, method(2.0).score(x) * 2.0)

@@ -1,0 +1,168 @@
+"""JEPA with a moving-average target: loss, gradients, and what the target does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightly.loss import NegativeCosineSimilarity
+from pytest import approx
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from stages.methods.jepa_ema import JepaEma
+from stages.mog.world import Points
+from stages.nn.draws import TrainingDraws
+
+
+def method(
+    *, noise: float = 0.3, predictor: bool = True, stop_gradient: bool = True, decay: float = 0.9, copies: int = 3
+) -> JepaEma:
+    """With a target that has fallen behind its encoder."""
+    torch.manual_seed(0)
+    made = JepaEma(
+        Points(copies=copies),
+        view={"noise": noise},
+        encoder={"width": 8, "depth": 2, "dim": 4},
+        predictor=predictor,
+        predictor_width=8,
+        stop_gradient=stop_gradient,
+        decay=decay,
+    ).double()
+    with torch.no_grad():
+        for p in made.encoder.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return made
+
+
+def draws() -> TrainingDraws:
+    return TrainingDraws(torch.Generator().manual_seed(0))
+
+
+def points(copies: int = 3) -> Tensor:
+    return torch.randn((copies, 16, 2), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def views(trained: JepaEma, x: Tensor) -> tuple[Tensor, Tensor]:
+    return trained.predictor(trained.encoder(x + 0.3 * draws().normal(x))), trained.target(x)
+
+
+def parameters(*networks: nn.Module) -> list[Tensor]:
+    return [p for network in networks for p in network.parameters()]
+
+
+def test_loss_and_gradients_are_lightlys_up_to_two_plus_two() -> None:
+    trained, x = method(copies=1), points(copies=1)
+    online = parameters(trained.encoder, trained.predictor)
+    ours = trained.loss(x, draws())["loss"].sum()
+    prediction, target = views(trained, x)
+    expected = 2 + 2 * NegativeCosineSimilarity()(prediction[0], target[0].detach())
+    assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+    assert_close(torch.autograd.grad(ours, online), torch.autograd.grad(expected, online), rtol=1e-5, atol=1e-5)
+
+
+def test_the_loss_is_the_squared_distance_of_directions() -> None:
+    trained, x = method(), points()
+    prediction, target = (F.normalize(z, dim=-1) for z in views(trained, x))
+    assert_close(trained.loss(x, draws())["loss"], (prediction - target).square().sum(-1).mean(-1))
+
+
+def test_no_gradient_reaches_the_target() -> None:
+    trained = method()
+    trained.loss(points(), draws())["loss"].sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in parameters(trained.encoder, trained.predictor))
+    assert all(p.grad is None and not p.requires_grad for p in parameters(trained.target))
+
+
+def test_without_stopped_gradient_both_branches_are_the_encoder() -> None:
+    trained, x = method(stop_gradient=False), points()
+    online = parameters(trained.encoder)
+    ours = trained.loss(x, draws())["loss"].sum()
+    prediction, target = views(trained, x)[0], trained.encoder(x)
+    expected = (2 - 2 * F.cosine_similarity(prediction, target, dim=-1).mean(-1)).sum()
+    halved = (2 - 2 * F.cosine_similarity(prediction, target.detach(), dim=-1).mean(-1)).sum()
+    assert_close(ours, expected)
+    both, one = (torch.autograd.grad(loss, online, retain_graph=True) for loss in (ours, halved))
+    assert_close(both, torch.autograd.grad(expected, online), rtol=1e-5, atol=1e-5)
+    assert any((a - b).abs().max() > 1e-3 for a, b in zip(both, one, strict=True))
+
+
+def test_without_predictor_the_embedding_itself_is_compared() -> None:
+    trained, x = method(predictor=False), points()
+    encoded, target = trained.encoder(x + 0.3 * draws().normal(x)), trained.target(x)
+    assert_close(trained.loss(x, draws())["loss"], 2 - 2 * F.cosine_similarity(encoded, target, dim=-1).mean(-1))
+
+
+def test_equal_views_of_equal_networks_have_zero_loss_without_predictor() -> None:
+    trained = method(noise=0, predictor=False)
+    trained.target.load_state_dict(trained.encoder.state_dict())
+    assert_close(trained.loss(points(), draws())["loss"], torch.zeros(3).double(), atol=1e-12, rtol=0)
+
+
+def test_a_constant_map_is_a_minimiser() -> None:
+    trained = method(predictor=False)
+    with torch.no_grad():
+        trained.encoder[-1].weight.zero_()
+        trained.target[-1].weight.zero_()
+        trained.target[-1].bias.copy_(trained.encoder[-1].bias)
+    assert_close(trained.loss(points(), draws())["loss"], torch.zeros(3).double(), atol=1e-12, rtol=0)
+
+
+def test_opposite_directions_cost_four() -> None:
+    trained = method(noise=0, predictor=False)
+    trained.target.load_state_dict(trained.encoder.state_dict())
+    with torch.no_grad():
+        for p in parameters(trained.target[-1]):
+            p.neg_()
+    assert_close(trained.loss(points(), draws())["loss"], torch.full((3,), 4.0).double())
+
+
+def test_only_directions_of_embeddings_count() -> None:
+    trained = method(predictor=False)
+    before = trained.loss(points(), draws())["loss"]
+    with torch.no_grad():
+        for p in parameters(trained.encoder[-1]):
+            p.mul_(7)
+    assert_close(trained.loss(points(), draws())["loss"], before)
+
+
+@pytest.mark.parametrize(("progress", "kept"), [(0, 0.8), (0.5, 0.9), (1, 1)])
+def test_the_target_slows_down_along_half_a_cosine(progress: float, kept: float) -> None:
+    trained = method(decay=0.8)
+    slow, fast = parameters(trained.target)[0].clone(), parameters(trained.encoder)[0]
+    trained.after_step(progress)
+    assert_close(parameters(trained.target)[0], kept * slow + (1 - kept) * fast)
+
+
+@pytest.mark.parametrize("progress", [0, 0.5, 1])
+def test_with_decay_zero_the_target_is_the_encoder_itself(progress: float) -> None:
+    trained = method(decay=0)
+    trained.after_step(progress)
+    assert_close(parameters(trained.target), [p.data for p in parameters(trained.encoder)], check_stride=False)
+
+
+def test_with_decay_one_the_target_stays_where_it_was() -> None:
+    trained = method(decay=1)
+    before = [p.clone() for p in parameters(trained.target)]
+    trained.after_step(0)
+    assert_close(parameters(trained.target), before)
+
+
+def test_the_target_starts_as_the_encoder() -> None:
+    fresh = JepaEma(
+        Points(copies=2),
+        view={"noise": 0.3},
+        encoder={"width": 8, "depth": 1, "dim": 4},
+        predictor=False,
+        predictor_width=8,
+        stop_gradient=True,
+        decay=0.9,
+    )
+    assert fresh.loss(points(2).float(), draws())["loss"].max().item() < 4
+    assert all((a == b).all() for a, b in zip(parameters(fresh.target), parameters(fresh.encoder), strict=True))
+
+
+def test_embeddings_are_the_targets() -> None:
+    trained, x = method(), points()
+    assert_close(trained.embed(x), trained.target(x))
+    assert (trained.embed(x) - trained.encoder(x)).abs().max().item() != approx(0, abs=1e-3)

@@ -1,0 +1,295 @@
+"""Every figure on the mixture at a value known beforehand, and its bad value on a broken input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from ot.sliced import sliced_wasserstein_distance
+from pytest import approx
+from scipy import stats
+from scipy.spatial.distance import pdist
+from sklearn.manifold import trustworthiness as sklearn_trustworthiness
+
+from stages import params
+from stages.metrics import collapse, hypersphere, sampling, score_error, structure
+from stages.metrics.measured import figure, rounded
+from stages.mog import setting
+from stages.mog.mixture import Array, Mixture
+
+MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
+REFERENCE = setting.mixture(MOG)
+GRID_X, GRID_Y = setting.grid_axes(MOG)
+NODES = np.stack(np.meshgrid(GRID_X, GRID_Y), -1)
+STEP = (GRID_X[1] - GRID_X[0], GRID_Y[1] - GRID_Y[0])
+CLOUD = np.random.default_rng(0).standard_normal((3, 400, 16))
+PLANE = np.random.default_rng(1).standard_normal((200, 2))
+
+
+class TestCollapse:
+    def test_total_variance_is_the_trace_of_the_covariance(self) -> None:
+        expected = [np.trace(np.cov(z.T, bias=True)) for z in CLOUD]
+        assert_allclose(collapse.total_variance(CLOUD), expected)
+
+    def test_total_variance_ignores_a_shift_and_squares_a_scale(self) -> None:
+        assert_allclose(collapse.total_variance(3 * CLOUD + 7), 9 * collapse.total_variance(CLOUD))
+
+    def test_constant_embeddings_have_no_variance_no_spread_and_rank_one(self) -> None:
+        constant = np.ones((2, 50, 16))
+        assert_allclose(collapse.total_variance(constant), 0, atol=1e-12)
+        assert_allclose(collapse.normalised_std(constant), 0, atol=1e-12)
+        assert_allclose(collapse.rankme(constant), 1, atol=1e-6)
+
+    def test_embeddings_of_zero_are_finite_in_every_figure(self) -> None:
+        zero = np.zeros((2, 50, 16))
+        for measure in (collapse.total_variance, collapse.normalised_std, collapse.rankme):
+            assert np.isfinite(measure(zero)).all()
+
+    def test_directions_uniform_on_the_sphere_have_normalised_std_one(self) -> None:
+        axes = np.concatenate((np.eye(16), -np.eye(16)))[None]
+        assert_allclose(collapse.normalised_std(axes), 1)
+        assert_allclose(collapse.normalised_std(CLOUD), 1, atol=0.02)
+
+    def test_one_direction_has_normalised_std_zero_whatever_the_lengths(self) -> None:
+        ray = np.linspace(1, 9, 50)[:, None] * CLOUD[:, :1]
+        assert_allclose(collapse.normalised_std(ray), 0, atol=1e-7)
+
+    @pytest.mark.parametrize("rank", [1, 2, 5, 16])
+    def test_rankme_of_k_equal_directions_is_k(self, rank: int) -> None:
+        assert_allclose(collapse.rankme(np.tile(np.eye(16)[:rank], (2, 10, 1))), rank, rtol=1e-6)
+
+    def test_rankme_is_the_exponential_of_the_entropy_of_the_singular_values(self) -> None:
+        singular = [np.linalg.svd(z, compute_uv=False) for z in CLOUD]
+        assert_allclose(collapse.rankme(CLOUD), [np.exp(stats.entropy(s)) for s in singular], rtol=1e-6)
+
+    def test_a_collapse_of_scale_is_seen_by_the_variance_alone(self) -> None:
+        shrunk = 1e-3 * CLOUD
+        assert (collapse.total_variance(shrunk) < 1e-5 * collapse.total_variance(CLOUD)).all()
+        assert_allclose(collapse.normalised_std(shrunk), collapse.normalised_std(CLOUD))
+        assert_allclose(collapse.rankme(shrunk), collapse.rankme(CLOUD))
+
+    def test_a_collapse_of_direction_behind_a_growing_norm_is_missed_by_the_variance_and_seen_by_the_spread(self) -> None:
+        lengths = np.linspace(1, 100, 400)[:, None]
+        narrow = lengths * (np.eye(16)[0] + 1e-3 * CLOUD)
+        assert (collapse.total_variance(narrow) > collapse.total_variance(CLOUD)).all()
+        assert (collapse.normalised_std(narrow) < 0.01).all()
+
+    def test_normalise_gives_unit_vectors_and_keeps_zero(self) -> None:
+        assert_allclose(np.linalg.norm(collapse.normalise(CLOUD), axis=-1), 1)
+        assert (collapse.normalise(np.zeros((2, 3))) == 0).all()
+
+
+class TestHypersphere:
+    def test_equal_directions_are_aligned_whatever_their_lengths(self) -> None:
+        assert_allclose(hypersphere.alignment(CLOUD, 5 * CLOUD), 0, atol=1e-12)
+
+    def test_opposite_directions_have_alignment_four_and_orthogonal_ones_two(self) -> None:
+        x, y = np.eye(2)[:1], np.eye(2)[1:]
+        assert hypersphere.alignment(x, -x) == approx(4)
+        assert hypersphere.alignment(x, y) == approx(2)
+
+    def test_independent_directions_have_alignment_two(self) -> None:
+        assert_allclose(hypersphere.alignment(CLOUD, CLOUD[:, ::-1]), 2, atol=0.1)
+
+    def test_uniformity_of_one_direction_is_zero_and_of_two_opposite_ones_minus_eight(self) -> None:
+        assert hypersphere.uniformity(np.ones((10, 4))) == approx(0, abs=1e-9)
+        assert hypersphere.uniformity(np.array([[1.0, 0], [-1, 0]])) == approx(-8)
+
+    def test_uniformity_of_orthogonal_directions_is_minus_four(self) -> None:
+        assert hypersphere.uniformity(np.eye(16)) == approx(-4)
+
+    def test_uniformity_is_the_formula_of_the_paper_over_all_pairs(self) -> None:
+        expected = [np.log(np.exp(-2 * pdist(collapse.normalise(z)) ** 2).mean()) for z in CLOUD]
+        assert_allclose(hypersphere.uniformity(CLOUD), expected)
+
+    def test_embeddings_of_zero_are_not_uniform(self) -> None:
+        assert hypersphere.uniformity(np.zeros((10, 4))) == approx(0, abs=1e-9)
+
+
+class TestStructure:
+    def test_a_similarity_of_the_plane_keeps_everything(self) -> None:
+        turned = 3 * PLANE @ np.array([[0.6, -0.8], [0.8, 0.6]]) + 5
+        assert structure.distance_spearman(PLANE, turned) == approx(1)
+        assert structure.trustworthiness(PLANE, turned, 5) == structure.continuity(PLANE, turned, 5) == 1
+
+    def test_unrelated_embeddings_keep_nothing(self) -> None:
+        other = np.random.default_rng(2).standard_normal((200, 16))
+        assert abs(structure.distance_spearman(PLANE, other)) < 0.1
+        assert structure.trustworthiness(PLANE, other, 5) == approx(0.5, abs=0.07)
+        assert structure.continuity(PLANE, other, 5) == approx(0.5, abs=0.07)
+
+    def test_far_and_near_exchanged_has_a_negative_correlation(self) -> None:
+        line = np.arange(3.0)[:, None]
+        assert structure.distance_spearman(line, np.array([[0.0], [9], [1]])) == approx(-0.866, abs=1e-3)
+
+    def test_coinciding_embeddings_have_correlation_zero(self) -> None:
+        assert structure.distance_spearman(PLANE, np.ones((200, 16))) == 0
+
+    def test_distance_spearman_is_the_correlation_of_the_ranks_of_all_distances(self) -> None:
+        ranks = [stats.rankdata(pdist(a)) for a in (PLANE, PLANE**3)]
+        assert structure.distance_spearman(PLANE, PLANE**3) == approx(np.corrcoef(*ranks)[0, 1])
+
+    def test_squashing_one_axis_hurts_trust_and_tearing_hurts_continuity(self) -> None:
+        squashed = PLANE * [1, 0]
+        torn = PLANE + 100 * (np.arange(200)[:, None] % 2)
+        assert structure.trustworthiness(PLANE, squashed, 5) < structure.continuity(PLANE, squashed, 5)
+        assert structure.continuity(PLANE, torn, 5) < structure.trustworthiness(PLANE, torn, 5)
+
+    def test_continuity_is_trustworthiness_with_the_roles_exchanged(self) -> None:
+        other = PLANE**3
+        assert structure.continuity(PLANE, other, 7) == sklearn_trustworthiness(other, PLANE, n_neighbors=7)
+
+
+class TestScoreError:
+    def test_relative_fisher_error_of_the_truth_is_zero_of_zero_one_and_of_the_wrong_sign_four(self) -> None:
+        true = np.tile(PLANE, (3, 1, 1))
+        scaled = np.array([1, 0, -1])[:, None, None] * true
+        assert_allclose(score_error.relative_fisher_error(scaled, PLANE), [0, 1, 4])
+
+    def test_a_constant_field_has_a_linear_potential(self) -> None:
+        field = np.broadcast_to([2.0, -3.0], NODES.shape)
+        energy = score_error.potential(field, *STEP, sigma=0.5)
+        plane = -NODES @ [2.0, -3.0]
+        assert_allclose(energy - energy[0, 0], plane - plane[0, 0], atol=1e-6)
+
+    def test_the_field_of_a_quadratic_energy_gives_that_energy(self) -> None:
+        energy = score_error.potential(-NODES * [1, 4], *STEP, sigma=0.0)
+        expected = (NODES**2 * [1, 4]).sum(-1) / 2
+        assert_allclose(energy - energy[0, 0], expected - expected[0, 0], atol=1e-6)
+
+    @pytest.mark.parametrize("sigma", [0.3, 0.5, 1.0])
+    def test_the_exact_score_gives_minus_log_p_with_its_constant(self, sigma: float) -> None:
+        density = REFERENCE.smoothed(sigma)
+        log_density = density.log_density(NODES)
+        energy = score_error.potential(density.score(NODES), *STEP, sigma)
+        assert np.abs(energy + log_density)[log_density > log_density.max() + np.log(score_error.SUPPORT)].max() < 0.05
+
+    def test_an_eddy_has_no_potential(self) -> None:
+        offset = NODES - [0, 5]
+        eddy = np.exp(-(offset**2).sum(-1, keepdims=True) / 8) * offset[..., ::-1] * [-1, 1]
+        assert np.ptp(score_error.potential(eddy, *STEP, sigma=0.0)) < 0.002 * np.abs(eddy).max()
+
+    def test_errors_far_from_the_data_do_not_bend_the_landscape_on_it(self) -> None:
+        density = REFERENCE.smoothed(0.5)
+        log_density = density.log_density(NODES)
+        wrong = density.score(NODES) + np.where(log_density < -20, 100, 0)[..., None] * [1, 0]
+        weighted, plain = (score_error.potential(wrong, *STEP, sigma) + log_density for sigma in (0.5, 0.0))
+        assert np.ptp(weighted[log_density > -6]) < 0.5 < 50 < np.ptp(plain[log_density > -6])
+
+    def test_each_seed_has_its_own_potential(self) -> None:
+        fields = np.random.default_rng(3).standard_normal((2, 3, 5, 6, 2))
+        one = score_error.potential(fields[1, 2], 0.3, 0.4, 0.5)
+        assert_allclose(score_error.potential(fields, 0.3, 0.4, 0.5)[1, 2], one)
+
+    @pytest.mark.parametrize("scale", [1.0, 100.0])
+    def test_normalised_energy_integrates_to_one_and_keeps_differences(self, scale: float) -> None:
+        energy = scale * np.random.default_rng(4).standard_normal((2, 9, 7))
+        normal = score_error.normalised_energy(energy, 0.5, 0.2)
+        assert_allclose(np.exp(-normal).sum((-2, -1)) * 0.5 * 0.2, 1)
+        assert_allclose(np.diff(normal), np.diff(energy), atol=1e-9)
+
+    def test_spearman_within_modes_forgives_a_constant_per_mode_and_not_a_sign(self) -> None:
+        log_density, mode = self._modes()
+        shift = np.array([0.0, 50, -20])[mode]
+        assert score_error.spearman_within_modes(-log_density + shift, log_density, mode) == approx(1, abs=1e-4)
+        assert score_error.spearman_within_modes(log_density + shift, log_density, mode) == approx(-1, abs=1e-4)
+
+    def test_spearman_within_modes_of_noise_is_zero(self) -> None:
+        log_density, mode = self._modes()
+        noise = np.random.default_rng(5).standard_normal(len(mode))
+        assert score_error.spearman_within_modes(noise, log_density, mode) == approx(0, abs=0.15)
+
+    @pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
+    def test_spearman_within_modes_of_a_constant_energy_is_zero(self) -> None:
+        log_density, mode = self._modes()
+        assert score_error.spearman_within_modes(np.zeros(len(mode)), log_density, mode) == 0
+
+    def test_spearman_within_modes_looks_at_the_support_only(self) -> None:
+        log_density, mode = self._modes()
+        outside = log_density < log_density.max() + np.log(score_error.SUPPORT)
+        energy = np.where(outside, log_density, -log_density)
+        assert score_error.spearman_within_modes(energy, log_density, mode) == approx(1, abs=1e-4)
+
+    def test_gap_error_forgives_one_constant_and_nothing_else(self) -> None:
+        log_density = np.array([-1.0, -2, -4])
+        assert score_error.gap_error(7 - log_density, log_density) == approx(0)
+        assert score_error.gap_error([3, 0, 0] - log_density, log_density) == approx((3 + 3 + 0) / 3)
+        assert score_error.gap_error(np.zeros(3), log_density) == approx((1 + 3 + 2) / 3)
+
+    def test_gap_error_of_one_mode_is_zero(self) -> None:
+        assert score_error.gap_error(np.array([3.0]), np.array([1.0])) == 0
+
+    @staticmethod
+    def _modes() -> tuple[Array, np.ndarray]:
+        nodes = NODES.reshape(-1, 2)
+        return REFERENCE.log_density(nodes), REFERENCE.component_log_density(nodes).argmax(-1)
+
+
+class TestSampling:
+    def test_exact_samples_are_good_in_every_figure(self) -> None:
+        rng = np.random.default_rng(6)
+        (a, _), (b, _) = REFERENCE.sample(2000, rng), REFERENCE.sample(2000, rng)
+        assert sampling.mode_weight_tv(REFERENCE.responsibilities(a), REFERENCE.weights) < 0.03
+        assert abs(sampling.energy_distance(a, b)) < 0.02
+        assert sampling.sliced_wasserstein(a, b, sampling.unit_directions(64)) < 0.5
+
+    def test_samples_with_wrong_weights_are_bad_in_every_figure(self) -> None:
+        rng = np.random.default_rng(7)
+        wrong = Mixture(REFERENCE.means, REFERENCE.covariances, [0.26, 0.43, 0.31])
+        (a, _), (b, _) = wrong.sample(2000, rng), REFERENCE.sample(2000, rng)
+        assert sampling.mode_weight_tv(REFERENCE.responsibilities(a), REFERENCE.weights) == approx(0.14, abs=0.03)
+        assert sampling.energy_distance(a, b) > 0.02
+        assert sampling.sliced_wasserstein(a, b, sampling.unit_directions(64)) > 0.5
+
+    def test_all_mass_in_one_mode_misses_the_weight_of_the_others(self) -> None:
+        assert sampling.mode_weight_tv(np.tile([1.0, 0, 0], (10, 1)), REFERENCE.weights) == approx(0.6)
+        assert sampling.mode_weight_tv(np.tile(REFERENCE.weights, (10, 1)), REFERENCE.weights) == approx(0)
+
+    def test_energy_distance_of_two_places_is_twice_their_distance(self) -> None:
+        assert sampling.energy_distance(np.zeros((5, 2)), np.tile([3.0, 4.0], (7, 1))) == approx(10)
+
+    def test_energy_distance_is_scipys_on_a_line_without_its_bias(self) -> None:
+        a, b = PLANE[:80, 0], PLANE[80:, 1] + 0.5
+        bias = sum(2 * pdist(x[:, None]).sum() / (n := len(x)) ** 2 / (n - 1) for x in (a, b))
+        line = np.outer(a, [1, 0]), np.outer(b, [1, 0])
+        assert sampling.energy_distance(*line) == approx(stats.energy_distance(a, b) ** 2 - bias)
+
+    def test_energy_distance_of_the_same_density_is_zero_on_average_even_with_few_samples(self) -> None:
+        few = np.random.default_rng(8).standard_normal((1000, 2, 5, 2))
+        distances = np.array([sampling.energy_distance(a, b) for a, b in few])
+        assert distances.mean() == approx(0, abs=4 * distances.std() / 1000**0.5)
+        assert distances.min() < 0
+
+    def test_sliced_wasserstein_is_pots(self) -> None:
+        a, b, directions = PLANE[:100], 2 * PLANE[100:] + 1, sampling.unit_directions(16)
+        expected = sliced_wasserstein_distance(a, b, projections=directions.T)
+        assert sampling.sliced_wasserstein(a, b, directions) == approx(expected)
+
+    def test_sliced_wasserstein_of_a_shift_is_its_length_over_root_two(self) -> None:
+        shifted = PLANE[::-1] + np.array([3, 4])
+        assert sampling.sliced_wasserstein(PLANE, shifted, sampling.unit_directions(64)) == approx(5 / 2**0.5)
+
+    def test_sliced_wasserstein_of_a_sample_in_another_order_is_zero(self) -> None:
+        assert sampling.sliced_wasserstein(PLANE, PLANE[::-1], sampling.unit_directions(8)) == approx(0)
+
+    def test_unit_directions_are_isotropic(self) -> None:
+        directions = sampling.unit_directions(64)
+        assert_allclose(np.linalg.norm(directions, axis=-1), 1)
+        assert_allclose(directions.T @ directions / 64, np.eye(2) / 2, atol=1e-12)
+
+
+class TestMeasured:
+    def test_a_figure_is_mean_population_deviation_and_values(self) -> None:
+        assert figure([1, 2, 4, 5]) == {"mean": 3, "std": rounded(2.5**0.5), "values": [1, 2, 4, 5]}
+
+    def test_a_single_number_is_a_figure_of_one_seed(self) -> None:
+        assert figure(0.25) == {"mean": 0.25, "std": 0, "values": [0.25]}
+
+    @pytest.mark.parametrize(("value", "expected"), [(1 / 3, 0.333333), (1234567, 1234570), (1.2345678e-9, 1.23457e-9)])
+    def test_six_digits_are_kept(self, value: float, expected: float) -> None:
+        assert rounded(value) == expected
+
+    def test_a_figure_holds_plain_floats(self) -> None:
+        assert {type(v) for v in figure(np.float32([1, 2]))["values"]} == {float}

@@ -1,0 +1,209 @@
+"""The truth itself: density, score, conditional and sampler of a mixture, against scikit-learn, scipy and integration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from pytest import approx
+from scipy.stats import multivariate_normal, norm
+from sklearn.mixture import GaussianMixture
+from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
+
+from stages import params
+from stages.mog import setting
+from stages.mog.mixture import Array, Mixture
+
+MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
+REFERENCE = setting.mixture(MOG)
+EYE = np.eye(2)
+
+
+def random_mixture(seed: int) -> Mixture:
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((seed + 1, 2, 2))
+    covariances = root @ root.swapaxes(-1, -2) + 0.2 * EYE
+    return Mixture(rng.uniform(-4, 4, (seed + 1, 2)), covariances, rng.dirichlet(np.full(seed + 1, 3.0)))
+
+
+def oracle(mixture: Mixture) -> GaussianMixture:
+    other = GaussianMixture(len(mixture.weights))
+    other.means_, other.covariances_, other.weights_ = mixture.means, mixture.covariances, mixture.weights
+    other.precisions_cholesky_ = _compute_precision_cholesky(mixture.covariances, "full")
+    return other
+
+
+def lattice(low: float, high: float, count: int) -> tuple[Array, float]:
+    axis = np.linspace(low, high, count)
+    return np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), (axis[1] - axis[0]) ** 2
+
+
+mixtures = pytest.mark.parametrize("mixture", [REFERENCE, *map(random_mixture, range(5))], ids=["reference", *"01234"])
+points = np.random.default_rng(0).uniform(-8, 12, (200, 2))
+
+
+@mixtures
+def test_log_density_is_scikit_learns(mixture: Mixture) -> None:
+    assert_allclose(mixture.log_density(points), oracle(mixture).score_samples(points), rtol=1e-9)
+
+
+@mixtures
+def test_responsibilities_are_scikit_learns(mixture: Mixture) -> None:
+    assert_allclose(mixture.responsibilities(points), oracle(mixture).predict_proba(points), rtol=1e-7, atol=1e-300)
+
+
+@mixtures
+def test_each_component_is_scipys_normal_times_its_weight(mixture: Mixture) -> None:
+    for k, (mean, covariance, weight) in enumerate(zip(mixture.means, mixture.covariances, mixture.weights, strict=True)):
+        expected = np.log(weight) + multivariate_normal(mean, covariance).logpdf(points)
+        assert_allclose(mixture.component_log_density(points)[:, k], expected, rtol=1e-9)
+
+
+@mixtures
+def test_responsibilities_sum_to_one(mixture: Mixture) -> None:
+    assert_allclose(mixture.responsibilities(points).sum(-1), 1, rtol=1e-12)
+
+
+@mixtures
+def test_score_is_the_gradient_of_log_density(mixture: Mixture) -> None:
+    up, down = (np.stack([mixture.log_density(points + h * e) for e in EYE], -1) for h in (1e-5, -1e-5))
+    assert_allclose(mixture.score(points), (up - down) / 2e-5, rtol=1e-6, atol=1e-6)
+
+
+@mixtures
+def test_density_integrates_to_one_and_the_mean_score_is_zero(mixture: Mixture) -> None:
+    nodes, area = lattice(-20, 20, 401)
+    density = np.exp(mixture.log_density(nodes)) * area
+    assert density.sum() == approx(1, abs=1e-6)
+    assert_allclose(density @ mixture.score(nodes), 0, atol=1e-6)
+
+
+def test_score_of_one_gaussian_is_linear() -> None:
+    one = random_mixture(0)
+    assert_allclose(one.score(points), (one.means - points) @ np.linalg.inv(one.covariances[0]), rtol=1e-10)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 3.0])
+def test_smoothed_density_is_the_convolution_with_a_gaussian(sigma: float) -> None:
+    mixture = random_mixture(2)
+    x, _ = mixture.sample(200_000, np.random.default_rng(1))
+    at = mixture.means[0]
+    convolved = np.exp(-((x - at) ** 2).sum(-1) / (2 * sigma**2)).mean() / (2 * np.pi * sigma**2)
+    assert np.exp(mixture.smoothed(sigma).log_density(at)) == approx(convolved, rel=0.05)
+
+
+def test_smoothing_by_nothing_changes_nothing_and_smoothing_adds_variances() -> None:
+    assert_allclose(REFERENCE.smoothed(0).score(points), REFERENCE.score(points))
+    assert_allclose(REFERENCE.smoothed(3).smoothed(4).log_density(points), REFERENCE.smoothed(5).log_density(points))
+
+
+@mixtures
+@pytest.mark.parametrize("hidden", [0, 1])
+def test_conditional_is_the_joint_over_the_marginal(mixture: Mixture, hidden: int) -> None:
+    seen, axis = np.array([-1.0, 0.0, 4.5]), np.linspace(-30, 30, 6001)
+    joint = np.exp(mixture.log_density(np.stack(np.broadcast_arrays(axis, seen[:, None])[:: 1 - 2 * hidden], -1)))
+    expected = joint / np.trapezoid(joint, axis)[:, None]
+    weights, means, variances = mixture.conditional(hidden, seen)
+    density = (weights[:, None] * norm.pdf(axis[:, None], means[:, None], np.sqrt(variances))).sum(-1)
+    assert_allclose(density, expected, atol=1e-8)
+    assert_allclose(mixture.conditional_mean(hidden, seen), np.trapezoid(axis * expected, axis), atol=1e-6)
+
+
+def test_conditional_mean_of_one_gaussian_is_the_regression_line() -> None:
+    one = Mixture([[1, 2]], [[[1, 0.8], [0.8, 1]]], [1])
+    assert_allclose(one.conditional_mean(1, [1, 3]), [2, 2 + 0.8 * 2])
+
+
+def test_without_correlation_one_gaussians_coordinate_tells_nothing() -> None:
+    assert_allclose(Mixture([[1, 2]], [EYE], [1]).conditional_mean(0, [-5, 0, 99]), 1)
+
+
+@mixtures
+def test_samples_have_the_components_frequencies_means_and_covariances(mixture: Mixture) -> None:
+    x, component = mixture.sample(60_000, np.random.default_rng(2))
+    assert_allclose(np.bincount(component) / len(x), mixture.weights, atol=0.01)
+    for k in range(len(mixture.weights)):
+        inside = x[component == k]
+        tolerance = 5 * np.abs(mixture.covariances[k]).max() / np.sqrt(len(inside))
+        assert_allclose(inside.mean(0), mixture.means[k], atol=2 * tolerance)
+        assert_allclose(np.cov(inside.T), mixture.covariances[k], atol=2 * tolerance)
+
+
+def test_the_same_generator_gives_the_same_samples() -> None:
+    first, second = (REFERENCE.sample(10, np.random.default_rng(3)) for _ in range(2))
+    assert (first[0] == second[0]).all() and (first[1] == second[1]).all()
+
+
+@mixtures
+def test_far_away_everything_is_finite(mixture: Mixture) -> None:
+    far = np.array([[1e8, 0], [-1e5, 1e7], [300, -300]])
+    assert np.isfinite(mixture.log_density(far)).all()
+    assert np.isfinite(mixture.score(far)).all()
+    assert_allclose(mixture.responsibilities(far).sum(-1), 1)
+    assert all(np.isfinite(part).all() for part in mixture.conditional(0, far[:, 0]))
+
+
+def test_points_may_have_any_leading_dimensions() -> None:
+    cube = points.reshape(5, 8, 5, 2)
+    assert_allclose(REFERENCE.score(cube).reshape(-1, 2), REFERENCE.score(points), rtol=1e-12)
+    assert REFERENCE.log_density(cube[0, 0, 0]) == approx(REFERENCE.log_density(points)[0])
+
+
+def test_bayes_accuracy_of_two_equal_modes_is_the_normal_distributions() -> None:
+    pair = Mixture([[0, 0], [2, 0]], [EYE, EYE], [0.5, 0.5])
+    assert pair.bayes_accuracy(*pair.sample(50_000, np.random.default_rng(4))) == approx(norm.cdf(1), abs=0.008)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_bayes_accuracy_is_the_integral_of_the_largest_component(seed: int) -> None:
+    mixture = random_mixture(seed)
+    nodes, area = lattice(-20, 20, 401)
+    exact = np.exp(mixture.component_log_density(nodes)).max(-1).sum() * area
+    assert mixture.bayes_accuracy(*mixture.sample(50_000, np.random.default_rng(seed))) == approx(exact, abs=0.01)
+
+
+def test_coinciding_modes_leave_only_the_larger_weight_to_guess() -> None:
+    same = Mixture([[0, 0], [0, 0]], [EYE, EYE], [0.7, 0.3])
+    assert same.bayes_accuracy(*same.sample(20_000, np.random.default_rng(5))) == approx(0.7, abs=0.015)
+
+
+def test_a_covariance_that_is_not_positive_definite_is_refused() -> None:
+    with pytest.raises(np.linalg.LinAlgError):
+        Mixture([[0, 0]], [[[1, 2], [2, 1]]], [1])
+
+
+@pytest.mark.parametrize(
+    ("sigma", "size", "error"), [(0.1, 4.170, 0.00137), (0.3, 3.349, 0.103), (0.5, 2.461, 0.72), (1, 1.132, 9.7)]
+)
+def test_reference_size_of_the_score_and_the_error_of_forgetting_to_smooth(sigma: float, size: float, error: float) -> None:
+    nodes, area = lattice(-14, 18, 401)
+    smooth = REFERENCE.smoothed(sigma)
+    density, score = np.exp(smooth.log_density(nodes)) * area, smooth.score(nodes)
+    assert density @ (score**2).sum(-1) == approx(size, rel=0.005)
+    assert density @ ((REFERENCE.score(nodes) - score) ** 2).sum(-1) / size == approx(error, rel=0.02)
+
+
+@pytest.mark.parametrize(("hidden", "r2", "nll", "one_gaussian"), [(1, 0.911, 1.065, 1.17), (0, 0.072, 1.456, 2.75)])
+def test_reference_ceiling_of_prediction_from_one_coordinate(
+    hidden: int, r2: float, nll: float, one_gaussian: float
+) -> None:
+    x, _ = REFERENCE.sample(100_000, np.random.default_rng(6))
+    target, seen = x[:, hidden], x[:, 1 - hidden]
+    residual = target - REFERENCE.conditional_mean(hidden, seen)
+    weights, means, variances = REFERENCE.conditional(hidden, seen)
+    density = (weights * norm.pdf(target[:, None], means, np.sqrt(variances))).sum(-1)
+    assert 1 - residual.var() / target.var() == approx(r2, abs=0.005)
+    assert -np.log(density).mean() == approx(nll, abs=0.01)
+    assert -norm.logpdf(residual, scale=residual.std()).mean() == approx(one_gaussian, abs=0.01)
+
+
+def test_the_grid_and_the_uniform_points_fill_the_box() -> None:
+    (left, right), (bottom, top) = MOG.mixture.box.x, MOG.mixture.box.y
+    x, y = setting.grid_axes(MOG)
+    assert (x[0], x[-1], y[0], y[-1]) == (left, right, bottom, top) and len(x) == len(y) == MOG.grid
+    uniform = setting.uniform_in_box(MOG, 20_000, np.random.default_rng(7))
+    assert_allclose(uniform.mean(0), [(left + right) / 2, (bottom + top) / 2], atol=0.2)
+    assert_allclose(uniform.std(0), [(right - left) / 12**0.5, (top - bottom) / 12**0.5], atol=0.2)
+    assert (uniform >= [left, bottom]).all() and (uniform <= [right, top]).all()

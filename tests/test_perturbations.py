@@ -1,0 +1,321 @@
+"""Perturbations of images against scipy's and torch's own operations, their limit cases and their randomness."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from torch import Tensor
+from torch.testing import assert_close
+
+from stages.mnist.perturbations import (
+    Perturbation,
+    Step,
+    affine,
+    dilation,
+    erosion,
+    gaussian,
+    inversion,
+    make,
+    salt_and_pepper,
+)
+from stages.params import Perturbations
+
+FULL = {
+    "affine": {"probability": 1.0, "rotation": 45.0, "scale": 0.3, "shear": 30.0, "translation": 4.0},
+    "erosion": {"probability": 1.0, "size": 5},
+    "dilation": {"probability": 1.0, "size": 5},
+    "inversion": {"probability": 1.0, "amount": 1.0},
+    "salt_and_pepper": {"probability": 1.0, "fraction": 0.3},
+    "gaussian": {"probability": 1.0, "std": 0.6},
+}
+HALF = {
+    "affine": {"probability": 1.0, "rotation": 22.5, "scale": 0.15, "shear": 15.0, "translation": 2.0},
+    "erosion": {"probability": 1.0, "size": 3},
+    "dilation": {"probability": 1.0, "size": 3},
+    "inversion": {"probability": 1.0, "amount": 0.5},
+    "salt_and_pepper": {"probability": 1.0, "fraction": 0.15},
+    "gaussian": {"probability": 1.0, "std": 0.3},
+}
+KINDS = list(FULL)
+few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(count: int = 4, size: int = 28) -> Tensor:
+    return torch.rand(count, 1, size, size, generator=seeded(), dtype=torch.float64)
+
+
+def strokes(count: int = 4, size: int = 28) -> Tensor:
+    """Images like digits: bright curves with soft edges on black, touching the border here and there."""
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(count, size, size)), (0, 3, 3))
+    return torch.from_numpy(np.clip(1.5 - 120 * np.abs(smooth), 0, 1)).unsqueeze(1)
+
+
+def dot(*, right: float = 0, down: float = 0, count: int = 1, size: int = 28) -> Tensor:
+    """A round blob at that place from the centre."""
+    at = torch.arange(size) - (size - 1) / 2
+    distance = (at - right).square() + (at[:, None] - down).square()
+    return torch.exp(-distance / 4).expand(count, 1, size, size)
+
+
+def centre_of_mass(x: Tensor) -> Tensor:
+    """(B, 2): pixels to the right and down, from the centre."""
+    at = torch.arange(x.shape[-1], dtype=x.dtype) - (x.shape[-1] - 1) / 2
+    mass = x.sum((-1, -2)).squeeze(1)
+    return torch.stack(((x.sum(-2).squeeze(1) @ at) / mass, (x.sum(-1).squeeze(1) @ at) / mass), -1)
+
+
+def move(x: Tensor, *, angle: float = 0, scale: float = 1, shear: float = 0, shift: tuple[float, float] = (0, 0)) -> Tensor:
+    """One and the same affine map for all images."""
+    one = x.new_ones(len(x))
+    return affine(x, angle=one * angle, scale=one * scale, shear=one * shear, shift=one[:, None] * x.new_tensor(shift))
+
+
+# ---------------------------------------------------------------- morphology
+
+
+@pytest.mark.parametrize("images", [noise, strokes])
+@pytest.mark.parametrize("size", range(1, 7))
+@pytest.mark.parametrize("ours, oracle", [(erosion, ndimage.grey_erosion), (dilation, ndimage.grey_dilation)])
+def test_morphology_is_scipys(
+    ours: Callable[[Tensor, int], Tensor], oracle: Callable[..., np.ndarray], size: int, images: Callable[[], Tensor]
+) -> None:
+    x = images()
+    assert np.array_equal(ours(x, size).numpy(), [[oracle(image[0].numpy(), size=(size, size))] for image in x])
+
+
+@few
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 6), st.integers(0, 99))
+def test_morphology_is_scipys_on_any_shape(height: int, width: int, size: int, seed: int) -> None:
+    x = torch.rand(1, 1, height, width, generator=seeded(seed))
+    image = x[0, 0].numpy()
+    assert np.array_equal(erosion(x, size)[0, 0].numpy(), ndimage.grey_erosion(image, size=(size, size)))
+    assert np.array_equal(dilation(x, size)[0, 0].numpy(), ndimage.grey_dilation(image, size=(size, size)))
+
+
+@pytest.mark.parametrize("size", range(1, 7))
+def test_dilation_is_the_erosion_of_the_negative(size: int) -> None:
+    # An even square is reflected, hence the flips.
+    assert_close(dilation(noise(), size), 1 - erosion(1 - noise().flip(-1, -2), size).flip(-1, -2))
+
+
+# ---------------------------------------------------------------- affine
+
+
+def test_affine_without_change_is_the_identity() -> None:
+    assert_close(move(noise()), noise())
+
+
+@few
+@given(st.integers(-30, 30), st.integers(-30, 30))
+def test_whole_pixels_shift_right_and_down_with_zeros_from_outside(right: int, down: int) -> None:
+    x = noise(1)
+    expected = ndimage.shift(x.numpy(), (0, 0, down, right), order=0, mode="constant")
+    assert_close(move(x, shift=(right, down)).numpy(), expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("quarters", [-1, 1, 2])
+def test_a_positive_angle_turns_clockwise(quarters: int) -> None:
+    assert_close(move(strokes(), angle=quarters * math.pi / 2), strokes().rot90(-quarters, (-2, -1)), atol=1e-12, rtol=0)
+
+
+def test_scale_two_doubles_the_distance_from_the_centre() -> None:
+    assert_close(centre_of_mass(move(dot(right=3, down=-2), scale=2)), torch.tensor([[6.0, -4.0]]), atol=0.05, rtol=0)
+
+
+def test_shear_moves_along_x_in_proportion_to_y() -> None:
+    assert_close(centre_of_mass(move(dot(down=6), shear=math.pi / 4)), torch.tensor([[6.0, 6.0]]), atol=0.02, rtol=0)
+
+
+@few
+@given(
+    st.floats(-math.pi, math.pi),
+    st.floats(0.3, 3),
+    st.floats(-1, 1),
+    st.floats(-9, 9),
+    st.floats(-9, 9),
+    st.integers(2, 28),
+)
+def test_affine_is_scipys(angle: float, scale: float, shear: float, right: float, down: float, size: int) -> None:
+    x = noise(1, size)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    inverse = np.linalg.inv(scale * turn @ np.array([[1, math.tan(shear)], [0, 1]]))[::-1, ::-1]  # (x, y) to (row, column)
+    middle = (size - 1) / 2
+    offset = middle - inverse @ (np.array([down, right]) + middle)
+    expected = ndimage.affine_transform(x[0, 0].numpy(), inverse, offset, order=1, mode="grid-constant")
+    moved = move(x, angle=angle, scale=scale, shear=shear, shift=(right, down))
+    assert_close(moved[0, 0].numpy(), expected, atol=1e-9, rtol=0)
+
+
+def test_each_image_of_a_batch_has_its_own_affine_map() -> None:
+    first, second = {"angle": 0.3, "scale": 0.8, "shear": 0.2}, {"angle": -1.0, "scale": 1.3, "shear": -0.4}
+    x, shift = noise(2).float(), torch.tensor([[1.5, -2.0], [0.0, 3.0]])
+    together = affine(x, **{key: torch.tensor([first[key], second[key]]) for key in first}, shift=shift)
+    assert_close(together[:1], move(x[:1], **first, shift=(1.5, -2)))
+    assert_close(together[1:], move(x[1:], **second, shift=(0, 3)))
+
+
+def test_affine_refuses_images_that_are_not_square() -> None:
+    with pytest.raises(ValueError, match="square"):
+        move(torch.zeros(1, 1, 28, 27))
+
+
+@pytest.mark.parametrize(
+    "setting, amplitude, start, bound",
+    [
+        ("translation", 3, (0, 0), (3, 3)),
+        ("rotation", 30, (8, 0), (8 - 8 * math.cos(math.pi / 6), 8 * math.sin(math.pi / 6))),
+        ("scale", 0.25, (8, 0), (2, 0)),
+        ("shear", 45, (0, 5), (5, 0)),
+    ],
+)
+def test_draws_of_an_affine_map_fill_their_range(
+    setting: str, amplitude: float, start: tuple[float, float], bound: tuple[float, float]
+) -> None:
+    still = {"probability": 1.0, "rotation": 0.0, "scale": 0.0, "shear": 0.0, "translation": 0.0}
+    x, limit = dot(right=start[0], down=start[1], count=400), torch.tensor(bound).float()
+    moved = centre_of_mass(make("affine", {**still, setting: amplitude})(x, 1, seeded())) - torch.tensor(start)
+    assert_close(moved.abs().amax(0), limit, atol=0.1, rtol=0.02)
+    free = moved[:, limit > 1.5]
+    assert (free.amin(0) < 0).all() and (free.amax(0) > 0).all()
+
+
+# ---------------------------------------------------------------- grey values
+
+
+def test_inverting_twice_is_the_identity() -> None:
+    assert_close(inversion(inversion(noise(), 1.0), 1.0), noise())
+
+
+def test_inversion_blends_each_image_by_its_own_amount() -> None:
+    x = noise(3)
+    blended = inversion(x, torch.tensor([0.0, 0.5, 1.0]))
+    assert_close(blended, torch.stack((x[0], torch.full_like(x[1], 0.5), 1 - x[2])))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.3, 1.0])
+def test_salt_and_pepper_changes_its_fraction_half_to_black_half_to_white(fraction: float) -> None:
+    x = torch.full((100, 1, 28, 28), 0.5)
+    noisy = salt_and_pepper(x, torch.rand(x.shape, generator=seeded()), fraction)
+    error = 5 * math.sqrt(fraction / x.numel())
+    for colour in (0, 1):
+        assert (noisy == colour).double().mean().item() == pytest.approx(fraction / 2, abs=error)
+    assert set(noisy.unique().tolist()) <= {0.0, 0.5, 1.0}
+
+
+def test_salt_and_pepper_takes_a_fraction_per_image() -> None:
+    noisy = salt_and_pepper(torch.full((2, 1, 28, 28), 0.5), torch.rand(2, 1, 28, 28), torch.tensor([0.0, 1.0]))
+    assert (noisy[0] == 0.5).all() and (noisy[1] != 0.5).all()
+
+
+def test_gaussian_noise_has_its_standard_deviation_and_no_bias() -> None:
+    x = torch.full((100, 1, 28, 28), 0.5)
+    added = gaussian(x, torch.randn(x.shape, generator=seeded()), 0.1) - x
+    assert added.std().item() == pytest.approx(0.1, rel=0.02)
+    assert added.mean().item() == pytest.approx(0, abs=0.002)
+
+
+def test_gaussian_noise_is_clipped_to_black_and_white() -> None:
+    assert gaussian(torch.tensor([[[[0.2, 0.9]]]]), torch.tensor([[[[-1.0, 1.0]]]]), 0.5).flatten().tolist() == [0, 1]
+
+
+# ---------------------------------------------------------------- steps and their schedule
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_the_factor_is_half_the_strength(kind: str) -> None:
+    x = strokes().float()
+    assert_close(make(kind, FULL[kind])(x, 0.5, seeded()), make(kind, HALF[kind])(x, 1, seeded()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_factor_of_zero_leaves_the_images_as_they_are(kind: str) -> None:
+    x = strokes().float()
+    assert_close(make(kind, FULL[kind])(x, 0, seeded()), x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_probability_zero_touches_no_image_and_one_touches_all(kind: str) -> None:
+    x = strokes(50).float()
+    never, always = (Perturbation([make(kind, {**FULL[kind], "probability": p})], (1, 1)) for p in (0.0, 1.0))
+    assert torch.equal(never(x, 1, seeded()), x)
+    assert (always(x, 1, seeded()) != x).flatten(1).any(-1).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_is_applied_with_its_probability(kind: str) -> None:
+    x = strokes(1).float().expand(1000, -1, -1, -1)
+    perturbed = Perturbation([make(kind, {**FULL[kind], "probability": 0.3})], (1, 1))(x, 1, seeded())
+    assert (perturbed != x).flatten(1).any(-1).double().mean().item() == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["affine", "salt_and_pepper", "gaussian"])
+def test_equal_images_get_different_draws(kind: str) -> None:
+    x = strokes(1).float().expand(64, -1, -1, -1)
+    perturbed = Perturbation([make(kind, FULL[kind])], (1, 1))(x, 1, seeded())
+    assert len(perturbed.flatten(1).unique(dim=0)) == 64
+
+
+def test_steps_are_chosen_independently_of_each_other() -> None:
+    steps: list[Step] = [make(kind, {**FULL[kind], "probability": 0.5}) for kind in ("inversion", "dilation")]
+    perturbed = Perturbation(steps, (1, 1))(dot(count=400), 1, seeded())
+    kinds, counts = perturbed.flatten(1).unique(dim=0, return_counts=True)
+    assert len(kinds) == 4 and counts.min() > 70
+
+
+def test_steps_come_in_their_order() -> None:
+    first, second = make("inversion", FULL["inversion"]), make("dilation", FULL["dilation"])
+    x = strokes()
+    assert torch.equal(Perturbation([first, second], (1, 1))(x, 1, seeded()), dilation(1 - x, 5))
+    assert torch.equal(Perturbation([second, first], (1, 1))(x, 1, seeded()), 1 - dilation(x, 5))
+
+
+@pytest.mark.parametrize("progress, amount", [(0, 0.2), (0.5, 0.5), (1, 0.8)])
+def test_the_schedule_scales_strengths_from_its_start_to_its_end(progress: float, amount: float) -> None:
+    perturb = Perturbation([make("inversion", {"probability": 1.0, "amount": 1.0})], (0.2, 0.8))
+    assert_close(perturb(noise(), progress, seeded()), inversion(noise(), amount))
+
+
+def test_no_steps_are_the_identity() -> None:
+    assert torch.equal(Perturbation([], (1, 1))(noise(), 1, seeded()), noise())
+
+
+def test_the_generator_alone_decides_the_draws() -> None:
+    perturb, x = Perturbation([make(kind, FULL[kind]) for kind in KINDS], (1, 1)), strokes().float()
+    torch.manual_seed(1)
+    first = perturb(x, 1, seeded())
+    torch.manual_seed(2)
+    assert torch.equal(perturb(x, 1, seeded()), first)
+    assert not torch.equal(perturb(x, 1, seeded(1)), first)
+
+
+@few
+@given(
+    st.integers(1, 5),
+    st.integers(7, 28),
+    st.lists(st.sampled_from(KINDS), max_size=6),
+    st.floats(0, 1),
+    st.integers(0, 9999),
+)
+def test_values_stay_in_range_and_the_input_is_left_alone(
+    count: int, size: int, kinds: list[str], progress: float, seed: int
+) -> None:
+    x = torch.rand(count, 1, size, size, generator=seeded(seed)).round(decimals=1)
+    before = x.clone()
+    y = Perturbation([make(kind, FULL[kind]) for kind in kinds], (0.1, 1.0))(x, progress, seeded(seed))
+    assert y.shape == x.shape and y.dtype == x.dtype
+    assert y.min() >= 0 and y.max() <= 1
+    assert torch.equal(x, before)
+
+
+def test_every_name_of_the_params_has_a_step() -> None:
+    assert list(Perturbations.model_fields) == KINDS
+    assert all(isinstance(make(kind, FULL[kind]), Step) for kind in KINDS)

@@ -1,0 +1,255 @@
+"""Pictures and animations: right size and length, the same bytes twice, colours kept, flat fields without a warning."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image, ImageSequence
+
+from stages.plots import animation, gallery, images, landscape
+from stages.plots.canvas import ACCENT, DPI, MODE_COLOURS, write_gif, write_png
+from stages.plots.landscape import Grid
+from tests.imports import ROOT
+
+RNG = np.random.default_rng(0)
+GRID = Grid(x=np.linspace(-10, 10, 20), y=np.linspace(-5, 15, 21))
+X, Y = np.meshgrid(GRID.x, GRID.y)
+ENERGY = -np.cos(X / 3) * np.cos(Y / 3)
+FLAT = np.full_like(ENERGY, -1)
+MOMENTS = np.stack([ENERGY * k / 5 for k in range(1, 6)])
+STEPS = np.array([0, 1, 4, 20, 100])
+POINTS = RNG.uniform((-9, -4), (9, 14), (40, 2))
+WALK = RNG.uniform((-9, -4), (9, 14), (5, 2))
+FIELD = np.stack(np.gradient(-ENERGY)[::-1], -1)
+DIGITS = RNG.integers(256, size=(6, 28, 28), dtype=np.uint8)
+LABELS = np.arange(40) % 10
+PROJECTED = RNG.normal(size=(5, 40, 2)).astype(np.float32)
+SCORES = {"ours": {"accuracy": 0.99, "recall": 0.98}, "raw": {"accuracy": 0.96, "recall": 0.95}}
+
+Draw = Callable[[], Figure]
+Animate = Callable[[], list[np.ndarray]]
+
+PICTURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
+    "joint embedding": (lambda: landscape.joint_embedding(GRID, ENERGY, POINTS, (0, 0), "f"), (5.6, 4.9)),
+    "score": (lambda: landscape.score(GRID, ENERGY, -ENERGY, FIELD, POINTS, "s"), (9.6, 4.6)),
+    "gallery": (lambda: gallery.gallery(GRID, {"a": (ENERGY, (-1, 1))}, POINTS, ENERGY, 20), (5.8, 2.9)),
+    "sheet": (lambda: images.sheet({"bytes": DIGITS, "floats": DIGITS[:4] / 255}, "t", "abcdef"), (5.32, 2.02)),
+    "pca": (lambda: images.pca(PROJECTED[0], LABELS, "t"), (6.4, 5)),
+    "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, "t"), (5.2, 4.8)),
+    "bars": (lambda: images.bars(SCORES, "t", "score", 0.9901, "to beat"), (7.2, 3.6)),
+    "robustness": (lambda: images.robustness({"affine": {"0.5": 0.9, "1": 0.7}}, 0.99, "t"), (5.2, 3.4)),
+}
+ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
+    "walk": (lambda: animation.walk(GRID, MOMENTS, WALK, POINTS, "t"), (4.4, 4.0), 5),
+    "training": (lambda: animation.training(GRID, MOMENTS, STEPS, (-1, 1), "t", "u"), (4.4, 4.0), 6),
+    "particles": (lambda: animation.particles(GRID, ENERGY, PROJECTED, (-1, 1), "t", 100), (4.4, 4.0), 5),
+    "formation": (
+        lambda: gallery.formation(GRID, {k: (MOMENTS, (-1, 1)) for k in "ab"}, POINTS),
+        (4.0, 2.2),
+        6,
+    ),
+    "pca over training": (lambda: images.pca_over_training(PROJECTED, LABELS, STEPS, "t"), (5, 4.2), 6),
+}
+
+
+def pixels(inches: tuple[float, float]) -> tuple[int, int]:
+    """Width and height."""
+    return int(inches[0] * DPI + 1e-6), int(inches[1] * DPI + 1e-6)
+
+
+@cache
+def png(name: str) -> bytes:
+    """The file of a picture."""
+    with TemporaryDirectory() as folder:
+        write_png(Path(folder) / "new folder" / "a.png", PICTURES[name][0]())
+        return (Path(folder) / "new folder" / "a.png").read_bytes()
+
+
+def gif(frames: list[np.ndarray], seconds: float = 3, accents: Sequence[str] = (ACCENT,)) -> bytes:
+    """The file of an animation."""
+    with TemporaryDirectory() as folder:
+        write_gif(Path(folder) / "new folder" / "a.gif", frames, seconds, accents)
+        return (Path(folder) / "new folder" / "a.gif").read_bytes()
+
+
+@cache
+def frames(name: str) -> list[np.ndarray]:
+    """The frames of an animation before they are written."""
+    return ANIMATIONS[name][0]()
+
+
+def opened(content: bytes) -> list[np.ndarray]:
+    """The frames of a picture file, in its own colours (H, W, 3)."""
+    with Image.open(BytesIO(content)) as image:
+        image.verify()
+    with Image.open(BytesIO(content)) as image:
+        return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
+
+
+def seconds(content: bytes) -> float:
+    """How long an animation runs."""
+    with Image.open(BytesIO(content)) as image:
+        return sum(frame.info["duration"] for frame in ImageSequence.Iterator(image)) / 1000
+
+
+def count(frame: np.ndarray, colour: str) -> int:
+    """Pixels of exactly that colour."""
+    return int((frame == np.round(np.array(to_rgb(colour)) * 255).astype(int)).all(-1).sum())
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_a_png_of_its_size_with_something_in_it(name: str) -> None:
+    (frame,) = opened(png(name))
+    assert png(name).startswith(b"\x89PNG")
+    assert (frame.shape[1], frame.shape[0]) == pixels(PICTURES[name][1])
+    assert len(np.unique(frame.reshape(-1, 3), axis=0)) > 10
+
+
+@pytest.mark.parametrize("name", ANIMATIONS)
+def test_an_animation_is_an_endless_gif_of_its_size_whose_frames_differ(name: str) -> None:
+    _, inches, length = ANIMATIONS[name]
+    assert len(frames(name)) == length, "the end is held for a quarter of the time where something forms"
+    content = gif(frames(name), seconds=3)
+    written = opened(content)
+    assert content.startswith(b"GIF89a") and b"NETSCAPE2.0\x03\x01\x00\x00" in content
+    assert len(written) == 5, "what is held is stored as one long frame"
+    assert all((frame.shape[1], frame.shape[0]) == pixels(inches) for frame in written)
+    assert all((a != b).any() for a, b in pairwise(written))
+    assert seconds(content) == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["score", "sheet"])
+def test_a_picture_drawn_twice_has_the_same_bytes(name: str) -> None:
+    assert png(name) == png.__wrapped__(name)
+
+
+@pytest.mark.parametrize("name", ["walk", "pca over training"])
+def test_an_animation_drawn_twice_has_the_same_bytes(name: str) -> None:
+    assert gif(frames(name)) == gif(frames.__wrapped__(name))
+
+
+def test_a_gallery_has_at_most_four_landscapes_a_row() -> None:
+    sizes = []
+    for names in ("abc", "abcd"):
+        figure = gallery.gallery(GRID, {k: (ENERGY, (-1, 1)) for k in names}, POINTS, ENERGY, 20)
+        sizes.append((round(figure.get_figwidth(), 1), round(figure.get_figheight(), 1)))
+    assert sizes == [(11.6, 2.9), (11.6, 5.8)]
+
+
+# ---------------------------------------------------------------- colours and what is drawn
+
+
+def test_the_reference_point_keeps_its_colour_in_every_frame() -> None:
+    assert min(count(frame, ACCENT) for frame in opened(gif(frames("walk")))) >= 10
+
+
+def test_the_digits_keep_their_ten_colours_in_every_frame() -> None:
+    for frame in opened(gif(frames("pca over training"), accents=images.DIGIT_COLOURS)):
+        assert all(count(frame, colour) >= 10 for colour in images.DIGIT_COLOURS)
+
+
+@pytest.mark.parametrize("colours", [images.DIGIT_COLOURS, MODE_COLOURS, (ACCENT,)], ids=["digits", "modes", "accent"])
+def test_accents_survive_the_palette_of_an_animation_exactly(colours: tuple[str, ...]) -> None:
+    stripes = np.round(np.array([to_rgb(c) for c in (*colours, "white")]) * 255).astype(np.uint8).repeat(8, 0)
+    squares = np.stack([stripes] * 8)
+    first, second = opened(gif([squares, squares[:, ::-1].copy()], accents=colours))
+    assert np.array_equal(first, squares) and np.array_equal(second, squares[:, ::-1])
+
+
+def test_the_energy_scale_is_dark_where_energy_is_low() -> None:
+    low, high = animation.training(GRID, np.stack([FLAT, -FLAT]), STEPS[:2], (-1, 1), "t", "u")
+    assert low[120:200, 100:200].mean() < high[120:200, 100:200].mean()
+
+
+def test_north_is_up_in_pictures_and_animations() -> None:
+    north = np.where(Y > 5, 1.0, -1.0)
+    figure = landscape.joint_embedding(GRID, north, np.zeros((0, 2)), (100, 100), "f")
+    figure.canvas.draw()
+    still = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
+    (moving, *_) = animation.walk(GRID, np.stack([north] * 2), np.full((2, 2), 100), np.zeros((0, 2)), "t")
+    for frame in (still, moving):
+        height, width = frame.shape[:2]
+        column = frame[:, width // 3].astype(int).sum(-1)
+        assert column[height // 4] > column[height // 2 + height // 6]
+
+
+def test_the_moving_part_alone_changes_between_frames() -> None:
+    varies = np.ptp(np.stack(frames("training")), axis=0).any(-1)
+    assert varies.any() and not varies[:, :20].any() and not varies[:20].any() and not varies[:, -40:].any()
+
+
+def test_a_sheet_shows_bytes_and_floats_on_the_same_scale() -> None:
+    figure = images.sheet({"bytes": DIGITS[:1], "floats": DIGITS[:1] / 255}, "t")
+    shown = [axes.images[0] for axes in figure.axes]
+    assert np.array_equal(*(image.cmap(image.norm(image.get_array())) for image in shown))
+
+
+# ---------------------------------------------------------------- limit cases
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: landscape.joint_embedding(GRID, FLAT, POINTS, (0, 0), "f"),
+        lambda: landscape.joint_embedding(GRID, FLAT - 1e-7, POINTS, (0, 0), "f"),
+        lambda: gallery.gallery(GRID, {"a": (FLAT, (-1, 1))}, POINTS, FLAT, 20),
+        lambda: images.confusion(np.eye(10, dtype=int) * 5, "no mistakes"),
+        lambda: images.sheet({"black": np.zeros((2, 28, 28), np.uint8), "none": np.zeros((0, 28, 28))}, "t"),
+        pytest.param(
+            lambda: landscape.score(GRID, FLAT, FLAT, np.zeros((*FLAT.shape, 2)), POINTS, "s"),
+            marks=pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="quiver divides by the mean length, here 0"),
+        ),
+        pytest.param(
+            lambda: images.bars({"a": {"accuracy": 1.0}}, "t", "u", 0.99, "m"),
+            marks=pytest.mark.xfail(strict=True, raises=UserWarning, reason="the axis goes from 1 to 1"),
+        ),
+    ],
+    ids=["embedding", "below the scale", "gallery", "confusion", "sheet", "score", "bars"],
+)
+def test_a_flat_picture_is_drawn_without_a_warning(draw: Draw, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_png(tmp_path / "a.png", draw())
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: animation.walk(GRID, np.stack([FLAT] * 5), WALK, POINTS, "t"),
+        lambda: animation.training(GRID, np.stack([FLAT] * 5), STEPS, (-1, 1), "t", "u"),
+        lambda: animation.particles(GRID, FLAT, np.zeros((2, 4, 2)), (-1, 19), "t", 100),
+        lambda: gallery.formation(GRID, {"a": (np.stack([FLAT] * 5), (-1, 1))}, POINTS),
+        pytest.param(
+            lambda: images.pca_over_training(np.zeros((2, 40, 2)), LABELS, STEPS[:2], "t"),
+            marks=pytest.mark.xfail(strict=True, raises=UserWarning, reason="the axes go from 0 to 0"),
+        ),
+    ],
+    ids=["walk", "training", "particles", "formation", "pca"],
+)
+def test_a_flat_animation_is_drawn_without_a_warning(draw: Animate) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gif(draw())
+
+
+def test_plots_import_neither_torch_nor_pyplot() -> None:
+    modules = sorted(f"stages.plots.{path.stem}" for path in (ROOT / "stages" / "plots").glob("[!_]*.py"))
+    assert len(modules) >= 5
+    code = f"import sys, {', '.join(modules)}; print(*({{'torch', 'matplotlib.pyplot'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
