@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro track ui test lint check small reproduce readme clean
+.PHONY: help setup repro track ui test lint check reproduce verify readme clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -47,6 +47,10 @@ lint: $(VENV)/.development ## params, ruff and mypy
 
 reproduce: $(VENV)/.development ## run a small pipeline cold twice and compare every byte
 	pytest -q tests/test_pipeline.py -k cold
+
+verify: $(VENV)/.pipeline ## run everything cold and compare the metrics with the committed ones
+	dvc repro --force --no-run-cache
+	@python -m stages.verify
 
 readme: $(VENV)/.pipeline ## put the measured table into the README
 	@python -m stages.readme

@@ -74,7 +74,7 @@ def test_score_is_the_gradient_of_log_density(mixture: Mixture) -> None:
 
 @mixtures
 def test_density_integrates_to_one_and_the_mean_score_is_zero(mixture: Mixture) -> None:
-    nodes, area = lattice(-20, 20, 401)
+    nodes, area = lattice(-20, 20, 201)
     density = np.exp(mixture.log_density(nodes)) * area
     assert density.sum() == approx(1, abs=1e-6)
     assert_allclose(density @ mixture.score(nodes), 0, atol=1e-6)
@@ -159,7 +159,7 @@ def test_bayes_accuracy_of_two_equal_modes_is_the_normal_distributions() -> None
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_bayes_accuracy_is_the_integral_of_the_largest_component(seed: int) -> None:
     mixture = random_mixture(seed)
-    nodes, area = lattice(-20, 20, 401)
+    nodes, area = lattice(-20, 20, 201)
     exact = np.exp(mixture.component_log_density(nodes)).max(-1).sum() * area
     assert mixture.bayes_accuracy(*mixture.sample(50_000, np.random.default_rng(seed))) == approx(exact, abs=0.01)
 
@@ -178,7 +178,7 @@ def test_a_covariance_that_is_not_positive_definite_is_refused() -> None:
     ("sigma", "size", "error"), [(0.1, 4.170, 0.00137), (0.3, 3.349, 0.103), (0.5, 2.461, 0.72), (1, 1.132, 9.7)]
 )
 def test_reference_size_of_the_score_and_the_error_of_forgetting_to_smooth(sigma: float, size: float, error: float) -> None:
-    nodes, area = lattice(-14, 18, 401)
+    nodes, area = lattice(-14, 18, 201)
     smooth = REFERENCE.smoothed(sigma)
     density, score = np.exp(smooth.log_density(nodes)) * area, smooth.score(nodes)
     assert density @ (score**2).sum(-1) == approx(size, rel=0.005)
@@ -186,9 +186,7 @@ def test_reference_size_of_the_score_and_the_error_of_forgetting_to_smooth(sigma
 
 
 @pytest.mark.parametrize(("hidden", "r2", "nll", "one_gaussian"), [(1, 0.911, 1.065, 1.17), (0, 0.072, 1.456, 2.75)])
-def test_reference_ceiling_of_prediction_from_one_coordinate(
-    hidden: int, r2: float, nll: float, one_gaussian: float
-) -> None:
+def test_reference_ceiling_of_prediction_from_one_coordinate(hidden: int, r2: float, nll: float, one_gaussian: float) -> None:
     x, _ = REFERENCE.sample(100_000, np.random.default_rng(6))
     target, seen = x[:, hidden], x[:, 1 - hidden]
     residual = target - REFERENCE.conditional_mean(hidden, seen)

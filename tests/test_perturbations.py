@@ -1,5 +1,7 @@
 """Perturbations of images against scipy's and torch's own operations, their limit cases and their randomness."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 
@@ -12,6 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.testing import assert_close
 
+from stages.mnist import perturbations
 from stages.mnist.perturbations import (
     Perturbation,
     Step,
@@ -186,6 +189,14 @@ def test_draws_of_an_affine_map_fill_their_range(
     assert_close(moved.abs().amax(0), limit, atol=0.1, rtol=0.02)
     free = moved[:, limit > 1.5]
     assert (free.amin(0) < 0).all() and (free.amax(0) > 0).all()
+
+
+def test_the_draws_of_an_affine_map_are_independent_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Tensor] = {}
+    monkeypatch.setattr(perturbations, "affine", lambda x, **draws: drawn.update(draws))
+    make("affine", FULL["affine"])(torch.zeros(2000, 1, 1, 1), 1, seeded())
+    columns = torch.stack([drawn["angle"], drawn["scale"], drawn["shear"], *drawn["shift"].T])
+    assert (columns.corrcoef() - torch.eye(5)).abs().max() < 0.1
 
 
 # ---------------------------------------------------------------- grey values

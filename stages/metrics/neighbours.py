@@ -12,8 +12,11 @@ CHUNK = 1000
 def nearest(index: Tensor, queries: Tensor, neighbours: int) -> Tensor:
     """The `neighbours` nearest rows of `index` (N, D) by Euclidean distance, for each query (M, D): row numbers (M, k).
 
-    Exact and brute force: argmin_i ‖q − a_i‖² = argmax_i q·a_i − ‖a_i‖²/2, one matrix product a block.
+    Exact and brute force: argmin_i ‖q − a_i‖² = argmax_i q·a_i − ‖a_i‖²/2, one matrix product a block. The origin is moved to
+    the mean first, since far from it the two terms cancel and leave rounding errors.
     """
+    centre = index.mean(0)
+    index, queries = index - centre, queries - centre
     half_norm = index.square().sum(-1) / 2
     blocks = [(chunk @ index.T).sub_(half_norm).topk(neighbours, dim=-1).indices for chunk in queries.split(CHUNK)]
     return torch.cat(blocks)

