@@ -284,8 +284,8 @@ class Reconstruct(Block):
     train: Train
 
 
-class Params(Block):
-    """The whole of params.yaml but for the blocks of the methods, which are in `blocks`."""
+class Settings(Block):
+    """All of params.yaml but for the blocks of the methods."""
 
     seed: Seed
     seeds: Count
@@ -298,10 +298,21 @@ class Params(Block):
     mnist_perturbations: Perturbations
     mnist_severity: Perturbations
     mnist_reconstruct: Reconstruct
+
+
+class Params(Settings):
+    """The whole of params.yaml; the blocks of the methods are in `blocks`."""
+
     blocks: dict[str, Any]
 
     def method(self, block: str) -> tuple[dict[str, Any], Train]:
-        """The keyword arguments of a method and how to train it, from the block of that name."""
+        """The keyword arguments of a method and how to train it, from the block of that name.
+
+        Raises:
+            UserError: there is no such block.
+        """
+        if block not in self.blocks:
+            raise UserError(f"{block!r} is no method of params.yaml: expected one of {', '.join(self.blocks)}")
         settings = self.blocks[block].model_dump()
         settings.pop("train")
         return settings, self.blocks[block].train
@@ -318,15 +329,16 @@ def load(path: Path = FILE) -> Params:
     blocks = {name: _schema(name, {"Encoder": MogEncoder, "Mlp": MogMlp, "View": MogView}) for name in methods}
     blocks |= {MNIST_PREFIX + name: _schema(name, {"Encoder": MnistEncoder, "View": MnistView}) for name in images}
     fields: dict[str, Any] = {name: (model, ...) for name, model in blocks.items()}
-    whole = create_model("Whole", __base__=Params, **fields)
+    whole = create_model("Whole", __base__=Settings, **fields)
     try:
-        checked = whole.model_validate({**raw, "blocks": {}})
+        checked = whole.model_validate(raw)
     except ValidationError as error:
         # A misspelt key is missing under its right name too: say what was misspelt.
         details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         raise InvalidParams(f"{path}: {_explain(details[0], whole)}{more}") from None
-    return checked.model_copy(update={"blocks": {name: getattr(checked, name) for name in blocks}})
+    values = {name: getattr(checked, name) for name in Settings.model_fields}
+    return Params.model_construct(**values, blocks={name: getattr(checked, name) for name in blocks})
 
 
 class _Loader(yaml.SafeLoader):
@@ -424,7 +436,7 @@ def _keys(model: type[Block], place: list[str]) -> list[str]:
         blocks = [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, Block)]
         if blocks:
             model = blocks[0]
-    return [key for key in model.model_fields if key != "blocks"]
+    return list(model.model_fields)
 
 
 def _show(value: Any) -> str:

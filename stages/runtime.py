@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import resource
@@ -39,10 +40,15 @@ def run(work: Callable[..., None]) -> None:
 
         threadpoolctl.threadpool_limits(params.threads)
         started = time.perf_counter()
+        wanted = [name for name in inspect.signature(work).parameters if name != "params"]
+        if len(sys.argv) - 1 != len(wanted):
+            raise UserError(f"this stage takes {f'one argument, the {wanted[0]} of a method' if wanted else 'no argument'}")
         work(params, *sys.argv[1:])
         _record_cost(time.perf_counter() - started)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error.filename} is missing: `dvc repro` makes what a stage reads")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -83,9 +83,7 @@ class Tracker:
             f"tags.lock_digest = '{lock_digest}' and tags.part = 'pipeline'", name, {"part": "pipeline", **tags}
         )
         if new:
-            own = self.params.model_dump(exclude={"blocks"})
-            blocks = set(self.params.methods) | {MNIST_PREFIX + m for m in self.params.mnist.methods}
-            self._params(parent, {k: v for k, v in own.items() if k not in blocks})
+            self._params(parent, self.params.model_dump(exclude={"blocks"}))
             self._metrics(parent, {**_costs(), **flatten(runtime.read_json(Path("reports/metrics/summary.json")))})
             self._artifacts(parent, [FILE, Path("dvc.lock"), Path("reports/table.md"), Path("reports/figures/gallery.png")])
         for part in self._parts():

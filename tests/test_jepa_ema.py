@@ -126,7 +126,7 @@ def test_only_directions_of_embeddings_count() -> None:
     assert_close(trained.loss(points(), draws())["loss"], before)
 
 
-@pytest.mark.parametrize(("progress", "kept"), [(0, 0.8), (0.5, 0.9), (1, 1)])
+@pytest.mark.parametrize(("progress", "kept"), [(0, 0.8), (0.5, 0.8**0.5), (1, 1)])
 def test_the_target_slows_down_along_half_a_cosine(progress: float, kept: float) -> None:
     trained = method(decay=0.8)
     slow, fast = parameters(trained.target)[0].clone(), parameters(trained.encoder)[0]
@@ -160,6 +160,11 @@ def test_the_target_starts_as_the_encoder() -> None:
     )
     assert fresh.loss(points(2).float(), draws())["loss"].max().item() < 4
     assert all((a == b).all() for a, b in zip(parameters(fresh.target), parameters(fresh.encoder), strict=True))
+
+
+def test_without_stopped_gradient_embeddings_are_the_encoders() -> None:
+    trained, x = method(stop_gradient=False), points()
+    assert_close(trained.embed(x), trained.encoder(x))
 
 
 def test_embeddings_are_the_targets() -> None:

@@ -274,10 +274,11 @@ class TestSampling:
     def test_sliced_wasserstein_of_a_sample_in_another_order_is_zero(self) -> None:
         assert sampling.sliced_wasserstein(PLANE, PLANE[::-1], sampling.unit_directions(8)) == approx(0)
 
-    def test_unit_directions_are_isotropic(self) -> None:
+    def test_unit_directions_are_isotropic_and_none_is_anothers_opposite(self) -> None:
         directions = sampling.unit_directions(64)
         assert_allclose(np.linalg.norm(directions, axis=-1), 1)
         assert_allclose(directions.T @ directions / 64, np.eye(2) / 2, atol=1e-12)
+        assert np.abs(np.triu(directions @ directions.T, 1)).max() < 0.9999
 
 
 class TestMeasured:

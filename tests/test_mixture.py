@@ -186,7 +186,7 @@ def test_reference_size_of_the_score_and_the_error_of_forgetting_to_smooth(sigma
 
 
 @pytest.mark.parametrize(("hidden", "r2", "nll", "one_gaussian"), [(1, 0.911, 1.065, 1.17), (0, 0.072, 1.456, 2.75)])
-def test_reference_ceiling_of_prediction_from_one_coordinate(hidden: int, r2: float, nll: float, one_gaussian: float) -> None:
+def test_reference_ceiling_of_prediction_of_a_coordinate(hidden: int, r2: float, nll: float, one_gaussian: float) -> None:
     x, _ = REFERENCE.sample(100_000, np.random.default_rng(6))
     target, seen = x[:, hidden], x[:, 1 - hidden]
     residual = target - REFERENCE.conditional_mean(hidden, seen)

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from stages import params
-from stages.errors import InvalidParams
+from stages.errors import InvalidParams, UserError
 from stages.methods import build
 from stages.mnist.world import Images
 from stages.mog.world import Points
@@ -110,7 +110,7 @@ def test_the_committed_file_is_accepted_and_every_value_arrives() -> None:
         ("mnist.dataset", "x", "mnist.dataset: 'x' is not accepted: expected one of " + ", ".join(PARAMS.mnist.datasets)),
     ],
 )
-def test_a_value_that_is_not_accepted_names_key_value_and_what_is(tmp_path: Path, key: str, value: Any, message: str) -> None:
+def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: str, value: Any, message: str) -> None:
     assert complaint(tmp_path, yaml.safe_dump(changed(key, value))) == message
 
 
@@ -278,6 +278,11 @@ def test_every_key_of_a_methods_block_goes_into_the_method_or_the_training(block
     assert train.model_dump().keys() - {"batch_size"} <= inspect.signature(fit).parameters.keys()
     perturbations = PARAMS.mnist_perturbations.model_dump()
     build(name, Points(copies=1) if block == name else Images(perturbations=perturbations), settings)
+
+
+def test_a_block_that_is_not_there_is_asked_for_in_vain() -> None:
+    with pytest.raises(UserError, match=r"'nothing' is no method of params\.yaml: expected one of "):
+        PARAMS.method("nothing")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

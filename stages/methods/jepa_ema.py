@@ -75,7 +75,8 @@ class JepaEma(Method):
 
     def after_step(self, progress: float) -> None:
         """Move the target towards the encoder."""
-        follow(self.target, self.encoder, self.decay ** ((1 + math.cos(math.pi * progress)) / 2))
+        decay = self.decay ** ((1 + math.cos(math.pi * progress)) / 2) if self.decay else 0.0
+        follow(self.target, self.encoder, decay)
 
     def embed(self, x: Tensor) -> Tensor:
         """Embeddings (..., B, D) by the branch that sees clean inputs: BatchNorm statistics of perturbed ones would not fit."""

@@ -21,7 +21,8 @@ def alignment(z: Array, other: Array) -> Array:
 def uniformity(z: Array) -> Array:
     """Log E_{i≠j} exp(− 2 ‖u_i − u_j‖²) of the directions u of embeddings (S, N, D); lower is more uniform. Returns (S,)."""
     u = normalise(z)
-    squared = 2 - 2 * u @ u.swapaxes(-1, -2)
+    norm = (u**2).sum(-1)
+    squared = norm[..., None] + norm[..., None, :] - 2 * u @ u.swapaxes(-1, -2)
     count = z.shape[-2]
     off_diagonal = np.exp(-2 * squared).sum((-1, -2)) - np.exp(-2 * squared.diagonal(0, -2, -1)).sum(-1)
     return np.asarray(np.log(off_diagonal / (count * (count - 1))))

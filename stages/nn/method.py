@@ -54,7 +54,7 @@ class Method(nn.Module):
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def after_step(self, progress: float) -> None:
-        """Called after each optimizer step; `progress` runs from 0 towards 1 over the training."""
+        """Called after each optimizer step; `progress` runs from 0 to 1 over the training."""
 
 
 @runtime_checkable

@@ -97,7 +97,7 @@ def fit(
         optimizer.zero_grad(set_to_none=True)
         parts["loss"].sum().backward()
         optimizer.step()
-        method.after_step(step / steps)
+        method.after_step((step + 1) / steps)
         if step % log_every == 0 or step == steps - 1:
             rows.append(_curve_row(name, step, parts))
             if quiet and step % (10 * log_every) == 0:

@@ -90,5 +90,5 @@ def score(grid: Grid, energy: Array, log_density: Array, field: Array, points: A
         )
     filled = draw(right, grid, -log_density, limits, "truth: −log p_σ(x) of the smoothed mixture")
     right.scatter(points[:, 0], points[:, 1], s=2, c="white", alpha=0.35, linewidths=0)
-    figure.colorbar(filled, ax=[left, right], label="energy, nats", shrink=0.9)
+    figure.colorbar(filled, ax=[left, right], label="energy, nats", shrink=0.9, format="%.0f")
     return figure

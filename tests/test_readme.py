@@ -1,0 +1,62 @@
+"""What the README shows is what is committed."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from stages.readme import with_table
+from tests.imports import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_is_the_measured_one() -> None:
+    assert with_table(README, (ROOT / "reports/table.md").read_text(encoding="utf-8")) == README
+
+
+def test_a_readme_without_a_place_for_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 places"):
+        with_table("nothing", "table")
+
+
+def test_every_picture_and_link_is_committed() -> None:
+    tracked = set(subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+    links = {link for link in re.findall(r"\]\(([^)#]+)\)", README) if not link.startswith("http")}
+    assert links
+    for link in links:
+        assert link in tracked or any(name.startswith(f"{link}/") for name in tracked), link
+
+
+def test_every_make_target_it_names_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
+
+
+def test_the_ceilings_it_states_are_the_measured_ones() -> None:
+    conditional = json.loads((ROOT / "reports/metrics/mog/jepa_masked.json").read_text())["conditional"]
+    assert f"{conditional['r2_x1_given_x0_ceiling']:.3f} for x₁ from x₀" in README
+    assert f"{conditional['r2_x0_given_x1_ceiling']:.3f} for x₀ from x₁" in README
+
+
+def test_mnist_reaches_the_figure_to_beat() -> None:
+    knn = json.loads((ROOT / "reports/metrics/mnist/jepa_ema.json").read_text())["knn"]
+    assert min(knn[f]["mean"] for f in ("accuracy", "precision_macro", "recall_macro", "f1_macro")) >= 0.9901
+
+
+def test_the_committed_collapse_is_the_one_the_readme_tells_of() -> None:
+    collapsed = {
+        path.stem: json.loads(path.read_text())["collapse"]["collapsed"]
+        for path in (ROOT / "reports/metrics/mog").glob("*.json")
+        if "collapse" in json.loads(path.read_text())
+    }
+    assert collapsed == {
+        "contrastive": False,
+        "jepa_basic": True,
+        "jepa_pairwise": True,
+        "jepa_masked": False,
+        "jepa_ema": False,
+    }

@@ -1,0 +1,56 @@
+"""The check of a full run against the committed metrics passes what chance explains and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.verify import deviations
+
+
+def metrics(mean: float, std: float = 0.1, seeds: int = 8, collapsed: bool = False) -> dict[str, Any]:
+    return {"loss": {"mean": mean, "std": std, "values": [mean] * seeds}, "collapse": {"collapsed": collapsed}}
+
+
+def fine(old: dict[str, Any], new: dict[str, Any]) -> list[bool]:
+    return [ok for _, _, ok in deviations("m", old, new)]
+
+
+def test_equal_metrics_do_not_deviate() -> None:
+    assert fine(metrics(1.0), metrics(1.0)) == []
+
+
+def test_a_move_within_the_spread_over_seeds_is_accepted() -> None:
+    assert fine(metrics(1.0), metrics(1.1)) == [True]
+
+
+def test_a_move_beyond_it_is_not() -> None:
+    assert fine(metrics(1.0), metrics(1.3)) == [False]
+
+
+def test_more_seeds_allow_less() -> None:
+    assert fine(metrics(1.0, seeds=800), metrics(1.1, seeds=800)) == [False]
+
+
+def test_a_changed_verdict_is_never_accepted() -> None:
+    assert fine(metrics(1.0), metrics(1.0, collapsed=True)) == [False]
+
+
+def test_a_missing_and_a_new_figure_are_told() -> None:
+    assert fine(metrics(1.0), {}) == [False, False]
+    assert fine({}, metrics(1.0)) == [False, False]
+
+
+def test_a_fraction_of_a_single_training_has_the_error_of_its_sample() -> None:
+    def single(p: float) -> dict[str, Any]:
+        return {"knn": {"accuracy": {"mean": p, "std": 0.0, "values": [p]}}}
+
+    assert fine(single(0.99), single(0.985)) == [True]
+    assert fine(single(0.99), single(0.95)) == [False]
+
+
+def test_a_reconstruction_may_move_by_a_tenth() -> None:
+    def single(mse: float) -> dict[str, Any]:
+        return {"reconstruction": {"mse": {"mean": mse, "std": 0.0, "values": [mse]}}}
+
+    assert fine(single(0.030), single(0.032)) == [True]
+    assert fine(single(0.030), single(0.040)) == [False]
