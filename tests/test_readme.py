@@ -33,7 +33,8 @@ def test_every_picture_and_link_is_committed() -> None:
 
 def test_every_make_target_it_names_is_there() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))
+    assert {"repro", "test"} <= named <= targets
 
 
 def test_the_ceilings_it_states_are_the_measured_ones() -> None:
