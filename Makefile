@@ -33,8 +33,9 @@ repro: check ## reproduce the pipeline and log it to MLflow
 track: $(VENV)/.pipeline ## log what is not logged yet to MLflow
 	@python -m stages.track
 
-ui: track ## open the MLflow UI on the pipeline's store
-	@python -m stages.ui
+PORT ?= 5000
+ui: track ## open the MLflow UI on the pipeline's store (PORT=5000)
+	@python -m stages.ui $(PORT)
 
 test: lint ## lint and run all tests
 	pytest
@@ -55,5 +56,5 @@ verify: $(VENV)/.pipeline ## run everything cold and compare the metrics with th
 readme: $(VENV)/.pipeline ## put the measured table into the README
 	@python -m stages.readme
 
-clean: ## remove what was made, but for the environment and DVC's cache
-	git clean -dfxq -e $(VENV) -e .dvc
+clean: ## remove what the pipeline made and git ignores; DVC's cache, the runs and your own files stay
+	git clean -dfXq -- data models reports

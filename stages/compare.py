@@ -17,12 +17,9 @@ from stages.mog import setting
 from stages.params import Params
 from stages.plots import gallery
 from stages.plots.canvas import write_gif, write_png
-from stages.plots.landscape import Grid
+from stages.plots.landscape import DEPTH, Grid
 
 FIGURES = Path("reports/figures")
-
-DEPTH = 20.0
-"""Nats above the lowest true energy at which the colour scale ends."""
 
 MOG_COLUMNS = {
     "held-out loss": "heldout_loss",
@@ -33,6 +30,7 @@ MOG_COLUMNS = {
     "mode weights, TV": "sampling.langevin.mode_weight_tv",
     "same, true score": "sampling.control_langevin.mode_weight_tv",
     "distances, Spearman": "structure.distance_spearman",
+    "same, directions": "structure.direction_spearman",
     "components, k-NN": "clusters.knn_accuracy",
     "same, raw x": "clusters.knn_accuracy_raw",
     "same, untrained": "clusters.knn_accuracy_untrained",
@@ -49,7 +47,8 @@ MNIST_COLUMNS = {
     "untrained": "knn_untrained.accuracy",
     "linear probe": "linear_probe.accuracy",
     "reconstruction MSE": "reconstruction.mse",
-    "mean image": "reconstruction.mean_image_mse",
+    "same, mean image": "reconstruction.mean_image_mse",
+    "same, PCA of clean images": "reconstruction.pca{components}_mse",
     "PSNR, dB": "reconstruction.psnr",
     "SSIM": "reconstruction.ssim",
 }
@@ -57,9 +56,10 @@ MNIST_COLUMNS = {
 
 def main(params: Params) -> None:
     """Put the figures of all methods side by side."""
+    components = params.mnist_reconstruct.pca_components
     worlds = {
         "mog": (params.methods, MOG_COLUMNS),
-        "mnist": (params.mnist.methods, MNIST_COLUMNS),
+        "mnist": (params.mnist.methods, {c: key.format(components=components) for c, key in MNIST_COLUMNS.items()}),
     }
     table: dict[str, Any] = {}
     for world, (methods, columns) in worlds.items():
@@ -119,7 +119,7 @@ def _draw_gallery(params: Params) -> None:
     truth = -setting.mixture(params.mog).log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
     final = {name: (f["energy"][0], _scale(f)) for name, f in fields.items()}
     moments = {name: (f["snapshot_energy"], _scale(f)) for name, f in fields.items()}
-    write_png(FIGURES / "gallery.png", gallery.gallery(grid, final, points, truth, DEPTH))
+    write_png(FIGURES / "gallery.png", gallery.gallery(grid, final, points, truth))
     write_gif(FIGURES / "gallery.gif", gallery.formation(grid, moments, points), seconds=6)
 
 

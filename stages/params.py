@@ -89,6 +89,11 @@ class MnistView(Block):
     schedule: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
 
 
+POINTS: dict[str, type[Block]] = {"Encoder": MogEncoder, "MaskedEncoder": MogEncoder, "Mlp": MogMlp, "View": MogView}
+IMAGES: dict[str, type[Block]] = {"Encoder": MnistEncoder, "View": MnistView}
+"""What the words of a method's signature that depend on the world mean in each of the two."""
+
+
 class Box(Block):
     """The part of the plane that is looked at."""
 
@@ -139,21 +144,28 @@ class Mog(Block):
     presets: dict[str, MixtureParams]
     train_points: Annotated[int, Field(ge=2)]
     test_points: Annotated[int, Field(ge=10)]
-    grid: Annotated[int, Field(ge=2)]
+    grid: Annotated[int, Field(ge=10)]
     reference: Pair
     walk_points: Annotated[int, Field(ge=2)]
     snapshots: Annotated[int, Field(ge=2)]
     structure_points: Annotated[int, Field(ge=30)]
     score_points: Count
     view_noise: Positive
+    heldout_rounds: Count
     neighbours: Count
     readout_neighbours: Count
-    collapse: Collapse
 
     @model_validator(mode="after")
-    def _preset_exists(self) -> Mog:
+    def _consistent(self) -> Mog:
         if self.preset not in self.presets:
             raise _refusal("preset", self.preset, "one of " + ", ".join(self.presets))
+        for key, limit in (
+            ("structure_points", self.test_points),
+            ("neighbours", min(self.train_points, (self.structure_points - 1) // 2)),
+            ("readout_neighbours", self.train_points),
+        ):
+            if getattr(self, key) > limit:
+                raise _refusal(key, getattr(self, key), f"at most {limit} with the points there are")
         return self
 
     @property
@@ -214,9 +226,12 @@ class Mnist(Block):
             ("validation_images", self.train_images // 2),
             ("robustness_images", self.test_images),
             ("snapshot_images", self.test_images),
+            ("neighbours", self.train_images - self.validation_images),
         ):
             if getattr(self, key) > limit:
                 raise _refusal(key, getattr(self, key), f"at most {limit} with the images there are")
+        if len(set(self.strengths)) < len(self.strengths):
+            raise _refusal("strengths", self.strengths, "each strength once")
         return self
 
     @property
@@ -292,12 +307,26 @@ class Settings(Block):
     threads: Annotated[int, Field(ge=1, le=256)]
     device: Literal["auto", "cuda", "mps", "cpu"]
     methods: Names
+    collapse: Collapse
     mog: Mog
     langevin: Langevin
     mnist: Mnist
     mnist_perturbations: Perturbations
     mnist_severity: Perturbations
     mnist_reconstruct: Reconstruct
+
+    @model_validator(mode="after")
+    def _enough_images(self) -> Settings:
+        trained = {key: getattr(self, key) for key in type(self).model_fields if key.startswith(MNIST_PREFIX)}
+        left = self.mnist.train_images - self.mnist.validation_images
+        for key, block in trained.items():
+            if hasattr(block, "train") and block.train.batch_size > left:
+                expected = f"at most {left}, the training images that are not held out"
+                raise _refusal(f"{key}.train.batch_size", block.train.batch_size, expected)
+        if self.mnist_reconstruct.pca_components > self.mnist.train_images:
+            expected = f"at most {self.mnist.train_images}, the training images"
+            raise _refusal("mnist_reconstruct.pca_components", self.mnist_reconstruct.pca_components, expected)
+        return self
 
 
 class Params(Settings):
@@ -325,9 +354,9 @@ def load(path: Path = FILE) -> Params:
         InvalidParams: with one line that says what is wrong.
     """
     raw = _read(path)
-    methods, images = _names(path, raw)
-    blocks = {name: _schema(name, {"Encoder": MogEncoder, "Mlp": MogMlp, "View": MogView}) for name in methods}
-    blocks |= {MNIST_PREFIX + name: _schema(name, {"Encoder": MnistEncoder, "View": MnistView}) for name in images}
+    points, images = _names(path, raw)
+    blocks = {name: _schema(name, POINTS) for name in points}
+    blocks |= {MNIST_PREFIX + name: _schema(name, IMAGES) for name in images}
     fields: dict[str, Any] = {name: (model, ...) for name, model in blocks.items()}
     whole = create_model("Whole", __base__=Settings, **fields)
     try:
@@ -376,11 +405,14 @@ def _names(path: Path, raw: dict[str, Any]) -> tuple[list[str], list[str]]:
     lists = {"methods": raw.get("methods"), "mnist.methods": images.get("methods") if isinstance(images, dict) else None}
     known = sorted(file.stem for file in METHODS.glob("[!_]*.py"))
     for key, names in lists.items():
+        if names is None:
+            raise InvalidParams(f"{path}: {key}: this key is missing")
         if not isinstance(names, list) or not names:
             raise InvalidParams(f"{path}: {key}: {_show(names)} is not accepted: expected a list of methods")
+        fit = [name for name in known if set(POINTS) & _words(name) <= set(IMAGES if "." in key else POINTS)]
         for name in names:
-            if not isinstance(name, str) or name not in known:
-                raise InvalidParams(f"{path}: {key}: {_show(name)} is not accepted: expected any of {', '.join(known)}")
+            if name not in fit:
+                raise InvalidParams(f"{path}: {key}: {_show(name)} is not accepted: expected any of {', '.join(fit)}")
         if len(set(names)) < len(names):
             raise InvalidParams(f"{path}: {key}: {_show(names)} is not accepted: expected each method once")
     listed = [set(names or []) for names in lists.values()]
@@ -389,8 +421,8 @@ def _names(path: Path, raw: dict[str, Any]) -> tuple[list[str], list[str]]:
     return on_points, on_images
 
 
-def _schema(name: str, world: dict[str, type[Block]]) -> type[Block]:
-    """The model of a method's params block, from the signature of its class and the words of the world."""
+def _signature(name: str) -> dict[str, ast.expr]:
+    """The keyword arguments of a method's class with their annotations."""
     tree = ast.parse((METHODS / f"{name}.py").read_text(encoding="utf-8"))
     (cls,) = (
         node
@@ -398,13 +430,22 @@ def _schema(name: str, world: dict[str, type[Block]]) -> type[Block]:
         if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id == "Method" for b in node.bases)
     )
     (init,) = (node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
-    words = {**vars(vocabulary), **world}
-    fields: dict[str, Any] = {"train": (Train, ...)}
     for argument in init.args.kwonlyargs:
         if argument.annotation is None:
             raise TypeError(f"methods/{name}.py: {argument.arg} has no annotation")
-        fields[argument.arg] = (_type(argument.annotation, words), ...)
-    return create_model(name, __base__=Block, **fields)
+    return {argument.arg: argument.annotation for argument in init.args.kwonlyargs if argument.annotation}
+
+
+def _words(name: str) -> set[str]:
+    """The words that a method's signature uses."""
+    return {node.id for annotation in _signature(name).values() for node in ast.walk(annotation) if isinstance(node, ast.Name)}
+
+
+def _schema(name: str, world: dict[str, type[Block]]) -> type[Block]:
+    """The model of a method's params block, from the signature of its class and the words of the world."""
+    words = {**vars(vocabulary), **world}
+    fields: dict[str, Any] = {key: (_type(annotation, words), ...) for key, annotation in _signature(name).items()}
+    return create_model(name, __base__=Block, train=(Train, ...), **fields)
 
 
 def _type(annotation: ast.expr, words: dict[str, Any]) -> Any:

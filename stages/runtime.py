@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import os
@@ -34,8 +35,7 @@ def run(work: Callable[..., None]) -> None:
     """
     try:
         params = parameters.load()
-        # BLAS and OpenMP read these when numpy's and torch's libraries first compute; another number of threads splits
-        # the sums differently and gives other last digits.
+        # Another number of BLAS or OpenMP threads splits the sums differently and gives other last digits.
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(params.threads)
@@ -93,8 +93,15 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def write_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write learning curves as CSV with one row per logged step."""
-    lines = [",".join(rows[0].keys())] + [",".join(f"{value:.6g}" for value in row.values()) for row in rows]
+    lines = [",".join(rows[0])]
+    lines += [",".join(str(value) if isinstance(value, int) else f"{value:.6g}" for value in row.values()) for row in rows]
     write_text(path, "\n".join(lines) + "\n")
+
+
+def write_digests(path: Path, folder: Path) -> None:
+    """Write the sha256 of every file in a folder of pictures: what stands for them in git, where animations are not."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.name != ".gitignore")
+    write_json(path, {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files})
 
 
 def stream(params: Params, name: str) -> int:

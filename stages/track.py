@@ -2,10 +2,7 @@
 
 One parent run stands for one state of dvc.lock, with a child run per method and world; what is logged already is skipped, so
 that this may run after every `dvc repro` (`make track`). A failure of the tracking server is a warning: it never fails the
-pipeline, and a later call completes what is missing.
-
-The store is `MLFLOW_TRACKING_URI` where that is set, else mlflow.db beside the project's dvc.yaml, also from the temporary
-copies in which `dvc exp run --temp` and `--queue` work.
+pipeline, and a later call completes what is missing. Results that are not those of dvc.lock are not logged.
 """
 
 from __future__ import annotations
@@ -26,6 +23,7 @@ import yaml
 
 from stages import runtime
 from stages.params import FILE, MNIST_PREFIX, Params
+from stages.store import is_server, root, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,8 +36,13 @@ BATCH = 1000
 def main(params: Params) -> None:
     """Log what is not logged yet; warn where that fails."""
     try:
+        stages = locked_stages()
+        moved = differences(stages)
+        if moved:
+            print(f"track: nothing is logged, since {moved[0]} is not as in dvc.lock: `dvc repro` first")
+            return
         with Store() as client:
-            Tracker(client, params).log()
+            Tracker(client, params, stages).log()
     except Exception as error:  # whatever the server or its store says, the pipeline's results stand
         text = " ".join(str(error).split())[:300]
         print(f"warning: not logged to MLflow ({type(error).__name__}: {text}); `make track` tries again", file=sys.stderr)
@@ -60,11 +63,10 @@ class Part:
 class Tracker:
     """Logs the working directory's dvc.lock, params, metrics, curves and figures."""
 
-    def __init__(self, client: MlflowClient, params: Params) -> None:
+    def __init__(self, client: MlflowClient, params: Params, stages: dict[str, Any]) -> None:
         self.client = client
         self.params = params
-        lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8")) if Path("dvc.lock").exists() else {}
-        self.stages = {name: entry for name, entry in lock.get("stages", {}).items() if name != "track"}
+        self.stages = stages
         self.experiment = self._experiment()
 
     def log(self) -> None:
@@ -79,15 +81,14 @@ class Tracker:
             "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
         }
         name = os.environ.get("DVC_EXP_NAME") or f"{tags['git_commit'][:7] or 'no-git'}-{lock_digest[:7]}"
-        parent, new = self._run(
-            f"tags.lock_digest = '{lock_digest}' and tags.part = 'pipeline'", name, {"part": "pipeline", **tags}
-        )
+        query = f"tags.lock_digest = '{lock_digest}' and tags.part = 'pipeline'"
+        parent, new = self._run(query, name, {"part": "pipeline", **tags})
         if new:
             self._params(parent, self.params.model_dump(exclude={"blocks"}))
             self._metrics(parent, {**_costs(), **flatten(runtime.read_json(Path("reports/metrics/summary.json")))})
             self._artifacts(parent, [FILE, Path("dvc.lock"), Path("reports/table.md"), Path("reports/figures/gallery.png")])
         for part in self._parts():
-            self._log_part(part, parent, lock_digest)
+            self._log_part(part, parent)
         if new:
             self.client.set_terminated(parent)
             print(f"track: logged run {name}")
@@ -107,15 +108,9 @@ class Tracker:
                     figures=Path(f"reports/figures/{world}/{method}"),
                 )
 
-    def _log_part(self, part: Part, parent: str, lock_digest: str) -> None:
-        stage_digest = digest(part.stages)
-        query = f"tags.stage_digest = '{stage_digest}' and tags.lock_digest = '{lock_digest}' and tags.part = '{part.name}'"
-        tags = {
-            "part": part.name,
-            "stage_digest": stage_digest,
-            "lock_digest": lock_digest,
-            "mlflow.parentRunId": parent,
-        }
+    def _log_part(self, part: Part, parent: str) -> None:
+        query = f"tags.mlflow.parentRunId = '{parent}' and tags.part = '{part.name}'"
+        tags = {"part": part.name, "stage_digest": digest(part.stages), "mlflow.parentRunId": parent}
         run, new = self._run(query, part.name, tags)
         if not new:
             return
@@ -127,11 +122,13 @@ class Tracker:
         self.client.set_terminated(run)
 
     def _run(self, query: str, name: str, tags: Mapping[str, str]) -> tuple[str, bool]:
-        """The run that the query finds and False, or a new one and True; what a broken attempt left is removed."""
-        for run in self.client.search_runs([self.experiment], query):
-            if run.info.status == "FINISHED":
-                return run.info.run_id, False
-            self.client.delete_run(run.info.run_id)
+        """The run that the query finds, or a new one, and whether it is still to be filled.
+
+        An attempt that broke off is taken up again: what it has already is the same, and its children stay its own.
+        """
+        found = sorted(self.client.search_runs([self.experiment], query), key=lambda run: run.info.status != "FINISHED")
+        if found:
+            return found[0].info.run_id, found[0].info.status != "FINISHED"
         run = self.client.create_run(self.experiment, tags=dict(tags), run_name=name)
         return run.info.run_id, True
 
@@ -178,21 +175,13 @@ class Tracker:
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found:
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         # An experiment's artifact location is fixed when it is made; the default would be the working directory, which is
-        # a temporary one in `dvc exp run --temp`. A server knows its own.
-        location = None if os.environ.get("MLFLOW_TRACKING_URI") else (root() / "mlartifacts").as_uri()
+        # a temporary one in `dvc exp run --temp`.
+        location = None if is_server() else (root() / "mlartifacts").as_uri()
         return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
-
-
-def root() -> Path:
-    """The project's folder, also from a temporary copy of it."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
-
-
-def tracking_uri() -> str:
-    """Where runs are logged."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
 
 
 class Store:
@@ -212,6 +201,38 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
+
+
+def locked_stages() -> dict[str, Any]:
+    """The entries of dvc.lock of all stages that dvc.yaml has now, but for `track` itself."""
+    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8")) if Path("dvc.lock").exists() else {}
+    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    names = set()
+    for name, entry in pipeline.items():
+        items = _look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None
+        names |= {name} if items is None else {f"{name}@{item}" for item in items}
+    return {name: entry for name, entry in lock.get("stages", {}).items() if name in names - {"track"}}
+
+
+def differences(stages: Mapping[str, Any]) -> list[str]:
+    """The params and the metrics in the working directory that are not those of dvc.lock."""
+    values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    params = {key: value for entry in stages.values() for key, value in entry.get("params", {}).get(str(FILE), {}).items()}
+    moved = [f"{FILE}: {key}" for key, value in params.items() if _look_up(values, key) != value]
+    for entry in stages.values():
+        for out in entry.get("outs", []):
+            path = Path(out["path"])
+            if path.suffix == ".json" and path.exists():
+                found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+                moved += [str(path)] if found != out["md5"] else []
+    return moved
+
+
+def _look_up(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
 
 
 def digest(content: Any) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
-from stages.track import tracking_uri
+from stages.store import is_server, tracking_uri
 
 
 def main() -> None:
     """Replace this process by the server, so that an interrupt ends it."""
     port = sys.argv[1] if len(sys.argv) > 1 else "5000"
     uri = tracking_uri()
-    if uri.startswith("http"):
+    if is_server():
         print(f"the runs are on the tracking server {uri}")
         return
     print(f"MLflow UI on http://127.0.0.1:{port}, interrupt to stop", flush=True)

@@ -23,12 +23,15 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Flag = bool
 """true or false."""
 
-# The keys of these three depend on the world; params.py has them.
+# The keys of these depend on the world; params.py has them. A word that a world lacks keeps the method out of that world.
 Encoder = dict[str, Any]
 """The sizes of an encoder."""
 
+MaskedEncoder = dict[str, Any]
+"""The sizes of an encoder of points of which coordinates may be masked."""
+
 Mlp = dict[str, Any]
-"""The sizes of a multilayer perceptron."""
+"""The sizes of a multilayer perceptron on points."""
 
 View = dict[str, Any]
 """How a second view is made."""

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from stages.methods import build
 from stages.methods.jepa_ema import JepaEma
 from stages.mnist import embed as embedding
-from stages.mnist.embed import embed
+from stages.mnist.embed import as_seen, embed
 from stages.mnist.reconstruction import Reconstruction
 from stages.mnist.world import Images
 from stages.nn.conv import ConvEncoder, Decoder, Predictor, as_images
@@ -124,7 +124,9 @@ def test_a_loss_on_images_is_a_finite_scalar(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_embeddings_have_unit_length_exactly_where_the_method_is_cosine(name: str) -> None:
     trained = method(name)
-    length = embed(trained, torch.randint(256, (20, 28, 28), dtype=torch.uint8), CPU).norm(dim=-1)
+    z = embed(trained, torch.randint(256, (20, 28, 28), dtype=torch.uint8), CPU)
+    length = as_seen(trained, z).norm(dim=-1)
+    assert not torch.allclose(z.norm(dim=-1), torch.ones(20), atol=1e-5)
     assert trained.cosine == (name in ("contrastive", "jepa_ema"))
     assert torch.allclose(length, torch.ones(20), atol=1e-5) == trained.cosine
 

@@ -31,7 +31,7 @@ class Silent(np.random.Generator):
 
 
 def walk(score: Callable[[Points], Points], start: Points, **changes: Any) -> tuple[Points, Points]:
-    settings: dict[str, Any] = {"step_size": 0.05, "steps": 100, "frames": 2, "rng": np.random.default_rng(0), **changes}
+    settings: dict[str, Any] = {"step_size": 0.05, "steps": 100, "moments": [], "rng": np.random.default_rng(0), **changes}
     return langevin(score, start, **settings)
 
 
@@ -58,22 +58,11 @@ def test_without_noise_it_is_gradient_ascent() -> None:
     assert_allclose(x, start * 0.9**7)
 
 
-@pytest.mark.parametrize("frames", [2, 5, 11])
-def test_it_keeps_the_asked_frames_with_start_and_end_among_them(frames: int) -> None:
+def test_it_keeps_the_asked_moments_of_the_walk() -> None:
     start = np.random.default_rng(1).standard_normal((3, 4, 2))
-    x, kept = walk(lambda x: -x, start, steps=10, frames=frames)
-    assert kept.shape == (frames, 3, 4, 2)
-    assert (kept[0] == start).all() and (kept[-1] == x).all()
-
-
-def test_the_kept_frames_are_evenly_spaced() -> None:
-    _, every = walk(lambda x: -x, np.ones((1, 2)), steps=10, frames=11)
-    _, some = walk(lambda x: -x, np.ones((1, 2)), steps=10, frames=6)
-    assert (some == every[::2]).all()
-
-
-def test_asking_for_more_frames_than_there_are_moments_gives_each_moment_once() -> None:
-    assert len(walk(lambda x: -x, np.ones((1, 2)), steps=3, frames=9)[1]) == 4
+    x, kept = walk(lambda x: -x, start, rng=Silent(), step_size=0.1, steps=10, moments=[0, 3, 10])
+    assert_allclose(kept, np.stack([start * 0.9**step for step in (0, 3, 10)]))
+    assert (kept[-1] == x).all()
 
 
 def test_the_start_is_left_alone() -> None:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
 from stages.plots import animation, gallery, images, landscape
-from stages.plots.canvas import ACCENT, DPI, MODE_COLOURS, write_gif, write_png
+from stages.plots.canvas import ACCENT, DPI, write_gif, write_png
 from stages.plots.landscape import Grid
 from tests.imports import ROOT
 
@@ -44,17 +44,17 @@ Animate = Callable[[], list[np.ndarray]]
 PICTURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
     "joint embedding": (lambda: landscape.joint_embedding(GRID, ENERGY, POINTS, (0, 0), "f"), (5.6, 4.9)),
     "score": (lambda: landscape.score(GRID, ENERGY, -ENERGY, FIELD, POINTS, "s"), (9.6, 4.6)),
-    "gallery": (lambda: gallery.gallery(GRID, {"a": (ENERGY, (-1, 1))}, POINTS, ENERGY, 20), (5.8, 2.9)),
+    "gallery": (lambda: gallery.gallery(GRID, {"a": (ENERGY, (-1, 1))}, POINTS, ENERGY), (5.8, 2.9)),
     "sheet": (lambda: images.sheet({"bytes": DIGITS, "floats": DIGITS[:4] / 255}, "t", "abcdef"), (5.32, 2.02)),
     "pca": (lambda: images.pca(PROJECTED[0], LABELS, "t"), (6.4, 5)),
     "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, "t"), (5.2, 4.8)),
-    "bars": (lambda: images.bars(SCORES, "t", "score", 0.9901, "to beat"), (7.2, 3.6)),
+    "bars": (lambda: images.bars(SCORES, "t", "score", 0.9901), (7.2, 3.6)),
     "robustness": (lambda: images.robustness({"affine": {"0.5": 0.9, "1": 0.7}}, 0.99, "t"), (5.2, 3.4)),
 }
 ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
     "walk": (lambda: animation.walk(GRID, MOMENTS, WALK, POINTS, "t"), (4.4, 4.0), 5),
     "training": (lambda: animation.training(GRID, MOMENTS, STEPS, (-1, 1), "t", "u"), (4.4, 4.0), 6),
-    "particles": (lambda: animation.particles(GRID, ENERGY, PROJECTED, (-1, 1), "t", 100), (4.4, 4.0), 5),
+    "particles": (lambda: animation.particles(GRID, ENERGY, PROJECTED, STEPS, (-1, 1), "t"), (4.4, 4.0), 6),
     # It shows every second snapshot.
     "formation": (
         lambda: gallery.formation(GRID, {k: (MOMENTS.repeat(2, 0)[1:], (-1, 1)) for k in "ab"}, POINTS),
@@ -147,7 +147,7 @@ def test_an_animation_drawn_twice_has_the_same_bytes(name: str) -> None:
 def test_a_gallery_has_at_most_four_landscapes_a_row() -> None:
     sizes = []
     for names in ("abc", "abcd"):
-        figure = gallery.gallery(GRID, dict.fromkeys(names, (ENERGY, (-1, 1))), POINTS, ENERGY, 20)
+        figure = gallery.gallery(GRID, dict.fromkeys(names, (ENERGY, (-1, 1))), POINTS, ENERGY)
         sizes.append((round(figure.get_figwidth(), 1), round(figure.get_figheight(), 1)))
     assert sizes == [(11.6, 2.9), (11.6, 5.8)]
 
@@ -164,7 +164,7 @@ def test_the_digits_keep_their_ten_colours_in_every_frame() -> None:
         assert all(count(frame, colour) >= 10 for colour in images.DIGIT_COLOURS)
 
 
-@pytest.mark.parametrize("colours", [images.DIGIT_COLOURS, MODE_COLOURS, (ACCENT,)], ids=["digits", "modes", "accent"])
+@pytest.mark.parametrize("colours", [images.DIGIT_COLOURS, (ACCENT,)], ids=["digits", "accent"])
 def test_accents_survive_the_palette_of_an_animation_exactly(colours: tuple[str, ...]) -> None:
     stripes = np.round(np.array([to_rgb(c) for c in (*colours, "white")]) * 255).astype(np.uint8).repeat(8, 0)
     squares = np.stack([stripes] * 8)
@@ -208,14 +208,14 @@ def test_a_sheet_shows_bytes_and_floats_on_the_same_scale() -> None:
     [
         lambda: landscape.joint_embedding(GRID, FLAT, POINTS, (0, 0), "f"),
         lambda: landscape.joint_embedding(GRID, FLAT - 1e-7, POINTS, (0, 0), "f"),
-        lambda: gallery.gallery(GRID, {"a": (FLAT, (-1, 1))}, POINTS, FLAT, 20),
+        lambda: gallery.gallery(GRID, {"a": (FLAT, (-1, 1))}, POINTS, FLAT),
         lambda: images.confusion(np.eye(10, dtype=int) * 5, "no mistakes"),
         lambda: images.sheet({"black": np.zeros((2, 28, 28), np.uint8), "none": np.zeros((0, 28, 28))}, "t"),
         pytest.param(
             lambda: landscape.score(GRID, FLAT, FLAT, np.zeros((*FLAT.shape, 2)), POINTS, "s"),
         ),
         pytest.param(
-            lambda: images.bars({"a": {"accuracy": 1.0}}, "t", "u", 0.99, "m"),
+            lambda: images.bars({"a": {"accuracy": 1.0}}, "t", "u"),
         ),
     ],
     ids=["embedding", "below the scale", "gallery", "confusion", "sheet", "score", "bars"],
@@ -231,7 +231,7 @@ def test_a_flat_picture_is_drawn_without_a_warning(draw: Draw, tmp_path: Path) -
     [
         lambda: animation.walk(GRID, np.stack([FLAT] * 5), WALK, POINTS, "t"),
         lambda: animation.training(GRID, np.stack([FLAT] * 5), STEPS, (-1, 1), "t", "u"),
-        lambda: animation.particles(GRID, FLAT, np.zeros((2, 4, 2)), (-1, 19), "t", 100),
+        lambda: animation.particles(GRID, FLAT, np.zeros((2, 4, 2)), STEPS[:2], (-1, 19), "t"),
         lambda: gallery.formation(GRID, {"a": (np.stack([FLAT] * 5), (-1, 1))}, POINTS),
         pytest.param(
             lambda: images.pca_over_training(np.zeros((2, 40, 2)), LABELS, STEPS[:2], "t"),

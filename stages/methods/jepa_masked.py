@@ -20,7 +20,7 @@ from torch import Tensor
 from stages.nn.draws import Draws
 from stages.nn.method import Method, World
 from stages.nn.moving_average import follow, frozen_copy
-from stages.vocabulary import Count, Encoder, Fraction
+from stages.vocabulary import Count, Fraction, MaskedEncoder
 
 
 class JepaMasked(Method):
@@ -33,7 +33,7 @@ class JepaMasked(Method):
         decay: d, constant over the training.
     """
 
-    def __init__(self, world: World, *, encoder: Encoder, predictor_width: Count, decay: Fraction) -> None:
+    def __init__(self, world: World, *, encoder: MaskedEncoder, predictor_width: Count, decay: Fraction) -> None:
         super().__init__()
         self.encoder = world.encoder(inputs=4, **encoder)
         self.predictor = world.predictor(dim=self.encoder.outputs, hidden=predictor_width)

@@ -1,13 +1,18 @@
 """Has the embedding collapsed?
 
 Three figures of embeddings z (S, N, D), each (S,). No single one sees every collapse: the total variance misses a collapse of
-direction that a growing norm hides, the normalised standard deviation misses a collapse of scale, and RankMe misses both.
+direction that a growing norm hides, the normalised standard deviation and RankMe miss a collapse of scale.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from stages.metrics.measured import figure
 
 Array = NDArray[np.float64]
 
@@ -38,3 +43,20 @@ def rankme(z: Array) -> Array:
     singular = np.linalg.svd(z, compute_uv=False)
     p = singular / np.maximum(singular.sum(-1, keepdims=True), 1e-300) + 1e-12
     return np.asarray(np.exp(-(p * np.log(p)).sum(-1)))
+
+
+def report(z: Array, untrained: Array, *, bounds: Mapping[str, float]) -> dict[str, Any]:
+    """The three figures of embeddings z (S, N, D), the variance as its ratio to that of untrained ones, and a verdict.
+
+    Collapsed is where EITHER `variance_ratio` or `normalised_std`, as means over seeds, is below its bound; `collapsed_seeds`
+    counts the seeds of which that holds.
+    """
+    ratio, spread = total_variance(z) / total_variance(untrained), normalised_std(z)
+    below = (ratio < bounds["variance_ratio"]) | (spread < bounds["normalised_std"])
+    return {
+        "variance_ratio": figure(ratio),
+        "normalised_std": figure(spread),
+        "rankme": figure(rankme(z)),
+        "collapsed": bool(ratio.mean() < bounds["variance_ratio"] or spread.mean() < bounds["normalised_std"]),
+        "collapsed_seeds": int(below.sum()),
+    }

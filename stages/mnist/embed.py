@@ -15,8 +15,12 @@ CHUNK = 1000
 
 
 def embed(method: Any, images: Tensor, device: torch.device) -> Tensor:
-    """Embeddings (N, D) of byte images (N, 28, 28) by a method, as k-NN sees them: of unit length where it is cosine."""
+    """Embeddings (N, D) of byte images (N, 28, 28) by a method."""
     method.eval()
     with torch.inference_mode():
-        z = torch.cat([method.embed(as_images(chunk.to(device))).cpu() for chunk in images.split(CHUNK)])
+        return torch.cat([method.embed(as_images(chunk.to(device))).cpu() for chunk in images.split(CHUNK)])
+
+
+def as_seen(method: Any, z: Tensor) -> Tensor:
+    """Embeddings as k-NN sees them: of unit length where the method's loss sees directions alone."""
     return F.normalize(z, dim=-1) if method.cosine else z

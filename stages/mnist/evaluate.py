@@ -23,7 +23,7 @@ from stages.metrics.measured import figure
 from stages.metrics.neighbours import knn_classify
 from stages.mnist import measure
 from stages.mnist.decoders import trained_decoder
-from stages.mnist.embed import embed
+from stages.mnist.embed import as_seen, embed
 from stages.mnist.models import MODELS, trained, untrained
 from stages.params import Params
 
@@ -50,36 +50,39 @@ def main(params: Params, name: str) -> None:
         return {k: figure(v) for k, v in classification.report(true, predicted).items()}, predicted
 
     method = trained(params, name).to(device)
-    z_train, z_test = embeddings(method, train["images"]), embeddings(method, test["images"])
+    raw_test = embeddings(method, test["images"])
+    z_train, z_test = as_seen(method, embeddings(method, train["images"])), as_seen(method, raw_test)
     initial = untrained(params, name).to(device)
-    initial_train, initial_test = embeddings(initial, train["images"]), embeddings(initial, test["images"])
+    initial_test = embeddings(initial, test["images"])
+    initial_train = as_seen(initial, embeddings(initial, train["images"]))
     held_out = len(labels) - mnist.validation_images
     figures, predicted = knn(z_train, z_test, test["labels"])
     decoder = trained_decoder(params, name).to(device)
-    reconstructed = {key: measure.reconstruct(decoder, perturbed[key], device) for key in ("mixed", "mixed_without_affine")}
+    views = {"mixed": perturbed["mixed"], "without_affine": perturbed["mixed_without_affine"], "clean": test["images"]}
+    reconstructed = {key: measure.reconstruct(decoder, images, device) for key, images in views.items()}
+    closeness = {key: measure.closeness(test["images"] / 255, images) for key, images in reconstructed.items()}
     few = test["labels"][: mnist.robustness_images]
+    before, after = (z.double().numpy()[None] for z in (initial_test, raw_test))
     metrics = {
         "knn": figures,
         "knn_raw_pixels": baseline["knn_raw_pixels"],
-        "knn_untrained": knn(initial_train, initial_test, test["labels"])[0],
+        "knn_untrained": knn(initial_train, as_seen(initial, initial_test), test["labels"])[0],
         "knn_validation": knn(z_train[:held_out], z_train[held_out:], train["labels"][held_out:])[0],
         "linear_probe": {"accuracy": figure(measure.linear_probe(z_train, labels, z_test, test["labels"]))},
-        "collapse": {
-            "variance_ratio": figure(measure.variance_ratio(z_test, initial_test)),
-            "normalised_std": figure(collapse.normalised_std(z_test.double().numpy())),
-            "rankme": figure(collapse.rankme(z_test.double().numpy())),
-        },
+        "collapse": collapse.report(after, before, bounds=params.collapse.model_dump()),
+        "robustness_clean": {"accuracy": figure((predicted[: len(few)] == few).mean())},
         "robustness": {
             kind: {
-                f"{strength:g}": knn(z_train, embeddings(method, images), few)[0]["accuracy"]
+                f"{strength:g}": knn(z_train, as_seen(method, embeddings(method, images)), few)[0]["accuracy"]
                 for strength, images in zip(mnist.strengths, perturbed[kind], strict=True)
             }
             for kind in params.mnist_severity.model_dump()
         },
         "reconstruction": {
-            **measure.reconstruction(test["images"], reconstructed["mixed"]),
-            "without_affine": measure.reconstruction(test["images"], reconstructed["mixed_without_affine"]),
-            **{key: value for key, value in baseline.items() if key.endswith("_mse")},
+            **closeness["mixed"],
+            "without_affine": closeness["without_affine"],
+            "clean": closeness["clean"],
+            **baseline["references"],
         },
     }
     runtime.write_json(Path(f"reports/metrics/mnist/{name}.json"), metrics)

@@ -15,7 +15,7 @@ from stages.plots.canvas import write_gif, write_png
 
 FIGURES = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 GOAL = 0.9901
-"""The k-NN figure to beat, for all four."""
+"""The k-NN figure to beat on MNIST, for all four."""
 
 
 def main(params: Params, name: str) -> None:
@@ -25,7 +25,8 @@ def main(params: Params, name: str) -> None:
     labels = runtime.read_arrays(Path("data/mnist/test.npz"))["labels"][: params.mnist.snapshot_images]
     folder = Path(f"reports/figures/mnist/{name}")
     k = params.mnist.neighbours
-    accuracy = metrics["knn"]["accuracy"]["mean"]
+    accuracy, clean = (metrics[key]["accuracy"]["mean"] for key in ("knn", "robustness_clean"))
+    goal = GOAL if params.mnist.dataset == "mnist" else None
     contestants = {name: "knn", "raw pixels": "knn_raw_pixels", "untrained encoder": "knn_untrained"}
     groups = {who: {f.replace("_", "\n"): metrics[key][f]["mean"] for f in FIGURES} for who, key in contestants.items()}
     robustness = {kind: {s: v["mean"] for s, v in group.items()} for kind, group in metrics["robustness"].items()}
@@ -33,9 +34,9 @@ def main(params: Params, name: str) -> None:
     quality = {key: metrics["reconstruction"][key]["mean"] for key in ("mse", "psnr", "ssim")}
     pictures = {
         "pca": images.pca(fields["pca"][-1], labels, f"{name}: test embeddings, first two principal components"),
-        "knn": images.bars(groups, f"{name}: k-NN on the test images, k = {k}", "score", GOAL, f"to beat: {GOAL}"),
+        "knn": images.bars(groups, f"{name}: k-NN on the test images, k = {k}", "score", goal),
         "confusion": images.confusion(fields["confusion"], f"{name}: k-NN on the test images, accuracy {accuracy:.4f}"),
-        "robustness": images.robustness(robustness, accuracy, f"{name}: k-NN on perturbed test images"),
+        "robustness": images.robustness(robustness, clean, f"{name}: k-NN on perturbed test images"),
         "reconstructions": images.sheet(
             rows, f"{name}: MSE {quality['mse']:.4f}, PSNR {quality['psnr']:.1f} dB, SSIM {quality['ssim']:.3f}"
         ),
@@ -44,6 +45,7 @@ def main(params: Params, name: str) -> None:
         write_png(folder / f"{key}.png", picture)
     frames = images.pca_over_training(fields["pca"], labels, fields["steps"], f"{name}: test embeddings over training")
     write_gif(folder / "pca.gif", frames, seconds=5, accents=images.DIGIT_COLOURS)
+    runtime.write_digests(Path(f"reports/digests/mnist/{name}.json"), folder)
 
 
 if __name__ == "__main__":

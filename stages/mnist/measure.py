@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from stages.metrics import collapse, images
+from stages.metrics import images
 from stages.metrics.measured import figure
 from stages.mnist.embed import CHUNK
 from stages.mnist.reconstruction import Reconstruction
@@ -28,12 +28,6 @@ def linear_probe(train: Tensor, train_labels: Tensor, test: Tensor, test_labels:
     return float(probe.score(scale.transform(test.numpy()), test_labels))
 
 
-def variance_ratio(z: Tensor, untrained: Tensor) -> float:
-    """Total variance of the embeddings as k-NN sees them, after over before training."""
-    after, before = (float(collapse.total_variance(e.double().numpy())) for e in (z, untrained))
-    return after / before
-
-
 def reconstruct(model: Reconstruction, perturbed: NDArray[np.uint8], device: torch.device) -> Array:
     """Reconstructions (N, 28, 28) of perturbed byte images (N, 28, 28)."""
     with torch.inference_mode():
@@ -41,13 +35,12 @@ def reconstruct(model: Reconstruction, perturbed: NDArray[np.uint8], device: tor
         return torch.cat([model(as_images(c.to(device))).squeeze(1).cpu() for c in chunks]).double().numpy()
 
 
-def reconstruction(clean: NDArray[np.uint8], reconstructed: Array) -> dict[str, Any]:
-    """MSE, PSNR (decibels) and SSIM of reconstructions against the clean images, averaged over the images."""
-    true = clean / 255
+def closeness(clean: Array, other: Array) -> dict[str, Any]:
+    """MSE, PSNR (decibels) and SSIM of images (N, 28, 28) in [0, 1] against the clean ones, averaged over the images."""
     return {
-        "mse": figure(images.mse(true, reconstructed).mean()),
-        "psnr": figure(images.psnr(true, reconstructed).mean()),
-        "ssim": figure(images.ssim(true, reconstructed).mean()),
+        "mse": figure(images.mse(clean, other).mean()),
+        "psnr": figure(images.psnr(clean, other).mean()),
+        "ssim": figure(images.ssim(clean, other).mean()),
     }
 
 

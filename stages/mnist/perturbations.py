@@ -59,7 +59,7 @@ def dilation(x: Tensor, size: int) -> Tensor:
 
 
 def inversion(x: Tensor, amount: Tensor | float) -> Tensor:
-    """Blend with the negative: y = x + a (1 − 2x); a = 1 is the negative, a = 0 the image."""
+    """Blend with the negative: y = x + a (1 − 2x), so the contrast is 1 − 2a: a = 1 is the negative, a = ½ uniform grey."""
     return x + _per_image(amount) * (1 - 2 * x)
 
 

@@ -60,11 +60,22 @@ def fetch(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
                     found, wanted = hashlib.sha256(content).hexdigest(), dataset.digests[name]  # type: ignore[index]
                     if found != wanted:
                         raise ValueError(f"{name} has the digest {found[:12]}…, expected {wanted[:12]}…")
-                return {name: read_idx(content) for name, content in files.items()}
+                return _checked({name: read_idx(content) for name, content in files.items()})
             except FAILURES as error:
                 text = " ".join(str(error).split())
                 answers.append(f"{source.kind} {source.location}: {text[:200] or type(error).__name__}")
     raise DataUnavailable("no source gave the images: " + "; ".join(answers))
+
+
+def _checked(arrays: dict[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
+    """The arrays, whose shapes are those of 28 × 28 images in ten classes with a label each."""
+    for part in ("train", "test"):
+        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+        if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or labels.max(initial=0) > 9:
+            raise ValueError(
+                f"the {part} files hold {images.shape} images and {labels.shape} labels, expected 28 × 28 in ten classes"
+            )
+    return arrays
 
 
 def read_idx(content: bytes) -> NDArray[np.uint8]:

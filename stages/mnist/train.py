@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 from stages import runtime
-from stages.mnist.embed import embed
+from stages.mnist.embed import as_seen, embed
 from stages.mnist.models import MODELS, untrained
 from stages.nn.conv import as_images
 from stages.nn.draws import TrainingDraws
-from stages.nn.training import epoch_batches, fit, snapshot_steps
+from stages.nn.moments import log_spaced
+from stages.nn.training import epoch_batches, fit
 from stages.params import MNIST_PREFIX, Params
 
 
@@ -31,7 +32,7 @@ def main(params: Params, name: str) -> None:
     generator = torch.Generator(device).manual_seed(runtime.stream(params, "mnist.training"))
     images = torch.from_numpy(runtime.read_arrays(Path("data/mnist/train.npz"))["images"]).to(device)
     shown = torch.from_numpy(runtime.read_arrays(Path("data/mnist/test.npz"))["images"][: params.mnist.snapshot_images])
-    moments = snapshot_steps(train.steps, params.mnist.snapshots)
+    moments = log_spaced(train.steps, params.mnist.snapshots)
     snapshots: list[torch.Tensor] = []
     batches = epoch_batches(images[: -params.mnist.validation_images], batch_size=train.batch_size, generator=generator)
     rows = fit(
@@ -41,7 +42,7 @@ def main(params: Params, name: str) -> None:
         draws=TrainingDraws(generator),
         log_every=max(train.steps // 100, 1),
         snapshots=moments,
-        on_snapshot=lambda step: snapshots.append(embed(method, shown, device)),
+        on_snapshot=lambda step: snapshots.append(as_seen(method, embed(method, shown, device))),
         **train.model_dump(exclude={"batch_size"}),
     )
     MODELS.mkdir(parents=True, exist_ok=True)

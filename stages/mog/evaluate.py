@@ -5,7 +5,7 @@ Writes reports/metrics/mog/METHOD.json, the figures over seeds, and reports/fiel
 a score method and p else. Where the method has an encoder: `embedding` (S, N, D) of the test points. Where it has a score:
 `score` (S, H, W, 2), `score_true` (H, W, 2), `samples` (S, N, 2), and `energy` is the potential of the score.
 For the animations, all of the first seed: `snapshot_steps` (T,) and `snapshot_energy` (T, H, W); `walk` (F, 2), the reference
-point's walk, with `walk_energy` (F, H, W); `particles` (F, N, 2).
+point's walk, with `walk_energy` (F, H, W); `particles` (F, N, 2) after the sampler's `particle_steps` (F,).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from stages import runtime
 from stages.methods import build
-from stages.metrics import score_error
+from stages.metrics import collapse, score_error
 from stages.metrics.collapse import normalise
 from stages.metrics.measured import figure
 from stages.mog import measure, setting
@@ -31,6 +31,7 @@ from stages.mog.tour import tour
 from stages.mog.world import Points
 from stages.nn.draws import FixedDraws
 from stages.nn.method import Embeds, Predicts, Scores
+from stages.nn.moments import log_spaced
 from stages.params import Params
 
 Array = NDArray[np.float64]
@@ -87,25 +88,25 @@ class Evaluation:
         )
 
     def heldout_loss(self) -> Array:
-        """The objective on the test points with the fixed views, in batches as in training, (S,)."""
+        """The objective on all rounds of the fixed views of the test points, in batches as in training, (S,)."""
         _, train = self.params.method(self.name)
-        x, noise, visible = (
-            torch.from_numpy(a).to(self.device) for a in (self.test["x"], self.views["noise"], self.views["visible"])
-        )
+        x = torch.from_numpy(self.test["x"]).to(self.device)
+        noise, visible = (torch.from_numpy(self.views[key]).to(self.device) for key in ("noise", "visible"))
         size = min(train.batch_size, len(x))
         losses = []
         with torch.no_grad():
-            for start in range(0, len(x) - size + 1, size):
-                rows = slice(start, start + size)
-                draws = FixedDraws(noise[:, rows], visible[rows])
-                losses.append(self.trained.loss(x[rows].expand(self.params.seeds, -1, -1), draws)["loss"])
-        return torch.stack(losses).double().mean(0).cpu().numpy()
+            for round_, order in enumerate(torch.from_numpy(self.views["order"]).to(self.device)):
+                for start in range(0, len(x) - size + 1, size):
+                    rows = order[start : start + size]
+                    draws = FixedDraws(noise[round_][:, rows], visible[round_][rows])
+                    losses.append(self.trained.loss(x[rows].expand(self.params.seeds, -1, -1), draws)["loss"])
+        return torch.stack(losses).cpu().double().mean(0).numpy()
 
     def embedding(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Figures and fields of a method with an encoder; its energy is minus the cosine to a reference point."""
         mog = self.params.mog
         points = {"train": self.train["x"], "test": self.test["x"]}
-        points["second"] = points["test"] + mog.view_noise * self.views["noise"][0]
+        points["second"] = points["test"] + mog.view_noise * self.views["noise"][0, 0]
         z = {key: apply(self.trained.embed, x, self.device) for key, x in points.items()}
         untrained = {key: apply(self.untrained.embed, x, self.device) for key, x in points.items()}
         labels = (self.train["component"], self.test["component"])
@@ -113,16 +114,19 @@ class Evaluation:
         def accuracy(train: Array, test: Array) -> list[float]:
             return measure.component_accuracy(train, labels[0], test, labels[1], mog.neighbours)
 
+        def seen(embeddings: Array) -> Array:
+            return normalise(embeddings) if self.trained.cosine else embeddings
+
         raw = [a.astype(np.float64)[None] for a in (points["train"], points["test"])]
         few = slice(mog.structure_points)
         metrics = {
-            "collapse": measure.collapse(z["test"], untrained["test"], mog.collapse),
+            "collapse": collapse.report(z["test"], untrained["test"], bounds=self.params.collapse.model_dump()),
             **measure.spread(z["test"], z["second"]),
             "structure": measure.geometry(points["test"][few].astype(np.float64), z["test"][:, few], mog.neighbours),
             "clusters": {
-                "knn_accuracy": figure(accuracy(z["train"], z["test"])),
+                "knn_accuracy": figure(accuracy(seen(z["train"]), seen(z["test"]))),
                 "knn_accuracy_raw": figure(accuracy(*raw)),
-                "knn_accuracy_untrained": figure(accuracy(untrained["train"], untrained["test"])),
+                "knn_accuracy_untrained": figure(accuracy(seen(untrained["train"]), seen(untrained["test"]))),
                 "bayes_accuracy": figure(self.mixture.bayes_accuracy(self.test["x"], labels[1])),
             },
         }
@@ -165,8 +169,9 @@ class Evaluation:
         score = self._on_grid(learned(self.nodes), 2)
         energy = score_error.potential(score, *spacing)
         snapshots = self._on_grid(apply(self.snapshots.score, self.nodes, self.device), 2)
-        samples, particles = self._sample(learned)
-        control, _ = self._sample(density.score)
+        moments = log_spaced(self.params.langevin.steps, self.params.langevin.frames)
+        samples, particles = self._sample(learned, moments)
+        control, _ = self._sample(density.score, [])
         metrics = {
             "score": {
                 **measure.score(density, learned, self.params.mog.score_points, self.rng),
@@ -185,15 +190,15 @@ class Evaluation:
             "samples": samples,
             "snapshot_energy": score_error.potential(snapshots, *spacing),
             "particles": particles[:, 0],
+            "particle_steps": np.array(moments),
         }
 
-    def _sample(self, score: Any) -> tuple[Array, Array]:
+    def _sample(self, score: Any, moments: list[int]) -> tuple[Array, Array]:
         """Samples by a score; the learned and the analytic one get the same start and the same noise."""
         rng = np.random.default_rng(runtime.stream(self.params, "mog.langevin"))
-        settings = self.params.langevin.model_dump()
-        count = settings.pop("particles")
-        start = setting.uniform_in_box(self.params.mog, self.params.seeds * count, rng)
-        return langevin(score, start.reshape(self.params.seeds, count, 2), **settings, rng=rng)
+        settings, seeds = self.params.langevin, self.params.seeds
+        start = setting.uniform_in_box(self.params.mog, seeds * settings.particles, rng).reshape(seeds, -1, 2)
+        return langevin(score, start, step_size=settings.step_size, steps=settings.steps, moments=moments, rng=rng)
 
     def _quality(self, density: Mixture, samples: Array) -> dict[str, Any]:
         return measure.sample_quality(density, samples, np.random.default_rng(runtime.stream(self.params, "mog.exact")))
@@ -208,7 +213,7 @@ def apply(function: Any, x: NDArray[Any], device: torch.device) -> Array:
     with torch.inference_mode():
         chunks = torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device).split(CHUNK, dim=-2)
         values: Tensor = torch.cat([function(chunk) for chunk in chunks], -2)
-    return values.double().cpu().numpy()
+    return values.cpu().double().numpy()
 
 
 if __name__ == "__main__":

@@ -15,10 +15,8 @@ from stages import runtime
 from stages.params import Params
 from stages.plots import animation, landscape
 from stages.plots.canvas import write_gif, write_png
-from stages.plots.landscape import Grid
+from stages.plots.landscape import DEPTH, Grid
 
-DEPTH = 20.0
-"""Nats above the lowest true energy at which the colour scale ends."""
 PARTICLES = 600
 """How many of the particles are shown."""
 
@@ -43,9 +41,9 @@ def main(params: Params, name: str) -> None:
     if "score" in fields:
         lowest = float(-fields["log_density"].max())
         limits, unit = (lowest, lowest + DEPTH), "energy, nats"
-        picture = landscape.score(grid, energy, fields["log_density"], fields["score"][0], points, title, DEPTH)
+        picture = landscape.score(grid, energy, fields["log_density"], fields["score"][0], points, title)
         moments = fields["particles"][:, :PARTICLES]
-        walk = animation.particles(grid, energy, moments, limits, short, params.langevin.steps)
+        walk = animation.particles(grid, energy, moments, fields["particle_steps"], limits, short)
     else:
         limits, unit = (-1.0, 1.0), "−cos to the reference point"
         x, y = params.mog.reference
@@ -55,6 +53,7 @@ def main(params: Params, name: str) -> None:
     write_gif(folder / "walk.gif", walk, seconds=4)
     formation = animation.training(grid, fields["snapshot_energy"], steps, limits, short, unit)
     write_gif(folder / "training.gif", formation, seconds=6)
+    runtime.write_digests(Path(f"reports/digests/mog/{name}.json"), folder)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,13 @@ Points = NDArray[np.float64]
 
 
 def langevin(
-    score: Callable[[Points], Points], start: Points, *, step_size: float, steps: int, frames: int, rng: np.random.Generator
+    score: Callable[[Points], Points],
+    start: Points,
+    *,
+    step_size: float,
+    steps: int,
+    moments: Collection[int],
+    rng: np.random.Generator,
 ) -> tuple[Points, Points]:
     """Unadjusted Langevin dynamics.
 
@@ -27,17 +33,16 @@ def langevin(
         start: points (..., N, 2).
         step_size: η, in squared units of x.
         steps: how many.
-        frames: how many moments of the walk to return, evenly spaced, start and end among them.
+        moments: the steps after which the walk is kept, 0 for the start.
         rng: gives ξ.
 
     Returns:
-        The last points (..., N, 2) and the kept moments (frames, ..., N, 2).
+        The last points (..., N, 2) and the walk at the moments (F, ..., N, 2).
 
     Raises:
         UserError: the chain left every bound.
     """
     x = start.copy()
-    moments = set(np.linspace(0, steps, frames).round().astype(int).tolist())
     walk = []
     for step in range(steps + 1):
         if step in moments:
@@ -46,4 +51,4 @@ def langevin(
             x = x + step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
     if not np.isfinite(x).all():
         raise UserError(f"Langevin dynamics diverged: a step size of {step_size} is too large for this score")
-    return x, np.stack(walk)
+    return x, np.array(walk)

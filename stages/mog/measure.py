@@ -12,37 +12,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stages.metrics import collapse as collapse_metrics
-from stages.metrics import hypersphere, neighbours, sampling, score_error, structure
+from stages.metrics import collapse, hypersphere, neighbours, sampling, score_error, structure
 from stages.metrics.measured import figure, rounded
 from stages.mog.mixture import Mixture
-from stages.params import Collapse
 
 Array = NDArray[np.float64]
 Group = dict[str, Any]
 
 
-def collapse(z: Array, untrained: Array, bounds: Collapse) -> Group:
-    """Whether the embeddings z (S, N, D) have collapsed, against those of the untrained encoder.
-
-    The verdict is on the means over seeds, `collapsed_seeds` counts the seeds in which it holds.
-    """
-    ratio = collapse_metrics.total_variance(z) / collapse_metrics.total_variance(untrained)
-    spread = collapse_metrics.normalised_std(z)
-    collapsed = (ratio < bounds.variance_ratio) | (spread < bounds.normalised_std)
-    return {
-        "variance_ratio": figure(ratio),
-        "normalised_std": figure(spread),
-        "rankme": figure(collapse_metrics.rankme(z)),
-        "collapsed": bool(ratio.mean() < bounds.variance_ratio or spread.mean() < bounds.normalised_std),
-        "collapsed_seeds": int(collapsed.sum()),
-    }
-
-
 def geometry(x: Array, z: Array, neighbours: int) -> Group:
-    """How well the embeddings z (S, N, D) keep the distances and neighbourhoods of the points x (N, 2)."""
+    """How well the embeddings z (S, N, D) keep the distances and neighbourhoods of the points x (N, 2).
+
+    `direction_spearman` is the rank correlation for the directions z / ‖z‖, which are all that a cosine loss sees.
+    """
     return {
         "distance_spearman": figure([structure.distance_spearman(x, one) for one in z]),
+        "direction_spearman": figure([structure.distance_spearman(x, one) for one in collapse.normalise(z)]),
         "trustworthiness": figure([structure.trustworthiness(x, one, neighbours) for one in z]),
         "continuity": figure([structure.continuity(x, one, neighbours) for one in z]),
     }

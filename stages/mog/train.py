@@ -16,7 +16,8 @@ from stages import runtime
 from stages.methods import build
 from stages.mog.world import Points
 from stages.nn.draws import TrainingDraws
-from stages.nn.training import fit, random_batches, snapshot_steps
+from stages.nn.moments import log_spaced
+from stages.nn.training import fit, random_batches
 from stages.params import Params
 
 
@@ -29,7 +30,7 @@ def main(params: Params, name: str) -> None:
     method = build(name, Points(copies=params.seeds), settings).to(device)
     generator = torch.Generator(device).manual_seed(runtime.stream(params, "mog.training"))
     x = torch.from_numpy(runtime.read_arrays(Path("data/mog/train.npz"))["x"]).to(device)
-    moments = snapshot_steps(train.steps, params.mog.snapshots)
+    moments = log_spaced(train.steps, params.mog.snapshots)
     snapshots: list[dict[str, torch.Tensor]] = []
     rows = fit(
         method,

@@ -1,7 +1,7 @@
 """What the training loop and the evaluation ask of a method.
 
 A method is an `nn.Module` with a loss. What else can be measured of it follows from the functions it has: `embed` makes it
-a joint-embedding method, `score` a score method, `energy` an energy-based one, `predict` a conditional one.
+a joint-embedding method, `score` a score method, `predict` a conditional one.
 """
 
 from __future__ import annotations

@@ -41,14 +41,6 @@ def learning_rate_factor(step: int, steps: int, *, schedule: Literal["constant",
     return (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
 
 
-def snapshot_steps(steps: int, count: int) -> list[int]:
-    """At most `count` steps from 0 (before training) to `steps`, spaced by their logarithm: most happens early."""
-    if count < 2:
-        return [steps]
-    spaced = {round((steps + 1) ** (i / (count - 1))) - 1 for i in range(count)}
-    return sorted(spaced | {0, steps})
-
-
 def fit(
     method: Method,
     batches: Iterator[Tensor],
@@ -79,10 +71,11 @@ def fit(
         One row per logged step: `step`, then mean and standard deviation over seeds of each part of the loss.
 
     Raises:
-        TrainingDiverged: a loss is not finite.
+        TrainingDiverged: a loss or, after the last step, a parameter is not finite.
     """
     optimizer = torch.optim.AdamW(method.parameter_groups(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     rows = []
+    watch = _Watch(name)
     method.train()
     quiet = not sys.stderr.isatty()
     for step in tqdm(range(steps), desc=name, unit="step", disable=quiet, leave=False):
@@ -98,23 +91,47 @@ def fit(
         parts["loss"].sum().backward()
         optimizer.step()
         method.after_step((step + 1) / steps)
+        watch.note(step, parts["loss"])
         if step % log_every == 0 or step == steps - 1:
-            rows.append(_curve_row(name, step, parts))
+            watch.check()
+            rows.append(_curve_row(step, parts))
             if quiet and step % (10 * log_every) == 0:
                 print(f"{name}: step {step} of {steps}, loss {rows[-1]['loss']:.4g}", flush=True)
+    watch.check_parameters(method, steps)
     method.eval()
     if steps in snapshots:
         on_snapshot(steps)
     return rows
 
 
-def _curve_row(name: str, step: int, parts: dict[str, Tensor]) -> dict[str, float]:
+class _Watch:
+    """Notes each seed's first loss that is not finite, on the device: nothing waits for it until `check`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.first: Tensor | None = None
+
+    def note(self, step: int, loss: Tensor) -> None:
+        broken = torch.where(loss.detach().isfinite(), math.inf, float(step))
+        self.first = broken if self.first is None else torch.minimum(self.first, broken)
+
+    def check(self) -> None:
+        first = torch.atleast_1d(torch.as_tensor(self.first)).cpu()
+        seed = int(first.argmin())
+        if first[seed].isfinite():
+            raise TrainingDiverged(f"{self.name}: the loss is not finite at step {int(first[seed])}, seed {seed}")
+
+    def check_parameters(self, method: Method, steps: int) -> None:
+        for key, value in method.state_dict().items():
+            if not value.isfinite().all():
+                raise TrainingDiverged(f"{self.name}: {key} is not finite after the last of {steps} steps")
+
+
+def _curve_row(step: int, parts: dict[str, Tensor]) -> dict[str, float]:
     row: dict[str, float] = {"step": step}
     for part, value in parts.items():
-        values = value.detach().double().flatten().cpu()
-        if not values.isfinite().all():
-            seed = int((~values.isfinite()).nonzero()[0])
-            raise TrainingDiverged(f"{name}: {part} is {values[seed].item()} at step {step}, seed {seed}")
+        # To the CPU first: not every device has double precision.
+        values = value.detach().flatten().cpu().double()
         row[part] = values.mean().item()
         row[f"{part}_std"] = values.std(correction=0).item()
     return row

@@ -60,15 +60,16 @@ def training(
 
 
 def particles(
-    grid: Grid, energy: Array, moments: Array, limits: tuple[float, float], title: str, steps: int
+    grid: Grid, energy: Array, moments: Array, steps: Array, limits: tuple[float, float], title: str
 ) -> list[NDArray[np.uint8]]:
-    """Particles (F, N, 2) walk into the wells of the energy (H, W) over that many steps of the sampler."""
+    """Particles (F, N, 2) walk into the wells of the energy (H, W), shown after the sampler's steps (F,); the end is held."""
     figure, axes, _ = _stage(grid, np.clip(energy, *limits), limits, title, "energy, nats")
     dots = axes.scatter(*moments[0].T, s=3, c="white", alpha=0.7, linewidths=0)
     label = axes.text(0.03, 0.96, "", transform=axes.transAxes, va="top", color="white", fontsize=9, fontweight="bold")
 
     def update(frame: int) -> None:
-        dots.set_offsets(moments[frame])
-        label.set_text(f"sampler step {round(frame * steps / (len(moments) - 1))}")
+        moment = min(frame, len(moments) - 1)
+        dots.set_offsets(moments[moment])
+        label.set_text(f"sampler step {steps[moment]}")
 
-    return animate(figure, [dots, label], update, len(moments))
+    return animate(figure, [dots, label], update, len(moments) + len(moments) // 4)

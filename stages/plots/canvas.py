@@ -24,9 +24,6 @@ ENERGY_MAP = "viridis"
 ACCENT = "#d55e00"
 """What has to be found at once: the reference point."""
 
-MODE_COLOURS = ("#e69f00", "#56b4e9", "#cc79a7", "#009e73", "#d55e00", "#0072b2", "#f0e442", "#999999")
-"""The palette of Okabe and Ito, which colour-blind readers can tell apart."""
-
 
 def blank(width: float, height: float) -> Figure:
     """An empty figure of that size in inches, drawn by Agg."""

@@ -10,35 +10,32 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.plots.canvas import ENERGY_MAP, animate, blank
-from stages.plots.landscape import Grid, draw, dress
+from stages.plots.landscape import DEPTH, Grid, draw, dress
 
 Array = NDArray[Any]
 
 
-def gallery(
-    grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float]]], points: Array, truth: Array, depth: float
-) -> Figure:
+def gallery(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float]]], points: Array, truth: Array) -> Figure:
     """Small landscapes side by side: the truth first, then every method's energy (H, W) with the limits of its scale.
 
     Args:
         grid: the nodes of all landscapes.
         energies: method to energy and the ends of its colour scale.
         points: data (N, 2).
-        truth: analytic −log p (H, W), drawn down from `depth` nats above its lowest value.
-        depth: in nats.
+        truth: analytic −log p (H, W).
     """
     columns = min(4, len(energies) + 1)
     rows = -(-(len(energies) + 1) // columns)
     figure = blank(2.9 * columns, 2.9 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     lowest = float(truth.min())
-    fields = {"truth: −log p(x)": (truth, (lowest, lowest + depth)), **energies}
+    fields = {"truth: −log p(x)": (truth, (lowest, lowest + DEPTH)), **energies}
     for panel in panels:
         panel.axis("off")
     for panel, (title, (energy, limits)) in zip(panels, fields.items(), strict=False):
         draw(panel, grid, energy, limits, title)
         panel.scatter(*points.T, s=1, c="white", alpha=0.3, linewidths=0)
-    figure.suptitle(f"energy landscapes, dark is low ({ENERGY_MAP}); −cos on [−1, 1], −log p over {depth:g} nats", fontsize=9)
+    figure.suptitle(f"energy landscapes, dark is low ({ENERGY_MAP}); −cos on [−1, 1], −log p over {DEPTH:g} nats", fontsize=9)
     return figure
 
 

@@ -92,14 +92,14 @@ def confusion(counts: Array, title: str) -> Figure:
             axes.text(column, row, str(count), ha="center", va="center", fontsize=7, c="#555" if row == column else "black")
     axes.set_xticks(range(len(counts)))
     axes.set_yticks(range(len(counts)))
-    axes.set_xlabel("predicted digit")
-    axes.set_ylabel("true digit")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     axes.set_title(title, fontsize=9)
     return figure
 
 
-def bars(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark: float, mark_label: str) -> Figure:
-    """Grouped bars: one group per figure, one bar per contestant, with a line at the figure to beat."""
+def bars(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark: float | None = None) -> Figure:
+    """Grouped bars: one group per figure, one bar per contestant, with a line at the figure to beat where there is one."""
     names = list(groups)
     figures = list(groups[names[0]])
     figure = blank(7.2, 3.6)
@@ -116,7 +116,8 @@ def bars(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark:
             )
     lowest = min(0.999, *(value for group in groups.values() for value in group.values()))
     axes.set_ylim(max(0, lowest - (1 - lowest) * 0.5), 1 + (1 - lowest) * 0.15)
-    axes.axhline(mark, c="black", lw=0.8, ls="--", label=mark_label)
+    if mark is not None:
+        axes.axhline(mark, c="black", lw=0.8, ls="--", label=f"to beat: {mark}")
     axes.set_xticks(range(len(figures)), figures)
     axes.set_ylabel(unit)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -136,6 +137,6 @@ def robustness(figures: Mapping[str, Mapping[str, float]], clean: float, title: 
     axes.set_xticks(range(len(strengths)), strengths)
     axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
     axes.set_xlabel("strength, as a fraction of mnist_severity")
-    axes.set_title(f"{title}\nclean: {clean:.4f}", fontsize=9)
+    axes.set_title(f"{title}\nthe same images without perturbation: {clean:.4f}", fontsize=9)
     figure.colorbar(image, ax=axes, label="k-NN accuracy")
     return figure

@@ -14,6 +14,8 @@ from stages.plots.canvas import ACCENT, ENERGY_MAP, blank
 
 Array = NDArray[Any]
 LEVELS = 25
+DEPTH = 20.0
+"""Nats above the lowest true energy at which the colour scale ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ def joint_embedding(grid: Grid, energy: Array, points: Array, reference: tuple[f
     return figure
 
 
-def score(grid: Grid, energy: Array, log_density: Array, field: Array, points: Array, title: str, depth: float = 20) -> Figure:
+def score(grid: Grid, energy: Array, log_density: Array, field: Array, points: Array, title: str) -> Figure:
     """The landscape of a score method with its arrows, beside the truth on the same scale.
 
     Args:
@@ -73,13 +75,13 @@ def score(grid: Grid, energy: Array, log_density: Array, field: Array, points: A
         field: the learned score (H, W, 2); the arrows show its direction, and its size by the root of their length.
         points: data (N, 2).
         title: says what was learned.
-        depth: nats above the lowest true energy at which the scale ends.
     """
     figure = blank(9.6, 4.6)
     left, right = figure.subplots(1, 2)
     lowest = float(-log_density.max())
-    limits = (lowest, lowest + depth)
+    limits = (lowest, lowest + DEPTH)
     draw(left, grid, energy, limits, title)
+    left.scatter(points[:, 0], points[:, 1], s=1, c="white", alpha=0.25, linewidths=0)
     step = max(len(grid.x) // 18, 1)
     arrows = field[step // 2 :: step, step // 2 :: step]
     length = np.linalg.norm(arrows, axis=-1, keepdims=True)

@@ -1,0 +1,24 @@
+"""Where runs are logged: `MLFLOW_TRACKING_URI` where that is set, else mlflow.db beside the project's dvc.yaml.
+
+The project's folder is also meant from the temporary copies in which `dvc exp run --temp` and `--queue` work.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def root() -> Path:
+    """The project's folder."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def tracking_uri() -> str:
+    """The address of the store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+
+
+def is_server() -> bool:
+    """Whether a tracking server keeps the runs, which then knows by itself where artifacts go."""
+    return tracking_uri().startswith(("http://", "https://"))
