@@ -1,7 +1,8 @@
-"""Stage compare: the one table of all methods.
+"""Stage compare: all methods side by side.
 
-Writes reports/table.json and reports/table.md, one row per method and world; reports/metrics/summary.json, the few figures
-that `dvc metrics show` prints; and reports/figures/gallery.png and gallery.gif, all landscapes of the mixture side by side.
+Writes reports/table.json, one row per method and world, and reports/table.md, the same as several small tables;
+reports/metrics/summary.json, the few figures that `dvc metrics show` prints; and reports/figures/gallery.png and gallery.gif,
+all landscapes of the mixture.
 """
 
 from __future__ import annotations
@@ -22,55 +23,84 @@ from stages.plots.landscape import DEPTH, Grid
 FIGURES = Path("reports/figures")
 
 MOG_COLUMNS = {
-    "held-out loss": "heldout_loss",
-    "variance after / before": "collapse.variance_ratio",
-    "std · √D": "collapse.normalised_std",
-    "collapsed": "collapse.collapsed",
-    "score error": "score.relative_fisher_error",
-    "mode weights, TV": "sampling.langevin.mode_weight_tv",
-    "same, true score": "sampling.control_langevin.mode_weight_tv",
-    "distances, Spearman": "structure.distance_spearman",
-    "same, directions": "structure.direction_spearman",
-    "components, k-NN": "clusters.knn_accuracy",
-    "same, raw x": "clusters.knn_accuracy_raw",
-    "same, untrained": "clusters.knn_accuracy_untrained",
-    "R² x₁ from x₀": "conditional.r2_x1_given_x0",
-    "R² x₀ from x₁": "conditional.r2_x0_given_x1",
+    "Joint embeddings": {
+        "held-out loss": "heldout_loss",
+        "variance after / before": "collapse.variance_ratio",
+        "std · √D": "collapse.normalised_std",
+        "collapsed": "collapse.collapsed",
+        "distances, Spearman": "structure.distance_spearman",
+        "same, directions": "structure.direction_spearman",
+        "components, k-NN": "clusters.knn_accuracy",
+        "same, raw x": "clusters.knn_accuracy_raw",
+        "same, untrained": "clusters.knn_accuracy_untrained",
+        "Bayes": "clusters.bayes_accuracy",
+    },
+    "Scores and energies": {
+        "held-out loss": "heldout_loss",
+        "score error": "score.relative_fisher_error",
+        "energy in a mode, Spearman": "score.energy_spearman_within_modes",
+        "energy gaps, nats": "score.energy_gap_error",
+        "mode weights, TV": "sampling.langevin.mode_weight_tv",
+        "same, true score": "sampling.control_langevin.mode_weight_tv",
+        "annealed, TV": "sampling.annealed.mode_weight_tv",
+        "annealed, true score": "sampling.control_annealed.mode_weight_tv",
+    },
+    "Critics": {
+        "mutual information, R²": "critic.r2_pmi",
+        "same, Spearman": "critic.spearman_pmi",
+        "loss above its optimum, nats": "critic.excess_loss",
+    },
+    "Conditionals": {
+        "R² x₁ from x₀": "conditional.r2_x1_given_x0",
+        "R² x₀ from x₁": "conditional.r2_x0_given_x1",
+        "NLL x₁ given x₀": "conditional.nll_x1_given_x0",
+        "NLL x₀ given x₁": "conditional.nll_x0_given_x1",
+    },
 }
 MNIST_COLUMNS = {
-    "k-NN accuracy": "knn.accuracy",
-    "precision": "knn.precision_macro",
-    "recall": "knn.recall_macro",
-    "F1": "knn.f1_macro",
-    "held-out training images": "knn_validation.accuracy",
-    "raw pixels": "knn_raw_pixels.accuracy",
-    "untrained": "knn_untrained.accuracy",
-    "linear probe": "linear_probe.accuracy",
-    "reconstruction MSE": "reconstruction.mse",
-    "same, mean image": "reconstruction.mean_image_mse",
-    "same, PCA of clean images": "reconstruction.pca{components}_mse",
-    "PSNR, dB": "reconstruction.psnr",
-    "SSIM": "reconstruction.ssim",
+    "MNIST, phase 1": {
+        "k-NN accuracy": "knn.accuracy",
+        "precision": "knn.precision_macro",
+        "recall": "knn.recall_macro",
+        "F1": "knn.f1_macro",
+        "held-out training images": "knn_validation.accuracy",
+        "raw pixels": "knn_raw_pixels.accuracy",
+        "untrained": "knn_untrained.accuracy",
+        "linear probe": "linear_probe.accuracy",
+        "collapsed": "collapse.collapsed",
+    },
+    "MNIST, phase 2": {
+        "reconstruction MSE": "reconstruction.mse",
+        "same, mean image": "reconstruction.mean_image_mse",
+        "same, PCA of clean images": "reconstruction.pca{components}_mse",
+        "PSNR, dB": "reconstruction.psnr",
+        "SSIM": "reconstruction.ssim",
+    },
 }
+"""The tables of each world: title, then column and the key of its figure. A method is in those that hold something of it."""
+
+Columns = Mapping[str, Mapping[str, str]]
 
 
 def main(params: Params) -> None:
     """Put the figures of all methods side by side."""
     components = params.mnist_reconstruct.pca_components
-    worlds = {
+    worlds: dict[str, tuple[list[str], Columns]] = {
         "mog": (params.methods, MOG_COLUMNS),
-        "mnist": (params.mnist.methods, {c: key.format(components=components) for c, key in MNIST_COLUMNS.items()}),
+        "mnist": (params.mnist.methods, MNIST_COLUMNS),
     }
-    table: dict[str, Any] = {}
-    for world, (methods, columns) in worlds.items():
+    rows: dict[str, Any] = {}
+    tables = []
+    means: dict[str, Any] = {}
+    for world, (methods, groups) in worlds.items():
         metrics = {m: runtime.read_json(Path(f"reports/metrics/{world}/{m}.json")) for m in methods}
-        table[world] = {m: {column: look_up(metrics[m], key) for column, key in columns.items()} for m in methods}
-    runtime.write_json(Path("reports/table.json"), table)
-    runtime.write_text(Path("reports/table.md"), "\n".join(markdown(rows) for rows in table.values()))
-    runtime.write_json(
-        Path("reports/metrics/summary.json"),
-        {world: {m: summary(table[world][m], columns) for m in methods} for world, (methods, columns) in worlds.items()},
-    )
+        keys = {c: key.format(components=components) for columns in groups.values() for c, key in columns.items()}
+        rows[world] = {m: {column: look_up(metrics[m], key) for column, key in keys.items()} for m in methods}
+        tables += [markdown(title, rows[world], list(columns)) for title, columns in groups.items()]
+        means[world] = {m: summary(rows[world][m], keys) for m in methods}
+    runtime.write_json(Path("reports/table.json"), rows)
+    runtime.write_text(Path("reports/table.md"), "\n".join(filter(None, tables)))
+    runtime.write_json(Path("reports/metrics/summary.json"), means)
     _draw_gallery(params)
 
 
@@ -103,10 +133,13 @@ def cell(value: Any) -> str:
     return f"{mean:.{places}f} ± {std:.{places}f}"
 
 
-def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The rows as a Markdown table; columns that apply to no method are left out."""
-    columns = [c for c in next(iter(rows.values())) if any(row[c] is not None for row in rows.values())]
-    lines = ["| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[str]) -> str:
+    """A titled Markdown table of those rows and columns that hold something; nothing where none does."""
+    rows = {m: row for m, row in rows.items() if any(row[c] is not None for c in columns[1:] or columns)}
+    columns = [c for c in columns if any(row[c] is not None for row in rows.values())]
+    if not rows:
+        return ""
+    lines = [f"**{title}**", "", "| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += [f"| {m} | " + " | ".join(cell(row[c]) for c in columns) + " |" for m, row in rows.items()]
     return "\n".join(lines) + "\n"
 

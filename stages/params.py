@@ -183,6 +183,15 @@ class Langevin(Block):
     frames: Annotated[int, Field(ge=2)]
 
 
+class Annealed(Block):
+    """How a method with a ladder of noise levels is made to sample."""
+
+    particles: Annotated[int, Field(ge=2)]
+    steps: Count
+    step_ratio: Positive
+    frames: Annotated[int, Field(ge=2)]
+
+
 class Source(Block):
     """Where the four idx files may come from."""
 
@@ -289,6 +298,38 @@ class Perturbations(Block):
     gaussian: GaussianParams
 
 
+class Criterion(Block):
+    """How a figure of the metrics decides a claim: it has to lie below or above a bound."""
+
+    metric: str
+    against: str | None = None
+    below: float | None = None
+    above: float | None = None
+    figure: str
+    reason: str
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Criterion:
+        if (self.below is None) == (self.above is None):
+            raise _refusal("below", self.below, "either below or above")
+        return self
+
+
+class Claims(Block):
+    """What is said of the methods on the mixture, and which figures decide it."""
+
+    criteria: dict[str, Annotated[list[Criterion], Field(min_length=1)]]
+    stated: dict[str, dict[str, bool]]
+
+    @model_validator(mode="after")
+    def _known(self) -> Claims:
+        for method, claims in self.stated.items():
+            for claim in claims:
+                if claim not in self.criteria:
+                    raise _refusal(f"stated.{method}", claim, "any of " + ", ".join(self.criteria))
+        return self
+
+
 class Reconstruct(Block):
     """Phase 2: a decoder on top of a trained encoder."""
 
@@ -309,7 +350,9 @@ class Settings(Block):
     methods: Names
     collapse: Collapse
     mog: Mog
+    claims: Claims
     langevin: Langevin
+    annealed: Annealed
     mnist: Mnist
     mnist_perturbations: Perturbations
     mnist_severity: Perturbations

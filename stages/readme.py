@@ -1,4 +1,4 @@
-"""`make readme`: put the measured tables into README.md, between its markers.
+"""`make readme`: put the measured tables, the verdicts and the captions into README.md, each between its markers.
 
 A test runs this and finds nothing to change: the README shows the committed figures.
 """
@@ -8,22 +8,29 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-BLOCK = re.compile(r"(<!-- table:start[^>]*-->\n).*?(<!-- table:end -->)", re.DOTALL)
+PARTS = {name: Path(f"reports/{name}.md") for name in ("table", "claims", "lessons")}
 
 
-def with_table(readme: str, table: str) -> str:
-    """The README's text with the table between its markers replaced."""
-    text, count = BLOCK.subn(lambda match: f"{match[1]}\n{table}\n{match[2]}", readme)
+def with_part(readme: str, name: str, text: str) -> str:
+    """The README's text with what stands between the markers of a part replaced."""
+    block = re.compile(rf"(<!-- {name}:start[^>]*-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+    replaced, count = block.subn(lambda match: f"{match[1]}\n{text}\n{match[2]}", readme)
     if count != 1:
-        raise ValueError(f"README.md has {count} places for the table, expected 1")
-    return text
+        raise ValueError(f"README.md has {count} places for {name}, expected 1")
+    return replaced
+
+
+def with_parts(readme: str, parts: dict[str, Path]) -> str:
+    """The README's text with all parts as they are in the reports."""
+    for name, path in parts.items():
+        readme = with_part(readme, name, path.read_text(encoding="utf-8"))
+    return readme
 
 
 def main() -> None:
     """Rewrite README.md."""
     readme = Path("README.md")
-    table = Path("reports/table.md").read_text(encoding="utf-8")
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), table), encoding="utf-8")
+    readme.write_text(with_parts(readme.read_text(encoding="utf-8"), PARTS), encoding="utf-8")
 
 
 if __name__ == "__main__":

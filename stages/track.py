@@ -86,7 +86,16 @@ class Tracker:
         if new:
             self._params(parent, self.params.model_dump(exclude={"blocks"}))
             self._metrics(parent, {**_costs(), **flatten(runtime.read_json(Path("reports/metrics/summary.json")))})
-            self._artifacts(parent, [FILE, Path("dvc.lock"), Path("reports/table.md"), Path("reports/figures/gallery.png")])
+            self._artifacts(
+                parent,
+                [
+                    FILE,
+                    Path("dvc.lock"),
+                    Path("reports/table.md"),
+                    Path("reports/claims.md"),
+                    Path("reports/figures/gallery.png"),
+                ],
+            )
         for part in self._parts():
             self._log_part(part, parent)
         if new:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,29 +14,15 @@ from pytest import approx
 from torch import Tensor
 from torch.testing import assert_close
 
-from stages import params
-from stages.methods.contrastive import Contrastive, info_nce
-from stages.mog import setting
-from stages.mog.mixture import Mixture
-from stages.mog.world import Points
-from stages.nn.draws import TrainingDraws
-
-MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
-REFERENCE = setting.mixture(MOG)
+from stages.methods.contrastive import Contrastive
+from stages.nn.info_nce import info_nce
+from tests.plane import REFERENCE, draws, normal, world
 
 
 def method(noise: float = 0.3, temperature: float = 0.1) -> Contrastive:
     torch.manual_seed(0)
     encoder = {"width": 8, "depth": 2, "dim": 4}
-    return Contrastive(Points(copies=3), view={"noise": noise}, encoder=encoder, temperature=temperature).double()
-
-
-def draws() -> TrainingDraws:
-    return TrainingDraws(torch.Generator().manual_seed(0))
-
-
-def normal(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return Contrastive(world(), view={"noise": noise}, encoder=encoder, temperature=temperature).double()
 
 
 def pmi(noises: tuple[float, float], batch: int, batches: int) -> Tensor:
@@ -45,13 +30,7 @@ def pmi(noises: tuple[float, float], batch: int, batches: int) -> Tensor:
     rng = np.random.default_rng(0)
     x = REFERENCE.sample(batch * batches, rng)[0].reshape(batches, batch, 2)
     first, second = (x + noise * rng.standard_normal(x.shape) for noise in noises)
-    one, other = (REFERENCE.smoothed(noise) for noise in noises)
-    shared = REFERENCE.covariances
-    covariances = np.block([[one.covariances, shared], [shared, other.covariances]])
-    joint = Mixture(np.tile(REFERENCE.means, 2), covariances, REFERENCE.weights)
-    pairs = np.concatenate(np.broadcast_arrays(first[:, :, None], second[:, None]), -1)
-    marginals = one.log_density(first)[:, :, None] + other.log_density(second)[:, None]
-    return torch.from_numpy(joint.log_density(pairs) - marginals)
+    return torch.from_numpy(REFERENCE.mutual_information(first[:, :, None], second[:, None], *noises))
 
 
 def test_constant_embeddings_give_log_b() -> None:
@@ -109,6 +88,13 @@ def test_only_directions_of_embeddings_count() -> None:
 def test_a_cosine_critic_cannot_fall_below_its_bound_even_on_equal_views() -> None:
     bound = math.log(1 + 15 * math.exp(-2 / 0.5))
     assert (method(noise=0, temperature=0.5).loss(5 * normal(3, 16, 2), draws())["loss"] >= bound).all()
+
+
+def test_the_critic_judges_all_pairs_and_is_bounded_by_the_temperature() -> None:
+    trained, x = method(temperature=0.2), 5 * normal(3, 8, 2)
+    assert trained.critic(x, x[:, :5]).shape == (3, 8, 5)
+    assert trained.critic(x, x).max().item() == approx(5)
+    assert_close(trained.critic(x, x).diagonal(dim1=1, dim2=2), torch.full((3, 8), 5.0).double())
 
 
 def test_gradient_reaches_the_encoder_through_both_views() -> None:

@@ -32,6 +32,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "jepa_basic": {},
     "jepa_ema": EMA,
     "jepa_pairwise": {},
+    "sigreg": {"weight": 0.1, "directions": 4},
+    "vicreg": {"invariance": 25.0, "variance": 25.0, "covariance": 1.0},
 }
 
 
@@ -99,9 +101,12 @@ def test_bytes_become_images_between_black_and_white() -> None:
     assert content[0, 0].tolist() == [0, 51, 255]
 
 
-def test_images_have_no_network_for_points() -> None:
+def test_images_have_no_network_for_points_and_no_box() -> None:
+    images = Images(perturbations={})
     with pytest.raises(TypeError, match="points"):
-        Images(perturbations={}).mlp(inputs=2, outputs=2, width=4, depth=1)
+        images.mlp(inputs=2, outputs=2, width=4, depth=1)
+    with pytest.raises(TypeError, match="points"):
+        images.uniform(batch(), draws())
 
 
 def test_the_second_view_follows_the_progress_of_the_training() -> None:

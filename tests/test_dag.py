@@ -65,7 +65,7 @@ def test_figures_import_no_torch_training_no_matplotlib_and_only_track_mlflow() 
     for name in DAG:
         assert ("mlflow" in third_party(module(name))) == (name == "track"), name
         packages = third_party(module(name), at_start=True)
-        if name.endswith(("figures", "contact", "compare", "data", "track")):
+        if name.endswith(("figures", "lessons", "claims", "contact", "compare", "data", "track")):
             assert "torch" not in packages, name
         if name.endswith(("train", "reconstruct", "evaluate")):
             assert not packages & {"matplotlib", "imageio"}, name
@@ -131,8 +131,9 @@ def read_by(name: str, item: str, params: Any) -> set[str]:
 
 
 def test_declared_params_are_the_ones_that_are_read(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    masked = {"methods": ["contrastive", "dsm", "jepa_masked"], "jepa_masked": {"train": {"steps": 5}}}
-    change_params(copied, masked)
+    few = {"train": {"steps": 5, "warmup": 0}}
+    every_kind = {"methods": ["contrastive", "dsm", "jepa_masked", "ncsn"], "jepa_masked": few, "ncsn": few}
+    change_params(copied, {**every_kind, "annealed": {"particles": 20, "steps": 2}})
     monkeypatch.chdir(copied)
     params = parameters.load()
     variables = {"${mog.preset}": params.mog.preset, "${mnist.dataset}": params.mnist.dataset}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,25 +11,16 @@ from pytest import approx
 from torch import Tensor
 from torch.testing import assert_close
 
-from stages import params
 from stages.methods.dsm import Dsm
-from stages.mog import setting
 from stages.mog.mixture import Array, Mixture
-from stages.mog.world import Points
-from stages.nn.draws import TrainingDraws
+from tests.plane import REFERENCE, draws, world
 
-MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
-REFERENCE = setting.mixture(MOG)
 Score = Callable[[Array], Array]
 
 
 def method(sigma: float, depth: int = 2, copies: int = 1) -> Dsm:
     torch.manual_seed(0)
-    return Dsm(Points(copies=copies), network={"width": 16, "depth": depth}, sigma=sigma).double()
-
-
-def draws(seed: int = 0) -> TrainingDraws:
-    return TrainingDraws(torch.Generator().manual_seed(seed))
+    return Dsm(world(copies), network={"width": 16, "depth": depth}, sigma=sigma).double()
 
 
 def samples(count: int) -> Tensor:

@@ -8,17 +8,12 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.jepa_basic import JepaBasic
-from stages.mog.world import Points
-from stages.nn.draws import TrainingDraws
+from tests.plane import draws, world
 
 
 def method(noise: float = 0.3, depth: int = 2) -> JepaBasic:
     torch.manual_seed(0)
-    return JepaBasic(Points(copies=3), view={"noise": noise}, encoder={"width": 8, "depth": depth, "dim": 4}).double()
-
-
-def draws() -> TrainingDraws:
-    return TrainingDraws(torch.Generator().manual_seed(0))
+    return JepaBasic(world(), view={"noise": noise}, encoder={"width": 8, "depth": depth, "dim": 4}).double()
 
 
 def points(count: int = 16) -> Tensor:

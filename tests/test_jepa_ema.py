@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from stages.methods.jepa_ema import JepaEma
-from stages.mog.world import Points
-from stages.nn.draws import TrainingDraws
+from tests.plane import draws, world
 
 
 def method(
@@ -21,7 +20,7 @@ def method(
     """With a target that has fallen behind its encoder."""
     torch.manual_seed(0)
     made = JepaEma(
-        Points(copies=copies),
+        world(copies),
         view={"noise": noise},
         encoder={"width": 8, "depth": 2, "dim": 4},
         predictor=predictor,
@@ -33,10 +32,6 @@ def method(
         for p in made.encoder.parameters():
             p.add_(0.1 * torch.randn_like(p))
     return made
-
-
-def draws() -> TrainingDraws:
-    return TrainingDraws(torch.Generator().manual_seed(0))
 
 
 def points(copies: int = 3) -> Tensor:
@@ -150,7 +145,7 @@ def test_with_decay_one_the_target_stays_where_it_was() -> None:
 
 def test_the_target_starts_as_the_encoder() -> None:
     fresh = JepaEma(
-        Points(copies=2),
+        world(2),
         view={"noise": 0.3},
         encoder={"width": 8, "depth": 1, "dim": 4},
         predictor=False,

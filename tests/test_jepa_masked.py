@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,21 +10,17 @@ from pytest import approx
 from torch import Tensor
 from torch.testing import assert_close
 
-from stages import params
 from stages.methods.jepa_masked import JepaMasked
-from stages.mog import setting
 from stages.mog.mixture import Array
-from stages.mog.world import Points
 from stages.nn.draws import TrainingDraws
+from tests.plane import REFERENCE, world
 
-MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
-REFERENCE = setting.mixture(MOG)
 FIRST, SECOND = torch.eye(2, dtype=torch.float64)
 
 
 def method(decay: float = 0.9) -> JepaMasked:
     torch.manual_seed(0)
-    made = JepaMasked(Points(copies=3), encoder={"width": 8, "depth": 2, "dim": 4}, predictor_width=8, decay=decay)
+    made = JepaMasked(world(), encoder={"width": 8, "depth": 2, "dim": 4}, predictor_width=8, decay=decay)
     return made.double()
 
 

@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.jepa_pairwise import JepaPairwise, mean_squared_distance
-from stages.mog.world import Points
-from stages.nn.draws import TrainingDraws
+from tests.plane import draws, world
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -22,11 +21,7 @@ def brute_force(a: Tensor, b: Tensor) -> Tensor:
 
 def method(depth: int = 2) -> JepaPairwise:
     torch.manual_seed(0)
-    return JepaPairwise(Points(copies=3), view={"noise": 0.3}, encoder={"width": 8, "depth": depth, "dim": 4}).double()
-
-
-def draws() -> TrainingDraws:
-    return TrainingDraws(torch.Generator().manual_seed(0))
+    return JepaPairwise(world(), view={"noise": 0.3}, encoder={"width": 8, "depth": depth, "dim": 4}).double()
 
 
 A, B = normal(3, 20, 4), 2 * normal(3, 20, 4, seed=1) + 1

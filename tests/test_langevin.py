@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from stages import params
 from stages.errors import UserError
 from stages.mog import setting
-from stages.mog.langevin import Points, langevin
+from stages.mog.langevin import Points, annealed_langevin, langevin
 from stages.mog.mixture import Mixture
+from tests.plane import MOG, REFERENCE
 
-MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
 GAUSSIAN = Mixture([[3, -1]], [[[1, 0.8], [0.8, 1]]], [1])
 
 
@@ -33,6 +31,11 @@ class Silent(np.random.Generator):
 def walk(score: Callable[[Points], Points], start: Points, **changes: Any) -> tuple[Points, Points]:
     settings: dict[str, Any] = {"step_size": 0.05, "steps": 100, "moments": [], "rng": np.random.default_rng(0), **changes}
     return langevin(score, start, **settings)
+
+
+def anneal(score: Callable[[Points, float], Points], start: Points, **changes: Any) -> tuple[Points, Points]:
+    settings: dict[str, Any] = {"sigmas": [2.0, 1.0], "step_ratio": 0.1, "steps": 3, "moments": []}
+    return annealed_langevin(score, start, **{**settings, "rng": np.random.default_rng(0), **changes})
 
 
 def test_the_score_of_a_gaussian_gives_its_mean_and_covariance() -> None:
@@ -77,8 +80,8 @@ def test_the_same_generator_gives_the_same_walk() -> None:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("score", [lambda x: -x, lambda x: x * np.nan], ids=["step too large", "score is NaN"])
-def test_a_chain_that_diverges_names_the_step_size(score: Callable[[Points], Points]) -> None:
-    with pytest.raises(UserError, match="step size of 9"):
+def test_a_chain_that_diverges_blames_the_step_size(score: Callable[[Points], Points]) -> None:
+    with pytest.raises(UserError, match=r"a step size of \S+ is too large"):
         walk(score, np.ones((4, 2)), step_size=9.0, steps=500)
 
 
@@ -91,7 +94,7 @@ def test_separated_modes_end_with_the_weights_of_their_catchment_areas() -> None
 
 
 def test_the_exact_score_of_the_reference_misses_its_weights_from_a_uniform_start() -> None:
-    density = setting.mixture(MOG).smoothed(0.5)
+    density = REFERENCE.smoothed(0.5)
     start = setting.uniform_in_box(MOG, 1500, np.random.default_rng(3))
     x, _ = walk(density.score, start, steps=300)
     assert_allclose(density.responsibilities(x).mean(0), [0.26, 0.43, 0.31], atol=0.045)
@@ -101,3 +104,43 @@ def test_close_modes_end_with_their_true_weights() -> None:
     pair = Mixture([[-1, 0], [1, 0]], [np.eye(2)] * 2, [0.9, 0.1])
     x, _ = walk(pair.score, np.random.default_rng(4).uniform(-4, 4, (4000, 2)), steps=300)
     assert_allclose(x.mean(0), pair.weights @ pair.means, atol=0.08)
+
+
+def test_annealing_on_one_rung_is_plain_langevin_with_a_step_in_proportion_to_the_variance() -> None:
+    start = np.random.default_rng(5).standard_normal((3, 4, 2))
+    annealed = anneal(lambda x, sigma: -sigma * x, start, sigmas=[0.7], step_ratio=0.2, steps=50, moments=[0, 20, 50])
+    plain = walk(lambda x: -0.7 * x, start, step_size=0.2 * 0.7**2, steps=50, moments=[0, 20, 50])
+    for a, b in zip(annealed, plain, strict=True):
+        assert_allclose(a, b)
+
+
+def test_every_rung_starts_where_the_one_above_ended_with_its_own_score_and_step() -> None:
+    start = np.random.default_rng(6).standard_normal((4, 2))
+    x, kept = anneal(lambda x, sigma: -sigma * x, start, rng=Silent(), moments=[0, 2, 3, 4, 6])
+    high, low = 1 - 0.1 * 2**2 * 2, 1 - 0.1
+    assert_allclose(kept, np.stack([start * high**a * low**b for a, b in ((0, 0), (2, 0), (3, 0), (3, 1), (3, 3))]))
+    assert (kept[-1] == x).all()
+
+
+def test_annealing_ends_in_the_density_of_the_last_rung() -> None:
+    ladder = np.geomspace(5, 0.5, 5)
+    x, _ = anneal(lambda x, s: GAUSSIAN.smoothed(s).score(x), np.zeros((4000, 2)), sigmas=ladder, steps=150)
+    assert_allclose(x.mean(0), GAUSSIAN.means[0], atol=0.1)
+    assert_allclose(np.cov(x.T), GAUSSIAN.smoothed(0.5).covariances[0], atol=0.12)
+
+
+def test_annealing_recovers_the_weights_that_a_single_noise_level_misses() -> None:
+    def error(x: Points) -> float:
+        return float(np.abs(REFERENCE.smoothed(0.5).responsibilities(x).mean(0) - REFERENCE.weights).sum() / 2)
+
+    start, ladder = setting.uniform_in_box(MOG, 1500, np.random.default_rng(7)), np.geomspace(10, 0.5, 8)
+    densities = {sigma: REFERENCE.smoothed(sigma) for sigma in ladder}
+    annealed, _ = anneal(lambda x, s: densities[s].score(x), start, sigmas=ladder, step_ratio=0.2, steps=40)
+    single, _ = walk(densities[ladder[-1]].score, start, steps=320)
+    assert error(annealed) < 0.04 < 0.1 < error(single)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_annealed_chain_that_diverges_blames_the_step_size_too() -> None:
+    with pytest.raises(UserError, match=r"a step size of \S+ is too large"):
+        anneal(lambda x, _: -x, np.ones((4, 2)), sigmas=[10.0], step_ratio=1.0, steps=500)

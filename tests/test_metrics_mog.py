@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -13,14 +11,12 @@ from scipy import stats
 from scipy.spatial.distance import pdist
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
-from stages import params
 from stages.metrics import collapse, hypersphere, sampling, score_error, structure
 from stages.metrics.measured import figure, rounded
-from stages.mog import setting
+from stages.mog import measure, setting
 from stages.mog.mixture import Array, Mixture
+from tests.plane import MOG, REFERENCE
 
-MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
-REFERENCE = setting.mixture(MOG)
 GRID_X, GRID_Y = setting.grid_axes(MOG)
 NODES = np.stack(np.meshgrid(GRID_X, GRID_Y), -1)
 STEP = (GRID_X[1] - GRID_X[0], GRID_Y[1] - GRID_Y[0])
@@ -44,8 +40,8 @@ class TestCollapse:
 
     def test_embeddings_of_zero_are_finite_in_every_figure(self) -> None:
         zero = np.zeros((2, 50, 16))
-        for measure in (collapse.total_variance, collapse.normalised_std, collapse.rankme):
-            assert np.isfinite(measure(zero)).all()
+        for function in (collapse.total_variance, collapse.normalised_std, collapse.rankme):
+            assert np.isfinite(function(zero)).all()
 
     def test_directions_uniform_on_the_sphere_have_normalised_std_one(self) -> None:
         axes = np.concatenate((np.eye(16), -np.eye(16)))[None]
@@ -119,6 +115,12 @@ class TestStructure:
         assert abs(structure.distance_spearman(PLANE, other)) < 0.1
         assert structure.trustworthiness(PLANE, other, 5) == approx(0.5, abs=0.07)
         assert structure.continuity(PLANE, other, 5) == approx(0.5, abs=0.07)
+
+    def test_the_silhouette_is_one_for_points_and_about_zero_for_mixed_labels(self) -> None:
+        component = np.arange(200) % 2
+        assert structure.silhouette(np.eye(2)[component], component) == 1
+        assert abs(structure.silhouette(PLANE, component)) < 0.05
+        assert structure.silhouette(PLANE, np.zeros(200, dtype=int)) == 0
 
     def test_far_and_near_exchanged_has_a_negative_correlation(self) -> None:
         line = np.arange(3.0)[:, None]
@@ -227,6 +229,81 @@ class TestScoreError:
         return REFERENCE.log_density(nodes), REFERENCE.component_log_density(nodes).argmax(-1)
 
 
+class TestLikelihood:
+    def test_the_analytic_density_has_its_floor_and_a_worse_one_stands_above_it(self) -> None:
+        x, _ = REFERENCE.sample(20_000, np.random.default_rng(9))
+        true = [REFERENCE.conditional_log_density(hidden, x) for hidden in (0, 1)]
+        group = measure.likelihood(REFERENCE, x, [np.stack((one, one - 0.5)) for one in true])
+        for name, nll in (("nll_x0_given_x1", 1.456), ("nll_x1_given_x0", 1.065)):
+            floor = group[f"{name}_floor"]
+            assert floor == approx(nll, abs=0.02)
+            assert group[name]["values"] == approx([floor, floor + 0.5], abs=1e-5)
+
+    def test_a_method_without_density_has_no_figures(self) -> None:
+        assert measure.likelihood(REFERENCE, PLANE, []) == {}
+
+
+class TestCritic:
+    TRUTH = np.random.default_rng(10).normal(-5, 4, (30, 40))
+
+    def figures(self, *learned: Array, truth: Array = TRUTH) -> tuple[list[float], list[float]]:
+        group = measure.critic(np.stack(learned), truth)
+        return group["r2_pmi"]["values"], group["spearman_pmi"]["values"]
+
+    def test_the_truth_has_one_also_with_a_function_of_the_first_view_added(self) -> None:
+        shift = np.random.default_rng(11).normal(0, 50, (30, 1))
+        assert self.figures(self.TRUTH, self.TRUTH + shift) == (approx([1, 1]), approx([1, 1]))
+
+    def test_a_function_of_the_second_view_is_an_error(self) -> None:
+        r2, rank = self.figures(self.TRUTH + np.linspace(0, 30, 40))
+        assert r2[0] < 0.5 and rank[0] < 0.8
+
+    @pytest.mark.parametrize("value", [0.0, 0.1, 7.3])
+    def test_a_constant_has_zero(self, value: float) -> None:
+        assert self.figures(np.full((30, 40), value)) == (approx([0], abs=1e-6), approx([0], abs=0.02))
+
+    def test_a_scale_keeps_the_ranks_and_loses_its_square(self) -> None:
+        half, opposite = self.TRUTH / 2, -self.TRUTH
+        assert self.figures(half, opposite) == (approx([0.75, -3], abs=1e-5), approx([1, -1]))
+
+    def test_pairs_that_hardly_occur_do_not_count(self) -> None:
+        hopeless = self.TRUTH < measure.HOPELESS
+        assert 0.05 < hopeless.mean() < 0.2
+        assert self.figures(np.where(hopeless, 1e6, self.TRUTH)) == (approx([1]), approx([1]))
+
+    def test_a_first_view_to_which_no_second_one_fits_is_left_out(self) -> None:
+        truth = np.concatenate((self.TRUTH, np.full((1, 40), -99.0)))
+        assert self.figures(truth, truth=truth) == (approx([1]), approx([1]))
+
+
+class TestEnergy:
+    def figures(self, energy: Array) -> dict[str, float]:
+        group = measure.energy(REFERENCE, energy[None], GRID_X, GRID_Y)
+        return {name.removeprefix("energy_"): value["mean"] for name, value in group.items()}
+
+    def test_minus_log_p_is_perfect_with_any_constant(self) -> None:
+        perfect = {"spearman_within_modes": 1, "spearman_support": 1, "spearman_box": 1, "gap_error": 0}
+        assert self.figures(7 - REFERENCE.log_density(NODES)) == approx(perfect, abs=1e-4)
+
+    def test_wrong_heights_of_the_modes_are_forgiven_within_them_alone(self) -> None:
+        mode = REFERENCE.component_log_density(NODES).argmax(-1)
+        found = self.figures(np.array([0.0, 50, -20])[mode] - REFERENCE.log_density(NODES))
+        assert found["spearman_within_modes"] == approx(1, abs=1e-4)
+        assert found["spearman_support"] < 0.5
+        assert found["gap_error"] == approx((50 + 20 + 70) / 3)
+
+    def test_the_box_counts_where_the_support_does_not(self) -> None:
+        log_density = REFERENCE.log_density(NODES)
+        outside = log_density < log_density.max() + np.log(score_error.SUPPORT)
+        found = self.figures(np.where(outside, log_density, -log_density))
+        assert found["spearman_support"] == approx(1, abs=1e-4)
+        assert found["spearman_box"] < 0
+
+    def test_an_energy_without_shape_has_zero(self) -> None:
+        found = self.figures(np.zeros(NODES.shape[:-1]))
+        assert found["spearman_within_modes"] == found["spearman_support"] == found["spearman_box"] == 0
+
+
 class TestSampling:
     def test_exact_samples_are_good_in_every_figure(self) -> None:
         rng = np.random.default_rng(6)
@@ -294,3 +371,9 @@ class TestMeasured:
 
     def test_a_figure_holds_plain_floats(self) -> None:
         assert {type(v) for v in figure(np.float32([1, 2]))["values"]} == {float}
+
+
+def test_a_coordinate_is_read_out_as_the_mean_of_the_nearest() -> None:
+    index = np.array([[0.0], [1.0], [10.0]])
+    read = measure.read_out(np.array([2.0, 4.0, 7.0]), index, np.array([[0.4], [9.0]]), 2)
+    assert_allclose(read, [3.0, 5.5])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -12,12 +10,10 @@ from scipy.stats import multivariate_normal, norm
 from sklearn.mixture import GaussianMixture
 from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
 
-from stages import params
 from stages.mog import setting
 from stages.mog.mixture import Array, Mixture
+from tests.plane import MOG, REFERENCE
 
-MOG = params.load(Path(__file__).parent.parent / "params.yaml").mog.model_copy(update={"preset": "reference"})
-REFERENCE = setting.mixture(MOG)
 EYE = np.eye(2)
 
 
@@ -121,6 +117,72 @@ def test_without_correlation_one_gaussians_coordinate_tells_nothing() -> None:
 
 
 @mixtures
+@pytest.mark.parametrize("hidden", [0, 1])
+def test_conditional_log_density_is_joint_minus_marginal_and_integrates_to_one(mixture: Mixture, hidden: int) -> None:
+    axis, seen = np.linspace(-30, 30, 6001), 1 - hidden
+    marginal = Mixture(mixture.means[:, [seen]], mixture.covariances[:, [seen]][:, :, [seen]], mixture.weights)
+    expected = mixture.log_density(points) - marginal.log_density(points[:, [seen]])
+    assert_allclose(mixture.conditional_log_density(hidden, points), expected, rtol=1e-7, atol=1e-9)
+    for value in (-1.0, 4.5):
+        line = np.stack((axis, np.full_like(axis, value))[:: 1 - 2 * hidden], -1)
+        assert np.trapezoid(np.exp(mixture.conditional_log_density(hidden, line)), axis) == approx(1, abs=1e-8)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.3, 0.3), (0.5, 1.0), (2.0, 0.2)])
+def test_the_joint_density_of_two_views_is_the_integral_over_the_point_between_them(first: float, second: float) -> None:
+    mixture = random_mixture(2)
+    nodes, area = lattice(-12, 12, 481)
+    prior = np.exp(mixture.log_density(nodes)) * area
+    rng = np.random.default_rng(8)
+    x = mixture.sample(5, rng)[0]
+    a, b = x + first * rng.standard_normal((5, 2)), x + second * rng.standard_normal((5, 2))
+    ways = [norm.pdf(v[:, None], nodes, s).prod(-1) for v, s in ((a, first), (b, second))]
+    joint = mixture.views(first, second).log_density(np.concatenate((a, b), -1))
+    assert_allclose(np.exp(joint), (ways[0] * ways[1]) @ prior, rtol=1e-6)
+
+
+@mixtures
+def test_each_view_alone_has_the_smoothed_density(mixture: Mixture) -> None:
+    joint = mixture.views(0.3, 0.7)
+    for part, sigma in ((slice(2), 0.3), (slice(2, 4), 0.7)):
+        alone = Mixture(joint.means[:, part], joint.covariances[:, part, part], joint.weights)
+        assert_allclose(alone.log_density(points), mixture.smoothed(sigma).log_density(points), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0.3), (0.3, 0.5)])
+def test_pointwise_mutual_information_is_scipys_joint_over_scipys_marginals(first: float, second: float) -> None:
+    m, eye = REFERENCE, np.eye(2)
+    x, other = points[:100], points[100:]
+    one, two, joint = (np.zeros(100) for _ in range(3))
+    for weight, mean, c in zip(m.weights, m.means, m.covariances, strict=True):
+        a, b = c + first**2 * eye, c + second**2 * eye
+        whole = multivariate_normal(np.tile(mean, 2), np.block([[a, c], [c, b]]))
+        joint += weight * whole.pdf(np.concatenate((x, x + 0.1 * other), -1))
+        one += weight * multivariate_normal(mean, a).pdf(x)
+        two += weight * multivariate_normal(mean, b).pdf(x + 0.1 * other)
+    kept = joint > 1e-250
+    found = m.mutual_information(x, x + 0.1 * other, first, second)
+    assert kept.sum() > 50
+    assert_allclose(found[kept], np.log(joint / one / two)[kept], rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize(("noise", "information"), [(0.1, 5.250), (0.3, 3.202), (0.5, 2.408), (1, 1.634)])
+def test_reference_mutual_information_of_a_clean_and_a_noisy_view(noise: float, information: float) -> None:
+    rng = np.random.default_rng(9)
+    x, _ = REFERENCE.sample(40_000, rng)
+    found = REFERENCE.mutual_information(x, x + noise * rng.standard_normal(x.shape), 0, noise)
+    assert found.mean() == approx(information, abs=3 * found.std() / len(x) ** 0.5)
+
+
+def test_mutual_information_is_symmetric_of_all_pairs_and_zero_under_overwhelming_noise() -> None:
+    x, other = points[:7], points[7:12]
+    pairs = REFERENCE.mutual_information(x[:, None], other, 0.3, 0.5)
+    assert pairs.shape == (7, 5)
+    assert_allclose(REFERENCE.mutual_information(other, x[:, None], 0.5, 0.3), pairs)
+    assert_allclose(REFERENCE.mutual_information(points, 1e6 * points[::-1], 0.3, 1e6), 0, atol=1e-3)
+
+
+@mixtures
 def test_samples_have_the_components_frequencies_means_and_covariances(mixture: Mixture) -> None:
     x, component = mixture.sample(60_000, np.random.default_rng(2))
     assert_allclose(np.bincount(component) / len(x), mixture.weights, atol=0.01)
@@ -205,3 +267,8 @@ def test_the_grid_and_the_uniform_points_fill_the_box() -> None:
     assert_allclose(uniform.mean(0), [(left + right) / 2, (bottom + top) / 2], atol=0.2)
     assert_allclose(uniform.std(0), [(right - left) / 12**0.5, (top - bottom) / 12**0.5], atol=0.2)
     assert (uniform >= [left, bottom]).all() and (uniform <= [right, top]).all()
+
+
+def test_the_hardest_coordinate_to_tell_lies_where_two_modes_are_above_one_another() -> None:
+    pair = Mixture(np.array([[-3.0, 0.0], [3.0, 0.0], [0.0, 8.0]]), np.stack([np.eye(2)] * 3), np.full(3, 1 / 3))
+    assert pair.most_ambiguous(1, np.linspace(-4, 12, 161)) == pytest.approx(0, abs=0.11)

@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 
 from tests import small
 
+COMPARING = {"mog_lessons", "claims", "compare", "track"}
 ALL_STAGES = {
-    "mog_data", "mog_perturb", "mnist_data", "mnist_perturb", "mnist_contact", "mnist_baseline", "compare", "track",
+    "mog_data", "mog_perturb", "mnist_data", "mnist_perturb", "mnist_contact", "mnist_baseline", *COMPARING,
     *(f"mog_{part}@{method}" for part in ("train", "evaluate", "figures") for method in ("contrastive", "dsm")),
     *(f"mnist_{part}@jepa_ema" for part in ("train", "reconstruct", "evaluate", "figures")),
 }  # fmt: skip
@@ -59,12 +60,12 @@ def test_the_fields_keep_their_contract(reproduced: Path) -> None:
 
 def test_the_metrics_keep_their_contract(reproduced: Path) -> None:
     contrastive = read(reproduced, "reports/metrics/mog/contrastive.json")
-    assert {"heldout_loss", "collapse", "alignment", "uniformity", "structure", "clusters"} <= set(contrastive)
+    assert {"heldout_loss", "collapse", "alignment", "uniformity", "structure", "clusters", "critic"} <= set(contrastive)
     assert "score" not in contrastive
     assert isinstance(contrastive["collapse"]["collapsed"], bool)
     assert len(contrastive["heldout_loss"]["values"]) == 2
     dsm = read(reproduced, "reports/metrics/mog/dsm.json")
-    assert set(dsm) == {"heldout_loss", "score", "sampling"}
+    assert set(dsm) == {"heldout_loss", "batch_contrast", "score", "sampling"}
     assert set(dsm["sampling"]["control_langevin"]) == {"mode_weight_tv", "energy_distance", "sliced_wasserstein"}
     images = read(reproduced, "reports/metrics/mnist/jepa_ema.json")
     averages = {f"{f}_{a}" for f in ("precision", "recall", "f1") for a in ("macro", "weighted")} | {"accuracy"}
@@ -96,7 +97,7 @@ def test_a_new_method_is_one_file_and_its_params(copied: Path) -> None:
     del block["temperature"]
     small.change_params(copied, {"methods": ["contrastive", "dsm", "jepa_scaled"], "jepa_scaled": block})
     ran = small.stages_run(small.run(copied, "dvc", "repro"))
-    assert ran == {f"mog_{part}@jepa_scaled" for part in ("train", "evaluate", "figures")} | {"compare", "track"}
+    assert ran == {f"mog_{part}@jepa_scaled" for part in ("train", "evaluate", "figures")} | COMPARING
     row = read(copied, "reports/table.json")["mog"]["jepa_scaled"]
     assert row["held-out loss"]["mean"] > 0
     assert "| jepa_scaled |" in (copied / "reports/table.md").read_text()
@@ -134,7 +135,7 @@ class JepaScaled(Method):
 
 def test_an_experiment_reruns_its_method_and_what_follows(copied: Path) -> None:
     ran = small.stages_run(small.run(copied, "dvc", "exp", "run", "--name", "sharper", "-S", "dsm.sigma=0.3"))
-    assert ran == {f"mog_{part}@dsm" for part in ("train", "evaluate", "figures")} | {"compare", "track"}
+    assert ran == {f"mog_{part}@dsm" for part in ("train", "evaluate", "figures")} | COMPARING
     diff = json.loads(small.run(copied, "dvc", "metrics", "diff", "--json"))
     changed = diff["reports/metrics/summary.json"]
     assert {key.split(".")[1] for key in changed} == {"dsm"}

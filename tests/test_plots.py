@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
-from stages.plots import animation, gallery, images, landscape
+from stages.plots import animation, gallery, images, landscape, lessons
 from stages.plots.canvas import ACCENT, DPI, write_gif, write_png
 from stages.plots.landscape import Grid
 from tests.imports import ROOT
@@ -44,7 +44,7 @@ Animate = Callable[[], list[np.ndarray]]
 PICTURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
     "joint embedding": (lambda: landscape.joint_embedding(GRID, ENERGY, POINTS, (0, 0), "f"), (5.6, 4.9)),
     "score": (lambda: landscape.score(GRID, ENERGY, -ENERGY, FIELD, POINTS, "s"), (9.6, 4.6)),
-    "gallery": (lambda: gallery.gallery(GRID, {"a": (ENERGY, (-1, 1))}, POINTS, ENERGY), (5.8, 2.9)),
+    "gallery": (lambda: gallery.gallery(GRID, {"a": (ENERGY, (-1, 1))}, POINTS, ENERGY), (5.0, 2.5)),
     "sheet": (lambda: images.sheet({"bytes": DIGITS, "floats": DIGITS[:4] / 255}, "t", "abcdef"), (5.32, 2.02)),
     "pca": (lambda: images.pca(PROJECTED[0], LABELS, "t"), (6.4, 5)),
     "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, "t"), (5.2, 4.8)),
@@ -58,7 +58,7 @@ ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
     # It shows every second snapshot.
     "formation": (
         lambda: gallery.formation(GRID, {k: (MOMENTS.repeat(2, 0)[1:], (-1, 1)) for k in "ab"}, POINTS),
-        (3.2, 1.8),
+        (2.8, 1.55),
         6,
     ),
     "pca over training": (lambda: images.pca_over_training(PROJECTED, LABELS, STEPS, "t"), (5, 4.2), 6),
@@ -144,12 +144,51 @@ def test_an_animation_drawn_twice_has_the_same_bytes(name: str) -> None:
     assert gif(frames(name)) == gif(frames.__wrapped__(name))
 
 
-def test_a_gallery_has_at_most_four_landscapes_a_row() -> None:
+def test_a_gallery_has_rows_of_four_and_of_five_where_there_are_many() -> None:
     sizes = []
-    for names in ("abc", "abcd"):
+    for names in ("abc", "abcd", "abcdefghij"):
         figure = gallery.gallery(GRID, dict.fromkeys(names, (ENERGY, (-1, 1))), POINTS, ENERGY)
         sizes.append((round(figure.get_figwidth(), 1), round(figure.get_figheight(), 1)))
-    assert sizes == [(11.6, 2.9), (11.6, 5.8)]
+    assert sizes == [(10.0, 2.5), (10.0, 5.0), (12.5, 7.5)]
+
+
+CURVES = {name: (STEPS, np.geomspace(1, end, 5), np.geomspace(1, end, 5)) for name, end in (("a", 1e-3), ("b", 10.0))}
+CONDITIONAL = {
+    "conditional_axis": np.linspace(-5, 5, 50),
+    "conditional_true": np.linspace(0, 1, 50),
+    "conditional_density": np.linspace(1, 0, 50),
+    "conditional_mean": np.zeros(1),
+    "conditional_point": np.ones(1),
+    "conditional_seen": np.array(2.0),
+}
+LESSONS: Mapping[str, Draw] = {
+    "collapse": lambda: lessons.collapse(CURVES, 0.01, 0.1),
+    "conditional": lambda: lessons.conditional({"a": CONDITIONAL}),
+    "critics": lambda: lessons.critics({"a": (POINTS[:, 0], POINTS[:, 1], 0.5)}),
+    "score errors": lambda: lessons.score_errors(GRID, {"a": (FIELD, 0 * FIELD, 0.1), "b": (FIELD, FIELD, 0.0)}, POINTS),
+    "mode weights": lambda: lessons.mode_weights({"a": (np.full((2, 3), 0.3), np.full((2, 3), 0.4))}, np.full(3, 1 / 3)),
+}
+EMPTY: Mapping[str, Draw] = {
+    "collapse": lambda: lessons.collapse({}, 0.01, 0.1),
+    "conditional": lambda: lessons.conditional({}),
+    "critics": lambda: lessons.critics({}),
+    "score errors": lambda: lessons.score_errors(GRID, {}, POINTS),
+    "mode weights": lambda: lessons.mode_weights({}, np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("draw", [*LESSONS.values(), *EMPTY.values()], ids=[*LESSONS, *(f"no {name}" for name in EMPTY)])
+def test_a_picture_of_all_methods_is_drawn_whether_there_are_any_or_not(draw: Draw, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_png(tmp_path / "a.png", draw())
+    (frame,) = opened((tmp_path / "a.png").read_bytes())
+    assert len(np.unique(frame.reshape(-1, 3), axis=0)) > 10
+
+
+def test_a_score_that_is_right_is_dark_everywhere_on_the_error_map() -> None:
+    wrong, right = lessons.score_errors(GRID, {"a": (FIELD + 9, FIELD, 1.0), "b": (FIELD, FIELD, 0.0)}, POINTS).axes[:2]
+    assert wrong.images[0].get_array().min() > right.images[0].get_array().max()
 
 
 # ---------------------------------------------------------------- colours and what is drawn
@@ -175,6 +214,18 @@ def test_accents_survive_the_palette_of_an_animation_exactly(colours: tuple[str,
 def test_the_energy_scale_is_dark_where_energy_is_low() -> None:
     low, high = animation.training(GRID, np.stack([FLAT, -FLAT]), STEPS[:2], (-1, 1), "t", "u")
     assert low[120:200, 100:200].mean() < high[120:200, 100:200].mean()
+
+
+def test_no_part_of_a_landscape_stays_white_above_the_scale() -> None:
+    limits = (2.8378770664093453, 22.837877066409345)
+    figure = landscape.score(
+        GRID, np.full(ENERGY.shape, 1e3, np.float32), np.full(ENERGY.shape, -limits[0]), FIELD, POINTS, "s"
+    )
+    figure.canvas.draw()
+    still = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
+    height, width = still.shape[:2]
+    inside = still[height // 3 : height // 2, width // 8 : width // 3].reshape(-1, 3)
+    assert (inside == 255).all(-1).mean() < 0.2
 
 
 def test_north_is_up_in_pictures_and_animations() -> None:

@@ -8,19 +8,19 @@ import subprocess
 
 import pytest
 
-from stages.readme import with_table
+from stages.readme import PARTS, with_part, with_parts
 from tests.imports import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_is_the_measured_one() -> None:
-    assert with_table(README, (ROOT / "reports/table.md").read_text(encoding="utf-8")) == README
+def test_tables_verdicts_and_captions_are_the_measured_ones() -> None:
+    assert with_parts(README, {name: ROOT / path for name, path in PARTS.items()}) == README
 
 
-def test_a_readme_without_a_place_for_the_table_is_refused() -> None:
-    with pytest.raises(ValueError, match="0 places"):
-        with_table("nothing", "table")
+def test_a_readme_without_a_place_for_a_part_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 places for table"):
+        with_part("nothing", "table", "text")
 
 
 def test_every_picture_and_link_is_committed() -> None:
@@ -59,5 +59,31 @@ def test_the_committed_collapse_is_the_one_the_readme_tells_of() -> None:
         "jepa_basic": True,
         "jepa_pairwise": True,
         "jepa_masked": False,
+        "jepa_masked_density": False,
         "jepa_ema": False,
+        "vicreg": False,
+        "sigreg": False,
     }
+
+
+def metric(method: str, *keys: str) -> float:
+    value = json.loads((ROOT / f"reports/metrics/mog/{method}.json").read_text())
+    for key in keys:
+        value = value[key]
+    return value["mean"]
+
+
+def test_the_committed_run_reaches_what_the_science_says_can_be_reached() -> None:
+    assert metric("dsm", "score", "relative_fisher_error") <= 0.015
+    assert metric("dsm_energy", "score", "relative_fisher_error") <= 0.015
+    assert metric("dsm_energy", "score", "energy_spearman_within_modes") >= 0.98
+    ladder = json.loads((ROOT / "reports/metrics/mog/ncsn.json").read_text())["score"]["per_sigma"]
+    assert len(ladder) == 12 and max(rung["mean"] for rung in ladder.values()) <= 0.05
+    assert metric("ncsn", "sampling", "annealed", "mode_weight_tv") <= 0.03
+    assert metric("ism", "score", "relative_fisher_error") <= 0.03
+    assert metric("contrastive_critic", "critic", "r2_pmi") >= 0.95
+    assert -0.01 <= metric("contrastive_critic", "critic", "excess_loss") <= 0.03
+    assert metric("energy_contrastive", "score", "energy_spearman_box") >= 0.93
+    assert metric("energy_contrastive", "score", "energy_spearman_support") >= 0.97
+    assert metric("jepa_masked", "conditional", "r2_x1_given_x0") >= 0.88
+    assert metric("jepa_masked_density", "conditional", "nll_x0_given_x1") <= 1.49

@@ -19,11 +19,13 @@ from stages.errors import TrainingDiverged
 from stages.methods import build
 from stages.mog.world import Points
 from stages.nn.draws import Draws, FixedDraws, TrainingDraws
+from stages.nn.gradient import gradient
 from stages.nn.method import Method
 from stages.nn.mlp import BatchedMLP
 from stages.nn.moments import log_spaced
 from stages.nn.moving_average import follow, frozen_copy
 from stages.nn.training import epoch_batches, fit, learning_rate_factor, random_batches
+from tests.plane import world
 
 PARAMS = params.load(Path(__file__).parent.parent / "params.yaml")
 methods = pytest.mark.parametrize("name", PARAMS.methods)
@@ -35,7 +37,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def make(name: str, copies: int = 3) -> Method:
     torch.manual_seed(0)
-    return build(name, Points(copies=copies), PARAMS.method(name)[0])
+    return build(name, world(copies), PARAMS.method(name)[0])
 
 
 def points(copies: int = 3, count: int = 16) -> Tensor:
@@ -181,6 +183,60 @@ def test_copies_together_lose_what_each_loses_alone(name: str) -> None:
         assert_close(alone.loss(x[s : s + 1], FixedDraws(points(2), torch.eye(2).repeat(8, 1)))["loss"], losses[s : s + 1])
 
 
+@methods
+def test_points_shared_by_all_seeds_are_as_good_as_copies_of_them(name: str) -> None:
+    shared = points()[0].expand(3, -1, -1)
+    losses = [make(name).loss(x, FixedDraws(points(2), torch.eye(2).repeat(8, 1)))["loss"] for x in (shared, shared.clone())]
+    assert_close(*losses)
+
+
+@methods
+def test_points_without_seeds_are_judged_by_all_copies_alike(name: str) -> None:
+    made, x = make(name).eval(), points()[0]
+    for function in {"embed", "score", "energy"} & set(dir(made)):
+        judge = getattr(made, function)
+        assert_close(judge(x), judge(x.repeat(3, 1, 1)))
+
+
+@methods
+def test_a_method_computes_in_the_precision_of_its_points(name: str) -> None:
+    parts = make(name).double().loss(points().double(), TrainingDraws(generator()))
+    assert {value.dtype for value in parts.values()} == {torch.float64}
+
+
+# gradients
+
+
+def test_the_gradient_of_a_quadratic_is_linear_and_each_copys_own() -> None:
+    x, steepness = points(), torch.tensor([[1.0], [2], [3]])
+    found = gradient(lambda x: steepness * x.square().sum(-1) / 2, x, copies=3, create_graph=False)
+    assert_close(found, steepness[..., None] * x)
+
+
+def test_points_without_seeds_have_a_gradient_for_every_copy() -> None:
+    steepness = torch.tensor([[1.0], [2], [3]])
+    found = gradient(lambda x: steepness * x.square().sum(-1) / 2, points()[0], copies=3, create_graph=False)
+    assert_close(found, steepness[..., None] * points()[0])
+
+
+def test_a_gradient_is_there_where_gradients_are_switched_off_and_leaves_the_points_alone() -> None:
+    x = points()
+    with torch.no_grad():
+        found = gradient(lambda x: x.square().sum(-1), x, copies=3, create_graph=False)
+    assert_close(found, 2 * x)
+    assert not found.requires_grad and not x.requires_grad
+
+
+@pytest.mark.parametrize("create_graph", [True, False])
+def test_a_gradient_can_be_differentiated_if_asked(create_graph: bool) -> None:
+    weight = torch.ones(3, 1, requires_grad=True)
+    found = gradient(lambda x: weight**2 * x.square().sum(-1), points(), copies=3, create_graph=create_graph)
+    assert found.requires_grad == create_graph
+    if create_graph:
+        (second,) = torch.autograd.grad(found.sum(), weight)
+        assert_close(second, 4 * points().sum((1, 2))[:, None])
+
+
 # draws
 
 
@@ -213,6 +269,41 @@ def test_fixed_draws_hand_out_their_noise_in_turn_to_all_seeds_and_refuse_a_thir
     assert (draws.visible(points()) == mask.expand(3, 16, 2)).all()
     with pytest.raises(ValueError, match="more noise draws"):
         draws.normal(points())
+
+
+def test_uniform_draws_fill_the_unit_interval_evenly_and_are_fresh() -> None:
+    draws, like = TrainingDraws(generator()), torch.zeros(2, 5000, 2).double()
+    first, second = draws.uniform(like), draws.uniform(like)
+    assert first.shape == like.shape and first.dtype == like.dtype
+    assert first.min() >= 0 and first.max() < 1
+    assert first.flatten().histc(10, 0, 1).div(len(first.flatten())).tolist() == approx([0.1] * 10, abs=0.01)
+    assert (first != second).all() and (first[0] != first[1]).all()
+
+
+def test_fixed_uniform_draws_are_shared_by_all_seeds_and_the_same_for_the_same_seed() -> None:
+    def uniform(seed: int) -> Tensor:
+        return FixedDraws(points(2), torch.eye(2).repeat(8, 1), seed=seed).uniform(points(count=5))
+
+    assert uniform(0).shape == (3, 5, 2) and (uniform(0) == uniform(0)[0]).all()
+    assert (uniform(0) == uniform(0)).all() and (uniform(0) != uniform(1)).all()
+
+
+def test_fixed_uniform_draws_go_on_from_one_to_the_next_and_leave_the_noise_alone() -> None:
+    draws = FixedDraws(points(2), torch.eye(2).repeat(8, 1))
+    assert (draws.uniform(points()) != draws.uniform(points())).all()
+    assert (draws.normal(points()) == points(2)[0]).all()
+
+
+def test_uniform_points_fill_the_box_evenly() -> None:
+    box = [[-1, 3], [10, 11]]
+    like = torch.zeros(2, 5000, 2)
+    uniform = Points(copies=2, box=box).uniform(like, TrainingDraws(generator()))
+    assert uniform.shape == like.shape and uniform.dtype == like.dtype
+    for axis, (low, high) in enumerate(box):
+        along = uniform[..., axis].flatten()
+        assert along.min() >= low and along.max() <= high
+        assert along.histc(10, low, high).div(len(along)).tolist() == approx([0.1] * 10, abs=0.01)
+    assert torch.corrcoef(uniform[0].T)[0, 1].item() == approx(0, abs=0.05)
 
 
 @methods

@@ -17,13 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.nn.draws import Draws
+from stages.nn.info_nce import info_nce
 from stages.nn.method import Method, World
 from stages.vocabulary import Encoder, Positive, View
-
-
-def info_nce(critic: Tensor) -> Tensor:
-    """− mean_i log softmax_j(critic_ij) at j = i: critic (..., B, B) to (...)."""
-    return -F.log_softmax(critic, dim=-1).diagonal(dim1=-2, dim2=-1).mean(-1)
 
 
 class Contrastive(Method):
@@ -37,6 +33,7 @@ class Contrastive(Method):
     """
 
     cosine = True
+    both_noisy = True
 
     def __init__(self, world: World, *, view: View, encoder: Encoder, temperature: Positive) -> None:
         super().__init__()
@@ -46,9 +43,12 @@ class Contrastive(Method):
 
     def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
         """The objective on a batch x, per seed."""
-        first = F.normalize(self.encoder(self.perturb(x, draws)), dim=-1)
-        second = F.normalize(self.encoder(self.perturb(x, draws)), dim=-1)
-        return {"loss": info_nce(first @ second.mT / self.temperature)}
+        return {"loss": info_nce(self.critic(self.perturb(x, draws), self.perturb(x, draws)))}
+
+    def critic(self, x: Tensor, other: Tensor) -> Tensor:
+        """c(x_i, x'_j) of all pairs of x (..., B, 2) and x' (..., C, 2), bounded by ± 1/τ: (..., B, C)."""
+        first, second = F.normalize(self.encoder(x), dim=-1), F.normalize(self.encoder(other), dim=-1)
+        return first @ second.mT / self.temperature
 
     def embed(self, x: Tensor) -> Tensor:
         """Embeddings (..., B, D)."""

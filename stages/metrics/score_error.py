@@ -77,10 +77,10 @@ def spearman_within_modes(energy: Array, log_density: Array, mode: NDArray[np.in
     """
     inside = log_density > log_density.max() + np.log(SUPPORT)
     basins = [inside & (mode == k) for k in np.unique(mode[inside])]
-    return float(np.mean([_spearman(energy[b], -log_density[b]) for b in basins if b.sum() > 2]))
+    return float(np.mean([spearman(energy[b], -log_density[b]) for b in basins if b.sum() > 2]))
 
 
-def _spearman(a: Array, b: Array) -> float:
+def spearman(a: Array, b: Array) -> float:
     """Spearman's rank correlation; 0 where one of the two is constant and has no ranks."""
     return 0.0 if np.ptp(a) == 0 or np.ptp(b) == 0 else float(spearmanr(a, b).statistic)
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 from sklearn.manifold import trustworthiness as _trustworthiness
+from sklearn.metrics import silhouette_score
 
 Array = NDArray[np.float64]
 
@@ -17,6 +18,15 @@ def distance_spearman(x: Array, z: Array) -> float:
     if in_embedding.max() == in_embedding.min():
         return 0.0
     return float(spearmanr(pdist(x), in_embedding).statistic)
+
+
+def silhouette(z: Array, component: NDArray[np.int64]) -> float:
+    """Mean of (b − a) / max(a, b), a and b the mean distances of a point to its own and to the next component; from −1 to 1.
+
+    Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis". 0 where there are
+    not at least two components.
+    """
+    return float(silhouette_score(z, component)) if 1 < len(np.unique(component)) < len(z) else 0.0
 
 
 def trustworthiness(x: Array, z: Array, neighbours: int) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from stages.mnist.perturbations import Perturbation, make
 from stages.nn.conv import ConvEncoder, Predictor
+from stages.nn.draws import Draws
 from stages.nn.method import Perturb
 
 
@@ -36,4 +37,8 @@ class Images:
 
     def mlp(self, **_: Any) -> nn.Module:
         """Images have no plain multilayer perceptron."""
+        raise TypeError("this method works on points, not on images")
+
+    def uniform(self, like: Tensor, draws: Draws) -> Tensor:
+        """Images have no box."""
         raise TypeError("this method works on points, not on images")

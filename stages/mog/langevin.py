@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +43,60 @@ def langevin(
     Raises:
         UserError: the chain left every bound.
     """
+    return _walk([(score, step_size)] * steps, start, moments, rng)
+
+
+def annealed_langevin(
+    score: Callable[[Points, float], Points],
+    start: Points,
+    *,
+    sigmas: Sequence[float],
+    step_ratio: float,
+    steps: int,
+    moments: Collection[int],
+    rng: np.random.Generator,
+) -> tuple[Points, Points]:
+    """Langevin dynamics down a ladder of noise levels, each starting where the one above ended.
+
+        x ← x + η_σ s(x, σ) + √(2η_σ) ξ,   η_σ = step_ratio · σ²
+
+    At the largest σ all modes are one hill, over which particles spread in the right proportions; each rung below sharpens it.
+    Song and Ermon 2019, arXiv 1907.05600, algorithm 1.
+
+    Args:
+        score: s, from points (..., N, 2) and σ to (..., N, 2).
+        start: points (..., N, 2).
+        sigmas: the ladder, falling.
+        step_ratio: η_σ / σ².
+        steps: on each rung.
+        moments: the steps, counted over all rungs, after which the walk is kept.
+        rng: gives ξ.
+
+    Returns:
+        The last points (..., N, 2) and the walk at the moments (F, ..., N, 2).
+
+    Raises:
+        UserError: the chain left every bound.
+    """
+    rungs = [(partial(_at, score, sigma), step_ratio * sigma**2) for sigma in sigmas for _ in range(steps)]
+    return _walk(rungs, start, moments, rng)
+
+
+def _at(score: Callable[[Points, float], Points], sigma: float, x: Points) -> Points:
+    return score(x, sigma)
+
+
+def _walk(
+    plan: Sequence[tuple[Callable[[Points], Points], float]], start: Points, moments: Collection[int], rng: np.random.Generator
+) -> tuple[Points, Points]:
+    """One step for each score and step size of the plan."""
     x = start.copy()
-    walk = []
-    for step in range(steps + 1):
+    walk = [x.copy()] if 0 in moments else []
+    for step, (score, step_size) in enumerate(plan, 1):
+        x = x + step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
         if step in moments:
             walk.append(x.copy())
-        if step < steps:
-            x = x + step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
     if not np.isfinite(x).all():
-        raise UserError(f"Langevin dynamics diverged: a step size of {step_size} is too large for this score")
+        largest = max(step_size for _, step_size in plan)
+        raise UserError(f"Langevin dynamics diverged: a step size of {largest:g} is too large for this score")
     return x, np.array(walk)

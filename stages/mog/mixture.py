@@ -47,6 +47,21 @@ class Mixture:
         """p_σ, the density of x + σε: the same mixture with covariances C_k + σ² I."""
         return Mixture(self.means, self.covariances + sigma**2 * np.eye(self.means.shape[1]), self.weights)
 
+    def views(self, first: float, second: float) -> Mixture:
+        """The joint density of two noisy views (x + s₁ε₁, x + s₂ε₂) of a point, in 2d dimensions: a mixture again.
+
+        Σ_k w_k N( (x, x'); (μ_k, μ_k), [[C_k + s₁² I, C_k], [C_k, C_k + s₂² I]] )
+        """
+        eye = np.eye(self.means.shape[1])
+        blocks = [[self.covariances + first**2 * eye, self.covariances], [self.covariances, self.covariances + second**2 * eye]]
+        return Mixture(np.tile(self.means, 2), np.block(blocks), self.weights)
+
+    def mutual_information(self, x: ArrayLike, other: ArrayLike, first: float, second: float) -> Array:
+        """Pointwise mutual information log p(x, x') − log p(x) − log p(x') of noisy views x, x' (..., d), as (...)."""
+        pair = np.concatenate(np.broadcast_arrays(x, other), -1)
+        joint = self.views(first, second).log_density(pair)
+        return np.asarray(joint - self.smoothed(first).log_density(x) - self.smoothed(second).log_density(other))
+
     def component_log_density(self, x: ArrayLike) -> Array:
         """Log w_k N(x; μ_k, C_k) of points (..., d), as (..., K)."""
         offset = np.asarray(x, dtype=np.float64)[..., None, :] - self.means
@@ -66,9 +81,10 @@ class Mixture:
 
     def score(self, x: ArrayLike) -> Array:
         """∇ log p(x) = Σ_k P(k | x) C_k⁻¹ (μ_k − x), of points (..., d), as (..., d)."""
-        offset = self.means - np.asarray(x, dtype=np.float64)[..., None, :]
-        pull = np.einsum("kij,...kj->...ki", np.linalg.inv(self.covariances), offset)
-        return np.asarray((self.responsibilities(x)[..., None] * pull).sum(-2))
+        x = np.asarray(x, dtype=np.float64)
+        responsibilities = self.responsibilities(x)
+        pulls = ((mean - x) @ precision for mean, precision in zip(self.means, np.linalg.inv(self.covariances), strict=True))
+        return np.asarray(sum(responsibilities[..., [k]] * pull for k, pull in enumerate(pulls)))
 
     def sample(self, count: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
         """`count` exact samples (count, d) and the components (count,) they came from."""
@@ -99,10 +115,30 @@ class Mixture:
         means = self.means[:, hidden] + covariance / variance * offset
         return weights, means, self.covariances[:, hidden, hidden] - covariance**2 / variance
 
+    def conditional_log_density(self, hidden: int, x: ArrayLike) -> Array:
+        """Log p(x_h | x_v) in nats at points (N, 2), (N,)."""
+        x = np.asarray(x, dtype=np.float64)
+        weights, means, variances = self.conditional(hidden, x[:, 1 - hidden])
+        log_normal = -((x[:, hidden, None] - means) ** 2 / variances + np.log(2 * np.pi * variances)) / 2
+        return _log_sum_exp(np.log(np.maximum(weights, 1e-300)) + log_normal)
+
     def conditional_mean(self, hidden: int, value: ArrayLike) -> Array:
         """E[x_h | x_v], the best point prediction of coordinate `hidden`, (N,)."""
         weights, means, _ = self.conditional(hidden, value)
         return np.asarray((weights * means).sum(-1))
+
+    def most_ambiguous(self, seen: int, candidates: ArrayLike) -> float:
+        """The one of the values (N,) of coordinate `seen` whose component is the hardest to tell.
+
+        It has the largest entropy of P(k | x_v) times p(x_v): ambiguous, and where points are.
+        """
+        values = np.asarray(candidates, dtype=np.float64)
+        weights, _, _ = self.conditional(1 - seen, values)
+        entropy = -(weights * np.log(np.maximum(weights, 1e-300))).sum(-1)
+        variance = self.covariances[:, seen, seen]
+        offset = values[:, None] - self.means[:, seen]
+        density = (self.weights / np.sqrt(variance) * np.exp(-(offset**2) / variance / 2)).sum(-1)
+        return float(values[(entropy * density).argmax()])
 
     def bayes_accuracy(self, x: ArrayLike, component: ArrayLike) -> float:
         """How often the most probable component is the one that a point (N, d) came from: no classifier does better."""

@@ -24,7 +24,12 @@ def grid_axes(mog: Mog) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.linspace(left, right, mog.grid), np.linspace(bottom, top, mog.grid)
 
 
+def box(mog: Mog) -> list[list[float]]:
+    """The lower and upper end of each coordinate."""
+    return [mog.mixture.box.x, mog.mixture.box.y]
+
+
 def uniform_in_box(mog: Mog, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """`count` points uniform in the box."""
-    box = np.array([mog.mixture.box.x, mog.mixture.box.y])
-    return rng.uniform(box[:, 0], box[:, 1], (count, 2))
+    low, high = np.array(box(mog)).T
+    return rng.uniform(low, high, (count, 2))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from stages import runtime
 from stages.methods import build
+from stages.mog import setting
 from stages.mog.world import Points
 from stages.nn.draws import TrainingDraws
 from stages.nn.moments import log_spaced
@@ -27,7 +28,7 @@ def main(params: Params, name: str) -> None:
     device = runtime.device(params)
     settings, train = params.method(name)
     torch.manual_seed(runtime.stream(params, "mog.init"))
-    method = build(name, Points(copies=params.seeds), settings).to(device)
+    method = build(name, Points(copies=params.seeds, box=setting.box(params.mog)), settings).to(device)
     generator = torch.Generator(device).manual_seed(runtime.stream(params, "mog.training"))
     x = torch.from_numpy(runtime.read_arrays(Path("data/mog/train.npz"))["x"]).to(device)
     moments = log_spaced(train.steps, params.mog.snapshots)

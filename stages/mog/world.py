@@ -1,7 +1,11 @@
-"""The mixture as a world for the methods: batched perceptrons, one copy per seed, and noisy second views."""
+"""The mixture as a world for the methods: batched perceptrons, one copy per seed, noisy second views, and a box."""
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
+from stages.nn.draws import Draws
 from stages.nn.method import Perturb
 from stages.nn.mlp import BatchedMLP
 
@@ -11,10 +15,17 @@ class Points:
 
     Args:
         copies: S, how many independent networks each of them is.
+        box: the lower and upper end of each coordinate, (2, 2): the part of the plane that is looked at.
     """
 
-    def __init__(self, *, copies: int) -> None:
+    def __init__(self, *, copies: int, box: list[list[float]]) -> None:
         self.copies = copies
+        self.box = box
+
+    def uniform(self, like: Tensor, draws: Draws) -> Tensor:
+        """Points uniform in the box, as many as there are in `like` (..., B, 2)."""
+        low, high = torch.tensor(self.box, device=like.device, dtype=like.dtype).T
+        return low + (high - low) * draws.uniform(like)
 
     def perturbation(self, *, noise: float) -> Perturb:
         """X' = x + s ε with s = `noise`."""

@@ -22,6 +22,10 @@ class Draws(Protocol):
         """Standard normal ε of the shape of `like`."""
         ...
 
+    def uniform(self, like: Tensor) -> Tensor:
+        """Uniform draws on [0, 1) of the shape of `like`."""
+        ...
+
     def visible(self, like: Tensor) -> Tensor:
         """1 where a coordinate of `like` (..., B, 2) is seen and 0 where it is masked; one is masked per point."""
         ...
@@ -44,6 +48,10 @@ class TrainingDraws:
         """Standard normal ε of the shape of `like`."""
         return torch.randn(like.shape, generator=self.generator, device=like.device, dtype=like.dtype)
 
+    def uniform(self, like: Tensor) -> Tensor:
+        """Uniform draws on [0, 1) of the shape of `like`."""
+        return torch.rand(like.shape, generator=self.generator, device=like.device, dtype=like.dtype)
+
     def visible(self, like: Tensor) -> Tensor:
         """All points of a step are masked in the same coordinate: 0 on even steps, 1 on odd ones."""
         mask = torch.ones(like.shape[-1], device=like.device, dtype=like.dtype)
@@ -52,15 +60,16 @@ class TrainingDraws:
 
 
 class FixedDraws:
-    """The draws of a held-out batch, read from arrays instead of a generator.
+    """The draws of a held-out batch: noise and mask from arrays, the rest from a generator that starts at `seed`.
 
     Args:
         noise: standard normal draws (K, B, 2), handed out in turn; asking for more than K is an error.
         mask: visible coordinates (B, 2).
+        seed: of the generator, the same for all methods.
     """
 
-    def __init__(self, noise: Tensor, mask: Tensor) -> None:
-        self.generator = torch.Generator(device=noise.device).manual_seed(0)
+    def __init__(self, noise: Tensor, mask: Tensor, seed: int = 0) -> None:
+        self.generator = torch.Generator(device=noise.device).manual_seed(seed)
         self.progress = 1.0
         self._noise = iter(noise)
         self._mask = mask
@@ -71,6 +80,11 @@ class FixedDraws:
             return next(self._noise).expand(like.shape)
         except StopIteration:
             raise ValueError("the loss asks for more noise draws than the held-out views hold") from None
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Uniform draws on [0, 1), shared by all seeds."""
+        one = torch.rand(like.shape[1:], generator=self.generator, device=like.device, dtype=like.dtype)
+        return one.expand(like.shape)
 
     def visible(self, like: Tensor) -> Tensor:
         """The fixed mask, shared by all seeds."""

@@ -1,7 +1,8 @@
 """What the training loop and the evaluation ask of a method.
 
 A method is an `nn.Module` with a loss. What else can be measured of it follows from the functions it has: `embed` makes it
-a joint-embedding method, `score` a score method, `predict` a conditional one.
+a joint-embedding method, `score` a score method, `energy` an energy-based one, `score_at` one with a ladder of noise levels,
+`critic` one that judges pairs, `predict` and `log_density` conditional ones.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ class World(Protocol):
 
     def predictor(self, *, dim: int, hidden: int) -> nn.Module:
         """A network from embeddings (..., B, dim) to embeddings of the same shape."""
+        ...
+
+    def uniform(self, like: Tensor, draws: Draws) -> Tensor:
+        """Points uniform in the part of the plane that is looked at, as many as there are in `like`."""
         ...
 
     def mlp(self, *args: Any, **sizes: Any) -> Any:
@@ -74,6 +79,46 @@ class Scores(Protocol):
 
     def score(self, x: Tensor) -> Tensor:
         """The learned ∇ log p_σ at x, of the shape of x."""
+        ...
+
+
+@runtime_checkable
+class Energises(Protocol):
+    """A score method whose score is minus the gradient of an energy."""
+
+    def energy(self, x: Tensor) -> Tensor:
+        """The learned − log p_σ up to a constant at x (..., B, 2), as (..., B)."""
+        ...
+
+
+@runtime_checkable
+class Anneals(Protocol):
+    """A score method that knows ∇ log p_σ for a whole ladder of σ."""
+
+    sigmas: list[float]
+
+    def score_at(self, x: Tensor, sigma: float) -> Tensor:
+        """The learned ∇ log p_σ at x, of the shape of x."""
+        ...
+
+
+@runtime_checkable
+class Criticises(Protocol):
+    """A method that judges how well two views fit together; `both_noisy` is false where the first view is the clean point."""
+
+    both_noisy: bool
+
+    def critic(self, x: Tensor, other: Tensor) -> Tensor:
+        """The learned log p(x' | x) / p(x') up to a function of x, of all pairs of x (..., B, 2) and x' (..., C, 2)."""
+        ...
+
+
+@runtime_checkable
+class Densities(Protocol):
+    """A method that knows the conditional density of a hidden coordinate."""
+
+    def log_density(self, x: Tensor, visible: Tensor) -> Tensor:
+        """log q (..., B) of the coordinate of x that is marked 0 in `visible`, given the other one."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from stages.plots.canvas import ACCENT, ENERGY_MAP, animate, blank
@@ -31,6 +32,12 @@ def _stage(grid: Grid, energy: Array, limits: tuple[float, float], title: str, u
     return figure, axes, image
 
 
+def _step_label(axes: Any) -> Any:
+    """White text with a dark rim, readable on both ends of the colour scale."""
+    rim = [withStroke(linewidth=2, foreground="black")]
+    return axes.text(0.03, 0.96, "", transform=axes.transAxes, va="top", color="white", fontsize=9, path_effects=rim)
+
+
 def walk(grid: Grid, energies: Array, path: Array, points: Array, title: str) -> list[NDArray[np.uint8]]:
     """The reference point walks along `path` (F, 2) and the energy to it (F, H, W) follows."""
     figure, axes, image = _stage(grid, energies[0], (-1, 1), title, "−cos to the reference point")
@@ -49,7 +56,7 @@ def training(
 ) -> list[NDArray[np.uint8]]:
     """How the landscape (T, H, W) forms over the training steps (T,); the last moment is held for a while."""
     figure, axes, image = _stage(grid, energies[0], limits, title, unit)
-    label = axes.text(0.03, 0.96, "", transform=axes.transAxes, va="top", color="white", fontsize=9, fontweight="bold")
+    label = _step_label(axes)
 
     def update(frame: int) -> None:
         moment = min(frame, len(steps) - 1)
@@ -65,7 +72,7 @@ def particles(
     """Particles (F, N, 2) walk into the wells of the energy (H, W), shown after the sampler's steps (F,); the end is held."""
     figure, axes, _ = _stage(grid, np.clip(energy, *limits), limits, title, "energy, nats")
     dots = axes.scatter(*moments[0].T, s=3, c="white", alpha=0.7, linewidths=0)
-    label = axes.text(0.03, 0.96, "", transform=axes.transAxes, va="top", color="white", fontsize=9, fontweight="bold")
+    label = _step_label(axes)
 
     def update(frame: int) -> None:
         moment = min(frame, len(moments) - 1)

@@ -15,6 +15,11 @@ from stages.plots.landscape import DEPTH, Grid, draw, dress
 Array = NDArray[Any]
 
 
+def _columns(panels: int) -> int:
+    """How many panels stand in a row."""
+    return 4 if panels <= 8 else 5
+
+
 def gallery(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float]]], points: Array, truth: Array) -> Figure:
     """Small landscapes side by side: the truth first, then every method's energy (H, W) with the limits of its scale.
 
@@ -24,9 +29,9 @@ def gallery(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float]]
         points: data (N, 2).
         truth: analytic −log p (H, W).
     """
-    columns = min(4, len(energies) + 1)
+    columns = min(_columns(len(energies) + 1), len(energies) + 1)
     rows = -(-(len(energies) + 1) // columns)
-    figure = blank(2.9 * columns, 2.9 * rows)
+    figure = blank(2.5 * columns, 2.5 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     lowest = float(truth.min())
     fields = {"truth: −log p(x)": (truth, (lowest, lowest + DEPTH)), **energies}
@@ -47,9 +52,9 @@ def formation(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float
         energies: method to its snapshots, spaced by the logarithm of the step, and the ends of its colour scale.
         points: data (N, 2).
     """
-    columns = min(4, len(energies))
+    columns = min(_columns(len(energies)), len(energies))
     rows = -(-len(energies) // columns)
-    figure = blank(1.6 * columns, 1.8 * rows)
+    figure = blank(1.4 * columns, 1.55 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in panels:
         panel.axis("off")

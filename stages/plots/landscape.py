@@ -45,7 +45,8 @@ def dress(axes: Axes, grid: Grid, title: str) -> None:
 def draw(axes: Axes, grid: Grid, energy: Array, limits: tuple[float, float], title: str) -> Any:
     """Filled contours of an energy (H, W) between `limits`; what lies outside has the colour of the limit."""
     levels = np.linspace(*limits, LEVELS)
-    filled = axes.contourf(grid.x, grid.y, np.clip(energy, *limits), levels=levels, cmap=ENERGY_MAP)
+    # In the levels' own precision: a limit rounded to single precision may lie above them and would stay white.
+    filled = axes.contourf(grid.x, grid.y, np.clip(energy.astype(np.float64), *limits), levels=levels, cmap=ENERGY_MAP)
     dress(axes, grid, title)
     return filled
 

@@ -1,0 +1,26 @@
+"""The gradient of an energy with respect to its points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def gradient(function: Callable[[Tensor], Tensor], x: Tensor, *, copies: int, create_graph: bool) -> Tensor:
+    """∇ f(x) of a function that treats its points one by one.
+
+    Args:
+        function: f, from points (S, B, d) to values (S, B).
+        x: points (S, B, d), or (B, d) for all copies alike.
+        copies: S.
+        create_graph: whether the gradient is differentiated in turn, as a loss on it has to be.
+
+    Returns:
+        (S, B, d).
+    """
+    with torch.enable_grad():
+        x = x.expand(copies, *x.shape[-2:]).detach().requires_grad_()
+        (result,) = torch.autograd.grad(function(x).sum(), x, create_graph=create_graph)
+    return result

@@ -1,0 +1,50 @@
+"""What the tests of the methods on the mixture share: the reference mixture, the world, draws, and two oracles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+from stages import params
+from stages.mog import setting
+from stages.mog.mixture import Mixture
+from stages.mog.world import Points
+from stages.nn.draws import TrainingDraws
+from tests.imports import ROOT
+
+MOG = params.load(ROOT / "params.yaml").mog.model_copy(update={"preset": "reference"})
+REFERENCE = setting.mixture(MOG)
+(LEFT, RIGHT), (BOTTOM, TOP) = BOX = setting.box(MOG)
+AREA = (RIGHT - LEFT) * (TOP - BOTTOM)
+
+
+def world(copies: int = 3) -> Points:
+    """The plane with the reference mixture's box."""
+    return Points(copies=copies, box=BOX)
+
+
+def draws(seed: int = 0) -> TrainingDraws:
+    """The same draws every time."""
+    return TrainingDraws(torch.Generator().manual_seed(seed))
+
+
+def normal(*shape: int, seed: int = 1) -> Tensor:
+    """Standard normal numbers, the same every time."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def log_density(mixture: Mixture) -> Callable[[Tensor], Tensor]:
+    """log p of points (..., d), as torch differentiates it."""
+    parts = (torch.from_numpy(part) for part in (mixture.weights, mixture.means, mixture.covariances))
+    weights, means, covariances = parts
+    normals = MultivariateNormal(means, covariances, validate_args=False)
+    return MixtureSameFamily(Categorical(weights), normals, validate_args=False).log_prob
+
+
+def slope(function: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-5) -> Tensor:
+    """Derivatives of a function along each coordinate of x (..., d) by central differences, stacked last."""
+    axes = step * torch.eye(x.shape[-1], dtype=x.dtype)
+    return torch.stack([(function(x + axis) - function(x - axis)) / (2 * step) for axis in axes], -1)

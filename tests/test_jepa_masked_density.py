@@ -1,0 +1,137 @@
+"""Masked JEPA with a density: that it is one, what it depends on, and which one it can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, MixtureSameFamily, Normal
+from torch.testing import assert_close
+
+from stages.methods.jepa_masked import JepaMasked
+from stages.methods.jepa_masked_density import JepaMaskedDensity
+from stages.nn.draws import TrainingDraws
+from tests.plane import REFERENCE, normal, world
+
+SIZES = {"encoder": {"width": 8, "depth": 2, "dim": 4}, "predictor_width": 8, "decay": 0.75}
+hidden_coordinate = pytest.mark.parametrize("hidden", [0, 1])
+
+
+def method(copies: int = 3, components: int = 5) -> JepaMaskedDensity:
+    """With a target that has fallen behind its encoder."""
+    torch.manual_seed(0)
+    made = JepaMaskedDensity(world(copies), **SIZES, components=components).double()
+    with torch.no_grad():
+        for p in made.encoder.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return made
+
+
+def draws(step: int = 0) -> TrainingDraws:
+    made = TrainingDraws(torch.Generator().manual_seed(0))
+    made.advance(step, 10)
+    return made
+
+
+def mask(hidden: int, like: Tensor) -> Tensor:
+    return draws(hidden).visible(like)
+
+
+class Conditional(nn.Module):
+    """A head that reads the visible coordinate and gives the reference mixture's conditional of the hidden one."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def forward(self, context: Tensor) -> Tensor:
+        weights, means, variances = REFERENCE.conditional(self.hidden, context[0, :, 1 - self.hidden].numpy())
+        parameters = np.log(weights), means, np.broadcast_to(np.log(variances) / 2, means.shape)
+        return torch.from_numpy(np.concatenate(parameters, -1))[None]
+
+
+@hidden_coordinate
+def test_the_density_integrates_to_one_over_the_hidden_coordinate(hidden: int) -> None:
+    axis = torch.linspace(-40, 40, 4001).double()
+    for seen in (-5.0, 0.0, 7.0):
+        x = torch.stack((axis, torch.full_like(axis, seen))[:: 1 - 2 * hidden], -1).expand(3, 4001, 2)
+        integral = torch.trapezoid(method().log_density(x, mask(hidden, x)).exp(), axis)
+        assert_close(integral, torch.ones(3).double(), rtol=0, atol=1e-6)
+
+
+@hidden_coordinate
+@pytest.mark.parametrize("components", [1, 5])
+def test_it_is_pytorchs_mixture_with_parameters_from_the_visible_coordinate_alone(hidden: int, components: int) -> None:
+    trained, x, other = method(components=components), normal(3, 16, 2), 3 * normal(3, 16, 2, seed=2)
+    visible = mask(hidden, x)
+    context = trained.encoder(torch.cat((x * visible, visible), -1))
+    logits, means, log_stds = trained.head(context).split(components, -1)
+    oracle = MixtureSameFamily(Categorical(logits=logits), Normal(means, log_stds.exp()))
+    for value in (x, other):
+        mixed = torch.where(visible.bool(), x, value)
+        assert_close(trained.log_density(mixed, visible), oracle.log_prob(value[..., hidden]))
+
+
+@hidden_coordinate
+def test_the_density_and_the_prediction_depend_on_the_visible_coordinate(hidden: int) -> None:
+    trained, x = method(), normal(3, 16, 2)
+    visible = mask(hidden, x)
+    for function in (trained.log_density, trained.predict):
+        assert (function(x, visible) != function(x + visible, visible)).all()
+
+
+@hidden_coordinate
+def test_with_the_right_parameters_it_is_the_conditional_of_the_mixture(hidden: int) -> None:
+    ideal = method(copies=1, components=3)
+    ideal.encoder, ideal.head = nn.Identity(), Conditional(hidden)  # type: ignore[assignment]
+    x, _ = REFERENCE.sample(100, np.random.default_rng(1))
+    expected = torch.from_numpy(REFERENCE.conditional_log_density(hidden, x))
+    points = torch.from_numpy(x)[None]
+    assert_close(ideal.log_density(points, mask(hidden, points))[0], expected, rtol=1e-9, atol=1e-9)
+
+
+@hidden_coordinate
+def test_the_loss_is_the_masked_jepas_plus_the_negative_log_likelihood(hidden: int) -> None:
+    trained, x = method(), normal(3, 16, 2)
+    plain = JepaMasked(world(), **SIZES).double()
+    plain.load_state_dict({k: v for k, v in trained.state_dict().items() if not k.startswith("head.")})
+    parts = trained.loss(x, draws(hidden))
+    assert_close(parts["prediction"], plain.loss(x, draws(hidden))["loss"])
+    log_density = trained.log_density(x, mask(hidden, x))
+    assert_close(parts["likelihood"], torch.stack([-sum(one) / 16 for one in log_density]))
+    assert_close(parts["loss"], parts["prediction"] + parts["likelihood"])
+
+
+def test_gradient_reaches_encoder_predictor_and_head_and_not_the_target() -> None:
+    trained = method()
+    trained.loss(normal(3, 16, 2), draws())["loss"].sum().backward()
+    for part in (trained.encoder, trained.predictor, trained.head):
+        assert all(p.grad.abs().sum() > 0 for p in part.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in trained.target.parameters())
+
+
+def test_likelihood_alone_teaches_the_encoder_too() -> None:
+    trained = method()
+    trained.loss(normal(3, 16, 2), draws())["likelihood"].sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in trained.encoder.parameters())
+    assert all(p.grad is None for p in trained.predictor.parameters())
+
+
+def test_the_target_follows_the_encoder() -> None:
+    trained = method()
+    pairs = zip(trained.target.parameters(), trained.encoder.parameters(), strict=True)
+    expected = [0.75 * slow + 0.25 * fast for slow, fast in pairs]
+    trained.after_step(0.5)
+    assert_close(list(trained.target.parameters()), expected)
+
+
+def test_embeddings_are_the_targets_of_whole_points() -> None:
+    trained, x = method(), normal(3, 16, 2)
+    assert_close(trained.embed(x), trained.target(torch.cat((x, torch.ones_like(x)), -1)))
+
+
+def test_a_value_far_from_all_components_is_unlikely_and_not_impossible() -> None:
+    far = torch.tensor([0.0, 1e4]).double().expand(3, 4, 2)
+    log_density = method().log_density(far, mask(1, far))
+    assert log_density.isfinite().all() and (log_density < -1e3).all()

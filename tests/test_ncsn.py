@@ -1,0 +1,133 @@
+"""The noise-conditional score network: its ladder, its noise levels, its scales, its floor."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from pytest import approx
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from stages.methods.ncsn import Ncsn
+from tests.plane import draws, normal, world
+
+EXTENT = 5.0
+
+
+def method(**changes: Any) -> Ncsn:
+    torch.manual_seed(0)
+    settings = {"sigma_max": 10.0, "sigma_min": 0.1, "levels": 12, "sigma": 0.5, "extent": EXTENT, "emphasis": 2.0}
+    return Ncsn(world(), network={"width": 16, "depth": 2}, **{**settings, **changes}).double()
+
+
+class Exact(nn.Module):
+    """A network that gives the score of N(0, v I), smoothed by the σ it is told, times a factor; it keeps what it saw."""
+
+    def __init__(self, variance: float, factor: float = 1) -> None:
+        super().__init__()
+        self.variance, self.factor = variance, factor
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.sigma = 10 ** inputs[..., 2:]
+        self.x = inputs[..., :2] * (EXTENT**2 + self.sigma**2).sqrt()
+        return -self.factor * self.x / (self.variance + self.sigma**2) * (1 + self.sigma**2).sqrt()
+
+
+def exact(variance: float, factor: float = 1, **changes: Any) -> Ncsn:
+    made = method(**changes)
+    made.network = Exact(variance, factor)  # type: ignore[assignment]
+    return made
+
+
+def test_the_ladder_falls_from_the_largest_to_the_smallest_sigma_by_one_factor() -> None:
+    sigmas = method().sigmas
+    assert len(sigmas) == 12 and sigmas[0] == 10 and sigmas[-1] == approx(0.1)
+    assert [b / a for a, b in itertools.pairwise(sigmas)] == approx([0.01 ** (1 / 11)] * 11)
+
+
+def test_a_ladder_of_one_rung_is_the_largest_sigma() -> None:
+    assert method(levels=1).sigmas == [10]
+
+
+@pytest.mark.parametrize("emphasis", [1.0, 2.5])
+def test_the_levels_of_a_batch_are_one_in_each_equal_part_of_a_power_of_log_sigma(emphasis: float) -> None:
+    one = exact(1.0, emphasis=emphasis)
+    one.loss(normal(3, 64, 2), draws())
+    part = 64 * ((one.network.sigma[..., 0] / 0.1).log10() / 2) ** (1 / emphasis)
+    assert (part.floor() == torch.arange(64)).all()
+    assert (part[0] != part[1]).any()
+
+
+def test_more_emphasis_brings_more_small_levels() -> None:
+    def small(emphasis: float) -> float:
+        one = exact(1.0, emphasis=emphasis)
+        one.loss(normal(3, 1024, 2), draws())
+        return (one.network.sigma < 1).double().mean().item()
+
+    assert [small(emphasis) for emphasis in (0.5, 1, 2)] == approx([0.25, 0.5, 0.5**0.5], abs=1e-3)
+
+
+def test_points_get_the_noise_of_the_level_that_the_network_is_told() -> None:
+    one, x = exact(1.0), normal(3, 16, 2)
+    one.loss(x, draws())
+    assert_close(one.network.x, x + one.network.sigma * draws().normal(x))
+
+
+def test_the_loss_is_written_out() -> None:
+    trained, x, drawn = method(), normal(3, 7, 2), draws()
+    noise = drawn.normal(x)
+    part = (torch.arange(7) + drawn.uniform(x[..., 0])) / 7
+    expected = torch.zeros(3).double()
+    for s, i in itertools.product(range(3), range(7)):
+        sigma = 0.1 * 100 ** part[s, i].item() ** 2
+        score = trained.score_at(x + sigma * noise, sigma)[s, i]
+        expected[s] += sigma**2 * (score + noise[s, i] / sigma).square().sum() / 7
+    assert_close(trained.loss(x, draws())["loss"], expected)
+
+
+def test_a_zero_network_costs_the_mean_square_of_the_noise() -> None:
+    x = normal(3, 16, 2)
+    assert_close(exact(1.0, 0).loss(x, draws())["loss"], draws().normal(x).square().sum(-1).mean(-1))
+
+
+@pytest.mark.parametrize("variance", [0.01, 1.0, 25.0])
+def test_the_true_score_of_a_gaussian_reaches_its_floor_averaged_over_the_levels(variance: float) -> None:
+    x = variance**0.5 * normal(3, 20_000, 2)
+    sigma = 0.1 * 100 ** torch.linspace(0, 1, 1001) ** 2
+    floor = (2 * variance / (variance + sigma**2)).mean().item()
+    losses = {factor: exact(variance, factor).loss(x, draws())["loss"].mean().item() for factor in (0.9, 1, 1.1)}
+    assert losses[1] == approx(floor, rel=0.02)
+    assert losses[1] < min(losses[0.9], losses[1.1])
+
+
+def test_with_one_level_it_is_denoising_score_matching_times_its_variance() -> None:
+    trained, x = method(sigma_max=0.7, sigma_min=0.7), normal(3, 16, 2)
+    noise = draws().normal(x)
+    expected = (trained.score_at(x + 0.7 * noise, 0.7) + noise / 0.7).square().sum(-1).mean(-1)
+    assert_close(trained.loss(x, draws())["loss"], 0.7**2 * expected)
+
+
+def test_the_score_is_the_one_at_the_sigma_that_is_shown() -> None:
+    trained, x = method(), normal(3, 16, 2)
+    assert (trained.score(x) == trained.score_at(x, 0.5)).all()
+    assert (trained.score(x) != trained.score_at(x, 0.6)).all()
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 10.0])
+def test_what_enters_and_leaves_the_network_is_of_the_order_of_one(sigma: float) -> None:
+    one, seen = exact(EXTENT**2), []
+    one.network.register_forward_hook(lambda _, inputs, output: seen.extend((inputs[0][..., :2], output)))
+    noisy = (EXTENT**2 + sigma**2) ** 0.5 * normal(3, 2000, 2)
+    one.score_at(noisy, sigma)
+    entering, leaving = (value.std().item() for value in seen)
+    assert entering == approx(1, abs=0.05)
+    assert 0.15 < leaving < 1.05
+
+
+def test_gradient_reaches_all_parameters() -> None:
+    trained = method()
+    trained.loss(normal(3, 16, 2), draws())["loss"].sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in trained.parameters())
