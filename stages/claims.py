@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from stages import runtime
+from stages.lookup import look_up
 from stages.metrics.measured import figure
 from stages.params import Criterion, Params
 
@@ -72,9 +73,7 @@ def _entry(said: bool, criterion: Criterion, verdict: str) -> dict[str, Any]:
 
 def _values(metrics: Mapping[str, Any], key: str) -> Any:
     """The values over seeds under a dotted key, a plain number as it is, or None where there is no such figure."""
-    value: Any = metrics
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = look_up(metrics, key)
     return np.array(value["values"]) if isinstance(value, Mapping) else value
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from stages import runtime
+from stages.lookup import look_up
 from stages.mog import setting
 from stages.params import Params
 from stages.plots import gallery
@@ -102,14 +103,6 @@ def main(params: Params) -> None:
     runtime.write_text(Path("reports/table.md"), "\n".join(filter(None, tables)))
     runtime.write_json(Path("reports/metrics/summary.json"), means)
     _draw_gallery(params)
-
-
-def look_up(metrics: Mapping[str, Any], key: str) -> Any:
-    """The value under a dotted key, or None where the method has no such figure."""
-    value: Any = metrics
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def summary(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:

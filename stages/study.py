@@ -25,6 +25,7 @@ from pydantic import Field, ValidationError
 from stages import params as parameters
 from stages import runtime
 from stages.errors import UserError
+from stages.lookup import look_up
 from stages.params import Block, Params
 from stages.plots import studies
 from stages.plots.canvas import write_png
@@ -35,7 +36,7 @@ ROOT = Path(__file__).parent.parent
 CODE = ("*.py", "mog/*.py", "nn/*.py", "metrics/*.py")
 """What the cells' stages are made of, besides the method."""
 OUTSIDE = {
-    *("figures.py", "lessons.py", "claims.py", "compare.py", "readme.py"),
+    *("figures.py", "lessons.py", "claims.py", "compare.py", "lookup.py", "readme.py"),
     *("store.py", "study.py", "track.py", "ui.py", "verify.py"),
 }
 """What they are not made of."""
@@ -120,14 +121,8 @@ def run_cell(method: str, settings: Mapping[str, Any], keep: list[str], raw: Map
             if done.returncode:
                 raise UserError(f"{method} with {dict(settings)}: {done.stderr.strip().splitlines()[-1]}")
         metrics = runtime.read_json(Path(folder, f"reports/metrics/mog/{method}.json"))
-    figures = {key: _look_up(metrics, key) for key in keep}
+    figures = {key: look_up(metrics, key) for key in keep}
     return {"method": method, "settings": dict(settings), **{k: v for k, v in figures.items() if v is not None}}
-
-
-def _look_up(metrics: Any, key: str) -> Any:
-    for part in key.split("."):
-        metrics = metrics.get(part) if isinstance(metrics, Mapping) else None
-    return metrics
 
 
 def raw_params() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from stages import runtime
+from stages.lookup import look_up
 from stages.params import FILE, MNIST_PREFIX, Params
 from stages.store import is_server, root, tracking_uri
 
@@ -36,8 +37,9 @@ BATCH = 1000
 def main(params: Params) -> None:
     """Log what is not logged yet; warn where that fails."""
     try:
-        stages = locked_stages()
-        moved = differences(stages)
+        values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+        stages = locked_stages(values)
+        moved = differences(stages, values)
         if moved:
             print(f"track: nothing is logged, since {moved[0]} is not as in dvc.lock: `dvc repro` first")
             return
@@ -212,23 +214,21 @@ class Store:
         self.lock.release()
 
 
-def locked_stages() -> dict[str, Any]:
-    """The entries of dvc.lock of all stages that dvc.yaml has now, but for `track` itself."""
+def locked_stages(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of dvc.lock of all stages that dvc.yaml has with these params, but for `track` itself."""
     lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8")) if Path("dvc.lock").exists() else {}
     pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     names = set()
     for name, entry in pipeline.items():
-        items = _look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None
+        items = look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None
         names |= {name} if items is None else {f"{name}@{item}" for item in items}
     return {name: entry for name, entry in lock.get("stages", {}).items() if name in names - {"track"}}
 
 
-def differences(stages: Mapping[str, Any]) -> list[str]:
+def differences(stages: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
     """The params and the metrics in the working directory that are not those of dvc.lock."""
-    values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     params = {key: value for entry in stages.values() for key, value in entry.get("params", {}).get(str(FILE), {}).items()}
-    moved = [f"{FILE}: {key}" for key, value in params.items() if _look_up(values, key) != value]
+    moved = [f"{FILE}: {key}" for key, value in params.items() if look_up(values, key) != value]
     for entry in stages.values():
         for out in entry.get("outs", []):
             path = Path(out["path"])
@@ -236,12 +236,6 @@ def differences(stages: Mapping[str, Any]) -> list[str]:
                 found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
                 moved += [str(path)] if found != out["md5"] else []
     return moved
-
-
-def _look_up(values: Any, key: str) -> Any:
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
 
 
 def digest(content: Any) -> str:

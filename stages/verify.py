@@ -21,7 +21,7 @@ from stages import params as parameters
 from stages.errors import UserError
 
 METRICS = Path("reports/metrics")
-UNTRAINED = ("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "control_")
+UNTRAINED = ("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "control_")
 """What marks the name of a figure that no training enters."""
 ROUNDING = 2e-3
 """Relative change of such a figure: k-NN decides a few ties otherwise."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from stages.verify import below_floor, deviations
+from stages.verify import allowed, below_floor, deviations, figures
+from tests.imports import ROOT
 
 SIZES = {"test": 10_000, "knn_validation": 5000}
 
@@ -80,3 +82,14 @@ def test_a_reconstruction_may_move_by_a_twentieth() -> None:
 
     assert fine(single(0.030), single(0.031)) == [True]
     assert fine(single(0.030), single(0.032)) == [False]
+
+
+def test_every_committed_figure_has_a_bound() -> None:
+    files = list((ROOT / "reports/metrics").rglob("*.json"))
+    for path in files:
+        if path.name != "summary.json":
+            metrics = json.loads(path.read_text())
+            assert list(deviations(path.stem, metrics, metrics, SIZES)) == []
+            for name, figure in figures(metrics):
+                assert not isinstance(figure, dict) or allowed(name, figure, SIZES) >= 0
+    assert len(files) > 10

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 def _columns(panels: int) -> int:
     """How many panels stand in a row."""
-    return 4 if panels <= 8 else 5
+    return min(panels, 4 if panels <= 8 else 5)
 
 
 def gallery(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float]]], points: Array, truth: Array) -> Figure:
@@ -29,7 +29,7 @@ def gallery(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float]]
         points: data (N, 2).
         truth: analytic −log p (H, W).
     """
-    columns = min(_columns(len(energies) + 1), len(energies) + 1)
+    columns = _columns(len(energies) + 1)
     rows = -(-(len(energies) + 1) // columns)
     figure = blank(2.5 * columns, 2.5 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -52,7 +52,7 @@ def formation(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float
         energies: method to its snapshots, spaced by the logarithm of the step, and the ends of its colour scale.
         points: data (N, 2).
     """
-    columns = min(_columns(len(energies)), len(energies))
+    columns = _columns(len(energies))
     rows = -(-len(energies) // columns)
     figure = blank(1.4 * columns, 1.55 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
