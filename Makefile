@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro track ui test lint check reproduce verify readme clean
+.PHONY: help setup repro track ui test lint check reproduce verify bench studies readme clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -52,6 +52,12 @@ reproduce: $(VENV)/.development ## run a small pipeline cold twice and compare e
 verify: $(VENV)/.pipeline ## run everything cold and compare the metrics with the committed ones
 	dvc repro --force --no-run-cache
 	@python -m stages.verify
+
+bench: $(VENV)/.pipeline ## measure speed, as ratios within one run
+	@python -m benchmarks.seeds
+
+studies: $(VENV)/.pipeline ## run all studies of studies.yaml again (about half an hour)
+	@for name in $$(sed -nE 's/^([a-z_]+):.*/\1/p' studies.yaml); do python -m stages.study $$name || exit 1; done
 
 readme: $(VENV)/.pipeline ## put the measured table into the README
 	@python -m stages.readme

@@ -20,6 +20,7 @@ from stages.params import Params
 from stages.plots import gallery
 from stages.plots.canvas import write_gif, write_png
 from stages.plots.landscape import DEPTH, Grid
+from stages.tables import cell, table
 
 FIGURES = Path("reports/figures")
 
@@ -111,30 +112,13 @@ def summary(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any
     return {key: value for key, value in means.items() if value is not None}
 
 
-def cell(value: Any) -> str:
-    """A figure as `mean ± std`, the deviation to two digits and the mean to as many places; `–` where none applies."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    mean, std = value["mean"], value["std"]
-    if len(value["values"]) == 1:
-        return f"{mean:.4g}"
-    if abs(mean) < 1e-3 or abs(mean) >= 1e4:
-        return f"{mean:.1e} ± {std:.0e}"
-    places = 3 if abs(mean) < 10 else 1
-    return f"{mean:.{places}f} ± {std:.{places}f}"
-
-
 def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[str]) -> str:
     """A titled Markdown table of those rows and columns that hold something; nothing where none does."""
     rows = {m: row for m, row in rows.items() if any(row[c] is not None for c in columns[1:] or columns)}
     columns = [c for c in columns if any(row[c] is not None for row in rows.values())]
     if not rows:
         return ""
-    lines = [f"**{title}**", "", "| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {m} | " + " | ".join(cell(row[c]) for c in columns) + " |" for m, row in rows.items()]
-    return "\n".join(lines) + "\n"
+    return f"**{title}**\n\n" + table(["method", *columns], ([m, *(cell(row[k]) for k in columns)] for m, row in rows.items()))
 
 
 def _draw_gallery(params: Params) -> None:

@@ -6,9 +6,21 @@ A test runs this and finds nothing to change: the README shows the committed fig
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-PARTS = {name: Path(f"reports/{name}.md") for name in ("table", "claims", "lessons")}
+PARTS = ("table", "claims", "lessons")
+STUDIES = Path("reports/studies")
+HERE = "](reports/figures/"
+"""How links of the reports begin in the README."""
+
+
+def parts(root: Path = Path()) -> dict[str, str]:
+    """The parts that the reports give: three as they are, and of every study its picture and its caption."""
+    found = {name: (root / f"reports/{name}.md").read_text(encoding="utf-8").replace("](figures/", HERE) for name in PARTS}
+    captions = {file.stem: file.read_text(encoding="utf-8").split("\n")[0] for file in sorted((root / STUDIES).glob("*.md"))}
+    sections = [f"![{name}](reports/figures/studies/{name}.png)\n\n{text}\n" for name, text in captions.items()]
+    return {**found, "studies": "\n".join(sections)}
 
 
 def with_part(readme: str, name: str, text: str) -> str:
@@ -20,17 +32,17 @@ def with_part(readme: str, name: str, text: str) -> str:
     return replaced
 
 
-def with_parts(readme: str, parts: dict[str, Path]) -> str:
+def with_parts(readme: str, parts: Mapping[str, str]) -> str:
     """The README's text with all parts as they are in the reports."""
-    for name, path in parts.items():
-        readme = with_part(readme, name, path.read_text(encoding="utf-8"))
+    for name, text in parts.items():
+        readme = with_part(readme, name, text)
     return readme
 
 
 def main() -> None:
     """Rewrite README.md."""
     readme = Path("README.md")
-    readme.write_text(with_parts(readme.read_text(encoding="utf-8"), PARTS), encoding="utf-8")
+    readme.write_text(with_parts(readme.read_text(encoding="utf-8"), parts()), encoding="utf-8")
 
 
 if __name__ == "__main__":

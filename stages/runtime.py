@@ -68,7 +68,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file."""
+    """Read a JSON file.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.exists():
+        raise UserError(
+            f"{path} is missing: `dvc repro` makes what the pipeline makes, `make studies` what lies in reports/studies"
+        )
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 

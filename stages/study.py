@@ -2,7 +2,8 @@
 
 `python -m stages.study NAME` runs every cell of a study of studies.yaml in a folder of its own. It writes
 reports/studies/NAME.json with `command`, `digest` (of the code and the params of every cell), and `cells`, each with its
-`method`, its `settings` and the figures that the study keeps; and reports/figures/studies/NAME.png.
+`method`, its `settings`, the figures that the study keeps and, where it asks for them, the verdicts on all `claims`;
+reports/studies/NAME.md, the same as a table; and reports/figures/studies/NAME.png.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,29 +26,35 @@ from pydantic import Field, ValidationError
 from stages import params as parameters
 from stages import runtime
 from stages.errors import UserError
+from stages.imports import ROOT, closure
 from stages.lookup import look_up
-from stages.params import Block, Params
+from stages.params import Params
 from stages.plots import studies
 from stages.plots.canvas import write_png
+from stages.schema import Block, Claims
+from stages.tables import cell as shown
+from stages.tables import table
+from stages.verdicts import decide_all
 
 FILE = Path("studies.yaml")
 REPORTS = Path("reports/studies")
-ROOT = Path(__file__).parent.parent
-CODE = ("*.py", "mog/*.py", "nn/*.py", "metrics/*.py")
-"""What the cells' stages are made of, besides the method."""
-OUTSIDE = {
-    *("figures.py", "lessons.py", "claims.py", "compare.py", "lookup.py", "readme.py"),
-    *("store.py", "study.py", "track.py", "ui.py", "verify.py"),
-}
-"""What they are not made of."""
+PARTS = ("data", "perturb", "train", "evaluate")
+"""The stages that every cell runs, in stages/mog."""
+CHECKING = {ROOT / "stages" / name for name in ("errors.py", "params.py", "schema.py", "vocabulary.py")}
 
 
 class Study(Block):
-    """One study: its methods, the params that are varied, the figures that are kept."""
+    """One study: its methods, the params that are varied, the figures that are kept, whether claims are decided.
+
+    Every combination of the `grid` is a cell; params of `together` change in step, by their place in the list. `{method}` in
+    the name of a param stands for the method of the cell.
+    """
 
     methods: Annotated[list[str], Field(min_length=1)]
-    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    together: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     keep: Annotated[list[str], Field(min_length=1)]
+    claims: bool = False
 
 
 def load(name: str, path: Path = FILE) -> Study:
@@ -58,7 +65,7 @@ def load(name: str, path: Path = FILE) -> Study:
     """
     studies = yaml.safe_load(path.read_text(encoding="utf-8"))
     if name not in studies:
-        raise UserError(f"{name!r} is no study of {path}: expected one of {', '.join(studies)}")
+        raise UserError(f"{name!r} is no study of {path}: expected one of {', '.join(sorted(studies))}")
     try:
         return Study.model_validate(studies[name])
     except ValidationError as error:
@@ -68,9 +75,11 @@ def load(name: str, path: Path = FILE) -> Study:
 
 def cells(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every method with every combination of the varied params."""
+    steps = list(zip(*study.together.values(), strict=True)) or [()]
     for method in study.methods:
-        for values in itertools.product(*study.grid.values()):
-            yield method, dict(zip(study.grid, values, strict=True))
+        names = [key.format(method=method) for key in (*study.grid, *study.together)]
+        for values in itertools.product(*study.grid.values(), steps):
+            yield method, dict(zip(names, (*values[:-1], *values[-1]), strict=True))
 
 
 def with_settings(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,10 +101,13 @@ def with_settings(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 
 
 def digest(study: Study, raw: Mapping[str, Any]) -> str:
-    """The sha256 of what decides a study's figures: the code of its stages and the params of its cells."""
-    stages = ROOT / "stages"
-    files = {file for pattern in CODE for file in stages.glob(pattern) if file.name not in OUTSIDE}
-    files |= {stages / "methods" / f"{method}.py" for method in study.methods}
+    """The sha256 of what decides a study's figures: the code of its stages and the params of its cells.
+
+    Code that only checks params does not count: they reach the stages as they are written.
+    """
+    starts = [ROOT / f"stages/mog/{part}.py" for part in PARTS]
+    starts += [ROOT / f"stages/methods/{method}.py" for method in study.methods]
+    files = set[Path]().union(*(closure(start) for start in starts)) - CHECKING
     code = {str(file.relative_to(ROOT)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
     shared = ("seed", "seeds", "threads", "collapse", "mog", "langevin", "annealed")
     params = []
@@ -105,7 +117,7 @@ def digest(study: Study, raw: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([code, params], sort_keys=True).encode()).hexdigest()
 
 
-def run_cell(method: str, settings: Mapping[str, Any], keep: list[str], raw: Mapping[str, Any]) -> dict[str, Any]:
+def run_cell(study: Study, method: str, settings: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
     """Train and measure one cell in a folder of its own, by the pipeline's own stages.
 
     Raises:
@@ -114,51 +126,113 @@ def run_cell(method: str, settings: Mapping[str, Any], keep: list[str], raw: Map
     with tempfile.TemporaryDirectory() as folder:
         text = yaml.safe_dump(with_settings(raw, settings), sort_keys=False)
         Path(folder, "params.yaml").write_text(text, encoding="utf-8")
-        for stage in (["data"], ["perturb"], ["train", method], ["evaluate", method]):
-            command = [sys.executable, "-m", f"stages.mog.{stage[0]}", *stage[1:]]
+        for part in PARTS:
+            command = [sys.executable, "-m", f"stages.mog.{part}", *([method] if part in PARTS[2:] else [])]
             environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": ""}
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise UserError(f"{method} with {dict(settings)}: {done.stderr.strip().splitlines()[-1]}")
+                raise UserError(f"{method} with {dict(settings)}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
         metrics = runtime.read_json(Path(folder, f"reports/metrics/mog/{method}.json"))
-    figures = {key: look_up(metrics, key) for key in keep}
-    return {"method": method, "settings": dict(settings), **{k: v for k, v in figures.items() if v is not None}}
-
-
-def raw_params() -> dict[str, Any]:
-    """params.yaml as it is written."""
-    return parameters._read(parameters.FILE)
+    figures = {key: look_up(metrics, key) for key in study.keep}
+    cell = {"method": method, "settings": dict(settings), **{k: v for k, v in figures.items() if v is not None}}
+    if study.claims:
+        cell["metrics"] = metrics
+    return cell
 
 
 def main(params: Params, name: str) -> None:
-    """Run all cells of the study called `name`."""
-    study, raw = load(name), raw_params()
-    found = []
-    for number, (method, settings) in enumerate(cells(study), 1):
-        print(f"{name}: cell {number}, {method} with {settings}", flush=True)
-        found.append(run_cell(method, settings, study.keep, raw))
-    runtime.write_json(
-        REPORTS / f"{name}.json",
-        {"command": f"python -m stages.study {name}", "digest": digest(study, raw), "cells": found},
-    )
-    write_png(Path(f"reports/figures/studies/{name}.png"), draw(name, study, found))
+    """Run all cells of the study called `name`, unless they are there; then write its table and draw it."""
+    study, raw, path = load(name), parameters.read(), REPORTS / f"{name}.json"
+    made = digest(study, raw)
+    found = runtime.read_json(path)["cells"] if path.exists() and runtime.read_json(path)["digest"] == made else []
+    if not found:
+        for number, (method, settings) in enumerate(cells(study), 1):
+            print(f"{name}: cell {number}, {method} with {settings}", flush=True)
+            found.append(run_cell(study, method, settings, raw))
+        command = f"python -m stages.study {name}"
+        runtime.write_json(path, {"command": command, "digest": made, "preset": preset(study, raw), "cells": found})
+    decided = with_verdicts(study, found, params.claims)
+    runtime.write_text(REPORTS / f"{name}.md", markdown(name, study, decided))
+    write_png(Path(f"reports/figures/studies/{name}.png"), draw(name, study, decided))
+
+
+def preset(study: Study, raw: Mapping[str, Any]) -> str:
+    """The mixture that all cells are of, or nothing where they differ in it."""
+    presets = study.grid.get("mog.preset", [raw["mog"]["preset"]])
+    return str(presets[0]) if len(presets) == 1 else ""
+
+
+def with_verdicts(study: Study, found: Sequence[dict[str, Any]], claims: Claims) -> list[dict[str, Any]]:
+    """The cells with the verdicts on all `claims` about them, where the study decides them; they take no training."""
+    if not study.claims:
+        return list(found)
+    return [{**cell, "claims": decide_all(cell["method"], claims, cell["metrics"], {})} for cell in found]
+
+
+def markdown(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str:
+    """A caption, and the study as a table, one row per cell; below it, where claims were decided, their verdicts."""
+    keys = [key for key in study.keep if any(key in cell for cell in found)]
+    text = caption(name, study, found) + "\n\n"
+    text += table(["cell", *keys], ([_label(cell, study), *(shown(cell.get(key)) for key in keys)] for cell in found))
+    if study.claims:
+        names = list(dict.fromkeys(name for cell in found for name in cell["claims"]))
+        rows = ([_label(cell, study), *(_verdict(cell["claims"].get(name)) for name in names)] for cell in found)
+        text += "\n" + table(["cell", *(name.replace("_", " ") for name in names)], rows)
+    return text
+
+
+def caption(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str:
+    """From where to where each figure goes, and in which cells."""
+    parts = []
+    for key in study.keep:
+        cells = sorted((cell for cell in found if key in cell), key=lambda cell: _mean(cell[key]))
+        if len(cells) > 1 and _mean(cells[0][key]) < _mean(cells[-1][key]):
+            ends = (f"{shown(cell[key])} ({_label(cell, study)})" for cell in (cells[0], cells[-1]))
+            parts.append(f"{key} from {' to '.join(ends)}")
+    fails = [
+        f"{cell['method']}: {n.replace('_', ' ')}"
+        for cell in found
+        for n, c in cell.get("claims", {}).items()
+        if c["verdict"] == "fails"
+    ]
+    wrong = f" What is said fails for {', '.join(fails)}." if fails else ""
+    return f"*Study {name}.* {'; '.join(parts) or 'Nothing differs between its cells'}.{wrong}"
+
+
+def _mean(figure: Any) -> float:
+    return float(figure["mean"] if isinstance(figure, Mapping) else figure)
+
+
+def _verdict(claim: Mapping[str, Any] | None) -> str:
+    return f"{claim['claimed']}: {claim['verdict']}" if claim else "–"
 
 
 def draw(name: str, study: Study, found: list[dict[str, Any]]) -> Figure:
-    """The study as a picture: lines over one varied number, else one bar per cell."""
-    (first, *others) = study.grid
-    numbers = [value for value in study.grid[first] if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    """The study as a picture: lines over one varied number, verdicts where it decides claims, else one bar per cell."""
+    varied = {key: values for key, values in _varied(study).items() if len(values) > 1}
     keys = [key for key in study.keep if any(key in cell for cell in found)]
-    if not others and len(numbers) > 1 and len(study.methods) == 1:
-        figures = {key: [cell[key] for cell in found] for key in keys}
-        return studies.lines(numbers, figures, first, f"study {name}: {study.methods[0]}")
+    if study.claims:
+        verdicts = {_label(cell, study): {k: claim["verdict"] for k, claim in cell["claims"].items()} for cell in found}
+        lifts = {key: [cell.get(key) for cell in found] for key in keys if "lift" in key}
+        return studies.verdicts(verdicts, lifts, f"study {name}: {', '.join(f'{k} {v[0]}' for k, v in study.grid.items())}")
+    if len(varied) == 1:
+        ((key, numbers),) = varied.items()
+        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers):
+            figures = {k: {m: [c.get(k) for c in found if c["method"] == m] for m in study.methods} for k in keys}
+            return studies.lines(numbers, figures, key.format(method="METHOD"), f"study {name}")
     labels = [_label(cell, study) for cell in found]
     return studies.bars(labels, {key: [cell.get(key) for cell in found] for key in keys}, f"study {name}")
 
 
+def _varied(study: Study) -> dict[str, list[Any]]:
+    """The params by which cells are told apart: of those that change together the first."""
+    return {**study.grid, **dict(list(study.together.items())[:1])}
+
+
 def _label(cell: Mapping[str, Any], study: Study) -> str:
-    varied = [f"{key.split('.')[-1].replace('_', ' ')} {cell['settings'][key]}" for key, v in study.grid.items() if len(v) > 1]
-    return ", ".join(([cell["method"]] if len(study.methods) > 1 else []) + varied)
+    settings = ((key, cell["settings"][key.format(method=cell["method"])]) for key, v in _varied(study).items() if len(v) > 1)
+    varied = [f"{key.split('.')[-1].replace('_', ' ')} {value}" for key, value in settings]
+    return ", ".join(([cell["method"]] if len(study.methods) > 1 or not varied else []) + varied)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ import yaml
 
 from stages import runtime
 from stages.lookup import look_up
-from stages.params import FILE, MNIST_PREFIX, Params
+from stages.params import FILE, Params
+from stages.schema import MNIST_PREFIX
 from stages.store import is_server, root, tracking_uri
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Part:
     metrics: Path
     curves: list[Path]
     figures: Path
+    verdicts: dict[str, str]
 
 
 class Tracker:
@@ -105,6 +107,7 @@ class Tracker:
             print(f"track: logged run {name}")
 
     def _parts(self) -> Iterator[Part]:
+        claims = runtime.read_json(Path("reports/claims.json"))
         for world, methods, prefix in (
             ("mog", self.params.methods, ""),
             ("mnist", self.params.mnist.methods, MNIST_PREFIX),
@@ -117,11 +120,12 @@ class Tracker:
                     metrics=Path(f"reports/metrics/{world}/{method}.json"),
                     curves=sorted(Path(f"reports/curves/{world}").glob(f"{method}.*csv")),
                     figures=Path(f"reports/figures/{world}/{method}"),
+                    verdicts=_verdicts(claims.get(method, {}) if world == "mog" else {}),
                 )
 
     def _log_part(self, part: Part, parent: str) -> None:
         query = f"tags.mlflow.parentRunId = '{parent}' and tags.part = '{part.name}'"
-        tags = {"part": part.name, "stage_digest": digest(part.stages), "mlflow.parentRunId": parent}
+        tags = {"part": part.name, "stage_digest": digest(part.stages), "mlflow.parentRunId": parent, **part.verdicts}
         run, new = self._run(query, part.name, tags)
         if not new:
             return
@@ -274,6 +278,11 @@ def _inputs(stages: Mapping[str, Any]) -> dict[str, Any]:
         }
         for name, entry in stages.items()
     }
+
+
+def _verdicts(claims: Mapping[str, Any]) -> dict[str, str]:
+    """The verdicts on the claims about a method, as tags by which runs can be searched."""
+    return {f"claim.{name}": f"{claim['claimed']}: {claim['verdict']}" for name, claim in claims.items()}
 
 
 def _costs() -> dict[str, float]:

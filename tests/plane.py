@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from stages import params
+from stages.imports import ROOT
 from stages.mog import setting
 from stages.mog.mixture import Mixture
 from stages.mog.world import Points
 from stages.nn.draws import TrainingDraws
-from tests.imports import ROOT
 
 MOG = params.load(ROOT / "params.yaml").mog.model_copy(update={"preset": "reference"})
 REFERENCE = setting.mixture(MOG)
@@ -34,6 +34,11 @@ def draws(seed: int = 0) -> TrainingDraws:
 def normal(*shape: int, seed: int = 1) -> Tensor:
     """Standard normal numbers, the same every time."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def pairs(x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Every point twice, once with its noise and once with the opposite."""
+    return torch.cat((x, x), -2), torch.cat((noise, -noise), -2)
 
 
 def log_density(mixture: Mixture) -> Callable[[Tensor], Tensor]:

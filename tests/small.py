@@ -15,8 +15,8 @@ import yaml
 from scipy.ndimage import zoom
 from sklearn.datasets import load_digits
 
+from stages.imports import ROOT
 from stages.mnist.sources import FILES, write_idx
-from tests.imports import ROOT
 
 SMALL: dict[str, Any] = {
     "seeds": 2,
@@ -30,6 +30,7 @@ SMALL: dict[str, Any] = {
         "snapshots": 4,
         "structure_points": 100,
         "score_points": 500,
+        "denoising_draws": 1000,
     },
     "langevin": {"particles": 60, "steps": 40, "frames": 5},
     "contrastive": {"train": {"steps": 30, "batch_size": 64}},
@@ -89,7 +90,8 @@ def clone(folder: Path) -> Path:
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
     ).stdout
     for name in filter(None, names.split("\0")):
-        keeps = not name.startswith("reports/") and name != "dvc.lock" and (ROOT / name).is_file()
+        keeps = not name.startswith("reports/") or name.startswith("reports/studies/")
+        keeps = keeps and name != "dvc.lock" and (ROOT / name).is_file()
         if keeps:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stages import params
-from stages.claims import decide, markdown
-from stages.params import Criterion
-from tests.imports import ROOT
+from stages import params, runtime
+from stages.claims import TABLE, main, markdown
+from stages.imports import ROOT
+from stages.metrics.measured import figure
+from stages.schema import Claim, Criterion
+from stages.verdicts import decide, formula
+from tests import methods
 
 PARAMS = params.load(ROOT / "params.yaml")
+ALL = [(name, place) for name, claim in PARAMS.claims.criteria.items() for place in range(len(claim.decided_by))]
 
 
-def criterion(**changes: Any) -> Criterion:
-    return Criterion(**{"metric": "score.error", "below": 0.05, "figure": "a.png", "reason": "r", **changes})
+def claim(*criteria: dict[str, Any]) -> Claim:
+    """A claim with these criteria, by default that the score error is small."""
+    settings = {"metric": "score.error", "below": 0.05, "figure": "{method}/a.png", "reason": "r"}
+    return Claim(statement="knows it", decided_by=[Criterion(**{**settings, **changes}) for changes in criteria or ({},)])
 
 
 def metrics(*values: float) -> dict[str, Any]:
     return {"score": {"error": {"mean": sum(values) / len(values), "std": 0.0, "values": list(values)}, "floor": 1.0}}
+
+
+def cell(decay: float, *values: float, method: str = "dsm") -> dict[str, Any]:
+    """As a study writes it: figures under their dotted keys."""
+    settings = {f"{method}.decay": decay, "seeds": len(values)}
+    return {"method": method, "settings": settings, "score.error": metrics(*values)["score"]["error"]}
 
 
 @pytest.mark.parametrize(
@@ -27,55 +41,136 @@ def metrics(*values: float) -> dict[str, Any]:
     [(True, 0.01, "holds"), (True, 0.9, "fails"), (False, 0.9, "holds"), (False, 0.01, "fails")],
 )
 def test_a_claim_holds_where_the_figure_is_on_the_side_it_says(said: bool, value: float, verdict: str) -> None:
-    assert decide(said, [criterion()], metrics(value))["verdict"] == verdict
-    above = criterion(below=None, above=0.05)
-    assert decide(not said, [above], metrics(value))["verdict"] == verdict
+    assert decide(said, claim(), "dsm", metrics(value))["verdict"] == verdict
+    assert decide(not said, claim({"below": None, "above": 0.05}), "dsm", metrics(value))["verdict"] == verdict
 
 
-def test_the_mean_over_seeds_decides_and_is_reported_with_its_deviation() -> None:
-    entry = decide(True, [criterion()], metrics(0.0, 0.08))
+def test_the_mean_over_seeds_decides_and_is_reported_with_its_deviation_in_the_words_of_the_claim() -> None:
+    entry = decide(True, claim(), "dsm", metrics(0.0, 0.08), words="partly")
     assert (entry["verdict"], entry["mean"], entry["std"]) == ("holds", 0.04, 0.04)
-    assert (entry["claimed"], entry["threshold"], entry["direction"]) == ("yes", 0.05, "below")
+    assert (entry["claimed"], entry["threshold"], entry["direction"]) == ("partly", 0.05, "below")
+    assert (entry["statement"], entry["figure"]) == ("knows it", "reports/figures/mog/dsm/a.png")
+
+
+@pytest.mark.parametrize(("values", "narrow"), [((0.03, 0.05), True), ((0.03, 0.032), False), ((0.049,), False)])
+def test_a_verdict_within_two_standard_errors_of_its_bound_is_narrow(values: tuple[float, ...], narrow: bool) -> None:
+    measured = {"score": {"error": figure(values)}, "collapse": {"collapsed": True}}
+    assert decide(True, claim(), "dsm", measured)["narrow"] == narrow
+    assert not decide(True, claim({"unless": "collapse.collapsed"}), "dsm", measured)["narrow"]
+    written = markdown({"dsm": {"knows": decide(True, claim(), "dsm", measured)}})
+    assert ("[holds](figures/mog/dsm/a.png), narrowly" in written) == narrow
 
 
 def test_a_control_is_subtracted() -> None:
-    entry = decide(True, [criterion(against="score.floor")], metrics(1.02))
+    entry = decide(True, claim({"against": "score.floor"}), "dsm", metrics(1.02))
     assert entry["mean"] == pytest.approx(0.02)
     assert entry["metric"] == "score.error − score.floor"
 
 
 def test_the_first_criterion_whose_figure_is_there_counts() -> None:
-    other = criterion(metric="score.absent")
-    assert decide(True, [other, criterion()], metrics(0.01))["metric"] == "score.error"
+    assert decide(True, claim({"metric": "score.absent"}, {}), "dsm", metrics(0.01))["metric"] == "score.error"
 
 
-def test_without_a_figure_a_claim_is_not_applicable() -> None:
-    entry = decide(True, [criterion(metric="critic.r2_pmi")], metrics(0.01))
+@pytest.mark.parametrize(
+    "missing", [{"metric": "critic.r2_pmi"}, {"against": "score.absent"}, {"study": "s", "cell": {"a": 1}}]
+)
+def test_without_a_figure_a_claim_is_not_applicable(missing: dict[str, Any]) -> None:
+    entry = decide(True, claim(missing), "dsm", metrics(0.01))
     assert (entry["verdict"], entry["mean"]) == ("not applicable", None)
 
 
-def test_a_claim_that_fails_stands_out_in_the_table() -> None:
-    decided = {"dsm": {"learns_score": decide(True, [criterion()], metrics(0.9))}}
-    assert "| dsm | learns score | yes | 0.9 ± 0 | score.error below 0.05 | [**fails**](a.png) |" in markdown(decided)
+STUDIES = {"s": [cell(0.0, 0.5, 0.9), cell(0.9, 0.1, 0.3), cell(0.9, 7.0, method="ism")]}
+IN_STUDY = {"study": "s", "cell": {"{method}.decay": 0.9}, "figure": "s.png"}
 
 
-@pytest.mark.parametrize("name", PARAMS.claims.criteria)
-def test_every_criterion_of_the_params_can_come_out_either_way(name: str) -> None:
-    (first, *_) = PARAMS.claims.criteria[name]
-    bound = first.below if first.below is not None else first.above
-    assert bound is not None
-    verdicts = set()
-    for value in (bound - 1, bound + 1):
-        found: dict[str, Any] = {}
-        for key, number in ((first.metric, value), (first.against, 0.0)):
-            place = found
-            *groups, last = (key or "nothing").split(".")
-            for group in groups:
-                place = place.setdefault(group, {})
-            place[last] = {"mean": number, "std": 0.0, "values": [number]}
-        verdicts.add(decide(True, [first], found)["verdict"])
-    assert verdicts == {"holds", "fails"}
+def test_a_cell_of_a_study_can_decide_for_each_method_its_own() -> None:
+    entry = decide(True, claim(IN_STUDY), "dsm", {}, STUDIES)
+    assert (entry["mean"], entry["verdict"], entry["figure"]) == (0.2, "fails", "reports/figures/studies/s.png")
+    assert entry["metric"] == "score.error at decay 0.9 (study s)"
+    assert decide(True, claim(IN_STUDY), "ism", {}, STUDIES)["mean"] == 7
 
 
-def test_every_claim_that_the_params_state_is_about_a_method_of_theirs() -> None:
+def test_the_difference_of_two_cells_can_decide() -> None:
+    entry = decide(True, claim({**IN_STUDY, "against_cell": {"{method}.decay": 0.0}}), "dsm", {}, STUDIES)
+    assert (entry["mean"], entry["verdict"]) == (pytest.approx(-0.5), "holds")
+    assert entry["metric"] == "score.error at decay 0.9 − at decay 0.0 (study s)"
+
+
+def test_how_much_seeds_differ_can_decide() -> None:
+    spread = {**IN_STUDY, "against_cell": {"{method}.decay": 0.0}, "statistic": "std", "below": -0.05}
+    assert decide(True, claim(spread), "dsm", {}, STUDIES)["mean"] == pytest.approx(-0.1)
+    assert decide(True, claim({**spread, "below": -0.15}), "dsm", {}, STUDIES)["verdict"] == "fails"
+
+
+def test_a_claim_that_fails_stands_out_in_both_tables() -> None:
+    decided = {
+        "dsm": {
+            "samples": decide(True, claim(), "dsm", metrics(0.9)),
+            "wells": decide(False, claim(), "dsm", metrics(0.9, 0.8)),
+        },
+        "ism": {"samples": decide(False, claim(), "ism", {})},
+    }
+    overview, every = markdown(decided).split("\n\n")
+    link = "figures/mog/dsm/a.png"
+    assert overview.splitlines()[2:] == [f"| dsm | yes: [**fails**]({link}) |", "| ism | no: not applicable |"]
+    assert every.splitlines()[2:] == [
+        f"| dsm | knows it | yes | 0.9 | score.error below 0.05 | r | [**fails**]({link}) |",
+        f"| dsm | knows it | no | 0.85 ± 0.05 | score.error below 0.05 | r | [holds]({link}) |",
+    ]
+
+
+def rises(criterion: Criterion, good: dict[str, Any], bad: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """A study in which what is measured in the criterion's cell is good or bad, against the other of the two."""
+    settings = [{k.format(method="m"): v for k, v in cell.items()} for cell in (criterion.cell, criterion.against_cell)]
+    parts = zip(settings, (good, bad), strict=True)
+    return {str(criterion.study): [{"method": "m", "settings": setting, **found} for setting, found in parts]}
+
+
+@pytest.mark.parametrize(("name", "place"), ALL)
+def test_every_criterion_is_met_by_the_truth_and_not_by_a_broken_method(name: str, place: int) -> None:
+    criterion = PARAMS.claims.criteria[name].decided_by[place]
+    alone = Claim(statement="s", decided_by=[criterion])
+    truth, broken = methods.exact(), methods.broken()
+    if criterion.study:
+        truth, broken = methods.spread(), methods.fallen()
+        found = [decide(True, alone, "m", {}, rises(criterion, *pair)) for pair in ((truth, broken), (broken, broken))]
+    else:
+        found = [decide(True, alone, "m", metrics) for metrics in (truth, broken)]
+    assert [entry["verdict"] for entry in found] == ["holds", "fails"], [entry["mean"] for entry in found]
+
+
+def test_every_criterion_decides_what_is_said_of_a_committed_method() -> None:
+    decided = json.loads((ROOT / "reports/claims.json").read_text())
+    used = {entry["metric"] for claims in decided.values() for entry in claims.values() if entry["mean"] is not None}
+    for name, place in ALL:
+        assert formula(PARAMS.claims.criteria[name].decided_by[place]) in used, (name, place)
+
+
+def test_what_a_criterion_excludes_does_not_meet_it_however_good_the_figure() -> None:
+    unless = claim({"unless": "collapse.collapsed"})
+    for collapsed, verdict in ((True, "fails"), (False, "holds")):
+        entry = decide(True, unless, "dsm", {**metrics(0.01), "collapse": {"collapsed": collapsed}})
+        assert (entry["verdict"], entry["metric"]) == (verdict, "score.error (not collapsed)")
+
+
+def test_a_study_of_another_mixture_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    criteria = {"stabler": claim({**IN_STUDY, "figure": "s.png"})}
+    claims = PARAMS.claims.model_copy(update={"criteria": criteria, "stated": {"dsm": {"stabler": True}}, "words": {}})
+    runtime.write_json(Path("reports/metrics/mog/dsm.json"), {})
+    for preset, verdict in (("ring", "not applicable"), ("reference", "fails")):
+        runtime.write_json(Path("reports/studies/s.json"), {"preset": preset, "cells": STUDIES["s"]})
+        main(PARAMS.model_copy(update={"claims": claims, "methods": ["dsm"]}))
+        assert json.loads(Path("reports/claims.json").read_text())["dsm"]["stabler"]["verdict"] == verdict
+
+
+def test_every_method_of_the_params_is_asked_the_claims_of_the_first_table() -> None:
     assert set(PARAMS.claims.stated) == set(PARAMS.methods)
+    for method, stated in PARAMS.claims.stated.items():
+        for names in TABLE.values():
+            assert len(set(names) & set(stated)) == 1, (method, names)
+
+
+def test_every_claim_that_can_be_decided_is_said_of_a_method() -> None:
+    said = {name for stated in PARAMS.claims.stated.values() for name in stated}
+    assert said == set(PARAMS.claims.criteria)

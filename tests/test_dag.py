@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from stages import params as parameters
-from tests.imports import ROOT, closure, third_party
+from stages.imports import ROOT, closure, third_party
 from tests.small import change_params, run, stages_run
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from stages.methods.dsm import Dsm
 from stages.mog.mixture import Array, Mixture
-from tests.plane import REFERENCE, draws, world
+from tests.plane import REFERENCE, draws, pairs, world
 
 Score = Callable[[Array], Array]
 
@@ -83,7 +83,8 @@ def test_on_one_point_the_score_towards_it_has_no_loss() -> None:
 
 def test_the_loss_is_the_implicit_one_up_to_the_constant_noise() -> None:
     one, x = method(0.7), samples(50_000)
-    noisy = (x + 0.7 * draws().normal(x)).requires_grad_()
+    points, noise = pairs(x, draws().normal(x))
+    noisy = (points + 0.7 * noise).requires_grad_()
     score = one.score(noisy)
     trace = sum(torch.autograd.grad(score[..., i].sum(), noisy, retain_graph=True)[0][..., i] for i in (0, 1))
     implicit = (score.square().sum(-1) + 2 * trace).mean()
@@ -92,21 +93,37 @@ def test_the_loss_is_the_implicit_one_up_to_the_constant_noise() -> None:
 
 def test_the_loss_is_written_out() -> None:
     one, x = method(0.4, copies=3), samples(7).expand(3, 7, 2)
-    noise = draws().normal(x)
-    score = one.network(x + 0.4 * noise) / 0.4
-    expected = [sum(((score[s, i] + noise[s, i] / 0.4) ** 2).sum() for i in range(7)) / 7 for s in range(3)]
+    points, noise = pairs(x, draws().normal(x))
+    score = one.network(points + 0.4 * noise) / 0.4
+    expected = [sum(((score[s, i] + noise[s, i] / 0.4) ** 2).sum() for i in range(14)) / 14 for s in range(3)]
     assert_close(one.loss(x, draws())["loss"], torch.stack(expected))
 
 
 def test_the_gradient_of_a_linear_network_is_the_one_of_least_squares() -> None:
     one, x = method(0.4, depth=0), samples(50)
-    noise = draws().normal(x)
+    points, noise = pairs(x, draws().normal(x))
     one.loss(x, draws())["loss"].sum().backward()
     (layer,) = one.network
-    noisy = x + 0.4 * noise
-    residual = 2 / 50 * (noisy @ layer.weight + layer.bias + noise) / 0.4**2
+    noisy = points + 0.4 * noise
+    residual = 2 / 100 * (noisy @ layer.weight + layer.bias + noise) / 0.4**2
     assert_close(layer.weight.grad, noisy.mT @ residual, rtol=1e-5, atol=1e-5)
     assert_close(layer.bias.grad, residual.sum(1, keepdim=True), rtol=1e-5, atol=1e-5)
+
+
+def test_opposite_noise_leaves_less_variance_than_as_many_independent_draws() -> None:
+    one = method(0.1)
+
+    def gradient(x: Tensor, seed: int, noise: Tensor) -> Tensor:
+        one.zero_grad()
+        (one.score(x + 0.1 * noise) + noise / 0.1).square().sum(-1).mean().backward()
+        return one.network[0].weight.grad.flatten().clone()
+
+    x = samples(32)
+    noises = [draws(seed).normal(torch.cat((x, x), -2)) for seed in range(200)]
+    single = torch.stack([gradient(torch.cat((x, x), -2), 0, noise) for noise in noises])
+    paired = torch.stack([gradient(*(pairs(x, noise[:, :32])[0], 0, pairs(x, noise[:, :32])[1])) for noise in noises])
+    assert_close(paired.mean(0), single.mean(0), rtol=0, atol=5 * (single.std(0).max() / 200**0.5).item())
+    assert paired.var(0).sum() < 0.1 * single.var(0).sum()
 
 
 def test_the_network_gives_minus_the_noise_whatever_sigma() -> None:

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from stages.methods.dsm_energy import DsmEnergy
 from stages.mog.mixture import Mixture
-from tests.plane import REFERENCE, draws, log_density, normal, slope, world
+from tests.plane import REFERENCE, draws, log_density, normal, pairs, slope, world
 
 GAUSSIAN = Mixture([[3, -1]], [[[1, 0.8], [0.8, 1]]], [1])
 
@@ -44,9 +44,9 @@ def test_the_score_has_no_curl() -> None:
 
 def test_the_loss_is_written_out() -> None:
     trained, x = method(), normal(3, 7, 2)
-    noise = draws().normal(x)
-    score = -slope(trained.energy, x + 0.5 * noise)
-    expected = [sum(((score[s, i] + noise[s, i] / 0.5) ** 2).sum() for i in range(7)) / 7 for s in range(3)]
+    points, noise = pairs(x, draws().normal(x))
+    score = -slope(trained.energy, points + 0.5 * noise)
+    expected = [sum(((score[s, i] + noise[s, i] / 0.5) ** 2).sum() for i in range(14)) / 14 for s in range(3)]
     assert_close(trained.loss(x, draws())["loss"], torch.stack(expected))
 
 

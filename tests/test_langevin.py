@@ -11,10 +11,12 @@ from numpy.testing import assert_allclose
 
 from stages.errors import UserError
 from stages.mog import setting
-from stages.mog.langevin import Points, annealed_langevin, langevin
+from stages.mog.langevin import Points, Region, annealed_langevin, langevin
 from stages.mog.mixture import Mixture
+from stages.mog.scores import region
 from tests.plane import MOG, REFERENCE
 
+EVERYWHERE = Region(np.full(2, -np.inf), np.full(2, np.inf))
 GAUSSIAN = Mixture([[3, -1]], [[[1, 0.8], [0.8, 1]]], [1])
 
 
@@ -29,12 +31,13 @@ class Silent(np.random.Generator):
 
 
 def walk(score: Callable[[Points], Points], start: Points, **changes: Any) -> tuple[Points, Points]:
-    settings: dict[str, Any] = {"step_size": 0.05, "steps": 100, "moments": [], "rng": np.random.default_rng(0), **changes}
+    settings: dict[str, Any] = {"step_size": 0.05, "steps": 100, "moments": [], "region": EVERYWHERE}
+    settings |= {"rng": np.random.default_rng(0), **changes}
     return langevin(score, start, **settings)
 
 
 def anneal(score: Callable[[Points, float], Points], start: Points, **changes: Any) -> tuple[Points, Points]:
-    settings: dict[str, Any] = {"sigmas": [2.0, 1.0], "step_ratio": 0.1, "steps": 3, "moments": []}
+    settings: dict[str, Any] = {"sigmas": [2.0, 1.0], "step_ratio": 0.1, "steps": 3, "moments": [], "region": EVERYWHERE}
     return annealed_langevin(score, start, **{**settings, "rng": np.random.default_rng(0), **changes})
 
 
@@ -83,6 +86,25 @@ def test_the_same_generator_gives_the_same_walk() -> None:
 def test_a_chain_that_diverges_blames_the_step_size(score: Callable[[Points], Points]) -> None:
     with pytest.raises(UserError, match=r"a step size of \S+ is too large"):
         walk(score, np.ones((4, 2)), step_size=9.0, steps=500)
+
+
+def test_particles_that_leave_the_region_stay_on_its_edge_and_the_others_do_not_notice() -> None:
+    region = Region(np.array([-3.0, -4]), np.array([3.0, 5]))
+
+    def outwards(x: Points) -> Points:
+        return np.where(x[..., :1] > 1, 1e300, -1) * x
+
+    start = np.array([[2.0, 0.5], [0.5, 0.5], [-0.5, -1]])
+    x, kept = walk(outwards, start, region=region, rng=Silent(), steps=20, moments=range(21))
+    assert_allclose(kept[1:, 0], np.tile([3.0, 5.0], (20, 1)))
+    assert_allclose(x[1:], start[1:] * 0.95**20)
+    assert region.holds(x).tolist() == [False, True, True]
+
+
+def test_a_chain_of_which_most_particles_escape_is_refused() -> None:
+    region = Region(np.full(2, -3.0), np.full(2, 3.0))
+    with pytest.raises(UserError, match=r"a step size of 0\.05 is too large"):
+        walk(lambda x: 5 * x, np.ones((4, 2)), region=region, rng=Silent())
 
 
 def test_separated_modes_end_with_the_weights_of_their_catchment_areas() -> None:
@@ -144,3 +166,16 @@ def test_annealing_recovers_the_weights_that_a_single_noise_level_misses() -> No
 def test_an_annealed_chain_that_diverges_blames_the_step_size_too() -> None:
     with pytest.raises(UserError, match=r"a step size of \S+ is too large"):
         anneal(lambda x, _: -x, np.ones((4, 2)), sigmas=[10.0], step_ratio=1.0, steps=500)
+
+
+def test_no_particle_of_the_true_score_leaves_the_region_on_the_widest_rung() -> None:
+    sigmas = np.geomspace(10, 0.1, 12).tolist()
+    start = setting.uniform_in_box(MOG, 4000, np.random.default_rng(3))
+    where = region(MOG, max(sigmas))
+    settings: dict[str, Any] = {"sigmas": sigmas, "step_ratio": 0.2, "steps": 20, "moments": range(0, 240, 20)}
+    x, kept = anneal(lambda x, sigma: REFERENCE.smoothed(sigma).score(x), start, region=where, **settings)
+    assert where.holds(kept).all()
+    assert region(MOG, min(sigmas)).holds(x).all()
+    assert np.abs(REFERENCE.responsibilities(x).mean(0) - REFERENCE.weights).max() < 0.03
+    # As wide as the data's own box is too narrow for a rung of σ = 10.
+    assert not region(MOG, 0).holds(kept).all()

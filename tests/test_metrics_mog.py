@@ -15,6 +15,7 @@ from stages.metrics import collapse, hypersphere, sampling, score_error, structu
 from stages.metrics.measured import figure, rounded
 from stages.mog import measure, setting
 from stages.mog.mixture import Array, Mixture
+from stages.mog.scores import region as particles_region
 from tests.plane import MOG, REFERENCE
 
 GRID_X, GRID_Y = setting.grid_axes(MOG)
@@ -282,7 +283,7 @@ class TestEnergy:
         return {name.removeprefix("energy_"): value["mean"] for name, value in group.items()}
 
     def test_minus_log_p_is_perfect_with_any_constant(self) -> None:
-        perfect = {"spearman_within_modes": 1, "spearman_support": 1, "spearman_box": 1, "gap_error": 0}
+        perfect = {"spearman_within_modes": 1, "spearman_support": 1, "auc": 1, "spearman_box": 1, "gap_error": 0}
         assert self.figures(7 - REFERENCE.log_density(NODES)) == approx(perfect, abs=1e-4)
 
     def test_wrong_heights_of_the_modes_are_forgiven_within_them_alone(self) -> None:
@@ -308,7 +309,7 @@ class TestSampling:
     def test_exact_samples_are_good_in_every_figure(self) -> None:
         rng = np.random.default_rng(6)
         (a, _), (b, _) = REFERENCE.sample(2000, rng), REFERENCE.sample(2000, rng)
-        assert sampling.mode_weight_tv(REFERENCE.responsibilities(a), REFERENCE.weights) < 0.03
+        assert sampling.mode_weight_tv(REFERENCE.responsibilities(a).mean(0), REFERENCE.weights) < 0.03
         assert abs(sampling.energy_distance(a, b)) < 0.02
         assert sampling.sliced_wasserstein(a, b, sampling.unit_directions(64)) < 0.5
 
@@ -316,13 +317,23 @@ class TestSampling:
         rng = np.random.default_rng(7)
         wrong = Mixture(REFERENCE.means, REFERENCE.covariances, [0.26, 0.43, 0.31])
         (a, _), (b, _) = wrong.sample(2000, rng), REFERENCE.sample(2000, rng)
-        assert sampling.mode_weight_tv(REFERENCE.responsibilities(a), REFERENCE.weights) == approx(0.14, abs=0.03)
+        assert sampling.mode_weight_tv(REFERENCE.responsibilities(a).mean(0), REFERENCE.weights) == approx(0.14, abs=0.03)
         assert sampling.energy_distance(a, b) > 0.02
         assert sampling.sliced_wasserstein(a, b, sampling.unit_directions(64)) > 0.5
 
     def test_all_mass_in_one_mode_misses_the_weight_of_the_others(self) -> None:
-        assert sampling.mode_weight_tv(np.tile([1.0, 0, 0], (10, 1)), REFERENCE.weights) == approx(0.6)
-        assert sampling.mode_weight_tv(np.tile(REFERENCE.weights, (10, 1)), REFERENCE.weights) == approx(0)
+        assert sampling.mode_weight_tv(np.array([1.0, 0, 0]), REFERENCE.weights) == approx(0.6)
+        assert sampling.mode_weight_tv(REFERENCE.weights, REFERENCE.weights) == approx(0)
+
+    def test_what_escaped_is_in_no_mode_and_counts_as_far_off(self) -> None:
+        assert sampling.mode_weight_tv(0.9 * REFERENCE.weights, REFERENCE.weights) == approx(0.1)
+        region = particles_region(MOG, 0.5)
+        inside, _ = REFERENCE.sample(400, np.random.default_rng(9))
+        samples = np.concatenate((inside[:300], np.tile(region.high, (100, 1))))[None]
+        assert measure.mode_weights(REFERENCE, samples, region).sum() == approx(0.75)
+        found = measure.sample_quality(REFERENCE, samples, region, np.random.default_rng(0))
+        assert found["escaped"]["values"] == [0.25]
+        assert found["mode_weight_tv"]["mean"] == approx(0.25, abs=0.05)
 
     def test_energy_distance_of_two_places_is_twice_their_distance(self) -> None:
         assert sampling.energy_distance(np.zeros((5, 2)), np.tile([3.0, 4.0], (7, 1))) == approx(10)

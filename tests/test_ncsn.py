@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from stages.methods.ncsn import Ncsn
-from tests.plane import draws, normal, world
+from tests.plane import draws, normal, pairs, world
 
 EXTENT = 5.0
 
@@ -20,6 +20,7 @@ EXTENT = 5.0
 def method(**changes: Any) -> Ncsn:
     torch.manual_seed(0)
     settings = {"sigma_max": 10.0, "sigma_min": 0.1, "levels": 12, "sigma": 0.5, "extent": EXTENT, "emphasis": 2.0}
+    settings["mode_variance"] = 0.0
     return Ncsn(world(), network={"width": 16, "depth": 2}, **{**settings, **changes}).double()
 
 
@@ -56,7 +57,8 @@ def test_a_ladder_of_one_rung_is_the_largest_sigma() -> None:
 def test_the_levels_of_a_batch_are_one_in_each_equal_part_of_a_power_of_log_sigma(emphasis: float) -> None:
     one = exact(1.0, emphasis=emphasis)
     one.loss(normal(3, 64, 2), draws())
-    part = 64 * ((one.network.sigma[..., 0] / 0.1).log10() / 2) ** (1 / emphasis)
+    assert (one.network.sigma[:, :64] == one.network.sigma[:, 64:]).all()
+    part = 64 * ((one.network.sigma[:, :64, 0] / 0.1).log10() / 2) ** (1 / emphasis)
     assert (part.floor() == torch.arange(64)).all()
     assert (part[0] != part[1]).any()
 
@@ -73,18 +75,22 @@ def test_more_emphasis_brings_more_small_levels() -> None:
 def test_points_get_the_noise_of_the_level_that_the_network_is_told() -> None:
     one, x = exact(1.0), normal(3, 16, 2)
     one.loss(x, draws())
-    assert_close(one.network.x, x + one.network.sigma * draws().normal(x))
+    points, noise = pairs(x, draws().normal(x))
+    assert_close(one.network.x, points + one.network.sigma * noise)
 
 
-def test_the_loss_is_written_out() -> None:
-    trained, x, drawn = method(), normal(3, 7, 2), draws()
+@pytest.mark.parametrize("mode_variance", [0.0, 0.5])
+def test_the_loss_is_written_out(mode_variance: float) -> None:
+    trained, x, drawn = method(mode_variance=mode_variance), normal(3, 7, 2), draws()
     noise = drawn.normal(x)
     part = (torch.arange(7) + drawn.uniform(x[..., 0])) / 7
     expected = torch.zeros(3).double()
     for s, i in itertools.product(range(3), range(7)):
         sigma = 0.1 * 100 ** part[s, i].item() ** 2
-        score = trained.score_at(x + sigma * noise, sigma)[s, i]
-        expected[s] += sigma**2 * (score + noise[s, i] / sigma).square().sum() / 7
+        for sign in (1, -1):
+            score = trained.score_at(x + sign * sigma * noise, sigma)[s, i]
+            error = (score + sign * noise[s, i] / sigma).square().sum()
+            expected[s] += (sigma**2 + mode_variance) * error / 14
     assert_close(trained.loss(x, draws())["loss"], expected)
 
 
@@ -105,8 +111,8 @@ def test_the_true_score_of_a_gaussian_reaches_its_floor_averaged_over_the_levels
 
 def test_with_one_level_it_is_denoising_score_matching_times_its_variance() -> None:
     trained, x = method(sigma_max=0.7, sigma_min=0.7), normal(3, 16, 2)
-    noise = draws().normal(x)
-    expected = (trained.score_at(x + 0.7 * noise, 0.7) + noise / 0.7).square().sum(-1).mean(-1)
+    points, noise = pairs(x, draws().normal(x))
+    expected = (trained.score_at(points + 0.7 * noise, 0.7) + noise / 0.7).square().sum(-1).mean(-1)
     assert_close(trained.loss(x, draws())["loss"], 0.7**2 * expected)
 
 

@@ -25,7 +25,7 @@ from tests.plane import world
 
 ROOT = Path(__file__).parent.parent
 PARAMS = params.load(ROOT / "params.yaml")
-RAW = params._read(ROOT / "params.yaml")
+RAW = params.read(ROOT / "params.yaml")
 TEXT = yaml.safe_dump(RAW)
 MISSING = object()
 FIRST = "mog.presets.reference.covariances.0"
@@ -81,7 +81,7 @@ ALL_METHODS = sorted(file.stem for file in (ROOT / "stages/methods").glob("[!_]*
 
 
 def test_the_committed_file_is_accepted_and_every_value_arrives() -> None:
-    loaded = PARAMS.model_dump(exclude={"blocks"}, exclude_none=True) | {
+    loaded = PARAMS.model_dump(exclude={"blocks"}, exclude_unset=True) | {
         name: block.model_dump() for name, block in PARAMS.blocks.items()
     }
     assert loaded == RAW
@@ -146,8 +146,9 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
         ("mog.neighbours", 500, "at most 499 with the points there are"),
         ("mog.readout_neighbours", 5001, "at most 5000 with the points there are"),
         ("mog.grid", 9, "greater than or equal to 10"),
-        ("claims.criteria.wells.0.below", 0.5, "either below or above"),
-        ("claims.stated.dsm", {"is_best": True}, "any of contrastive, global_structure"),
+        ("claims.criteria.wells.decided_by.0.below", 0.5, "either below or above"),
+        ("claims.criteria.wells.decided_by.0.study", "batch", "the name of a study where there is a cell"),
+        ("claims.stated.dsm", {"is_best": True}, "any of average_keeps_rank, average_prevents_collapse"),
         ("mnist.methods", ["dsm"], "any of contrastive, jepa_basic, jepa_ema, jepa_pairwise"),
     ],
 )
@@ -264,7 +265,7 @@ def test_a_nonsensical_value_under_any_key_is_refused_in_one_line_that_names_it(
     nonsense = itertools.cycle([None, math.nan, {"nonsense": 1}, [[[]]]])
     for key, value in zip(keys(RAW), nonsense, strict=False):
         raw = changed(key, value)
-        monkeypatch.setattr(params, "_read", lambda _, raw=raw: raw)
+        monkeypatch.setattr(params, "read", lambda _, raw=raw: raw)
         with pytest.raises(InvalidParams) as error:
             params.load(ROOT / "params.yaml")
         assert f": {key}" in str(error.value) and "\n" not in str(error.value)

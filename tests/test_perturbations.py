@@ -26,7 +26,7 @@ from stages.mnist.perturbations import (
     make,
     salt_and_pepper,
 )
-from stages.params import Perturbations
+from stages.schema import Perturbations
 
 FULL = {
     "affine": {"probability": 1.0, "rotation": 45.0, "scale": 0.3, "shear": 30.0, "translation": 4.0},

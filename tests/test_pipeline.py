@@ -65,8 +65,8 @@ def test_the_metrics_keep_their_contract(reproduced: Path) -> None:
     assert isinstance(contrastive["collapse"]["collapsed"], bool)
     assert len(contrastive["heldout_loss"]["values"]) == 2
     dsm = read(reproduced, "reports/metrics/mog/dsm.json")
-    assert set(dsm) == {"heldout_loss", "batch_contrast", "score", "sampling"}
-    assert set(dsm["sampling"]["control_langevin"]) == {"mode_weight_tv", "energy_distance", "sliced_wasserstein"}
+    assert set(dsm) == {"heldout_loss", "batch_contrast", "score", "denoising", "sampling"}
+    assert set(dsm["sampling"]["control_langevin"]) == {"mode_weight_tv", "escaped", "energy_distance", "sliced_wasserstein"}
     images = read(reproduced, "reports/metrics/mnist/jepa_ema.json")
     averages = {f"{f}_{a}" for f in ("precision", "recall", "f1") for a in ("macro", "weighted")} | {"accuracy"}
     for group in ("knn", "knn_raw_pixels", "knn_untrained", "knn_validation"):

@@ -14,14 +14,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
-from stages.plots import animation, gallery, images, landscape, lessons
+from stages.imports import ROOT
+from stages.plots import animation, gallery, images, landscape, lessons, studies
 from stages.plots.canvas import ACCENT, DPI, write_gif, write_png
 from stages.plots.landscape import Grid
-from tests.imports import ROOT
 
 RNG = np.random.default_rng(0)
 GRID = Grid(x=np.linspace(-10, 10, 20), y=np.linspace(-5, 15, 21))
@@ -38,6 +39,8 @@ LABELS = np.arange(40) % 10
 PROJECTED = RNG.normal(size=(5, 40, 2)).astype(np.float32)
 SCORES = {"ours": {"accuracy": 0.99, "recall": 0.98}, "raw": {"accuracy": 0.96, "recall": 0.95}}
 
+MEASURED = {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}
+
 Draw = Callable[[], Figure]
 Animate = Callable[[], list[np.ndarray]]
 
@@ -49,6 +52,19 @@ PICTURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
     "pca": (lambda: images.pca(PROJECTED[0], LABELS, "t"), (6.4, 5)),
     "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, "t"), (5.2, 4.8)),
     "bars": (lambda: images.bars(SCORES, "t", "score", 0.9901), (7.2, 3.6)),
+    "study lines": (
+        lambda: studies.lines(
+            [0.1, 1.0], {"a.b": {"m": [MEASURED] * 2, "n": [None, MEASURED]}, "c": {"m": [MEASURED] * 2}}, "l", "t"
+        ),
+        (6.4, 3.2),
+    ),
+    "study bars": (lambda: studies.bars(["p", "q"], {"a.b": [MEASURED, None], "c": [MEASURED] * 2}, "t"), (7.2, 1.52)),
+    "study verdicts": (
+        lambda: studies.verdicts(
+            {"p": {"a": "holds", "b": "fails"}, "q": {"b": "not applicable"}}, {"l": [MEASURED, None]}, "t"
+        ),
+        (2.2 + 0.84 + 1.8, 2.2 + 0.52),
+    ),
     "robustness": (lambda: images.robustness({"affine": {"0.5": 0.9, "1": 0.7}}, 0.99, "t"), (5.2, 3.4)),
 }
 ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
@@ -142,6 +158,17 @@ def test_a_picture_drawn_twice_has_the_same_bytes(name: str) -> None:
 @pytest.mark.parametrize("name", ["walk", "pca over training"])
 def test_an_animation_drawn_twice_has_the_same_bytes(name: str) -> None:
     assert gif(frames(name)) == gif(frames.__wrapped__(name))
+
+
+def test_a_method_keeps_its_colour_and_what_it_has_not_is_left_out() -> None:
+    figures = {"a": {"m": [None, None], "n": [MEASURED] * 2}, "b": {"m": [MEASURED] * 2, "n": [MEASURED, None]}}
+    left, right = studies.lines([1, 2], figures, "l", "t").axes
+
+    def lines(axes: Axes) -> dict[str, tuple[str, int]]:
+        return {c.get_label(): (c[0].get_color(), len(c[0].get_xdata())) for c in axes.containers}
+
+    assert lines(left)["n"] == (studies.SERIES[0], 2) and lines(left)["m"][1] == 0
+    assert lines(right) == {"m": (ACCENT, 2), "n": (studies.SERIES[0], 1)}
 
 
 def test_a_gallery_has_rows_of_four_and_of_five_where_there_are_many() -> None:

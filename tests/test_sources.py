@@ -25,7 +25,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from stages.errors import DataUnavailable
 from stages.mnist import sources
 from stages.mnist.sources import FILES, fetch, from_folder, from_torchvision, from_wheel, load_arrays, read_idx, write_idx
-from stages.params import Dataset, Source
+from stages.schema import Dataset, Source
 
 RNG = np.random.default_rng(0)
 ARRAYS = {

@@ -93,6 +93,15 @@ def test_a_batched_network_is_as_many_separate_ones_in_value_and_gradient() -> N
             assert_close(batched[i].bias.grad[s, 0], single[i].bias.grad, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("sizes", [[2, 4], [2, 5, 6, 4]])
+def test_the_jacobian_carried_forward_is_the_one_of_reverse_derivatives(sizes: list[int]) -> None:
+    network, x = BatchedMLP(copies=3, sizes=sizes).double(), points().double().requires_grad_()
+    value, slopes = network.with_jacobian(x)
+    assert_close(value, network(x))
+    rows = [torch.autograd.grad(network(x)[..., i].sum(), x)[0] for i in range(4)]
+    assert_close(slopes, torch.stack(rows, -1).movedim(-2, 0))
+
+
 def test_points_without_seeds_go_to_all_copies_alike() -> None:
     batched, x = BatchedMLP(copies=3, sizes=[2, 5, 4]), points()[0]
     assert (batched(x) == batched(x.expand(3, -1, -1))).all()

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stages.imports import ROOT
 from stages.verify import allowed, below_floor, deviations, figures
-from tests.imports import ROOT
 
 SIZES = {"test": 10_000, "knn_validation": 5000}
 

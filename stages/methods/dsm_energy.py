@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from stages.nn.denoising import denoising_error
 from stages.nn.draws import Draws
 from stages.nn.gradient import gradient
 from stages.nn.method import Method, World
@@ -31,15 +32,18 @@ class DsmEnergy(Method):
         sigma: σ, in units of x.
     """
 
+    denoises = True
+
     def __init__(self, world: World, *, network: Mlp, sigma: Positive) -> None:
         super().__init__()
         self.network = world.mlp(inputs=2, outputs=1, **network)
         self.sigma = sigma
 
     def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
-        """The objective on a batch x (S, B, 2), per seed."""
+        """The objective on a batch x (S, B, 2), each point with a noise and its opposite, per seed."""
         noise = draws.normal(x)
-        return {"loss": (self.score(x + self.sigma * noise) + noise / self.sigma).square().sum(-1).mean(-1)}
+        error = denoising_error(lambda noisy, _: self.score(noisy), x, noise, x.new_tensor(self.sigma))
+        return {"loss": error.mean(-1)}
 
     def energy(self, x: Tensor) -> Tensor:
         """E (..., B), in nats up to a constant."""

@@ -12,13 +12,9 @@ Hyvärinen 2005, "Estimation of non-normalized statistical models by score match
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 
 from stages.nn.draws import Draws
-from stages.nn.gradient import gradient
 from stages.nn.method import Method, World
 from stages.vocabulary import Mlp
 
@@ -39,15 +35,8 @@ class Ism(Method):
 
     def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
         """The objective and its two parts on a batch x (S, B, 2), per seed."""
-
-        def component(axis: int) -> Callable[[Tensor], Tensor]:
-            return lambda points: self.score(points)[..., axis]
-
-        trace = torch.zeros_like(x[..., 0])
-        for axis in range(x.shape[-1]):
-            slope = gradient(component(axis), x, copies=self.network.copies, create_graph=self.training)
-            trace = trace + slope[..., axis]
-        norm, divergence = self.score(x).square().sum(-1).mean(-1) / 2, trace.mean(-1)
+        score, slopes = self.network.with_jacobian(x)
+        norm, divergence = score.square().sum(-1).mean(-1) / 2, slopes.diagonal(dim1=0, dim2=-1).sum(-1).mean(-1)
         return {"loss": norm + divergence, "norm": norm, "divergence": divergence}
 
     def score(self, x: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ The embedding of a perturbed view predicts the embedding that a slow copy of the
 f is the encoder, h the predictor, sg stops the gradient and x' is a perturbed view of x. m rises from `decay` to 1 along half
 a cosine, m = decay^((1 + cos πt)/2) with t from 0 to 1 over the training, and stays 0 where `decay` is 0. BYOL's own schedule,
 1 − (1 − decay)(1 + cos πt)/2, is the same to first order in 1 − decay.
-A constant map has zero loss, so it is a minimiser: nothing in the objective forbids a collapse, the dynamics avoid it. They
-need both asymmetries: without the predictor the moving average only slows the collapse, without the stopped gradient both
-branches are pulled together.
+A constant map has zero loss, so it is a minimiser: nothing in the objective forbids a collapse, the dynamics avoid it. Without
+the stopped gradient both branches are pulled together and do collapse; what the predictor and the moving average add to that is
+measured by the study `ablation`.
 
 Grill et al. 2020, "Bootstrap your own latent", arXiv 2006.07733; `decay: 0` is SimSiam, Chen and He 2021, arXiv 2011.10566;
 why it does not collapse: Tian et al. 2021, arXiv 2102.06810.

@@ -1,14 +1,16 @@
 """Noise-conditional score network: one network for a whole ladder of noise levels.
 
-    L(θ) = E_σ E σ² ‖ s_θ(x + σε, σ) + ε/σ ‖²,    ε ~ N(0, I)        s_θ(·, σ)* = ∇ log p_σ
+    L(θ) = E_σ E (σ² + c) ‖ s_θ(x + σε, σ) + ε/σ ‖²,    ε ~ N(0, I)        s_θ(·, σ)* = ∇ log p_σ
 
 A single small σ teaches the score where data is and nothing between the modes, so Langevin dynamics cannot find their weights.
 At a large σ all is one wide hill; annealing from there down to a small σ carries the particles to the modes in the right
 proportions.
 
-With b > 1 small σ are drawn more often: there the noise in the target, ε/σ, is largest against the score.
-The network sees x / √(a² + σ²) and log σ, and its output is divided by √(1 + σ²): that keeps both of the order of one at every
-level. a is the extent of the data.
+With c the variance of a mode, 1/(σ² + c) is what E ‖s*‖² is in each direction, so that every level counts by its relative
+error; with c = 0, the usual choice, the small σ hardly count. That is affordable because each noise is taken with its
+opposite (`denoising_error`). With b > 1 small σ are drawn more often.
+The network sees x / √(a² + σ²) and log₁₀ σ, and its output is divided by √(1 + σ²): that keeps both of the order of one at
+every level. a is the extent of the data.
 
 Song and Ermon 2019, "Generative modeling by estimating gradients of the data distribution", arXiv 1907.05600, eq. 5.
 """
@@ -20,9 +22,10 @@ import math
 import torch
 from torch import Tensor
 
+from stages.nn.denoising import denoising_error
 from stages.nn.draws import Draws
 from stages.nn.method import Method, World
-from stages.vocabulary import Count, Mlp, Positive
+from stages.vocabulary import Count, Mlp, NonNegative, Positive
 
 
 class Ncsn(Method):
@@ -36,6 +39,7 @@ class Ncsn(Method):
         levels: rungs of the ladder on which the score is measured and the sampler walks down, a geometric sequence.
         sigma: the σ at which the landscape is shown.
         extent: a, in units of x.
+        mode_variance: c, in squared units of x.
         emphasis: b: the levels are drawn as log σ = log σ_min + u^b log(σ_max / σ_min) with u uniform.
     """
 
@@ -49,6 +53,7 @@ class Ncsn(Method):
         levels: Count,
         sigma: Positive,
         extent: Positive,
+        mode_variance: NonNegative,
         emphasis: Positive,
     ) -> None:
         super().__init__()
@@ -56,6 +61,7 @@ class Ncsn(Method):
         self.sigma_max, self.sigma_min = sigma_max, sigma_min
         self.sigma = sigma
         self.extent = extent
+        self.mode_variance = mode_variance
         self.emphasis = emphasis
         rungs = range(levels)
         self.sigmas = [sigma_max * (sigma_min / sigma_max) ** (rung / max(levels - 1, 1)) for rung in rungs]
@@ -66,8 +72,8 @@ class Ncsn(Method):
         count = x.shape[-2]
         part = (torch.arange(count, device=x.device) + draws.uniform(x[..., 0])) / count
         sigma = self.sigma_min * (self.sigma_max / self.sigma_min) ** part.unsqueeze(-1).pow(self.emphasis)
-        error = sigma * self._score(x + sigma * noise, sigma) + noise
-        return {"loss": error.square().sum(-1).mean(-1)}
+        weight = sigma.square().squeeze(-1) + self.mode_variance
+        return {"loss": (weight * denoising_error(self._score, x, noise, sigma)).mean(-1)}
 
     def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
         scaled = x / (self.extent**2 + sigma.square()).sqrt()

@@ -9,9 +9,9 @@ from scipy.spatial.distance import cdist
 Array = NDArray[np.float64]
 
 
-def mode_weight_tv(responsibilities: Array, weights: Array) -> float:
-    """Total variation ½ Σ_k |ŵ_k − w_k|; ŵ_k is the mean responsibility of component k over the samples (N, K)."""
-    return float(np.abs(responsibilities.mean(0) - weights).sum() / 2)
+def mode_weight_tv(found: Array, weights: Array) -> float:
+    """Total variation ½ (Σ_k |ŵ_k − w_k| + 1 − Σ_k ŵ_k) of shares ŵ (K,) and weights w (K,); the last term is in no mode."""
+    return float((np.abs(found - weights).sum() + 1 - found.sum()) / 2)
 
 
 def energy_distance(a: Array, b: Array) -> float:

@@ -10,7 +10,8 @@ from stages.mnist.models import MODELS, trained
 from stages.mnist.reconstruction import Reconstruction
 from stages.mnist.world import Images
 from stages.nn.conv import Decoder
-from stages.params import MNIST_PREFIX, Params
+from stages.params import Params
+from stages.schema import MNIST_PREFIX
 
 
 def untrained_decoder(params: Params, name: str) -> Reconstruction:

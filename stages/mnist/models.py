@@ -11,7 +11,8 @@ from stages import runtime
 from stages.methods import build
 from stages.mnist.world import Images
 from stages.nn.method import Method
-from stages.params import MNIST_PREFIX, Params
+from stages.params import Params
+from stages.schema import MNIST_PREFIX
 
 MODELS = Path("models/mnist")
 

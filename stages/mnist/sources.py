@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import DataUnavailable
-from stages.params import Dataset
+from stages.schema import Dataset
 
 FILES = {
     "train_images": "train-images-idx3-ubyte",

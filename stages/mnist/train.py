@@ -20,7 +20,8 @@ from stages.nn.conv import as_images
 from stages.nn.draws import TrainingDraws
 from stages.nn.moments import log_spaced
 from stages.nn.training import epoch_batches, fit
-from stages.params import MNIST_PREFIX, Params
+from stages.params import Params
+from stages.schema import MNIST_PREFIX
 
 
 def main(params: Params, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,21 @@ from stages.errors import UserError
 Points = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Region:
+    """The part of the plane in which particles move; one that leaves it has escaped and stays where it left, on the edge.
+
+    A learned score is nobody's business far from the data, and can point outwards there.
+    """
+
+    low: Points
+    high: Points
+
+    def holds(self, x: Points) -> NDArray[np.bool_]:
+        """Which of the points (..., 2) lie inside, (...)."""
+        return np.asarray(((x > self.low) & (x < self.high)).all(-1))
+
+
 def langevin(
     score: Callable[[Points], Points],
     start: Points,
@@ -20,6 +36,7 @@ def langevin(
     step_size: float,
     steps: int,
     moments: Collection[int],
+    region: Region,
     rng: np.random.Generator,
 ) -> tuple[Points, Points]:
     """Unadjusted Langevin dynamics.
@@ -35,15 +52,16 @@ def langevin(
         step_size: η, in squared units of x.
         steps: how many.
         moments: the steps after which the walk is kept, 0 for the start.
+        region: where the particles move.
         rng: gives ξ.
 
     Returns:
         The last points (..., N, 2) and the walk at the moments (F, ..., N, 2).
 
     Raises:
-        UserError: the chain left every bound.
+        UserError: most particles escaped, or none is anywhere.
     """
-    return _walk([(score, step_size)] * steps, start, moments, rng)
+    return _walk([(score, step_size)] * steps, start, moments, region, rng)
 
 
 def annealed_langevin(
@@ -54,6 +72,7 @@ def annealed_langevin(
     step_ratio: float,
     steps: int,
     moments: Collection[int],
+    region: Region,
     rng: np.random.Generator,
 ) -> tuple[Points, Points]:
     """Langevin dynamics down a ladder of noise levels, each starting where the one above ended.
@@ -70,16 +89,17 @@ def annealed_langevin(
         step_ratio: η_σ / σ².
         steps: on each rung.
         moments: the steps, counted over all rungs, after which the walk is kept.
+        region: where the particles move.
         rng: gives ξ.
 
     Returns:
         The last points (..., N, 2) and the walk at the moments (F, ..., N, 2).
 
     Raises:
-        UserError: the chain left every bound.
+        UserError: most particles escaped, or none is anywhere.
     """
     rungs = [(partial(_at, score, sigma), step_ratio * sigma**2) for sigma in sigmas for _ in range(steps)]
-    return _walk(rungs, start, moments, rng)
+    return _walk(rungs, start, moments, region, rng)
 
 
 def _at(score: Callable[[Points, float], Points], sigma: float, x: Points) -> Points:
@@ -87,16 +107,21 @@ def _at(score: Callable[[Points, float], Points], sigma: float, x: Points) -> Po
 
 
 def _walk(
-    plan: Sequence[tuple[Callable[[Points], Points], float]], start: Points, moments: Collection[int], rng: np.random.Generator
+    plan: Sequence[tuple[Callable[[Points], Points], float]],
+    start: Points,
+    moments: Collection[int],
+    region: Region,
+    rng: np.random.Generator,
 ) -> tuple[Points, Points]:
     """One step for each score and step size of the plan."""
     x = start.copy()
     walk = [x.copy()] if 0 in moments else []
     for step, (score, step_size) in enumerate(plan, 1):
-        x = x + step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+        moved = x + step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+        x = np.where(region.holds(x)[..., None], moved.clip(region.low, region.high), x)
         if step in moments:
             walk.append(x.copy())
-    if not np.isfinite(x).all():
+    if region.holds(x).mean() < 0.5:
         largest = max(step_size for _, step_size in plan)
         raise UserError(f"Langevin dynamics diverged: a step size of {largest:g} is too large for this score")
     return x, np.array(walk)

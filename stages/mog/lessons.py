@@ -62,9 +62,9 @@ def main(params: Params) -> None:
         "conditional": _conditional(having("conditional_axis"), metrics),
         "critics": _critics(metrics),
         "score_errors": _score_errors(metrics),
-        "mode_weights": _mode_weights(weights, truth),
+        "mode_weights": _mode_weights(metrics),
     }
-    sections = [f"![{name}](reports/figures/mog/{name}.png)\n\n{text}\n" for name, text in captions.items()]
+    sections = [f"![{name}](figures/mog/{name}.png)\n\n{text}\n" for name, text in captions.items()]
     runtime.write_text(Path("reports/lessons.md"), "\n".join(sections))
 
 
@@ -78,7 +78,8 @@ def _collapse(metrics: Mapping[str, Any]) -> str:
     ratios = {name: metrics[name]["collapse"]["variance_ratio"]["mean"] for name, gone in verdict.items() if gone}
     lost = "; ".join(f"`{name}` keeps {ratio:.1g} of its variance" for name, ratio in ratios.items())
     return (
-        f"*Collapse over training.* Below either dashed line an embedding says nothing any more. Collapsed: "
+        f"*Collapse over training.* Below either dashed line an embedding counts as collapsed: nearly the same for all "
+        "points. Collapsed: "
         f"{_list(list(ratios))}{f' ({lost})' if lost else ''}. Not: {_list([n for n, gone in verdict.items() if not gone])}."
     )
 
@@ -118,11 +119,13 @@ def _score_errors(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _mode_weights(weights: Mapping[str, tuple[Any, Any]], truth: Any) -> str:
+def _mode_weights(metrics: Mapping[str, Any]) -> str:
     parts = []
-    for name, (learned, control) in weights.items():
-        moved, sampler = (np.abs(share - truth).sum(-1).mean() / 2 for share in (learned, control))
-        parts.append(f"`{name}` {moved:.3f} (true score {sampler:.3f})")
+    for name, figures in metrics.items():
+        for sampler in ("annealed", "langevin"):
+            if sampler in figures.get("sampling", {}):
+                moved, control = (figures["sampling"][key]["mode_weight_tv"]["mean"] for key in (sampler, f"control_{sampler}"))
+                parts.append(f"`{name}` {moved:.3f} (true score {control:.3f})")
     return (
         "*Mode weights of the samplers.* Diamonds are the same sampler with the analytic score: what they miss is the "
         f"sampler's fault. Total variation from the truth: {', '.join(parts) or 'no method in this run samples'}."

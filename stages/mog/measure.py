@@ -6,6 +6,7 @@ Arrays are float64 numpy; embeddings and scores have the seeds as their leading 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,26 +15,76 @@ from numpy.typing import NDArray
 
 from stages.metrics import collapse, hypersphere, neighbours, sampling, score_error, structure
 from stages.metrics.measured import figure, rounded
+from stages.metrics.wells import well_auc
+from stages.mog.langevin import Region
 from stages.mog.mixture import Mixture
 
 Array = NDArray[np.float64]
 Group = dict[str, Any]
 COMPARED = 2000
 """Samples that are held against exact ones pair by pair."""
+REFERENCES = 100
+"""Points that each take their turn as the reference of a cosine energy."""
+CHUNK = 2**17
+"""Points at which scores are held against each other at once: bounds the memory."""
 HOPELESS = -10.0
 """Nats of pointwise mutual information below which a pair of views is not looked at."""
 
 
-def geometry(x: Array, z: Array, neighbours: int) -> Group:
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings (S, N, D) of the training and the test points, and the components that the points came from, (N,)."""
+
+    train: Array
+    test: Array
+    train_component: NDArray[np.int64]
+    test_component: NDArray[np.int64]
+
+
+def geometry(x: Array, z: Array, untrained: Array, neighbours: int, cosine: bool) -> Group:
     """How well the embeddings z (S, N, D) keep the distances and neighbourhoods of the points x (N, 2).
 
     `direction_spearman` is the rank correlation for the directions z / ‖z‖, which are all that a cosine loss sees.
+    `distance_lift` is by how much the rank correlation that the loss sees exceeds the one before training.
     """
+    straight = [[structure.distance_spearman(x, one) for one in embeddings] for embeddings in (z, untrained)]
+    turned = [[structure.distance_spearman(x, one) for one in collapse.normalise(e)] for e in (z, untrained)]
+    after, before = np.array(turned if cosine else straight)
     return {
-        "distance_spearman": figure([structure.distance_spearman(x, one) for one in z]),
-        "direction_spearman": figure([structure.distance_spearman(x, one) for one in collapse.normalise(z)]),
+        "distance_spearman": figure(straight[0]),
+        "distance_spearman_untrained": figure(straight[1]),
+        "direction_spearman": figure(turned[0]),
+        "direction_spearman_untrained": figure(turned[1]),
+        "distance_lift": figure(after - before),
         "trustworthiness": figure([structure.trustworthiness(x, one, neighbours) for one in z]),
         "continuity": figure([structure.continuity(x, one, neighbours) for one in z]),
+    }
+
+
+def clusters(mixture: Mixture, points: Embeddings, seen: Embeddings, untrained: Embeddings, few: int, k: int) -> Group:
+    """How well the components can be told apart, and how far apart they lie, in what the loss sees of the embeddings.
+
+    `knn_lift_raw` and `knn_lift_untrained` are what the accuracy exceeds that on the points themselves and before training by.
+    """
+    labels = (points.train_component, points.test_component)
+
+    def accuracy(e: Embeddings) -> Array:
+        return np.array(component_accuracy(e.train, labels[0], e.test, labels[1], k))
+
+    def silhouette(e: Embeddings) -> list[float]:
+        return [structure.silhouette(one[:few], labels[1][:few]) for one in e.test]
+
+    after, raw, before = accuracy(seen), accuracy(points), accuracy(untrained)
+    return {
+        "knn_accuracy": figure(after),
+        "knn_accuracy_raw": figure(raw),
+        "knn_accuracy_untrained": figure(before),
+        "knn_lift_raw": figure(after - raw),
+        "knn_lift_untrained": figure(after - before),
+        "bayes_accuracy": figure(mixture.bayes_accuracy(points.test[0], labels[1])),
+        "silhouette": figure(silhouette(seen)),
+        "silhouette_raw": figure(silhouette(points)),
+        "silhouette_untrained": figure(silhouette(untrained)),
     }
 
 
@@ -56,11 +107,33 @@ def spread(z: Array, second_view: Array) -> Group:
     }
 
 
+def wells(z: Array, component: NDArray[np.int64], empty: Array) -> tuple[list[float], list[float]]:
+    """The well of the energy − cos(z(x), z(r)) around the data of r's component, averaged over references r, each (S,).
+
+    First how well the energy tells that data from empty space (`well_auc`), which is blind to the scale; second the depth, the
+    mean energy of empty space less that of the data, which a collapse takes away.
+
+    Args:
+        z: embeddings (S, N, D) of points from the data; the first `REFERENCES` of them take their turn as r.
+        component: where the points came from, (N,).
+        empty: embeddings (S, M, D) of places where there is hardly any data.
+    """
+    areas, depths = [], []
+    for data, elsewhere in zip(collapse.normalise(z), collapse.normalise(empty), strict=True):
+        references = data[:REFERENCES]
+        energies = zip(-(references @ data.T), -(references @ elsewhere.T), component, strict=False)
+        pairs = [(here[component == k], there) for here, there, k in energies]
+        areas.append(float(np.mean([well_auc(here, there) for here, there in pairs])))
+        depths.append(float(np.mean([there.mean() - here.mean() for here, there in pairs])))
+    return areas, depths
+
+
 def conditional(mixture: Mixture, train: Array, index: Array, test: Array, predicted: list[Array], k: int) -> Group:
     """How much of a hidden coordinate the predicted embedding of a point knows, as R² on the test points.
 
     The hidden coordinate is read out as the mean over the k training points whose own embeddings lie nearest to the predicted
-    one. The ceiling is R² of the analytic conditional mean: no function of the visible coordinate does better.
+    one. The ceiling is R² of the analytic conditional mean: no function of the visible coordinate does better. `ideal` is what
+    the read-out makes of that mean: the points nearest to (E[x_h | x_v], x_v) in the plane itself.
 
     Args:
         train, test: points (N, 2).
@@ -74,7 +147,10 @@ def conditional(mixture: Mixture, train: Array, index: Array, test: Array, predi
         read = [read_out(train[:, hidden], a, b, k) for a, b in zip(index, predicted[hidden], strict=True)]
         name = f"r2_x{hidden}_given_x{seen}"
         group[name] = figure([_r2(test[:, hidden], one) for one in read])
-        group[f"{name}_ceiling"] = rounded(_r2(test[:, hidden], mixture.conditional_mean(hidden, test[:, seen])))
+        best = mixture.conditional_mean(hidden, test[:, seen])
+        ideal = np.stack((best, test[:, seen])[:: 1 if hidden == 0 else -1], -1)
+        group[f"{name}_ceiling"] = rounded(_r2(test[:, hidden], best))
+        group[f"{name}_ideal"] = rounded(_r2(test[:, hidden], read_out(train[:, hidden], train, ideal, k)))
     return group
 
 
@@ -132,8 +208,85 @@ def score(density: Mixture, learned: Callable[[Array], Array], count: int, rng: 
     return {"relative_fisher_error": figure(error)}
 
 
+def denoising(
+    mixture: Mixture,
+    sigma: float,
+    loss: Callable[[Array, Array], Array],
+    learned: Callable[[Array], Array],
+    count: int,
+    rng: np.random.Generator,
+) -> Group:
+    """By how much a method's denoising loss exceeds that of the analytic score, on common draws, (S,).
+
+        L(s_θ) − L(s_σ) = E ‖s_θ(x̃) − s_σ(x̃)‖²,    L(s) = E ‖s(x̃) + ε/σ‖²,    x̃ = x + σε
+
+    The right side is `score_error` on the same draws. The two agree for any s_θ if the method's loss is this one and s_σ, hence
+    the floor L(s_σ), is the score of its minimiser.
+
+    Args:
+        mixture: of the clean points.
+        sigma: σ.
+        loss: the method's own, from points and noise (N, 2) to (S,); it takes each noise with both signs.
+        learned: s_θ, from points (N, 2) to (S, N, 2).
+        count: how many draws of x and ε.
+        rng: gives them.
+    """
+    density = mixture.smoothed(sigma)
+    sums = []
+    for start in range(0, count, CHUNK):
+        x, _ = mixture.sample(min(CHUNK, count - start), rng)
+        noise = rng.standard_normal(x.shape)
+        excess, error = loss(x, noise), np.zeros(1)
+        for signed in (noise, -noise):
+            noisy = x + sigma * signed
+            found, true = learned(noisy), density.score(noisy)
+            excess = excess - ((true + signed / sigma) ** 2).sum(-1).mean() / 2
+            error = error + ((found - true) ** 2).sum(-1).mean(-1) / 2
+        sums.append((excess * len(x), error * len(x)))
+    excess, error = np.sum(sums, 0) / count
+    return {"excess_loss": figure(excess), "score_error": figure(error), "excess_over_error": figure(excess / error)}
+
+
+def implied_score(learned: Array, mixture: Mixture, x: Array, first: float, second: float) -> Group:
+    """The error of ∂c(x, x')/∂x' at x' = x, which holds the score in a critic that is the mutual information, (S,).
+
+    It is E ‖∂c − ∂c*‖² / E ‖∂c*‖² over the points x (N, 2), with c* from central differences; `learned` is ∂c (S, N, 2).
+    A cosine is largest where both views are the same, so there its derivative vanishes and the error is 1.
+    """
+    step = 1e-4
+    axes = step * np.eye(x.shape[-1])
+    differences = [
+        mixture.mutual_information(x, x + axis, first, second) - mixture.mutual_information(x, x - axis, first, second)
+        for axis in axes
+    ]
+    return {"gradient_error": figure(score_error.relative_fisher_error(learned, np.stack(differences, -1) / (2 * step)))}
+
+
+def directions(density: Mixture, learned: Array, true: Array, nodes: Array) -> Group:
+    """Where the arrows of a learned score (S, N, 2) point at the nodes (N, 2) of the grid.
+
+    `direction_support` and `direction_outside`: their mean cosine to the true score (N, 2) where p_σ is above and below
+    `SUPPORT` times its maximum. `clusterward`: the share of nodes at which following the arrow comes closer to the mean of the
+    clusters, weighted by the probability that the node belongs to each. Where no node is outside there is no
+    `direction_outside`.
+    """
+    log_density = density.log_density(nodes)
+    inside = log_density > log_density.max() + np.log(score_error.SUPPORT)
+    cosine = (collapse.normalise(learned) * collapse.normalise(true)).sum(-1)
+    towards = density.responsibilities(nodes) @ density.means - nodes
+    outside = {} if inside.all() else {"direction_outside": figure(cosine[:, ~inside].mean(-1))}
+    return {
+        "direction_support": figure(cosine[:, inside].mean(-1)),
+        **outside,
+        "clusterward": figure(((learned * towards).sum(-1) > 0).mean(-1)),
+    }
+
+
 def energy(density: Mixture, energies: Array, grid_x: Array, grid_y: Array) -> Group:
-    """How a learned energy (S, H, W) on the grid compares with − log p_σ: inside the modes and between them."""
+    """How a learned energy (S, H, W) on the grid compares with − log p_σ: inside the modes and between them.
+
+    Where the box has no empty space, as at a large σ, there is no `energy_auc`.
+    """
     nodes = np.stack(np.meshgrid(grid_x, grid_y), -1)
     log_density = density.log_density(nodes)
     inside = log_density > log_density.max() + np.log(score_error.SUPPORT)
@@ -145,21 +298,29 @@ def energy(density: Mixture, energies: Array, grid_x: Array, grid_y: Array) -> G
             [score_error.spearman_within_modes(e.ravel(), log_density.ravel(), mode.ravel()) for e in energies]
         ),
         "energy_spearman_support": figure([score_error.spearman(e[inside], -log_density[inside]) for e in energies]),
+        **({} if inside.all() else {"energy_auc": figure([well_auc(e[inside], e[~inside]) for e in energies])}),
         "energy_spearman_box": figure([score_error.spearman(e.ravel(), -log_density.ravel()) for e in energies]),
         "energy_gap_error": figure([score_error.gap_error(e[rows, columns], log_density[rows, columns]) for e in energies]),
     }
 
 
-def sample_quality(density: Mixture, samples: Array, rng: np.random.Generator, projections: int = 64) -> Group:
+def mode_weights(density: Mixture, samples: Array, region: Region) -> Array:
+    """The share of the samples (S, N, 2) in each mode, (S, K); those that escaped from the region are in none."""
+    return np.asarray((density.responsibilities(samples) * region.holds(samples)[..., None]).mean(1))
+
+
+def sample_quality(density: Mixture, samples: Array, region: Region, rng: np.random.Generator, projections: int = 64) -> Group:
     """How samples (S, N, 2) compare with as many exact ones of the density they are meant to come from.
 
-    The two distances take at most `COMPARED` samples, since all pairs of them enter.
+    `escaped` is the share of those that left the region. The two distances take at most `COMPARED` samples, since all pairs of
+    them enter.
     """
     few = samples[:, :COMPARED]
     exact, _ = density.sample(few.shape[1], rng)
     directions = sampling.unit_directions(projections)
     return {
-        "mode_weight_tv": figure([sampling.mode_weight_tv(density.responsibilities(s), density.weights) for s in samples]),
+        "mode_weight_tv": figure([sampling.mode_weight_tv(w, density.weights) for w in mode_weights(density, samples, region)]),
+        "escaped": figure(1 - region.holds(samples).mean(-1)),
         "energy_distance": figure([sampling.energy_distance(s, exact) for s in few]),
         "sliced_wasserstein": figure([sampling.sliced_wasserstein(s, exact, directions) for s in few]),
     }

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.mog.mixture import Mixture
-from stages.params import Mog
+from stages.schema import Mog
 
 
 def mixture(mog: Mog) -> Mixture:

@@ -45,10 +45,12 @@ class World(Protocol):
 class Method(nn.Module):
     """A training objective with its networks. Subclasses take `(world, *, keyword parameters)`.
 
-    `cosine` says that the loss sees only the directions of embeddings, so that neighbours are to be sought among those.
+    `cosine` says that the loss sees only the directions of embeddings, so that neighbours are to be sought among those;
+    `denoises` that it is denoising score matching at the one noise level `sigma`.
     """
 
     cosine: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
 
     def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
         """The objective on a batch x: `loss` and its named parts, each (S,) on the mixture, () on images."""

@@ -44,3 +44,20 @@ class BatchedMLP(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (S, B, in), or (B, in) for all copies alike, to (S, B, out)."""
         return super().forward(x.expand(self.copies, *x.shape[-2:]))
+
+    def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs at x (S, B, in), (S, B, out), and their derivatives by each input, (in, S, B, out).
+
+        The derivatives are carried forward through the layers beside the values: for few inputs that is cheaper than one
+        backward pass per output, and the result can be differentiated by the parameters in one more.
+        """
+        value = x.expand(self.copies, *x.shape[-2:])
+        slopes = torch.eye(x.shape[-1], device=x.device, dtype=x.dtype)[:, None, None].expand(-1, *value.shape)
+        for layer in self:
+            if isinstance(layer, BatchedLinear):
+                value, slopes = layer(value), slopes @ layer.weight
+            else:  # SiLU, the only other layer
+                gate = value.sigmoid()
+                slopes = (gate * (1 + value * (1 - gate))) * slopes
+                value = gate * value
+        return value, slopes

@@ -2,44 +2,95 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.plots.canvas import ACCENT, blank
 
+SERIES = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9")
+VERDICTS = {"holds": ("o", "#0072b2"), "fails": ("X", ACCENT), "not applicable": ("_", "#aaaaaa")}
+"""Mark and colour of each verdict: told apart without colour too."""
 Measured = Mapping[str, Any]
 """A figure over seeds: mean, std, values."""
 
 
-def lines(x: Sequence[float], figures: Mapping[str, Sequence[Measured]], label: str, title: str) -> Figure:
+def lines(x: Sequence[float], figures: Mapping[str, Mapping[str, Sequence[Measured | None]]], label: str, title: str) -> Figure:
     """Each figure over one varied number, with its standard deviation over seeds and the seeds themselves as dots.
 
     Args:
         x: the values of the varied param.
-        figures: name to one measured figure per value.
+        figures: name of the figure and method to one measured figure per value, None where there is none.
         label: the param.
         title: above the panels.
     """
     figure = blank(3.2 * len(figures), 3.2)
-    for axes, (name, measured) in zip(figure.subplots(1, len(figures), squeeze=False)[0], figures.items(), strict=True):
-        mean, std = ([one[key] for one in measured] for key in ("mean", "std"))
-        for place, one in zip(x, measured, strict=True):
-            axes.plot([place] * len(one["values"]), one["values"], ".", ms=3, c="#999999")
-        axes.errorbar(x, mean, yerr=std, c=ACCENT, capsize=3, lw=1.5)
+    for axes, (name, methods) in zip(figure.subplots(1, len(figures), squeeze=False)[0], figures.items(), strict=True):
+        values = []
+        for (method, measured), colour in zip(methods.items(), itertools.cycle((ACCENT, *SERIES)), strict=False):
+            there = {place: one for place, one in zip(x, measured, strict=True) if one is not None}
+            for place, one in there.items():
+                axes.plot([place] * len(one["values"]), one["values"], ".", ms=3, c=colour, alpha=0.4)
+                values += one["values"]
+            mean, std = ([one[key] for one in there.values()] for key in ("mean", "std"))
+            axes.errorbar(list(there), mean, yerr=std, c=colour, capsize=3, lw=1.5, label=method)
         if min(x) > 0 and max(x) / min(x) > 5:
             axes.set_xscale("log")
             axes.set_xticks(x, [f"{value:g}" for value in x], minor=False)
             axes.minorticks_off()
-        lowest, highest = min(min(one["values"]) for one in measured), max(max(one["values"]) for one in measured)
-        if lowest > 0 and highest / lowest > 20:
+        if min(values) > 0 and max(values) / min(values) > 20:
             axes.set_yscale("log")
         axes.set_xlabel(label)
         axes.set_title(name.split(".")[-1].replace("_", " "), fontsize=9)
-    figure.suptitle(f"{title}, mean ± std over seeds", fontsize=9)
+    if len(methods) > 1:
+        axes.legend(fontsize=7, frameon=False)
+    figure.suptitle(f"{title}{'' if len(methods) > 1 else f': {method}'}, mean ± std over seeds", fontsize=9)
     return figure
+
+
+def verdicts(cells: Mapping[str, Mapping[str, str]], figures: Mapping[str, Sequence[Measured | None]], title: str) -> Figure:
+    """One row per cell and one column per claim: what holds, what fails, what has no figure to decide it; figures beside it.
+
+    Args:
+        cells: label of the cell and name of the claim to its verdict.
+        figures: name to one measured figure per cell, None where a cell has none.
+        title: above the grid.
+    """
+    claims = list(dict.fromkeys(name for found in cells.values() for name in found))
+    wide = [0.42 * len(claims), *[1.8] * len(figures)]
+    figure = blank(2.2 + sum(wide), 2.2 + 0.26 * len(cells))
+    axes, *others = figure.subplots(1, len(wide), sharey=True, width_ratios=wide, squeeze=False)[0]
+    for row, found in enumerate(cells.values()):
+        for name, verdict in found.items():
+            mark, colour = VERDICTS[verdict]
+            axes.plot(claims.index(name), row, ls="none", marker=mark, ms=9, c=colour)
+    for verdict, (mark, colour) in VERDICTS.items():
+        axes.plot([], [], ls="none", marker=mark, ms=9, c=colour, label=verdict)
+    axes.set_xticks(range(len(claims)), [name.replace("_", " ") for name in claims], rotation=50, ha="right", fontsize=7)
+    axes.set_yticks(range(len(cells)), list(cells), fontsize=7)
+    axes.set_xlim(-0.6, len(claims) - 0.4)
+    axes.set_ylim(len(cells) - 0.4, -0.6)
+    for beside, (name, measured) in zip(others, figures.items(), strict=True):
+        _rows(beside, name, measured)
+        beside.axvline(0, lw=0.8, c="black")
+    for one in (axes, *others):
+        one.grid(lw=0.3)
+        one.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=7, frameon=False)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _rows(axes: Axes, name: str, measured: Sequence[Measured | None]) -> None:
+    """A figure of every cell, row by row, with its standard deviation over seeds."""
+    mean, std = (np.array([np.nan if one is None else one[key] for one in measured]) for key in ("mean", "std"))
+    axes.errorbar(mean, np.arange(len(measured)), xerr=std, fmt="o", ms=5, c=ACCENT, capsize=2)
+    axes.set_title(name.split(".")[-1].replace("_", " "), fontsize=8)
+    axes.tick_params(axis="x", labelsize=7)
 
 
 def bars(labels: Sequence[str], figures: Mapping[str, Sequence[Measured | None]], title: str) -> Figure:
@@ -54,15 +105,12 @@ def bars(labels: Sequence[str], figures: Mapping[str, Sequence[Measured | None]]
     panels = figure.subplots(1, len(figures), squeeze=False, sharey=True)[0]
     rows = np.arange(len(labels))
     for axes, (name, measured) in zip(panels, figures.items(), strict=True):
+        _rows(axes, name, measured)
         mean = np.array([np.nan if one is None else one["mean"] for one in measured])
-        std = np.array([np.nan if one is None else one["std"] for one in measured])
-        axes.errorbar(mean, rows, xerr=std, fmt="o", ms=5, c=ACCENT, capsize=2)
         if np.nanmin(mean) > 0 and np.nanmax(mean) / np.nanmin(mean) > 20:
             axes.set_xscale("log")
         axes.set_yticks(rows, labels, fontsize=7)
         axes.grid(axis="y", lw=0.3)
-        axes.set_title(name.split(".")[-1].replace("_", " "), fontsize=8)
-        axes.tick_params(axis="x", labelsize=7)
     panels[0].invert_yaxis()
     figure.suptitle(f"{title}, mean ± std over seeds", fontsize=9)
     return figure

@@ -1,0 +1,67 @@
+"""What is measured of a method that judges pairs of views."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.metrics.measured import figure
+from stages.mog import measure
+from stages.mog.subject import Array, Subject
+from stages.nn.gradient import gradient
+from stages.nn.info_nce import info_nce
+
+PAIRS = 200
+"""Views of which all pairs are kept for the scatter of a critic."""
+
+
+def critic(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures of a method that judges pairs, against the pointwise mutual information of its views."""
+    settings, _ = subject.params.method(subject.name)
+    second = settings["view"]["noise"]
+    first = second if subject.trained.both_noisy else 0.0
+
+    def views(x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        return (x + first * noise[1], x + second * noise[0])
+
+    def truth(x: Tensor, other: Tensor) -> Array:
+        a, b = x.cpu().double().numpy(), other.cpu().double().numpy()
+        return subject.mixture.mutual_information(a[:, None], b[None], first, second)
+
+    def learned(x: Tensor, other: Tensor) -> Array:
+        with torch.no_grad():
+            return subject.trained.critic(x, other).cpu().double().numpy()
+
+    excess = []
+    for x, noise, _ in subject.heldout_batches():
+        pair = views(x, noise)
+        optimum = info_nce(torch.from_numpy(truth(*pair)))
+        excess.append((info_nce(torch.from_numpy(learned(*pair))) - optimum).numpy())
+    few = slice(subject.params.mog.structure_points)
+    x, noise = (torch.from_numpy(a).to(subject.device) for a in (subject.test["x"][few], subject.views["noise"][0][:, few]))
+    pair = views(x, noise)
+    found, true = learned(*pair), truth(*pair)
+    figures = measure.critic(found, true) | {"excess_loss": figure(np.mean(excess, 0))}
+    figures |= measure.implied_score(_slope(subject, x), subject.mixture, x.cpu().double().numpy(), first, second)
+    few_true, kept = true[:PAIRS, :PAIRS], true[:PAIRS, :PAIRS] > measure.HOPELESS
+    shown = {
+        "critic_true": measure.centred(few_true, kept),
+        "critic_learned": measure.centred(found[0, :PAIRS, :PAIRS], kept),
+    }
+    return {"critic": figures}, shown
+
+
+def _slope(subject: Subject, x: Tensor) -> Array:
+    """∂c(x, x')/∂x' at x' = x of points (N, 2), (S, N, 2)."""
+
+    def alike(other: Tensor, first: Tensor) -> Tensor:
+        values: Tensor = subject.trained.critic(first, other)
+        return values.diagonal(dim1=-2, dim2=-1)
+
+    copies = subject.params.seeds
+    slopes = [gradient(partial(alike, first=part), part, copies=copies, create_graph=False) for part in x.split(PAIRS)]
+    return torch.cat(slopes, -2).cpu().double().numpy()

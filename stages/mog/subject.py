@@ -1,0 +1,81 @@
+"""What is measured: a method at three moments, and the points it is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from stages import runtime
+from stages.methods import build
+from stages.mog import setting
+from stages.mog.world import Points
+from stages.params import Params
+
+Array = NDArray[np.float64]
+CHUNK = 4096
+"""Points per forward pass: bounds the memory."""
+
+
+class Subject:
+    """The method untrained, trained and, of its first seed, at moments of the training; the points; the grid."""
+
+    def __init__(self, params: Params, name: str) -> None:
+        self.params = params
+        self.name = name
+        runtime.set_up_torch(params)
+        self.device = runtime.device(params)
+        self.mixture = setting.mixture(params.mog)
+        self.rng = np.random.default_rng(runtime.stream(params, "mog.evaluate"))
+        self.train = runtime.read_arrays(Path("data/mog/train.npz"))
+        self.test = runtime.read_arrays(Path("data/mog/test.npz"))
+        self.views = runtime.read_arrays(Path("data/mog/views.npz"))
+        self.untrained = self._method(params.seeds)
+        self.trained = self._method(params.seeds)
+        self.trained.load_state_dict(load_file(f"models/mog/{name}.safetensors"))
+        snapshots = load_file(f"models/mog/{name}.snapshots.safetensors")
+        self.steps = snapshots.pop("snapshot_steps").numpy()
+        self.snapshots = self._method(len(self.steps))
+        self.snapshots.load_state_dict(snapshots)
+        self.grid_x, self.grid_y = setting.grid_axes(params.mog)
+        self.nodes = np.stack(np.meshgrid(self.grid_x, self.grid_y), -1).reshape(-1, 2)
+
+    def _method(self, copies: int) -> Any:
+        settings, _ = self.params.method(self.name)
+        torch.manual_seed(runtime.stream(self.params, "mog.init"))
+        return build(self.name, Points(copies=copies, box=setting.box(self.params.mog)), settings).to(self.device).eval()
+
+    def heldout_batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Batches of test points (B, 2) with their noise (2, B, 2) and their visible coordinates (B, 2)."""
+        _, train = self.params.method(self.name)
+        x = torch.from_numpy(self.test["x"]).to(self.device)
+        noise, visible = (torch.from_numpy(self.views[key]).to(self.device) for key in ("noise", "visible"))
+        size = min(train.batch_size, len(x))
+        for round_, order in enumerate(torch.from_numpy(self.views["order"]).to(self.device)):
+            for start in range(0, len(x) - size + 1, size):
+                rows = order[start : start + size]
+                yield x[rows], noise[round_][:, rows], visible[round_][rows]
+
+    def on_grid(self, values: Array, vector: int = 0) -> Array:
+        """Values at the nodes (..., H · W), or vectors with that many components, as (..., H, W)."""
+        shape = (len(self.grid_y), len(self.grid_x)) + ((vector,) if vector else ())
+        return values.reshape(*values.shape[: values.ndim - 1 - bool(vector)], *shape)
+
+
+def apply(function: Any, x: NDArray[Any], device: torch.device) -> Array:
+    """A network's function at points (N, 2), or (S, N, 2) with points of their own for each copy, as (S, N, ...)."""
+    with torch.no_grad():  # not inference_mode: some scores are gradients
+        chunks = torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device).split(CHUNK, dim=-2)
+        values: Tensor = torch.cat([function(chunk) for chunk in chunks], -2)
+    return values.cpu().double().numpy()
+
+
+def values(function: Any, x: NDArray[Any], device: torch.device) -> Array:
+    """The same for a function with one value per point, as (S, N)."""
+    return apply(lambda points: function(points).unsqueeze(-1), x, device)[..., 0]

@@ -1,0 +1,388 @@
+"""The blocks of params.yaml as typed, validated values: the one declaration of what is accepted.
+
+The block of a method is not among them: it is checked against the signature of the method's class (`params.py`), in the words
+of `vocabulary.py`; what those that depend on the world mean is in `POINTS` and `IMAGES`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from stages.vocabulary import Count, Fraction, NonNegative, Positive
+
+MNIST_PREFIX = "mnist_"
+
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Names = Annotated[list[str], Field(min_length=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _refusal(key: str, value: Any, expected: str) -> PydanticCustomError:
+    return PydanticCustomError("refusal", "expected {expected}", {"key": key, "value": value, "expected": expected})
+
+
+class Block(BaseModel):
+    """A part of params.yaml: no unknown key, no conversion between types, no infinity, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Train(Block):
+    """How a method is trained."""
+
+    steps: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    weight_decay: NonNegative
+    schedule: Literal["constant", "cosine"]
+    warmup: Annotated[int, Field(ge=0)]
+
+
+class MogEncoder(Block):
+    """An encoder of points."""
+
+    width: Count
+    depth: Count
+    dim: Annotated[int, Field(ge=2)]
+
+
+class MogMlp(Block):
+    """A multilayer perceptron on points."""
+
+    width: Count
+    depth: Count
+
+
+class MogView(Block):
+    """A second view of a point."""
+
+    noise: NonNegative
+
+
+class MnistEncoder(Block):
+    """An encoder of images."""
+
+    channels: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    dim: Annotated[int, Field(ge=2)]
+
+
+class MnistView(Block):
+    """A second view of an image."""
+
+    schedule: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+
+
+POINTS: dict[str, type[Block]] = {"Encoder": MogEncoder, "MaskedEncoder": MogEncoder, "Mlp": MogMlp, "View": MogView}
+IMAGES: dict[str, type[Block]] = {"Encoder": MnistEncoder, "View": MnistView}
+"""What the words of a method's signature that depend on the world mean in each of the two."""
+
+
+class Box(Block):
+    """The part of the plane that is looked at."""
+
+    x: Pair
+    y: Pair
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Box:
+        for axis in ("x", "y"):
+            low, high = getattr(self, axis)
+            if low >= high:
+                raise _refusal(axis, [low, high], "the lower end before the upper end")
+        return self
+
+
+class MixtureParams(Block):
+    """A mixture of Gaussians in the plane and the box it is looked at in."""
+
+    means: Annotated[list[Pair], Field(min_length=1)]
+    covariances: list[Annotated[list[Pair], Field(min_length=2, max_length=2)]]
+    weights: list[Positive]
+    box: Box
+
+    @model_validator(mode="after")
+    def _fits(self) -> MixtureParams:
+        for name in ("covariances", "weights"):
+            if len(getattr(self, name)) != len(self.means):
+                raise _refusal(name, getattr(self, name), f"one entry for each of the {len(self.means)} means")
+        if not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
+            raise _refusal("weights", self.weights, f"numbers with sum 1, not {sum(self.weights):.6g}")
+        for index, ((a, b), (c, d)) in enumerate(self.covariances):
+            if b != c or a <= 0 or a * d - b * c <= 1e-12 * a * d:
+                raise _refusal(f"covariances.{index}", [[a, b], [c, d]], "a symmetric, positive definite matrix")
+        return self
+
+
+class Collapse(Block):
+    """Below which of two figures an embedding counts as collapsed."""
+
+    variance_ratio: Positive
+    normalised_std: Positive
+
+
+class Mog(Block):
+    """The mixture world and how everything on it is evaluated."""
+
+    preset: str
+    presets: dict[str, MixtureParams]
+    train_points: Annotated[int, Field(ge=2)]
+    test_points: Annotated[int, Field(ge=10)]
+    grid: Annotated[int, Field(ge=10)]
+    reference: Pair
+    walk_points: Annotated[int, Field(ge=2)]
+    snapshots: Annotated[int, Field(ge=2)]
+    structure_points: Annotated[int, Field(ge=30)]
+    score_points: Count
+    denoising_draws: Count
+    view_noise: Positive
+    heldout_rounds: Count
+    neighbours: Count
+    readout_neighbours: Count
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Mog:
+        if self.preset not in self.presets:
+            raise _refusal("preset", self.preset, "one of " + ", ".join(self.presets))
+        for key, limit in (
+            ("structure_points", self.test_points),
+            ("neighbours", min(self.train_points, (self.structure_points - 1) // 2)),
+            ("readout_neighbours", self.train_points),
+        ):
+            if getattr(self, key) > limit:
+                raise _refusal(key, getattr(self, key), f"at most {limit} with the points there are")
+        return self
+
+    @property
+    def mixture(self) -> MixtureParams:
+        """The chosen preset."""
+        return self.presets[self.preset]
+
+
+class Langevin(Block):
+    """How a score method is made to sample."""
+
+    particles: Annotated[int, Field(ge=2)]
+    steps: Count
+    step_size: Positive
+    frames: Annotated[int, Field(ge=2)]
+
+
+class Annealed(Block):
+    """How a method with a ladder of noise levels is made to sample."""
+
+    particles: Annotated[int, Field(ge=2)]
+    steps: Count
+    step_ratio: Positive
+    frames: Annotated[int, Field(ge=2)]
+
+
+class Source(Block):
+    """Where the four idx files may come from."""
+
+    kind: Literal["torchvision", "folder", "wheel"]
+    location: str
+
+
+class Dataset(Block):
+    """A data set of 28 × 28 images in ten classes, as four idx files."""
+
+    sources: Annotated[list[Source], Field(min_length=1)]
+    digests: dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Dataset:
+        if len(self.digests) != 4:
+            raise _refusal("digests", sorted(self.digests), "the sha256 of all four files")
+        return self
+
+
+class Mnist(Block):
+    """The image world and how everything on it is evaluated."""
+
+    dataset: str
+    datasets: dict[str, Dataset]
+    methods: Names
+    train_images: Annotated[int, Field(ge=100, le=60000)]
+    test_images: Annotated[int, Field(ge=20, le=10000)]
+    validation_images: Annotated[int, Field(ge=10)]
+    robustness_images: Annotated[int, Field(ge=10)]
+    strengths: Annotated[list[Fraction], Field(min_length=1)]
+    neighbours: Count
+    snapshots: Annotated[int, Field(ge=2)]
+    snapshot_images: Annotated[int, Field(ge=10)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Mnist:
+        if self.dataset not in self.datasets:
+            raise _refusal("dataset", self.dataset, "one of " + ", ".join(self.datasets))
+        for key, limit in (
+            ("validation_images", self.train_images // 2),
+            ("robustness_images", self.test_images),
+            ("snapshot_images", self.test_images),
+            ("neighbours", self.train_images - self.validation_images),
+        ):
+            if getattr(self, key) > limit:
+                raise _refusal(key, getattr(self, key), f"at most {limit} with the images there are")
+        if len(set(self.strengths)) < len(self.strengths):
+            raise _refusal("strengths", self.strengths, "each strength once")
+        return self
+
+    @property
+    def chosen(self) -> Dataset:
+        """The chosen data set."""
+        return self.datasets[self.dataset]
+
+
+class AffineParams(Block):
+    """See `perturbations.Affine`."""
+
+    probability: Fraction
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    scale: Annotated[float, Field(ge=0, lt=1)]
+    shear: Annotated[float, Field(ge=0, lt=90)]
+    translation: Annotated[float, Field(ge=0, le=28)]
+
+
+class MorphologyParams(Block):
+    """See `perturbations.Morphology`."""
+
+    probability: Fraction
+    size: Annotated[int, Field(ge=1, le=15)]
+
+
+class InversionParams(Block):
+    """See `perturbations.Inversion`."""
+
+    probability: Fraction
+    amount: Fraction
+
+
+class SaltAndPepperParams(Block):
+    """See `perturbations.SaltAndPepper`."""
+
+    probability: Fraction
+    fraction: Fraction
+
+
+class GaussianParams(Block):
+    """See `perturbations.Gaussian`."""
+
+    probability: Fraction
+    std: NonNegative
+
+
+class Perturbations(Block):
+    """The six perturbations of images, applied in this order."""
+
+    affine: AffineParams
+    erosion: MorphologyParams
+    dilation: MorphologyParams
+    inversion: InversionParams
+    salt_and_pepper: SaltAndPepperParams
+    gaussian: GaussianParams
+
+
+class Criterion(Block):
+    """How a measured figure decides a claim: it has to lie below or above a bound.
+
+    The figure is `metric`, less `against` where that is given. It is the method's own, or that of one cell of a study; there
+    `against_cell` gives the settings of the cell whose figure is subtracted. `statistic` says whether each seed's value counts
+    or how much the seeds differ. Where the metric `unless` is true the criterion is not met, whatever the figure.
+    """
+
+    metric: str
+    against: str | None = None
+    study: str | None = None
+    cell: dict[str, Any] = {}
+    against_cell: dict[str, Any] = {}
+    statistic: Literal["values", "std"] = "values"
+    unless: str | None = None
+    below: float | None = None
+    above: float | None = None
+    figure: str
+    reason: str
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Criterion:
+        if (self.below is None) == (self.above is None):
+            raise _refusal("below", self.below, "either below or above")
+        if bool(self.study) != bool(self.cell):
+            raise _refusal("study", self.study, "the name of a study where there is a cell, and none where there is none")
+        return self
+
+
+class Claim(Block):
+    """What can be said of a method, in words, and what decides it: the first criterion whose figure there is."""
+
+    statement: str
+    decided_by: Annotated[list[Criterion], Field(min_length=1)]
+
+
+class Claims(Block):
+    """What is said of the methods on the mixture, and which figures decide it.
+
+    `stated`: of which method it is said that the criterion of which claim is met; `words`: where that is not said by yes or no.
+    """
+
+    criteria: dict[str, Claim]
+    stated: dict[str, dict[str, bool]]
+    words: dict[str, dict[str, str]]
+
+    @model_validator(mode="after")
+    def _known(self) -> Claims:
+        for method, claims in self.stated.items():
+            for claim in claims:
+                if claim not in self.criteria:
+                    raise _refusal(f"stated.{method}", claim, "any of " + ", ".join(self.criteria))
+        for method, words in self.words.items():
+            for claim in words:
+                if claim not in self.stated.get(method, {}):
+                    raise _refusal(f"words.{method}", claim, "any of " + ", ".join(self.stated.get(method, {})))
+        return self
+
+
+class Reconstruct(Block):
+    """Phase 2: a decoder on top of a trained encoder."""
+
+    channels: Annotated[int, Field(ge=2, multiple_of=2)]
+    finetune_encoder: bool
+    encoder_learning_rate: Fraction
+    pca_components: Annotated[int, Field(ge=1, le=784)]
+    train: Train
+
+
+class Settings(Block):
+    """All of params.yaml but for the blocks of the methods."""
+
+    seed: Seed
+    seeds: Count
+    threads: Annotated[int, Field(ge=1, le=256)]
+    device: Literal["auto", "cuda", "mps", "cpu"]
+    methods: Names
+    collapse: Collapse
+    mog: Mog
+    claims: Claims
+    langevin: Langevin
+    annealed: Annealed
+    mnist: Mnist
+    mnist_perturbations: Perturbations
+    mnist_severity: Perturbations
+    mnist_reconstruct: Reconstruct
+
+    @model_validator(mode="after")
+    def _enough_images(self) -> Settings:
+        trained = {key: getattr(self, key) for key in type(self).model_fields if key.startswith(MNIST_PREFIX)}
+        left = self.mnist.train_images - self.mnist.validation_images
+        for key, block in trained.items():
+            if hasattr(block, "train") and block.train.batch_size > left:
+                expected = f"at most {left}, the training images that are not held out"
+                raise _refusal(f"{key}.train.batch_size", block.train.batch_size, expected)
+        if self.mnist_reconstruct.pca_components > self.mnist.train_images:
+            expected = f"at most {self.mnist.train_images}, the training images"
+            raise _refusal("mnist_reconstruct.pca_components", self.mnist_reconstruct.pca_components, expected)
+        return self

@@ -1,0 +1,27 @@
+"""Measured figures as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def cell(value: Any) -> str:
+    """A figure as `mean ± std`, the deviation to two digits and the mean to as many places; `–` where none applies."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    mean, std = value["mean"], value["std"]
+    if len(value["values"]) == 1:
+        return f"{mean:.4g}"
+    if abs(mean) < 1e-3 or abs(mean) >= 1e4:
+        return f"{mean:.1e} ± {std:.0e}"
+    places = 3 if abs(mean) < 10 else 1
+    return f"{mean:.{places}f} ± {std:.{places}f}"

@@ -1,0 +1,171 @@
+"""Wells, directions and the denoising identity: known values and broken inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pytest import approx
+from sklearn.metrics import roc_auc_score
+
+from stages.metrics.wells import well_auc
+from stages.mog import measure
+from stages.mog.mixture import Array, Mixture
+from tests.plane import REFERENCE
+
+Score = Callable[[Array], Array]
+RNG = np.random.default_rng(0)
+NODES = np.stack(np.meshgrid(np.linspace(-10, 10, 40), np.linspace(-5, 15, 40)), -1).reshape(-1, 2)
+
+
+class TestWell:
+    def test_is_the_area_under_the_curve_of_minus_the_energy(self) -> None:
+        data, empty = RNG.normal(0, 1, 50).round(1), RNG.normal(1, 1, 70).round(1)
+        labels = np.repeat([1, 0], [50, 70])
+        assert well_auc(data, empty) == approx(roc_auc_score(labels, -np.concatenate((data, empty))))
+
+    def test_a_well_has_one_a_hill_zero_a_plain_half(self) -> None:
+        low, high = np.zeros(5), np.ones(7)
+        assert (well_auc(low, high), well_auc(high, low), well_auc(low, np.zeros(7))) == (1, 0, 0.5)
+
+
+class TestWells:
+    COMPONENT = np.repeat([0, 1], 150)
+
+    def around(self, *angles: float, count: int = 150) -> Array:
+        """Embeddings (1, N, 2) of any length around these directions."""
+        angle = np.concatenate([a + RNG.uniform(-0.1, 0.1, count) for a in angles])
+        return (RNG.uniform(1, 9, len(angle)) * np.stack((np.cos(angle), np.sin(angle)))).T[None]
+
+    def test_data_together_and_empty_space_opposite_is_a_well_two_deep(self) -> None:
+        areas, depths = measure.wells(self.around(0, 0), self.COMPONENT, self.around(np.pi))
+        assert (areas, depths) == (approx([1]), approx([2], abs=0.03))
+
+    def test_the_other_component_does_not_count(self) -> None:
+        assert measure.wells(self.around(0, 2)[:, ::2], self.COMPONENT[::2], self.around(1))[0] == approx([1])
+
+    def test_empty_space_between_the_data_fills_the_well(self) -> None:
+        areas, depths = measure.wells(self.around(0, 2), self.COMPONENT, self.around(0))
+        assert (areas[0], depths[0]) == (approx(0.5, abs=0.05), approx(0, abs=0.01))
+
+    def test_a_collapse_takes_the_depth_whatever_the_ranks_say(self) -> None:
+        data, empty = (np.array([1.0, 0]) + 1e-3 * self.around(*angles) for angles in ((0.5, 0.5), (-0.5,)))
+        areas, depths = measure.wells(data, self.COMPONENT, empty)
+        assert areas[0] > 0.95 and 0 < depths[0] < 1e-4
+
+    def test_a_constant_embedding_has_none(self) -> None:
+        areas, depths = measure.wells(np.ones((2, 300, 4)), self.COMPONENT, np.ones((2, 50, 4)))
+        assert (areas, depths) == (approx([0.5, 0.5]), approx([0, 0], abs=1e-12))
+
+
+class TestDirections:
+    def figures(self, learned: Array) -> dict[str, float]:
+        density = REFERENCE.smoothed(0.5)
+        group = measure.directions(density, learned[None], density.score(NODES), NODES)
+        return {name: value["mean"] for name, value in group.items()}
+
+    def test_the_true_score_points_right_everywhere_whatever_its_length(self) -> None:
+        true = REFERENCE.smoothed(0.5).score(NODES)
+        for scale in (1, 7):
+            found = self.figures(scale * true)
+            assert (found["direction_support"], found["direction_outside"]) == (approx(1), approx(1))
+            assert found["clusterward"] > 0.99
+
+    def test_its_opposite_points_wrong_everywhere(self) -> None:
+        found = self.figures(-REFERENCE.smoothed(0.5).score(NODES))
+        assert (found["direction_support"], found["direction_outside"]) == (approx(-1), approx(-1))
+        assert found["clusterward"] < 0.01
+
+    def test_noise_points_nowhere(self) -> None:
+        found = self.figures(np.random.default_rng(1).standard_normal(NODES.shape))
+        assert (found["direction_support"], found["direction_outside"]) == (approx(0, abs=0.15), approx(0, abs=0.05))
+        assert found["clusterward"] == approx(0.5, abs=0.05)
+
+    def test_what_is_right_on_the_data_alone_is_seen_as_that(self) -> None:
+        density = REFERENCE.smoothed(0.5)
+        log_density, true = density.log_density(NODES), density.score(NODES)
+        inside = log_density > log_density.max() + np.log(1e-3)
+        found = self.figures(np.where(inside[:, None], true, -true))
+        assert (found["direction_support"], found["direction_outside"]) == (approx(1), approx(-1))
+
+    def test_where_the_whole_box_has_data_there_is_no_outside(self) -> None:
+        density, grid = REFERENCE.smoothed(9), np.linspace(-3, 3, 12)
+        nodes = np.stack(np.meshgrid(grid, grid), -1)
+        flat = nodes.reshape(-1, 2)
+        directions = measure.directions(density, density.score(flat)[None], density.score(flat), flat)
+        energy = measure.energy(density, -density.log_density(nodes)[None], grid, grid)
+        assert directions["direction_support"]["mean"] == approx(1) and "direction_outside" not in directions
+        assert energy["energy_spearman_support"]["mean"] == approx(1) and "energy_auc" not in energy
+
+
+class TestDenoising:
+    def figures(self, score: Score, count: int = 200_000, sigma: float = 0.5, truth: Mixture = REFERENCE) -> dict[str, Any]:
+        """The figures of a given numpy score, its loss written out, in a world that need not be the one it was made for."""
+
+        def loss(x: Array, noise: Array) -> Array:
+            both = [((score(x + sigma * e) + e / sigma) ** 2).sum(-1).mean() for e in (noise, -noise)]
+            return np.array([np.mean(both)])
+
+        rng = np.random.default_rng(2)
+        return measure.denoising(truth, sigma, loss, lambda x: score(x)[None], count, rng)
+
+    def test_the_true_score_has_no_excess(self) -> None:
+        true = REFERENCE.smoothed(0.5).score
+        rng = np.random.default_rng(3)
+        found = self.figures(lambda x: true(x) + 1e-9 * rng.standard_normal(x.shape), 5000)
+        assert found["excess_loss"]["mean"] == approx(0, abs=1e-6)
+        assert found["score_error"]["mean"] == approx(0, abs=1e-12)
+
+    @pytest.mark.parametrize("sigma", [0.3, 1.0])
+    def test_the_excess_of_any_score_is_its_error(self, sigma: float) -> None:
+        true = REFERENCE.smoothed(sigma).score
+        assert self.figures(lambda x: true(x) + np.tanh(x), sigma=sigma)["excess_over_error"]["mean"] == approx(1, abs=0.03)
+
+    def test_a_loss_at_another_noise_level_is_seen(self) -> None:
+        true, sigma = REFERENCE.smoothed(0.5).score, 0.6
+
+        def loss(x: Array, noise: Array) -> Array:
+            both = [((true(x + sigma * e) + e / sigma) ** 2).sum(-1).mean() for e in (noise, -noise)]
+            return np.array([np.mean(both)])
+
+        found = measure.denoising(REFERENCE, 0.5, loss, lambda x: (true(x) + 0.1)[None], 50_000, np.random.default_rng(2))
+        assert abs(found["excess_over_error"]["mean"] - 1) > 1
+
+    def test_a_wrong_truth_is_seen(self) -> None:
+        wider = Mixture(REFERENCE.means, 2 * REFERENCE.covariances, REFERENCE.weights)
+        score = REFERENCE.smoothed(0.5).score
+        assert self.figures(lambda x: score(x) + 1e-6, 50_000)["score_error"]["mean"] < 1e-9
+        assert self.figures(score, 50_000, truth=wider)["score_error"]["mean"] > 0.1
+
+    def test_pieces_are_put_together_by_their_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(measure, "CHUNK", 3000)
+        seen = []
+
+        def learned(x: Array) -> Array:
+            seen.append(len(x))
+            return np.full((1, *x.shape), float(len(x)))
+
+        found = measure.denoising(
+            Mixture([[0, 0]], [1e6 * np.eye(2)], [1]), 0.5, lambda x, _: np.zeros(1), learned, 7000, np.random.default_rng(0)
+        )
+        assert seen == [3000, 3000, 3000, 3000, 1000, 1000]
+        assert found["score_error"]["mean"] == approx(2 * (6 * 3000**2 + 1000**2) / 7, rel=1e-3)
+
+
+class TestImpliedScore:
+    X, _ = REFERENCE.sample(200, np.random.default_rng(6))
+
+    def error(self, slope: Array, first: float, second: float) -> float:
+        return float(measure.implied_score(slope[None], REFERENCE, self.X, first, second)["gradient_error"]["mean"])
+
+    def test_with_a_clean_first_view_it_is_minus_the_score(self) -> None:
+        assert self.error(-REFERENCE.smoothed(0.3).score(self.X), 0, 0.3) == approx(0, abs=1e-6)
+
+    def test_with_two_noisy_views_it_is_the_score_between_less_the_smoothed_one(self) -> None:
+        between, smooth = REFERENCE.smoothed(0.3 / 2**0.5).score(self.X), REFERENCE.smoothed(0.3).score(self.X)
+        assert self.error(between / 2 - smooth, 0.3, 0.3) == approx(0, abs=1e-6)
+
+    def test_a_critic_that_is_flat_there_has_one(self) -> None:
+        assert self.error(np.zeros_like(self.X), 0.3, 0.3) == 1
