@@ -3,7 +3,7 @@
 Writes reports/claims.json, {METHOD: {CLAIM: {statement, claimed, metric, threshold, direction, mean, std, verdict, narrow,
 figure, reason}}}, and reports/claims.md, the same as tables. A claim holds where the mean over seeds lies on the side of the
 threshold that it says; one that says "no" holds where it does not. Where the method has no such figure the claim is not
-applicable, nor where a study decides that is of another mixture than this run.
+applicable, nor where a study decides whose mixture or method is not set as in this run.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ TABLE = {
     "contrastive": ("contrastive",),
     "learns score": ("learns_score",),
     "samples": ("samples",),
-    "global structure": ("global_structure", "some_global_structure"),
+    "global structure": ("stabler", "global_structure", "some_global_structure"),
     "masked prediction": ("masked_prediction",),
 }
-"""The columns of the first table, which every method has: the claim that is made of it is one of these."""
+"""The columns of the first table, which every method has: the claims that are made of it are among these."""
 
 
 def main(params: Params) -> None:
@@ -33,7 +33,7 @@ def main(params: Params) -> None:
     criteria = [criterion for claim in params.claims.criteria.values() for criterion in claim.decided_by]
     named = sorted({criterion.study for criterion in criteria if criterion.study})
     found = {name: runtime.read_json(STUDIES / f"{name}.json") for name in named}
-    studies = {name: study["cells"] for name, study in found.items() if study["preset"] == params.mog.preset}
+    studies = {name: _of_this_run(study, params) for name, study in found.items()}
     decided: dict[str, Decided] = {}
     for method in params.methods:
         metrics = runtime.read_json(Path(f"reports/metrics/mog/{method}.json"))
@@ -42,13 +42,26 @@ def main(params: Params) -> None:
     runtime.write_text(Path("reports/claims.md"), markdown(decided))
 
 
+def _of_this_run(study: Mapping[str, Any], params: Params) -> list[Mapping[str, Any]]:
+    """Those cells of a study that were made with the mixture and the method's block that this run has."""
+    if study["preset"] != params.mog.preset:
+        return []
+    now = {name: _block(params, name) for name in study["blocks"]}
+    return [cell for cell in study["cells"] if study["blocks"][cell["method"]] == now[cell["method"]]]
+
+
+def _block(params: Params, name: str) -> dict[str, Any]:
+    settings, train = params.method(name)
+    return {**settings, "train": train.model_dump()}
+
+
 def markdown(decided: Mapping[str, Decided]) -> str:
     """The claims that are asked of every method as one table, then every claim with its figure; what fails stands out."""
     columns = [column for column, names in TABLE.items() if any(set(names) & set(claims) for claims in decided.values())]
     asked = []
     for method, claims in decided.items():
-        made = (next((claims[name] for name in TABLE[column] if name in claims), None) for column in columns)
-        asked.append([method, *(_short(entry) for entry in made)])
+        made = ([claims[name] for name in TABLE[column] if name in claims] for column in columns)
+        asked.append([method, *("; ".join(map(_short, entries)) or "–" for entries in made)])
     rows = [
         [
             method,
@@ -76,10 +89,8 @@ def _verdict(entry: Mapping[str, Any]) -> str:
     return f"[{verdict}]({Path(entry['figure']).relative_to('reports')}){', narrowly' if entry['narrow'] else ''}"
 
 
-def _short(entry: Mapping[str, Any] | None) -> str:
+def _short(entry: Mapping[str, Any]) -> str:
     """What is said, and whether it is so."""
-    if entry is None:
-        return "–"
     return f"{entry['claimed']}: {entry['verdict'] if entry['mean'] is None else _verdict(entry)}"
 
 

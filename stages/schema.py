@@ -59,9 +59,9 @@ class MogMlp(Block):
 
 
 class MogView(Block):
-    """A second view of a point."""
+    """A second view of a point; without noise there would be no density of it."""
 
-    noise: NonNegative
+    noise: Positive
 
 
 class MnistEncoder(Block):
@@ -291,8 +291,9 @@ class Criterion(Block):
     """How a measured figure decides a claim: it has to lie below or above a bound.
 
     The figure is `metric`, less `against` where that is given. It is the method's own, or that of one cell of a study; there
-    `against_cell` gives the settings of the cell whose figure is subtracted. `statistic` says whether each seed's value counts
-    or how much the seeds differ. Where the metric `unless` is true the criterion is not met, whatever the figure.
+    `against_cell` gives the settings of the cell whose figure is subtracted. `relative` divides the difference by what was
+    subtracted. `statistic` says whether each seed's value counts or how much the seeds differ. The criterion is for methods
+    whose figures in `needs` lie above these bounds. Where the metric `unless` is true it is not met, whatever the figure.
     """
 
     metric: str
@@ -300,6 +301,8 @@ class Criterion(Block):
     study: str | None = None
     cell: dict[str, Any] = {}
     against_cell: dict[str, Any] = {}
+    relative: bool = False
+    needs: dict[str, float] = {}
     statistic: Literal["values", "std"] = "values"
     unless: str | None = None
     below: float | None = None

@@ -47,7 +47,7 @@ class Study(Block):
     """One study: its methods, the params that are varied, the figures that are kept, whether claims are decided.
 
     Every combination of the `grid` is a cell; params of `together` change in step, by their place in the list. `{method}` in
-    the name of a param stands for the method of the cell.
+    the name of a param stands for the method of the cell. `studies` says which study takes the place of one that claims name.
     """
 
     methods: Annotated[list[str], Field(min_length=1)]
@@ -55,6 +55,7 @@ class Study(Block):
     together: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     keep: Annotated[list[str], Field(min_length=1)]
     claims: bool = False
+    studies: dict[str, str] = Field(default_factory=dict)
 
 
 def load(name: str, path: Path = FILE) -> Study:
@@ -101,7 +102,7 @@ def with_settings(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 
 
 def digest(study: Study, raw: Mapping[str, Any]) -> str:
-    """The sha256 of what decides a study's figures: the code of its stages and the params of its cells.
+    """The sha256 of what decides what is written of a study: the code of its stages, the params of its cells, what is kept.
 
     Code that only checks params does not count: they reach the stages as they are written.
     """
@@ -114,7 +115,7 @@ def digest(study: Study, raw: Mapping[str, Any]) -> str:
     for method, settings in cells(study):
         cell = with_settings(raw, settings)
         params.append({key: cell[key] for key in (*shared, method)})
-    return hashlib.sha256(json.dumps([code, params], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([code, params, study.keep, study.claims], sort_keys=True).encode()).hexdigest()
 
 
 def run_cell(study: Study, method: str, settings: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +151,9 @@ def main(params: Params, name: str) -> None:
             print(f"{name}: cell {number}, {method} with {settings}", flush=True)
             found.append(run_cell(study, method, settings, raw))
         command = f"python -m stages.study {name}"
-        runtime.write_json(path, {"command": command, "digest": made, "preset": preset(study, raw), "cells": found})
+        blocks = {method: raw[method] for method in study.methods}
+        content = {"command": command, "digest": made, "preset": preset(study, raw), "blocks": blocks, "cells": found}
+        runtime.write_json(path, content)
     decided = with_verdicts(study, found, params.claims)
     runtime.write_text(REPORTS / f"{name}.md", markdown(name, study, decided))
     write_png(Path(f"reports/figures/studies/{name}.png"), draw(name, study, decided))
@@ -166,7 +169,8 @@ def with_verdicts(study: Study, found: Sequence[dict[str, Any]], claims: Claims)
     """The cells with the verdicts on all `claims` about them, where the study decides them; they take no training."""
     if not study.claims:
         return list(found)
-    return [{**cell, "claims": decide_all(cell["method"], claims, cell["metrics"], {})} for cell in found]
+    others = {claimed: runtime.read_json(REPORTS / f"{name}.json")["cells"] for claimed, name in study.studies.items()}
+    return [{**cell, "claims": decide_all(cell["method"], claims, cell["metrics"], others)} for cell in found]
 
 
 def markdown(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str:
@@ -209,24 +213,31 @@ def _verdict(claim: Mapping[str, Any] | None) -> str:
 
 def draw(name: str, study: Study, found: list[dict[str, Any]]) -> Figure:
     """The study as a picture: lines over one varied number, verdicts where it decides claims, else one bar per cell."""
-    varied = {key: values for key, values in _varied(study).items() if len(values) > 1}
     keys = [key for key in study.keep if any(key in cell for cell in found)]
     if study.claims:
         verdicts = {_label(cell, study): {k: claim["verdict"] for k, claim in cell["claims"].items()} for cell in found}
         lifts = {key: [cell.get(key) for cell in found] for key in keys if "lift" in key}
         return studies.verdicts(verdicts, lifts, f"study {name}: {', '.join(f'{k} {v[0]}' for k, v in study.grid.items())}")
-    if len(varied) == 1:
-        ((key, numbers),) = varied.items()
-        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers):
-            figures = {k: {m: [c.get(k) for c in found if c["method"] == m] for m in study.methods} for k in keys}
-            return studies.lines(numbers, figures, key.format(method="METHOD"), f"study {name}")
+    axis = _axis(study)
+    if axis:
+        figures = {k: {m: [c.get(k) for c in found if c["method"] == m] for m in study.methods} for k in keys}
+        return studies.lines(axis[1], figures, axis[0].format(method="METHOD"), f"study {name}")
     labels = [_label(cell, study) for cell in found]
     return studies.bars(labels, {key: [cell.get(key) for cell in found] for key in keys}, f"study {name}")
 
 
+def _axis(study: Study) -> tuple[str, list[float]] | None:
+    """The one number that is varied: of those that change together the first; None where there is no such."""
+    varied = {key: values for key, values in study.grid.items() if len(values) > 1}
+    varied |= dict(list(study.together.items())[: 1 if len(varied) == 0 else None])
+    ((key, values),) = varied.items() if len(varied) == 1 else ((None, []),)
+    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    return (key, numbers) if key and len(set(numbers)) == len(values) else None
+
+
 def _varied(study: Study) -> dict[str, list[Any]]:
-    """The params by which cells are told apart: of those that change together the first."""
-    return {**study.grid, **dict(list(study.together.items())[:1])}
+    """The params by which cells are told apart."""
+    return {**study.grid, **study.together}
 
 
 def _label(cell: Mapping[str, Any], study: Study) -> str:

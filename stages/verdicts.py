@@ -8,7 +8,7 @@ standard errors of the mean: other seeds could have given another one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,19 +63,16 @@ def decide(
         met = measured["mean"] < threshold if direction == "below" else measured["mean"] > threshold
         barred = bool(criterion.unless and look_up(metrics, criterion.unless))
         verdict = "holds" if (met and not barred) == said else "fails"
-        narrow = not barred and _narrow(measured, threshold)
+        narrow = not barred and abs(measured["mean"] - threshold) < 2 * measured["error"]
         return _entry(claim, words, criterion, method, verdict, measured, narrow=narrow)
     nothing = {"mean": None, "std": None}
     return _entry(claim, words, claim.decided_by[0], method, "not applicable", nothing, narrow=False)
 
 
-def _narrow(measured: Mapping[str, Any], threshold: float) -> bool:
-    """Whether the threshold lies within two standard errors of the mean over seeds."""
-    return bool(abs(measured["mean"] - threshold) < 2 * measured["std"] / math.sqrt(len(measured["values"])))
-
-
 def measure(criterion: Criterion, method: str, metrics: Metrics, studies: Mapping[str, list[Metrics]]) -> dict[str, Any] | None:
-    """The figure that decides, or None where there is none."""
+    """The figure that decides, with its standard `error`; None where there is none, or the criterion is not for this method."""
+    if not all(_mean(metrics, key) > bound for key, bound in criterion.needs.items()):
+        return None
     own = _cell(studies, criterion.study, method, criterion.cell) if criterion.study else metrics
     values = _values(own, criterion.metric)
     base = _values(own, criterion.against) if criterion.against else None
@@ -84,8 +81,24 @@ def measure(criterion: Criterion, method: str, metrics: Metrics, studies: Mappin
     if values is None or (base is None and (criterion.against or criterion.against_cell)):
         return None
     if criterion.statistic == "std":
-        return figure(values.std() - (base.std() if base is not None else 0))
-    return figure(values if base is None else values - base)
+        spreads = [np.std(values), *([] if base is None else [-np.std(base)])]
+        counts = [np.size(values), *([] if base is None else [np.size(base)])]
+        return {**figure(sum(spreads)), "error": _error_of_spreads(spreads, counts)}
+    if base is not None:
+        values = (values - base) / (np.mean(base) if criterion.relative else 1)
+    measured = figure(values)
+    return {**measured, "error": measured["std"] / math.sqrt(len(measured["values"]))}
+
+
+def _error_of_spreads(spreads: Sequence[float], counts: Sequence[int]) -> float:
+    """The standard error of a sum of standard deviations of normal values, each s / √(2(n − 1))."""
+    return math.sqrt(sum(s**2 / (2 * max(n - 1, 1)) for s, n in zip(spreads, counts, strict=True)))
+
+
+def _mean(metrics: Metrics, key: str) -> float:
+    """The mean of a figure, minus infinity where there is none."""
+    values = _values(metrics, key)
+    return -math.inf if values is None else float(np.mean(values))
 
 
 def _cell(studies: Mapping[str, list[Metrics]], study: str | None, method: str, settings: Mapping[str, Any]) -> Metrics:
@@ -129,6 +142,7 @@ def formula(criterion: Criterion) -> str:
         ]
         metric = f"{metric} at {' − at '.join(filter(None, settings))} (study {criterion.study})"
     metric += f" − {criterion.against}" if criterion.against else ""
+    metric = f"relative change of {metric}" if criterion.relative else metric
     return metric + (f" (not {criterion.unless.split('.')[-1]})" if criterion.unless else "")
 
 

@@ -22,7 +22,7 @@ from stages.errors import UserError
 from stages.goals import KNN
 
 METRICS = Path("reports/metrics")
-UNTRAINED = ("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "control_")
+UNTRAINED = ("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "ideal", "control_")
 """What marks the name of a figure that no training enters."""
 ROUNDING = 2e-3
 """Relative change of such a figure: k-NN decides a few ties otherwise."""

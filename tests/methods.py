@@ -50,9 +50,10 @@ def _critic(scale: float) -> dict[str, Any]:
     x, _ = REFERENCE.sample(200, _rng())
     other = x + VIEW * _rng().standard_normal(x.shape)
     truth = REFERENCE.mutual_information(x[:, None], other[None], 0, VIEW)
-    # With a clean first view the derivative at two equal ones is that of − log p_s.
-    slope = -scale * REFERENCE.smoothed(VIEW).score(x)
-    return {"critic": measure.critic(scale * truth[None], truth) | measure.implied_score(slope[None], REFERENCE, x, 0, VIEW)}
+    # With a clean first view log p(x' | x) is that of the noise.
+    slope = scale * (-(other - x) / VIEW**2 - REFERENCE.smoothed(VIEW).score(other))
+    implied = measure.implied_score(slope[None], REFERENCE, x, other, 0, VIEW)
+    return {"critic": measure.critic(scale * truth[None], truth) | implied}
 
 
 def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, Any], x: Array) -> dict[str, Any]:
@@ -61,12 +62,13 @@ def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, 
     empty = NODES[log_density < log_density.max() + np.log(1e-3)]
     raw = Embeddings(train[None], x[None], *component)
     seen, untrained = (Embeddings(train[None], z[None], *component) for z in (after, before))
-    wells = {}
-    for name, z in (("", after), ("_untrained", before)):
-        # A cosine energy that is low on the data: its directions turn with the distance from the middle of empty space.
-        far = np.tile(-z.mean(0), (len(empty), 1)) if np.ptp(z) > 1e-3 else np.tile(z[:1], (len(empty), 1))
-        areas, depths = measure.wells(z[None], component[1], far[None])
-        wells |= {f"auc{name}": figure(areas), f"depth{name}": figure(depths)}
+    spread_out = np.ptp(after) > 1e-3
+    # Cosine energies that are low on the data of one component and high elsewhere, or the same everywhere.
+    data = np.eye(3)[component[1]] if spread_out else after
+    areas, depths = measure.wells(
+        data[None], component[1], np.tile(-np.ones(3) if spread_out else after[0], (1, len(empty), 1))
+    )
+    wells = {"auc": figure(areas), "depth": figure(depths)}
     return {
         "structure": measure.geometry(x, after[None], before[None], 5, cosine=False),
         "collapse": collapse.report(after[None], before[None], bounds=BOUNDS),
@@ -76,15 +78,19 @@ def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, 
 
 
 def _conditional(known: bool, train: Array, x: Array) -> dict[str, Any]:
-    """The figures of the true conditionals, or of constants and one normal density."""
+    """The figures of the true conditionals, or of what ignores the visible coordinate: its own mean and one normal density."""
     predicted, log_density = [], []
     for hidden in (0, 1):
-        mean = REFERENCE.conditional_mean(hidden, x[:, 1 - hidden]) if known else np.full(len(x), 9.0)
-        pair = (mean, x[:, 1 - hidden])
+        mean = REFERENCE.conditional_mean(hidden, x[:, 1 - hidden]) if known else np.full(len(x), train[:, hidden].mean())
+        pair = (mean, x[:, 1 - hidden] if known else np.full(len(x), train[:, 1 - hidden].mean()))
         predicted.append(np.stack(pair if hidden == 0 else pair[::-1], -1)[None])
         one = -((x[:, hidden] - x[:, hidden].mean()) ** 2) / x[:, hidden].var() / 2 - np.log(2 * np.pi * x[:, hidden].var()) / 2
         log_density.append((REFERENCE.conditional_log_density(hidden, x) if known else one)[None])
     figures = measure.conditional(REFERENCE, train, train[None], x, predicted, 50)
+    if known:
+        # An embedding that leaves x₀ out is read out as the mean over all its modes.
+        blind = measure.conditional(REFERENCE, train, train[None, :, 1:], x, [x[None, :, 1:]] * 2, 50)
+        figures["r2_x0_given_x1"] = blind["r2_x0_given_x1"]
     return {"conditional": figures | measure.likelihood(REFERENCE, x, log_density)}
 
 

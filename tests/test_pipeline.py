@@ -91,6 +91,28 @@ def test_every_picture_is_there(reproduced: Path) -> None:
     assert {p.name for p in figures.iterdir() if p.is_file()} == {"gallery.png", "gallery.gif"}
 
 
+TIGHT = {
+    "means": [[0, 0]],
+    "covariances": [[[1, 0], [0, 1]]],
+    "weights": [1],
+    "box": {"x": [-2, 2], "y": [-2, 2]},
+}
+
+
+@pytest.mark.parametrize("preset", ["ring", "unequal", "tight"])
+def test_the_whole_pipeline_runs_on_any_mixture(copied: Path, preset: str) -> None:
+    kinds = ["contrastive", "contrastive_critic", "dsm", "jepa_masked_density"]
+    changes = {m: {"train": {"steps": 20, "warmup": 5, "batch_size": 64}} for m in kinds}
+    small.change_params(copied, {**changes, "methods": kinds, "mog": {"preset": preset, "presets": {"tight": TIGHT}}})
+    ran = small.stages_run(small.run(copied, "dvc", "repro"))
+    assert {"mog_data", "claims", "compare", *(f"mog_figures@{m}" for m in kinds)} <= ran
+    assert not {name for name in ran if name.startswith("mnist_")}
+    decided = read(copied, "reports/claims.json")
+    assert set(decided) == set(kinds)
+    assert decided["contrastive"]["batch_matters"]["verdict"] == "not applicable"
+    assert (decided["jepa_masked_density"]["masked_prediction"]["verdict"] == "not applicable") == (preset != "unequal")
+
+
 def test_a_new_method_is_one_file_and_its_params(copied: Path) -> None:
     (copied / "stages/methods/jepa_scaled.py").write_text(NEW_METHOD)
     block = {**yaml.safe_load((copied / "params.yaml").read_text())["contrastive"], "scale": 2.0}

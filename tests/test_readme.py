@@ -86,7 +86,7 @@ def test_the_committed_run_reaches_what_the_science_says_can_be_reached() -> Non
     assert metric("contrastive_critic", "critic", "r2_pmi") >= 0.95
     excess = json.loads((ROOT / "reports/metrics/mog/contrastive_critic.json").read_text())["critic"]["excess_loss"]
     assert -3 * excess["std"] / 8**0.5 <= excess["mean"] <= 0.03
-    assert metric("contrastive", "critic", "gradient_error") == 1
+    assert metric("contrastive", "critic", "implied_score_error") > 0.2
     assert metric("energy_contrastive", "score", "energy_spearman_box") >= 0.93
     assert metric("energy_contrastive", "score", "energy_spearman_support") >= 0.97
     assert metric("jepa_masked", "conditional", "r2_x1_given_x0") >= 0.88

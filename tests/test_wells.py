@@ -1,18 +1,25 @@
-"""Wells, directions and the denoising identity: known values and broken inputs."""
+"""Wells, directions, the denoising identity, implied scores, batch contrast: known values and broken inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pytest import approx
+from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from stages.metrics.wells import well_auc
-from stages.mog import measure
+from stages.mog import embeddings, measure
+from stages.mog.evaluate import batch_contrast
 from stages.mog.mixture import Array, Mixture
+from stages.nn.draws import FixedDraws
+from stages.nn.info_nce import info_nce
 from tests.plane import REFERENCE
 
 Score = Callable[[Array], Array]
@@ -156,16 +163,72 @@ class TestDenoising:
 
 class TestImpliedScore:
     X, _ = REFERENCE.sample(200, np.random.default_rng(6))
+    NOISE = np.random.default_rng(7).standard_normal((2, 200, 2))
+    SCORE = staticmethod(REFERENCE.smoothed(0.3).score)
 
-    def error(self, slope: Array, first: float, second: float) -> float:
-        return float(measure.implied_score(slope[None], REFERENCE, self.X, first, second)["gradient_error"]["mean"])
+    def error(self, slope: Array, first: float = 0.0) -> float:
+        pair = self.X + first * self.NOISE[0], self.X + 0.3 * self.NOISE[1]
+        return float(measure.implied_score(slope[None], REFERENCE, *pair, first, 0.3)["implied_score_error"]["mean"])
 
-    def test_with_a_clean_first_view_it_is_minus_the_score(self) -> None:
-        assert self.error(-REFERENCE.smoothed(0.3).score(self.X), 0, 0.3) == approx(0, abs=1e-6)
+    def clean(self) -> Array:
+        """∂ log p(x' | x)/p(x') with a clean first view: the density of the noise, less that of the second view."""
+        other = self.X + 0.3 * self.NOISE[1]
+        return np.asarray(-(other - self.X) / 0.3**2 - self.SCORE(other))
 
-    def test_with_two_noisy_views_it_is_the_score_between_less_the_smoothed_one(self) -> None:
-        between, smooth = REFERENCE.smoothed(0.3 / 2**0.5).score(self.X), REFERENCE.smoothed(0.3).score(self.X)
-        assert self.error(between / 2 - smooth, 0.3, 0.3) == approx(0, abs=1e-6)
+    def test_the_mutual_information_implies_the_score(self) -> None:
+        assert self.error(self.clean()) == approx(0, abs=1e-6)
 
-    def test_a_critic_that_is_flat_there_has_one(self) -> None:
-        assert self.error(np.zeros_like(self.X), 0.3, 0.3) == 1
+    def test_with_two_noisy_views_too(self) -> None:
+        x, other = self.X + 0.3 * self.NOISE[0], self.X + 0.3 * self.NOISE[1]
+        parts = zip(REFERENCE.means, REFERENCE.covariances, strict=True)
+        noise = 0.09 * np.eye(2)
+        joint = [multivariate_normal(np.tile(m, 2), np.block([[c + noise, c], [c, c + noise]])) for m, c in parts]
+
+        def log_joint(moved: Array) -> Array:
+            both = np.concatenate((x, moved), -1)
+            return np.asarray(np.log(sum(w * p.pdf(both) for w, p in zip(REFERENCE.weights, joint, strict=True))))
+
+        steps = 1e-5 * np.eye(2)
+        slope = np.stack([(log_joint(other + s) - log_joint(other - s)) / 2e-5 for s in steps], -1) - self.SCORE(other)
+        assert self.error(slope, first=0.3) == approx(0, abs=1e-5)
+
+    def test_an_error_of_the_slope_is_held_against_the_score(self) -> None:
+        power = (self.SCORE(self.X + 0.3 * self.NOISE[1]) ** 2).sum(-1).mean()
+        assert self.error(self.clean() + np.array([0.5, 0])) == approx(0.25 / power, rel=1e-3)
+        flat = (self.clean() ** 2).sum(-1).mean() / power
+        assert self.error(np.zeros_like(self.X)) == approx(flat, rel=1e-3) and flat > 1
+
+
+class TestBatchContrast:
+    """Losses whose answer is known."""
+
+    def contrast(self, loss: Callable[[Tensor, FixedDraws], Tensor]) -> float:
+        generator = torch.Generator().manual_seed(0)
+        batch = (torch.randn(32, 2, generator=generator), torch.randn(2, 32, 2, generator=generator), torch.ones(32, 2))
+        subject: Any = SimpleNamespace(
+            heldout_batches=lambda: iter([batch]),
+            params=SimpleNamespace(seeds=1),
+            trained=SimpleNamespace(loss=lambda x, draws: {"loss": loss(x, draws)}),
+        )
+        (found,) = batch_contrast(subject)
+        return float(found)
+
+    def test_each_point_for_itself(self) -> None:
+        assert self.contrast(lambda x, draws: (x + draws.normal(x) ** 2).square().sum(-1).mean(-1)) == approx(0, abs=1e-5)
+
+    def test_set_against_one_another(self) -> None:
+        def loss(x: Tensor, draws: FixedDraws) -> Tensor:
+            first, second = x + 0.01 * draws.normal(x), x + 0.01 * draws.normal(x)
+            return info_nce(-torch.cdist(first, second).square() / 0.01)
+
+        assert self.contrast(loss) > 5
+
+    def test_pulled_together(self) -> None:
+        assert self.contrast(lambda x, draws: (x.unsqueeze(-2) - x.unsqueeze(-3)).square().sum(-1).mean((-1, -2))) == approx(-1)
+
+
+def test_a_box_without_empty_space_has_no_wells() -> None:
+    log_density = np.zeros(4)
+    mixture = SimpleNamespace(log_density=lambda nodes: log_density)
+    subject: Any = SimpleNamespace(mixture=mixture, nodes=np.zeros((4, 2)))
+    assert embeddings._wells(subject, np.ones((1, 5, 2)), np.ones((1, 5, 2))) == {}

@@ -46,7 +46,8 @@ def critic(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
     pair = views(x, noise)
     found, true = learned(*pair), truth(*pair)
     figures = measure.critic(found, true) | {"excess_loss": figure(np.mean(excess, 0))}
-    figures |= measure.implied_score(_slope(subject, x), subject.mixture, x.cpu().double().numpy(), first, second)
+    a, b = (one.cpu().double().numpy() for one in pair)
+    figures |= measure.implied_score(_slope(subject, *pair), subject.mixture, a, b, first, second)
     few_true, kept = true[:PAIRS, :PAIRS], true[:PAIRS, :PAIRS] > measure.HOPELESS
     shown = {
         "critic_true": measure.centred(few_true, kept),
@@ -55,13 +56,16 @@ def critic(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"critic": figures}, shown
 
 
-def _slope(subject: Subject, x: Tensor) -> Array:
-    """∂c(x, x')/∂x' at x' = x of points (N, 2), (S, N, 2)."""
+def _slope(subject: Subject, x: Tensor, other: Tensor) -> Array:
+    """∂c(x, x')/∂x' of pairs of views (N, 2), (S, N, 2)."""
 
-    def alike(other: Tensor, first: Tensor) -> Tensor:
-        values: Tensor = subject.trained.critic(first, other)
+    def of_pairs(second: Tensor, first: Tensor) -> Tensor:
+        values: Tensor = subject.trained.critic(first, second)
         return values.diagonal(dim1=-2, dim2=-1)
 
     copies = subject.params.seeds
-    slopes = [gradient(partial(alike, first=part), part, copies=copies, create_graph=False) for part in x.split(PAIRS)]
+    slopes = [
+        gradient(partial(of_pairs, first=one), two, copies=copies, create_graph=False)
+        for one, two in zip(x.split(PAIRS), other.split(PAIRS), strict=True)
+    ]
     return torch.cat(slopes, -2).cpu().double().numpy()

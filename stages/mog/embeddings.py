@@ -44,9 +44,11 @@ def embedding(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _wells(subject: Subject, after: Array, before: Array) -> dict[str, Any]:
-    """The wells of the cosine energy around the data, after and before training."""
+    """The wells of the cosine energy around the data, after and before training; none where the box has no empty space."""
     log_density = subject.mixture.log_density(subject.nodes)
     empty = subject.nodes[log_density < log_density.max() + np.log(score_error.SUPPORT)]
+    if not len(empty):
+        return {}
     component = subject.test["component"][: after.shape[1]]
     figures: dict[str, Any] = {}
     for name, z, method in (("", after, subject.trained), ("_untrained", before, subject.untrained)):

@@ -65,24 +65,25 @@ def heldout_loss(subject: Subject) -> Array:
 
 
 def batch_contrast(subject: Subject) -> Array:
-    """How much worse batches of one repeated point are than a batch of different ones, as a part of the loss, (S,).
+    """How much worse batches of one repeated point are than batches of different ones, as a part of the loss, (S,).
 
-        ( mean_i L(x_i, …, x_i) − L(x_1, …, x_B) ) / | L(x_1, …, x_B) |
+        ( mean_i L(x_i, …, x_i) − mean_r L_r(x_1, …, x_B) ) / | mean_r L_r(x_1, …, x_B) |
 
-    It is positive where the objective sets points of a batch against one another, 0 but for noise where each point stands
-    for itself, and −1 where the objective pulls all points of a batch together.
+    r runs over all shifts of the draws against the points, so that both means have each point with each draw. The figure is
+    positive where the objective sets points of a batch against one another, 0 where each point stands for itself, and −1 where
+    the objective pulls all points of a batch together.
     """
     x, noise, visible = next(subject.heldout_batches())
     x, noise, visible = x[:ANCHORS], noise[:, :ANCHORS], visible[:ANCHORS]
 
-    def loss(points: Tensor) -> Array:
-        draws = FixedDraws(noise, visible)
+    def loss(points: Tensor, shift: int = 0) -> Array:
+        draws = FixedDraws(noise.roll(shift, 1), visible.roll(shift, 0))
         value: Tensor = subject.trained.loss(points.expand(subject.params.seeds, -1, -1), draws)["loss"]
         return value.cpu().double().numpy()
 
     with torch.no_grad():
         alike = np.mean([loss(point.expand(x.shape)) for point in x], 0)
-        different = loss(x)
+        different = np.mean([loss(x, shift) for shift in range(len(x))], 0)
     return np.asarray((alike - different) / np.abs(different))
 
 

@@ -41,7 +41,7 @@ class Embeddings:
     test_component: NDArray[np.int64]
 
 
-def geometry(x: Array, z: Array, untrained: Array, neighbours: int, cosine: bool) -> Group:
+def geometry(x: Array, z: Array, untrained: Array, k: int, cosine: bool) -> Group:
     """How well the embeddings z (S, N, D) keep the distances and neighbourhoods of the points x (N, 2).
 
     `direction_spearman` is the rank correlation for the directions z / ‖z‖, which are all that a cosine loss sees.
@@ -56,8 +56,8 @@ def geometry(x: Array, z: Array, untrained: Array, neighbours: int, cosine: bool
         "direction_spearman": figure(turned[0]),
         "direction_spearman_untrained": figure(turned[1]),
         "distance_lift": figure(after - before),
-        "trustworthiness": figure([structure.trustworthiness(x, one, neighbours) for one in z]),
-        "continuity": figure([structure.continuity(x, one, neighbours) for one in z]),
+        "trustworthiness": figure([structure.trustworthiness(x, one, k) for one in z]),
+        "continuity": figure([structure.continuity(x, one, k) for one in z]),
     }
 
 
@@ -191,8 +191,10 @@ def critic(learned: Array, truth: Array) -> Group:
     kept = truth > HOPELESS
     true = centred(truth, kept)
     found = [centred(one, kept) for one in learned]
+    r2 = np.array([_r2(true, one) for one in found])
     return {
-        "r2_pmi": figure([_r2(true, one) for one in found]),
+        "r2_pmi": figure(r2),
+        "unexplained_pmi": figure(1 - r2),
         "spearman_pmi": figure([score_error.spearman(one, true) for one in found]),
     }
 
@@ -247,19 +249,28 @@ def denoising(
     return {"excess_loss": figure(excess), "score_error": figure(error), "excess_over_error": figure(excess / error)}
 
 
-def implied_score(learned: Array, mixture: Mixture, x: Array, first: float, second: float) -> Group:
-    """The error of ∂c(x, x')/∂x' at x' = x, which holds the score in a critic that is the mutual information, (S,).
+def implied_score(learned: Array, mixture: Mixture, x: Array, other: Array, first: float, second: float) -> Group:
+    """The relative Fisher error of the score that a critic implies, (S,).
 
-    It is E ‖∂c − ∂c*‖² / E ‖∂c*‖² over the points x (N, 2), with c* from central differences; `learned` is ∂c (S, N, 2).
-    A cosine is largest where both views are the same, so there its derivative vanishes and the error is 1.
+        s(x') = ∇ log p(x' | x) − ∂c(x, x')/∂x',    E ‖s − ∇ log p‖² / E ‖∇ log p‖²
+
+    over pairs of views. A critic that is the mutual information log p(x' | x)/p(x') implies the score of the second view's
+    density; the error of the one is that of the other's derivative.
+
+    Args:
+        learned: ∂c/∂x' of the pairs, (S, N, 2).
+        mixture: of the clean points.
+        x, other: the pairs of views (N, 2).
+        first, second: the standard deviations of their noise.
     """
     step = 1e-4
-    axes = step * np.eye(x.shape[-1])
     differences = [
-        mixture.mutual_information(x, x + axis, first, second) - mixture.mutual_information(x, x - axis, first, second)
-        for axis in axes
+        mixture.mutual_information(x, other + axis, first, second) - mixture.mutual_information(x, other - axis, first, second)
+        for axis in step * np.eye(x.shape[-1])
     ]
-    return {"gradient_error": figure(score_error.relative_fisher_error(learned, np.stack(differences, -1) / (2 * step)))}
+    true = mixture.smoothed(second).score(other)
+    implied = true + np.stack(differences, -1) / (2 * step) - learned
+    return {"implied_score_error": figure(score_error.relative_fisher_error(implied, true))}
 
 
 def directions(density: Mixture, learned: Array, true: Array, nodes: Array) -> Group:

@@ -60,11 +60,13 @@ def score(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _denoising_loss(subject: Subject, x: Array, noise: Array) -> Array:
     """The method's own loss on given points and noise (N, 2), (S,)."""
-    points, draws = (torch.from_numpy(a.astype(np.float32)).to(subject.device) for a in (x, noise))
+    points, noises = (torch.from_numpy(a.astype(np.float32)).to(subject.device) for a in (x, noise))
     sums = np.zeros(subject.params.seeds)
     with torch.no_grad():
-        for part, drawn in zip(points.split(CHUNK), draws.split(CHUNK), strict=True):
-            losses = subject.trained.loss(part.expand(subject.params.seeds, -1, -1), FixedDraws(drawn[None], drawn))
+        for part, drawn in zip(points.split(CHUNK), noises.split(CHUNK), strict=True):
+            losses = subject.trained.loss(
+                part.expand(subject.params.seeds, -1, -1), FixedDraws(drawn[None], torch.ones_like(drawn))
+            )
             sums += losses["loss"].cpu().double().numpy() * len(part)
     return sums / len(x)
 
@@ -88,7 +90,7 @@ def _per_sigma(subject: Subject) -> dict[str, Any]:
             return apply(lambda p: subject.trained.score_at(p, sigma), x, subject.device)
 
         error = measure.score(subject.mixture.smoothed(sigma), learned, subject.params.mog.score_points, subject.rng)
-        figures[f"{sigma:.3g}"] = error["relative_fisher_error"]
+        figures[f"{sigma:.6g}"] = error["relative_fisher_error"]
     return figures
 
 
