@@ -56,7 +56,7 @@ verify: $(VENV)/.pipeline ## run everything cold and compare the metrics with th
 bench: $(VENV)/.pipeline ## measure speed, as ratios within one run
 	@python -m benchmarks.seeds
 
-studies: $(VENV)/.pipeline ## run all studies of studies.yaml again (about half an hour)
+studies: $(VENV)/.pipeline ## run all studies of studies.yaml again (about three quarters of an hour)
 	@for name in $$(sed -nE 's/^([a-z_]+):.*/\1/p' studies.yaml); do python -m stages.study $$name || exit 1; done
 
 readme: $(VENV)/.pipeline ## put the measured table into the README
