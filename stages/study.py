@@ -228,11 +228,13 @@ def draw(name: str, study: Study, found: list[dict[str, Any]]) -> Figure:
 
 def _axis(study: Study) -> tuple[str, list[float]] | None:
     """The one number that is varied: of those that change together the first; None where there is no such."""
-    varied = {key: values for key, values in study.grid.items() if len(values) > 1}
-    varied |= dict(list(study.together.items())[: 1 if len(varied) == 0 else None])
-    ((key, values),) = varied.items() if len(varied) == 1 else ((None, []),)
-    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    return (key, numbers) if key and len(set(numbers)) == len(values) else None
+    varied = [(key, values) for key, values in study.grid.items() if len(values) > 1]
+    together = list(study.together.items())
+    if len(varied) + bool(together) != 1:
+        return None
+    key, values = (varied or together)[0]
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    return (key, values) if numbers and len(set(values)) == len(values) else None
 
 
 def _varied(study: Study) -> dict[str, list[Any]]:

@@ -29,7 +29,9 @@ def lines(x: Sequence[float], figures: Mapping[str, Mapping[str, Sequence[Measur
         title: above the panels.
     """
     figure = blank(3.2 * len(figures), 3.2)
-    for axes, (name, methods) in zip(figure.subplots(1, len(figures), squeeze=False)[0], figures.items(), strict=True):
+    panels = figure.subplots(1, len(figures), squeeze=False)[0]
+    names = list(next(iter(figures.values())))
+    for axes, (name, methods) in zip(panels, figures.items(), strict=True):
         values = []
         for (method, measured), colour in zip(methods.items(), itertools.cycle((ACCENT, *SERIES)), strict=False):
             there = {place: one for place, one in zip(x, measured, strict=True) if one is not None}
@@ -46,9 +48,9 @@ def lines(x: Sequence[float], figures: Mapping[str, Mapping[str, Sequence[Measur
             axes.set_yscale("log")
         axes.set_xlabel(label)
         axes.set_title(name.split(".")[-1].replace("_", " "), fontsize=9)
-    if len(methods) > 1:
-        axes.legend(fontsize=7, frameon=False)
-    figure.suptitle(f"{title}{'' if len(methods) > 1 else f': {method}'}, mean ± std over seeds", fontsize=9)
+    if len(names) > 1:
+        panels[-1].legend(fontsize=7, frameon=False)
+    figure.suptitle(f"{title}{'' if len(names) > 1 else f': {names[0]}'}, mean ± std over seeds", fontsize=9)
     return figure
 
 
