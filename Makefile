@@ -37,8 +37,8 @@ PORT ?= 5000
 ui: track ## open the MLflow UI on the pipeline's store (PORT=5000)
 	@python -m stages.ui $(PORT)
 
-test: lint ## lint and run all tests
-	pytest
+test: lint ## lint and run all tests, two files at a time
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.development ## params, ruff and mypy
 	@python -m stages.params
@@ -53,8 +53,9 @@ verify: $(VENV)/.pipeline ## run everything cold and compare the metrics with th
 	dvc repro --force --no-run-cache
 	@python -m stages.verify
 
-bench: $(VENV)/.pipeline ## measure speed, as ratios within one run
-	@python -m benchmarks.seeds
+BENCH ?=
+bench: $(VENV)/.development ## measure speed, as ratios within one run, into docs/benchmark.md (BENCH=--cold: and a cold run)
+	@python -m benchmarks $(BENCH)
 
 studies: $(VENV)/.pipeline ## run all studies of studies.yaml again (about three quarters of an hour)
 	@for name in $$(sed -nE 's/^([a-z_]+):.*/\1/p' studies.yaml); do python -m stages.study $$name || exit 1; done

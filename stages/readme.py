@@ -9,14 +9,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-PARTS = ("table", "claims", "lessons")
+PARTS = ("table", "mnist", "claims", "lessons")
 STUDIES = Path("reports/studies")
 HERE = "](reports/figures/"
 """How links of the reports begin in the README."""
 
 
 def parts(root: Path = Path()) -> dict[str, str]:
-    """The parts that the reports give: three as they are, and of every study its picture and its caption."""
+    """The parts that the reports give: four as they are, and of every study its picture and its caption."""
     found = {name: (root / f"reports/{name}.md").read_text(encoding="utf-8").replace("](figures/", HERE) for name in PARTS}
     captions = {file.stem: file.read_text(encoding="utf-8").split("\n")[0] for file in sorted((root / STUDIES).glob("*.md"))}
     sections = [f"![{name}](reports/figures/studies/{name}.png)\n\n{text}\n" for name, text in captions.items()]

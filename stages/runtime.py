@@ -123,7 +123,8 @@ def set_up_torch(params: Params) -> None:
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(params.threads)
-    torch.use_deterministic_algorithms(True)
+    # What use_deterministic_algorithms(True) does, without loading a compiler that nothing here uses: seconds a stage.
+    torch.set_deterministic_debug_mode("error")
 
 
 def device(params: Params) -> torch.device:

@@ -118,6 +118,13 @@ class MixtureParams(Block):
         return self
 
 
+def _limited(block: Block, limits: dict[str, int], what: str) -> None:
+    """Refuse a number of the block that is above its limit."""
+    for key, limit in limits.items():
+        if getattr(block, key) > limit:
+            raise _refusal(key, getattr(block, key), f"at most {limit} with the {what} there are")
+
+
 class Collapse(Block):
     """Below which of two figures an embedding counts as collapsed."""
 
@@ -148,13 +155,12 @@ class Mog(Block):
     def _consistent(self) -> Mog:
         if self.preset not in self.presets:
             raise _refusal("preset", self.preset, "one of " + ", ".join(self.presets))
-        for key, limit in (
-            ("structure_points", self.test_points),
-            ("neighbours", min(self.train_points, (self.structure_points - 1) // 2)),
-            ("readout_neighbours", self.train_points),
-        ):
-            if getattr(self, key) > limit:
-                raise _refusal(key, getattr(self, key), f"at most {limit} with the points there are")
+        limits = {
+            "structure_points": self.test_points,
+            "neighbours": min(self.train_points, (self.structure_points - 1) // 2),
+            "readout_neighbours": self.train_points,
+        }
+        _limited(self, limits, "points")
         return self
 
     @property
@@ -209,10 +215,14 @@ class Mnist(Block):
     methods: Names
     train_images: Annotated[int, Field(ge=100, le=60000)]
     test_images: Annotated[int, Field(ge=20, le=10000)]
-    validation_images: Annotated[int, Field(ge=10)]
+    validation_images: Annotated[int, Field(ge=0)]
+    mixed_precision: bool
     robustness_images: Annotated[int, Field(ge=10)]
     strengths: Annotated[list[Fraction], Field(min_length=1)]
     neighbours: Count
+    labels: Annotated[list[Annotated[int, Field(ge=10, multiple_of=10)]], Field(min_length=1)]
+    label_draws: Count
+    retrieval_queries: Count
     snapshots: Annotated[int, Field(ge=2)]
     snapshot_images: Annotated[int, Field(ge=10)]
 
@@ -220,16 +230,19 @@ class Mnist(Block):
     def _consistent(self) -> Mnist:
         if self.dataset not in self.datasets:
             raise _refusal("dataset", self.dataset, "one of " + ", ".join(self.datasets))
-        for key, limit in (
-            ("validation_images", self.train_images // 2),
-            ("robustness_images", self.test_images),
-            ("snapshot_images", self.test_images),
-            ("neighbours", self.train_images - self.validation_images),
-        ):
-            if getattr(self, key) > limit:
-                raise _refusal(key, getattr(self, key), f"at most {limit} with the images there are")
-        if len(set(self.strengths)) < len(self.strengths):
-            raise _refusal("strengths", self.strengths, "each strength once")
+        limits = {
+            "validation_images": self.train_images // 2,
+            "robustness_images": self.test_images,
+            "snapshot_images": self.test_images,
+            "retrieval_queries": self.test_images,
+            "neighbours": self.train_images - self.validation_images,
+        }
+        _limited(self, limits, "images")
+        for key in ("strengths", "labels"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise _refusal(key, getattr(self, key), "each value once")
+        if max(self.labels) > self.train_images:
+            raise _refusal("labels", self.labels, f"at most {self.train_images}, the training images")
         return self
 
     @property
@@ -246,6 +259,14 @@ class AffineParams(Block):
     scale: Annotated[float, Field(ge=0, lt=1)]
     shear: Annotated[float, Field(ge=0, lt=90)]
     translation: Annotated[float, Field(ge=0, le=28)]
+
+
+class ElasticParams(Block):
+    """See `perturbations.Elastic`."""
+
+    probability: Fraction
+    nodes: Annotated[int, Field(ge=2, le=28)]
+    displacement: Annotated[float, Field(ge=0, le=28)]
 
 
 class MorphologyParams(Block):
@@ -277,9 +298,10 @@ class GaussianParams(Block):
 
 
 class Perturbations(Block):
-    """The six perturbations of images, applied in this order."""
+    """The perturbations of images, applied in this order."""
 
     affine: AffineParams
+    elastic: ElasticParams
     erosion: MorphologyParams
     dilation: MorphologyParams
     inversion: InversionParams
@@ -352,8 +374,9 @@ class Claims(Block):
 class Reconstruct(Block):
     """Phase 2: a decoder on top of a trained encoder."""
 
+    methods: Names
     channels: Annotated[int, Field(ge=2, multiple_of=2)]
-    finetune_encoder: bool
+    encoder: Literal["frozen", "finetuned", "scratch"]
     encoder_learning_rate: Fraction
     pca_components: Annotated[int, Field(ge=1, le=784)]
     train: Train
@@ -388,4 +411,8 @@ class Settings(Block):
         if self.mnist_reconstruct.pca_components > self.mnist.train_images:
             expected = f"at most {self.mnist.train_images}, the training images"
             raise _refusal("mnist_reconstruct.pca_components", self.mnist_reconstruct.pca_components, expected)
+        for name in self.mnist_reconstruct.methods:
+            if name not in self.mnist.methods:
+                expected = "any of mnist.methods: " + ", ".join(self.mnist.methods)
+                raise _refusal("mnist_reconstruct.methods", name, expected)
         return self

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from matplotlib.figure import Figure
@@ -28,34 +28,63 @@ from stages import runtime
 from stages.errors import UserError
 from stages.imports import ROOT, closure
 from stages.lookup import look_up
+from stages.metrics.measured import figure
 from stages.params import Params
 from stages.plots import studies
 from stages.plots.canvas import write_png
-from stages.schema import Block, Claims
+from stages.schema import MNIST_PREFIX, Block, Claims
 from stages.tables import cell as shown
 from stages.tables import table
 from stages.verdicts import decide_all
 
 FILE = Path("studies.yaml")
 REPORTS = Path("reports/studies")
-PARTS = ("data", "perturb", "train", "evaluate")
-"""The stages that every cell runs, in stages/mog."""
+MOG_PARTS = ("data", "perturb", "train", "evaluate")
+PARTS = {
+    "mog": MOG_PARTS,
+    "mnist": ("data", "perturb", "baseline", "train", "evaluate"),
+    "mnist_reconstruct": ("data", "perturb", "baseline", "train", "reconstruct", "reconstruct_evaluate"),
+}
+"""The stages that every cell runs: of the mixture, of phase 1 on the images, and of both phases."""
+SHARED = ("data", "perturb", "baseline")
+"""Those of them that are not about one method."""
+MEASURED = {
+    "mog": "reports/metrics/mog/{method}.json",
+    "mnist": "reports/measured/mnist/{method}.json",
+    "mnist_reconstruct": "reports/measured/mnist/{method}.reconstruction.json",
+}
+"""Where a cell's figures are then found."""
+DECISIVE = {
+    "mog": ("seed", "seeds", "threads", "collapse", "mog", "langevin", "annealed"),
+    "mnist": ("seed", "threads", "collapse", "mnist", "mnist_perturbations", "mnist_severity"),
+}
+"""The params, beside the method's own, that decide the figures of a world."""
 CHECKING = {ROOT / "stages" / name for name in ("errors.py", "params.py", "schema.py", "vocabulary.py")}
 
 
 class Study(Block):
     """One study: its methods, the params that are varied, the figures that are kept, whether claims are decided.
 
-    Every combination of the `grid` is a cell; params of `together` change in step, by their place in the list. `{method}` in
-    the name of a param stands for the method of the cell. `studies` says which study takes the place of one that claims name.
+    Every combination of the `grid` is a cell; params of `together` change in step, by their place in the list. `settings` hold
+    in all cells. Where there are `runs`, each cell is run with each of these seeds and its figures are over them. `{method}`
+    in the name of a param stands for the method of the cell. `studies` says which study takes the place of one that claims
+    name; claims are of the world `mog` alone.
     """
 
+    world: Literal["mog", "mnist", "mnist_reconstruct"] = "mog"
     methods: Annotated[list[str], Field(min_length=1)]
+    settings: dict[str, Any] = Field(default_factory=dict)
+    runs: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     together: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     keep: Annotated[list[str], Field(min_length=1)]
     claims: bool = False
     studies: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def images(self) -> bool:
+        """Whether the study is about the images."""
+        return self.world != "mog"
 
 
 def load(name: str, path: Path = FILE) -> Study:
@@ -75,12 +104,13 @@ def load(name: str, path: Path = FILE) -> Study:
 
 
 def cells(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every method with every combination of the varied params."""
+    """Every method with every combination of the varied params, and with what is set in all cells."""
     steps = list(zip(*study.together.values(), strict=True)) or [()]
     for method in study.methods:
         names = [key.format(method=method) for key in (*study.grid, *study.together)]
+        fixed = {key.format(method=method): value for key, value in study.settings.items()}
         for values in itertools.product(*study.grid.values(), steps):
-            yield method, dict(zip(names, (*values[:-1], *values[-1]), strict=True))
+            yield method, fixed | dict(zip(names, (*values[:-1], *values[-1]), strict=True))
 
 
 def with_settings(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,57 +136,110 @@ def digest(study: Study, raw: Mapping[str, Any]) -> str:
 
     Code that only checks params does not count: they reach the stages as they are written.
     """
-    starts = [ROOT / f"stages/mog/{part}.py" for part in PARTS]
+    starts = [ROOT / f"stages/{_folder(study)}/{part}.py" for part in PARTS[study.world]]
     starts += [ROOT / f"stages/methods/{method}.py" for method in study.methods]
     files = set[Path]().union(*(closure(start) for start in starts)) - CHECKING
     code = {str(file.relative_to(ROOT)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
-    shared = ("seed", "seeds", "threads", "collapse", "mog", "langevin", "annealed")
     params = []
     for method, settings in cells(study):
         cell = with_settings(raw, settings)
-        params.append({key: cell[key] for key in (*shared, method)})
-    return hashlib.sha256(json.dumps([code, params, study.keep, study.claims], sort_keys=True).encode()).hexdigest()
+        params.append({key: cell[key] for key in (*_decisive(study), _block(study, method))})
+    content = [code, params, study.keep, study.claims, *([study.runs] if study.runs else [])]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _folder(study: Study) -> str:
+    """Where the stages of the study's world lie."""
+    return "mnist" if study.images else "mog"
+
+
+def _block(study: Study, method: str) -> str:
+    """The params block of a method in the study's world."""
+    return MNIST_PREFIX + method if study.images else method
+
+
+def _decisive(study: Study) -> tuple[str, ...]:
+    more = ("mnist_reconstruct",) if study.world == "mnist_reconstruct" else ()
+    return (*DECISIVE[_folder(study)], *more)
 
 
 def run_cell(study: Study, method: str, settings: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Train and measure one cell in a folder of its own, by the pipeline's own stages.
+    """Train and measure one cell in a folder of its own, by the pipeline's own stages; once for each of the study's seeds.
 
     Raises:
         UserError: a stage failed; the message is its own.
     """
+    each = [{**settings, "seed": seed} for seed in study.runs] or [dict(settings)]
+    metrics = [_measure(study, method, one, raw) for one in each]
+    figures = {key: _over_runs([look_up(one, key) for one in metrics]) for key in study.keep}
+    cell = {"method": method, "settings": dict(settings), **{k: v for k, v in figures.items() if v is not None}}
+    if study.claims:
+        cell["metrics"] = metrics[0]
+    return cell
+
+
+def _measure(study: Study, method: str, settings: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of one run of the stages with these settings."""
+    alone = {"mnist.methods": [method], "mnist_reconstruct.methods": [method]} if study.images else {}
+    params = with_settings(raw, {**settings, **alone})
     with tempfile.TemporaryDirectory() as folder:
-        text = yaml.safe_dump(with_settings(raw, settings), sort_keys=False)
-        Path(folder, "params.yaml").write_text(text, encoding="utf-8")
-        for part in PARTS:
-            command = [sys.executable, "-m", f"stages.mog.{part}", *([method] if part in PARTS[2:] else [])]
+        Path(folder, "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        for part in PARTS[study.world]:
+            command = [sys.executable, "-m", f"stages.{_folder(study)}.{part}", *([] if part in SHARED else [method])]
             environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": ""}
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise UserError(f"{method} with {dict(settings)}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-        metrics = runtime.read_json(Path(folder, f"reports/metrics/mog/{method}.json"))
-    figures = {key: look_up(metrics, key) for key in study.keep}
-    cell = {"method": method, "settings": dict(settings), **{k: v for k, v in figures.items() if v is not None}}
-    if study.claims:
-        cell["metrics"] = metrics
-    return cell
+        return runtime.read_json(Path(folder, MEASURED[study.world].format(method=method)))
+
+
+def _over_runs(figures: Sequence[Any]) -> Any:
+    """One figure over several runs; what is no measured figure is that of the first."""
+    if len(figures) == 1 or not all(isinstance(one, Mapping) for one in figures):
+        return figures[0]
+    return figure([one["mean"] for one in figures])
 
 
 def main(params: Params, name: str) -> None:
-    """Run all cells of the study called `name`, unless they are there; then write its table and draw it."""
+    """Run the cells of the study called `name` that are not there yet; then write its table and draw it.
+
+    Every cell is written when it is done: a study that was stopped goes on where it was.
+    """
     study, raw, path = load(name), parameters.read(), REPORTS / f"{name}.json"
     made = digest(study, raw)
-    found = runtime.read_json(path)["cells"] if path.exists() and runtime.read_json(path)["digest"] == made else []
-    if not found:
-        for number, (method, settings) in enumerate(cells(study), 1):
-            print(f"{name}: cell {number}, {method} with {settings}", flush=True)
-            found.append(run_cell(study, method, settings, raw))
-        command = f"python -m stages.study {name}"
-        blocks = {method: raw[method] for method in study.methods}
-        content = {"command": command, "digest": made, "preset": preset(study, raw), "blocks": blocks, "cells": found}
-        runtime.write_json(path, content)
+    before = runtime.read_json(path)["cells"] if path.exists() and runtime.read_json(path)["digest"] == made else []
+    wanted = list(cells(study))
+    found: list[dict[str, Any]] = []
+    for number, (method, settings) in enumerate(wanted, 1):
+        done = [cell for cell in before if (cell["method"], cell["settings"]) == (method, settings)]
+        if not done:
+            print(f"{name}: cell {number} of {len(wanted)}, {method} with {settings}", flush=True)
+        found.append(done[0] if done else run_cell(study, method, settings, raw))
+        if len(before) < len(wanted):
+            runtime.write_json(path, _content(name, study, raw, made, found))
     decided = with_verdicts(study, found, params.claims)
     runtime.write_text(REPORTS / f"{name}.md", markdown(name, study, decided))
     write_png(Path(f"reports/figures/studies/{name}.png"), draw(name, study, decided))
+
+
+def _content(name: str, study: Study, raw: Mapping[str, Any], made: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is kept of a study."""
+    blocks = {method: raw[_block(study, method)] for method in study.methods}
+    world = {} if study.images else {"preset": preset(study, raw)}
+    # Where a method has one cell, its figures stand under its name too, nested as in the metrics of the pipeline.
+    single = {cell["method"]: _nested(study, cell) for cell in found} if study.images and not _varied(study) else {}
+    return {"command": f"python -m stages.study {name}", "digest": made, **world, "blocks": blocks, "cells": found, **single}
+
+
+def _nested(study: Study, cell: Mapping[str, Any]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for key in study.keep:
+        *groups, last = key.split(".")
+        block = figures
+        for group in groups:
+            block = block.setdefault(group, {})
+        block[last] = cell.get(key)
+    return figures
 
 
 def preset(study: Study, raw: Mapping[str, Any]) -> str:

@@ -97,7 +97,9 @@ class Tracker:
                     Path("dvc.lock"),
                     Path("reports/table.md"),
                     Path("reports/claims.md"),
+                    Path("reports/mnist.md"),
                     Path("reports/figures/gallery.png"),
+                    *sorted(Path("reports/figures/mnist").glob("*.png")),
                 ],
             )
         for part in self._parts():
@@ -133,7 +135,7 @@ class Tracker:
         self._metrics(run, flatten(runtime.read_json(part.metrics)))
         for curve in part.curves:
             self._curve(run, curve)
-        self._artifacts(run, [part.metrics, *sorted(part.figures.glob("*"))])
+        self._artifacts(run, [part.metrics, *sorted(part.figures.rglob("*"))])
         self.client.set_terminated(run)
 
     def _run(self, query: str, name: str, tags: Mapping[str, str]) -> tuple[str, bool]:
@@ -236,10 +238,18 @@ def differences(stages: Mapping[str, Any], values: Mapping[str, Any]) -> list[st
     for entry in stages.values():
         for out in entry.get("outs", []):
             path = Path(out["path"])
-            if path.suffix == ".json" and path.exists():
-                found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-                moved += [str(path)] if found != out["md5"] else []
+            if path.exists() and (path.suffix == ".json" or path.is_relative_to("reports/metrics")):
+                moved += [str(path)] if _md5(path) != out["md5"] else []
     return moved
+
+
+def _md5(path: Path) -> str:
+    """What DVC notes of a file or a folder: a folder's is that of the list of its files."""
+    if not path.is_dir():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listed = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def digest(content: Any) -> str:

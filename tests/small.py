@@ -37,7 +37,10 @@ SMALL: dict[str, Any] = {
     "dsm": {"train": {"steps": 30, "batch_size": 64, "warmup": 5}},
     "mnist": {
         "dataset": "digits",
-        "methods": ["jepa_ema"],
+        "methods": ["jepa_ema", "contrastive"],
+        "labels": [10, 100],
+        "label_draws": 2,
+        "retrieval_queries": 40,
         "train_images": 1400,
         "test_images": 300,
         "validation_images": 200,
@@ -49,6 +52,10 @@ SMALL: dict[str, Any] = {
         "encoder": {"channels": [4, 8, 8], "dim": 16},
         "predictor_width": 16,
         "train": {"steps": 30, "warmup": 5},
+    },
+    "mnist_contrastive": {
+        "encoder": {"channels": [4, 8, 8], "dim": 16},
+        "train": {"steps": 20, "batch_size": 64, "warmup": 5},
     },
     "mnist_reconstruct": {"channels": 4, "pca_components": 16, "train": {"steps": 20, "batch_size": 32, "warmup": 5}},
 }

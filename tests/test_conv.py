@@ -39,7 +39,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def method(name: str, **changes: Any) -> Method:
     torch.manual_seed(0)
-    return build(name, Images(perturbations=PERTURBATIONS), {**COMMON, **METHODS[name], **changes})
+    return build(name, Images(perturbations=PERTURBATIONS, mixed_precision=False), {**COMMON, **METHODS[name], **changes})
 
 
 def draws() -> TrainingDraws:
@@ -69,7 +69,7 @@ def statistics(module: nn.Module) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_the_encoder_maps_images_to_embeddings(count: int) -> None:
-    encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM).eval()
+    encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=True).eval()
     assert encoder(batch(count)).shape == (count, DIM)
     assert encoder.outputs == DIM
 
@@ -87,7 +87,7 @@ def test_the_decoder_maps_any_embeddings_to_images_between_black_and_white(scale
 
 def test_the_encoder_keeps_position() -> None:
     torch.manual_seed(0)
-    encoder = ConvEncoder(channels=[2, 4, 4], dim=DIM).eval()
+    encoder = ConvEncoder(channels=[2, 4, 4], dim=DIM, mixed_precision=True).eval()
     dot = torch.zeros(1, 1, 28, 28)
     dot[..., 4:8, 4:8] = 1
     assert (encoder(dot) - encoder(dot.flip(-1))).abs().max() > 1e-3
@@ -102,7 +102,7 @@ def test_bytes_become_images_between_black_and_white() -> None:
 
 
 def test_images_have_no_network_for_points_and_no_box() -> None:
-    images = Images(perturbations={})
+    images = Images(perturbations={}, mixed_precision=False)
     with pytest.raises(TypeError, match="points"):
         images.mlp(inputs=2, outputs=2, width=4, depth=1)
     with pytest.raises(TypeError, match="points"):
@@ -110,7 +110,9 @@ def test_images_have_no_network_for_points_and_no_box() -> None:
 
 
 def test_the_second_view_follows_the_progress_of_the_training() -> None:
-    perturb = Images(perturbations={"inversion": {"probability": 1.0, "amount": 1.0}}).perturbation(schedule=(0, 1))
+    perturb = Images(perturbations={"inversion": {"probability": 1.0, "amount": 1.0}}, mixed_precision=False).perturbation(
+        schedule=(0, 1)
+    )
     at = draws()
     assert_close(perturb(batch(), at), batch())
     at.progress = 1.0
@@ -206,14 +208,28 @@ def test_without_stopped_gradient_the_embedding_has_statistics_too() -> None:
     assert not torch.equal(before, trained.encoder[1].running_mean)
 
 
+def test_channels_lie_last_in_memory_and_in_no_file() -> None:
+    encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=False)
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in encoder.parameters() if p.ndim == 4)
+    plain = ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=False)
+    plain.load_state_dict({key: value.contiguous() for key, value in encoder.state_dict().items()})
+    torch.testing.assert_close(plain(batch()), encoder(batch()), rtol=0, atol=0)
+
+
+def test_mixed_precision_is_for_a_gpu_alone() -> None:
+    mixed, full = (ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=flag) for flag in (True, False))
+    full.load_state_dict(mixed.state_dict())
+    assert torch.equal(mixed(batch()), full(batch())) and mixed(batch()).dtype == torch.float32
+
+
 # ---------------------------------------------------------------- phase 2
 
 
-def reconstruction(*, finetune: bool, name: str = "jepa_ema") -> Reconstruction:
+def reconstruction(encoder: Any, name: str = "jepa_ema") -> Reconstruction:
     trained = method(name).train()
     trained.loss(batch(), draws())
-    perturb = Images(perturbations=PERTURBATIONS).perturbation(schedule=(1, 1))
-    return Reconstruction(trained, Decoder(dim=DIM, channels=4), perturb, finetune=finetune, encoder_scale=0.5)
+    perturb = Images(perturbations=PERTURBATIONS, mixed_precision=False).perturbation(schedule=(1, 1))
+    return Reconstruction(trained, Decoder(dim=DIM, channels=4), perturb, encoder_mode=encoder, encoder_scale=0.5)
 
 
 def after_training(model: Reconstruction) -> Reconstruction:
@@ -237,7 +253,7 @@ def after_training(model: Reconstruction) -> Reconstruction:
 
 
 def test_a_frozen_encoder_does_not_change_by_a_byte() -> None:
-    model = reconstruction(finetune=False)
+    model = reconstruction("frozen")
     encoder, decoder = state(model.encoder), state(model.decoder)
     after_training(model)
     assert not changed(model.encoder, encoder)
@@ -246,35 +262,43 @@ def test_a_frozen_encoder_does_not_change_by_a_byte() -> None:
 
 @pytest.mark.parametrize("name, path", [("jepa_ema", "target"), ("jepa_basic", "encoder")])
 def test_a_finetuned_encoder_moves_its_weights_and_not_its_statistics(name: str, path: str) -> None:
-    model = reconstruction(finetune=True, name=name)
+    model = reconstruction("finetuned", name)
     before = state(model.encoder)
     after_training(model)
     embedder = model.encoder.get_submodule(path)
     assert changed(model.encoder, before) == {f"{path}.{key}" for key, _ in embedder.named_parameters()}
 
 
-@pytest.mark.parametrize("finetune", [False, True])
-def test_training_mode_is_for_the_decoder_alone(finetune: bool) -> None:
-    model = reconstruction(finetune=finetune).train()
+@pytest.mark.parametrize("encoder", ["frozen", "finetuned"])
+def test_training_mode_is_for_the_decoder_alone(encoder: str) -> None:
+    model = reconstruction(encoder).train()
     assert model.decoder.training
     assert not any(module.training for module in model.encoder.modules())
 
 
+@pytest.mark.parametrize("name, path", [("jepa_ema", "target"), ("jepa_basic", "encoder")])
+def test_an_encoder_from_scratch_gathers_statistics_and_moves_all_that_embeds(name: str, path: str) -> None:
+    model = reconstruction("scratch", name)
+    before = state(model.encoder)
+    after_training(model)
+    assert changed(model.encoder, before) == {f"{path}.{key}" for key in state(model.encoder.get_submodule(path))}
+
+
 def test_a_frozen_encoder_is_not_offered_to_the_optimizer() -> None:
-    (group,) = reconstruction(finetune=False).parameter_groups()
-    decoder, encoder = reconstruction(finetune=True).parameter_groups()
+    (group,) = reconstruction("frozen").parameter_groups()
+    decoder, encoder = reconstruction("finetuned").parameter_groups()
     assert len(group["params"]) == len(decoder["params"])
     assert encoder["scale"] == 0.5
 
 
 def test_the_loss_compares_with_the_clean_image() -> None:
-    model = reconstruction(finetune=False).eval()
+    model = reconstruction("frozen").eval()
     loss = model.loss(batch(), draws())["loss"]
     expected = (model(model.perturb(batch(), draws())) - batch()).square().mean()
     assert loss.shape == () and torch.equal(loss, expected)
 
 
 def test_reconstructions_are_images() -> None:
-    images = reconstruction(finetune=False).eval()(batch(5))
+    images = reconstruction("frozen").eval()(batch(5))
     assert images.shape == (5, 1, 28, 28)
     assert images.min() >= 0 and images.max() <= 1

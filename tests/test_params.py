@@ -140,7 +140,15 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
         ("mnist_reconstruct.channels", 3, "a multiple of 2"),
         ("mnist_jepa_ema.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
         ("mnist_reconstruct.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
-        ("mnist.strengths", [0.5, 1.0, 0.5], "each strength once"),
+        ("mnist.strengths", [0.5, 1.0, 0.5], "each value once"),
+        ("mnist.labels", [10, 100, 10], "each value once"),
+        ("mnist.labels", [10, 60_010], "at most 60000, the training images"),
+        ("mnist.retrieval_queries", 10_001, "at most 10000 with the images there are"),
+        (
+            "mnist_reconstruct.methods",
+            ["jepa_ema", "jepa_basic"],
+            "any of mnist.methods: jepa_ema, contrastive, vicreg, sigreg",
+        ),
         ("mnist.neighbours", 55_001, "at most 55000 with the images there are"),
         ("mog.structure_points", 2001, "at most 2000 with the points there are"),
         ("mog.neighbours", 500, "at most 499 with the points there are"),
@@ -292,7 +300,7 @@ def test_every_key_of_a_methods_block_goes_into_the_method_or_the_training(block
     assert settings.keys() == {argument.arg for argument in signature(name).args.kwonlyargs}
     assert train.model_dump().keys() - {"batch_size"} <= inspect.signature(fit).parameters.keys()
     perturbations = PARAMS.mnist_perturbations.model_dump()
-    build(name, world(1) if block == name else Images(perturbations=perturbations), settings)
+    build(name, world(1) if block == name else Images(perturbations=perturbations, mixed_precision=False), settings)
 
 
 def test_a_block_that_is_not_there_is_asked_for_in_vain() -> None:

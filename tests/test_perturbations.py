@@ -20,6 +20,7 @@ from stages.mnist.perturbations import (
     Step,
     affine,
     dilation,
+    elastic,
     erosion,
     gaussian,
     inversion,
@@ -30,6 +31,7 @@ from stages.schema import Perturbations
 
 FULL = {
     "affine": {"probability": 1.0, "rotation": 45.0, "scale": 0.3, "shear": 30.0, "translation": 4.0},
+    "elastic": {"probability": 1.0, "nodes": 6, "displacement": 3.0},
     "erosion": {"probability": 1.0, "size": 5},
     "dilation": {"probability": 1.0, "size": 5},
     "inversion": {"probability": 1.0, "amount": 1.0},
@@ -38,6 +40,7 @@ FULL = {
 }
 HALF = {
     "affine": {"probability": 1.0, "rotation": 22.5, "scale": 0.15, "shear": 15.0, "translation": 2.0},
+    "elastic": {"probability": 1.0, "nodes": 6, "displacement": 1.5},
     "erosion": {"probability": 1.0, "size": 3},
     "dilation": {"probability": 1.0, "size": 3},
     "inversion": {"probability": 1.0, "amount": 0.5},
@@ -80,6 +83,42 @@ def move(x: Tensor, *, angle: float = 0, scale: float = 1, shear: float = 0, shi
     """One and the same affine map for all images."""
     one = x.new_ones(len(x))
     return affine(x, angle=one * angle, scale=one * scale, shear=one * shear, shift=one[:, None] * x.new_tensor(shift))
+
+
+# ---------------------------------------------------------------- elastic
+
+
+def test_no_displacement_is_the_identity() -> None:
+    assert_close(elastic(noise(), noise().new_zeros(4, 2, 6, 6)), noise())
+
+
+@pytest.mark.parametrize("right, down", [(2, 0), (0, -3), (1, 2)])
+def test_an_even_displacement_is_a_shift_the_other_way(right: int, down: int) -> None:
+    nodes = noise().new_tensor([right, down]).view(1, 2, 1, 1).expand(4, 2, 5, 5)
+    assert_close(elastic(noise(), nodes), move(noise(), shift=(-right, -down)), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("nodes, size", [(2, 28), (6, 28), (5, 9), (28, 28)])
+def test_the_bend_is_torchs_bicubic_surface(nodes: int, size: int) -> None:
+    values = torch.randn(3, 2, nodes, nodes, generator=seeded(), dtype=torch.float64)
+    matrix = perturbations.bicubic(nodes, size)
+    expected = torch.nn.functional.interpolate(values, (size, size), mode="bicubic", align_corners=True)
+    assert_close(matrix @ values @ matrix.T, expected)
+
+
+def test_one_node_bends_its_surroundings_and_leaves_the_far_side_alone() -> None:
+    nodes = noise().new_zeros(4, 2, 6, 6)
+    nodes[:, 0, 1, 1] = 2
+    moved = (elastic(strokes(), nodes) - strokes()).abs().amax((0, 1))
+    assert moved[2:9, 2:9].max() > 0.1 and moved[18:, 18:].max() < 1e-12
+
+
+def test_the_draws_of_a_bend_have_their_standard_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(perturbations, "elastic", lambda x, displacement: seen.append(displacement) or x)
+    make("elastic", FULL["elastic"])(noise(500), 0.5, seeded())
+    assert seen[0].shape == (500, 2, 6, 6)
+    assert seen[0].std() == pytest.approx(1.5, rel=0.02) and abs(seen[0].mean()) < 0.05
 
 
 # ---------------------------------------------------------------- morphology
@@ -268,7 +307,7 @@ def test_a_step_is_applied_with_its_probability(kind: str) -> None:
     assert (perturbed != x).flatten(1).any(-1).double().mean().item() == pytest.approx(0.3, abs=0.05)
 
 
-@pytest.mark.parametrize("kind", ["affine", "salt_and_pepper", "gaussian"])
+@pytest.mark.parametrize("kind", ["affine", "elastic", "salt_and_pepper", "gaussian"])
 def test_equal_images_get_different_draws(kind: str) -> None:
     x = strokes(1).float().expand(64, -1, -1, -1)
     perturbed = Perturbation([make(kind, FULL[kind])], (1, 1))(x, 1, seeded())

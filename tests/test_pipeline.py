@@ -17,7 +17,8 @@ COMPARING = {"mog_lessons", "claims", "compare", "track"}
 ALL_STAGES = {
     "mog_data", "mog_perturb", "mnist_data", "mnist_perturb", "mnist_contact", "mnist_baseline", *COMPARING,
     *(f"mog_{part}@{method}" for part in ("train", "evaluate", "figures") for method in ("contrastive", "dsm")),
-    *(f"mnist_{part}@jepa_ema" for part in ("train", "reconstruct", "evaluate", "figures")),
+    *(f"mnist_{part}@{method}" for part in ("train", "evaluate", "figures") for method in ("jepa_ema", "contrastive")),
+    *(f"mnist_{part}@jepa_ema" for part in ("reconstruct", "reconstruct_evaluate", "reconstruct_figures")), "mnist_compare",
 }  # fmt: skip
 
 
@@ -72,13 +73,14 @@ def test_the_metrics_keep_their_contract(reproduced: Path) -> None:
     for group in ("knn", "knn_raw_pixels", "knn_untrained", "knn_validation"):
         assert set(images[group]) == averages
     assert {"mse", "psnr", "ssim", "mean_image_mse", "pca16_mse"} <= set(images["reconstruction"])
+    assert "reconstruction" not in read(reproduced, "reports/metrics/mnist/contrastive.json")
     assert all(len(strengths) == 3 for strengths in images["robustness"].values())
 
 
 def test_every_method_of_the_params_is_in_the_table(reproduced: Path) -> None:
     table = read(reproduced, "reports/table.json")
     assert set(table["mog"]) == {"contrastive", "dsm"}
-    assert set(table["mnist"]) == {"jepa_ema"}
+    assert set(table["mnist"]) == {"jepa_ema", "contrastive"}
     assert "| dsm |" in (reproduced / "reports/table.md").read_text()
 
 
@@ -86,8 +88,14 @@ def test_every_picture_is_there(reproduced: Path) -> None:
     figures = reproduced / "reports/figures"
     for method in ("contrastive", "dsm"):
         assert {p.name for p in (figures / "mog" / method).iterdir()} == {"landscape.png", "training.gif", "walk.gif"}
-    names = {"pca.png", "pca.gif", "knn.png", "confusion.png", "robustness.png", "reconstructions.png"}
-    assert {p.name for p in (figures / "mnist/jepa_ema").iterdir()} == names
+    names = {"pca.png", "pca.gif", "knn.png", "confusion.png", "mistakes.png", "neighbours.png", "robustness.png"}
+    assert {p.name for p in (figures / "mnist/contrastive").iterdir()} == names
+    assert {p.name for p in (figures / "mnist/jepa_ema").iterdir()} == {*names, "reconstruction"}
+    names = {"reconstructions.png", "severity.png", "interpolation.gif"}
+    assert {p.name for p in (figures / "mnist/jepa_ema/reconstruction").iterdir()} == names
+    assert {p.name for p in (figures / "mnist").iterdir() if p.is_file()} == {
+        "few_labels.png", "perturbations.png", "robustness.png",
+    }  # fmt: skip
     assert {p.name for p in figures.iterdir() if p.is_file()} == {"gallery.png", "gallery.gif"}
 
 
@@ -181,7 +189,7 @@ def test_tracking_is_idempotent_and_complete(reproduced: Path) -> None:
     assert {run.info.run_id for run in runs(reproduced, "")} == logged
     (parent,) = runs(reproduced, "tags.part = 'pipeline'")
     children = runs(reproduced, f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
-    assert {run.info.run_name for run in children} == {"mog.contrastive", "mog.dsm", "mnist.jepa_ema"}
+    assert {run.info.run_name for run in children} == {"mog.contrastive", "mog.dsm", "mnist.jepa_ema", "mnist.contrastive"}
     client = MlflowClient(f"sqlite:///{reproduced / 'mlflow.db'}")
     dsm = next(run for run in children if run.info.run_name == "mog.dsm")
     assert dsm.data.params["sigma"] == "0.5"

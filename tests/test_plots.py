@@ -65,6 +65,17 @@ PICTURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
         ),
         (2.2 + 0.84 + 1.8, 2.2 + 0.52),
     ),
+    "mistakes": (lambda: images.mistakes(DIGITS, LABELS[:6], LABELS[1:7], "t"), (9.6, 1.4)),
+    "no mistakes": (lambda: images.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], "t"), (9.6, 1.4)),
+    "neighbours": (
+        lambda: images.neighbours(DIGITS[:2], DIGITS[None, 2:].repeat(2, 0), np.eye(2, 4, dtype=bool), "t"),
+        (0.62 * 5.4, 0.6 + 0.62 * 2),
+    ),
+    "robustness of all": (
+        lambda: images.robustness_of_all({"m": {"affine": {"0.5": MEASURED, "1": MEASURED}, "dilation": {"1": MEASURED}}}),
+        (3.6, 1.72),
+    ),
+    "few labels": (lambda: images.few_labels({k: {"10": MEASURED, "100": MEASURED} for k in "abcd"}), (6.4, 3.8)),
     "robustness": (lambda: images.robustness({"affine": {"0.5": 0.9, "1": 0.7}}, 0.99, "t"), (5.2, 3.4)),
 }
 ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
@@ -77,6 +88,7 @@ ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
         (2.8, 1.55),
         6,
     ),
+    "movie": (lambda: images.movie(DIGITS[:5] / 255, "t"), (2.6, 2.8), 5),
     "pca over training": (lambda: images.pca_over_training(PROJECTED, LABELS, STEPS, "t"), (5, 4.2), 6),
 }
 

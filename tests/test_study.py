@@ -30,7 +30,7 @@ from stages.study import (
     with_verdicts,
 )
 from stages.verify import allowed
-from tests.small import merged
+from tests.small import SMALL, merged, write_digits
 
 RAW: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 STUDIES = list(yaml.safe_load((ROOT / "studies.yaml").read_text()))
@@ -94,6 +94,79 @@ def test_a_cell_is_what_the_pipelines_stages_give(monkeypatch: pytest.MonkeyPatc
     (decided,) = with_verdicts(study, [found], params.load(ROOT / "params.yaml").claims)
     assert decided["claims"]["learns_score"]["verdict"] == "fails"
     assert decided["claims"]["masked_prediction"]["verdict"] == "not applicable"
+
+
+def image_params(folder: Path) -> dict[str, Any]:
+    """The small params, with the digits in the folder as the data set."""
+    dataset = {"sources": [{"kind": "folder", "location": str(folder / "digits")}], "digests": write_digits(folder / "digits")}
+    return merged(RAW, merged(SMALL, {"mnist": {"datasets": {"digits": dataset}}}))
+
+
+def test_a_cell_on_images_has_the_figures_of_all_its_runs(tmp_path: Path) -> None:
+    raw = image_params(tmp_path)
+    settings = {"mnist.validation_images": 0, "{method}.train.steps": 3}
+    study = Study.model_validate(
+        {
+            "world": "mnist",
+            "methods": ["contrastive"],
+            "settings": {key.format(method="mnist_{method}"): value for key, value in settings.items()},
+            "runs": [0, 1],
+            "keep": ["knn.accuracy", "knn_validation.accuracy"],
+        }
+    )
+    ((method, cell),) = cells(study)
+    assert cell == {"mnist.validation_images": 0, "mnist_contrastive.train.steps": 3}
+    found = run_cell(study, method, cell, raw)
+    assert len(found["knn.accuracy"]["values"]) == 2 and found["knn.accuracy"]["std"] > 0
+    assert "knn_validation.accuracy" not in found
+    assert digest(study, raw) != digest(study.model_copy(update={"runs": [0]}), raw)
+    assert digest(study, raw) == digest(study, merged(raw, {"mog": {"train_points": 4999}}))
+    assert digest(study, raw) != digest(study, merged(raw, {"mnist_severity": {"gaussian": {"std": 0.5}}}))
+
+
+def test_a_cell_of_phase_two_trains_its_encoder_as_it_says(tmp_path: Path) -> None:
+    raw = image_params(tmp_path)
+    given = {"world": "mnist_reconstruct", "methods": ["contrastive"], "keep": ["mse", "clean.ssim"]}
+    study = Study.model_validate({**given, "grid": {"mnist_reconstruct.encoder": ["scratch"]}})
+    ((method, cell),) = cells(study)
+    found = run_cell(study, method, cell, raw)
+    assert 0 < found["mse"]["mean"] < 0.2 and -1 < found["clean.ssim"]["mean"] < 1
+    assert digest(study, raw) != digest(study, merged(raw, {"mnist_reconstruct": {"channels": 8}}))
+
+
+def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    content = {"methods": ["dsm"], "grid": {"dsm.sigma": [0.3, 0.5, 1.0]}, "keep": ["heldout_loss"]}
+    (tmp_path / "studies.yaml").write_text(yaml.safe_dump({"some": content}))
+    monkeypatch.chdir(tmp_path)
+    ran: list[float] = []
+
+    def cell(study: Study, method: str, settings: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
+        if len(ran) == 2 and settings["dsm.sigma"] == 1.0:
+            ran.append(-1)
+            raise KeyboardInterrupt
+        ran.append(settings["dsm.sigma"])
+        return {"method": method, "settings": settings, "heldout_loss": figure(settings["dsm.sigma"])}
+
+    monkeypatch.setattr("stages.study.run_cell", cell)
+    with pytest.raises(KeyboardInterrupt):
+        main(params.load(), "some")
+    assert len(json.loads(Path("reports/studies/some.json").read_text())["cells"]) == 2
+    main(params.load(), "some")
+    assert ran == [0.3, 0.5, -1, 1.0]
+    assert len(json.loads(Path("reports/studies/some.json").read_text())["cells"]) == 3
+
+
+def test_the_figures_of_a_method_with_one_cell_stand_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    content = {"world": "mnist", "methods": ["jepa_ema"], "keep": ["knn.accuracy", "knn.f1_macro", "collapse.rankme"]}
+    (tmp_path / "studies.yaml").write_text(yaml.safe_dump({"some": content}))
+    monkeypatch.chdir(tmp_path)
+    values = {"knn.accuracy": figure(0.9), "knn.f1_macro": figure(0.8), "collapse.rankme": figure(7)}
+    monkeypatch.setattr("stages.study.run_cell", lambda study, method, *_: {"method": method, "settings": {}, **values})
+    main(params.load(), "some")
+    found = json.loads(Path("reports/studies/some.json").read_text())["jepa_ema"]
+    assert found["knn"] == {"accuracy": figure(0.9), "f1_macro": figure(0.8)} and found["collapse"]["rankme"] == figure(7)
 
 
 def test_a_cell_with_a_mistake_says_what_it_is() -> None:
@@ -182,12 +255,13 @@ def test_the_committed_study_is_that_of_the_committed_code(name: str) -> None:
 def test_every_study_has_cells_of_methods_that_there_are() -> None:
     for name in STUDIES:
         for method, settings in cells(load(name, ROOT / "studies.yaml")):
-            assert method in RAW["methods"]
+            assert method in (RAW["mnist"]["methods"] if load(name, ROOT / "studies.yaml").images else RAW["methods"])
             with_settings(RAW, settings)
 
 
 def test_a_cell_drawn_at_random_comes_out_as_committed() -> None:
-    name = random.choice(STUDIES)
+    # A cell on the images takes many minutes: what runs it is tested at small size above.
+    name = random.choice([name for name in STUDIES if not load(name, ROOT / "studies.yaml").images])
     study = load(name, ROOT / "studies.yaml")
     committed = random.choice(json.loads((ROOT / f"reports/studies/{name}.json").read_text())["cells"])
     what = f"{name}: {committed['method']} with {committed['settings']}"

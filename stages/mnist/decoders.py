@@ -6,27 +6,25 @@ import torch
 from safetensors.torch import load_file
 
 from stages import runtime
-from stages.mnist.models import MODELS, trained
+from stages.mnist.models import MODELS, trained, untrained, world
 from stages.mnist.reconstruction import Reconstruction
-from stages.mnist.world import Images
 from stages.nn.conv import Decoder
 from stages.params import Params
 from stages.schema import MNIST_PREFIX
 
 
 def untrained_decoder(params: Params, name: str) -> Reconstruction:
-    """The trained encoder of phase 1 with a decoder before its first step."""
+    """The encoder of phase 1, or where it is to be trained from scratch a new one, with a decoder before its first step."""
     settings = params.mnist_reconstruct
     block, _ = params.method(MNIST_PREFIX + name)
-    method = trained(params, name)
-    world = Images(perturbations=params.mnist_perturbations.model_dump())
+    method = (untrained if settings.encoder == "scratch" else trained)(params, name)
     torch.manual_seed(runtime.stream(params, "mnist.decoder"))
     return Reconstruction(
         method,
         Decoder(dim=block["encoder"]["dim"], channels=settings.channels),
-        world.perturbation(schedule=(1, 1)),
-        finetune=settings.finetune_encoder,
-        encoder_scale=settings.encoder_learning_rate,
+        world(params).perturbation(schedule=(1, 1)),
+        encoder_mode=settings.encoder,
+        encoder_scale=settings.encoder_learning_rate if settings.encoder == "finetuned" else 1.0,
     )
 
 

@@ -1,9 +1,10 @@
-"""Stage mnist_evaluate@METHOD: what the embedding and the reconstruction are worth.
+"""Stage mnist_evaluate@METHOD: what the embedding of phase 1 is worth.
 
-Writes reports/metrics/mnist/METHOD.json; reports/embeddings/mnist/METHOD.npz with `train` (N, D) and `test` (M, D) exactly as
-k-NN sees them and `train_labels`, `test_labels`; and reports/fields/mnist/METHOD.npz with what the figures are drawn from:
-`steps` (T,) and `pca` (T, P, 2) of the first test images over training in one common projection, `confusion` (10, 10), and
-`original`, `perturbed`, `reconstructed` (K, 28, 28).
+Writes reports/measured/mnist/METHOD.json; reports/embeddings/mnist/METHOD.npz with `train` (N, D) and `test` (M, D) exactly as
+k-NN sees them and `train_labels`, `test_labels`; and reports/fields/mnist/METHOD.npz with what is drawn and compared:
+`steps` (T,) and `pca` (T, P, 2) of the first test images over training in one common projection, `predicted` and
+`predicted_untrained` (M,), what k-NN takes the test images for, `queries` (10,) and `nearest` (10, K), test images and
+the test images nearest to them.
 
 Every choice was made on `knn_validation`, the held-out training images; the test images only report.
 """
@@ -22,14 +23,13 @@ from stages.metrics import classification, collapse
 from stages.metrics.measured import figure
 from stages.metrics.neighbours import knn_classify
 from stages.mnist import measure
-from stages.mnist.decoders import trained_decoder
 from stages.mnist.embed import as_seen, embed
 from stages.mnist.models import MODELS, trained, untrained
 from stages.params import Params
 
-CLASSES = 10
-SHOWN = 12
-"""Images of the reconstruction figure."""
+Labels = NDArray[np.int64]
+SHOWN = 10
+"""Neighbours in the picture of queries."""
 
 
 def main(params: Params, name: str) -> None:
@@ -40,36 +40,44 @@ def main(params: Params, name: str) -> None:
     train, test = (runtime.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
     perturbed = runtime.read_arrays(Path("data/mnist/perturbed.npz"))
     baseline = runtime.read_json(Path("reports/metrics/mnist_baseline.json"))
+    digits, digit_labels = measure.small_digits()
     labels = torch.from_numpy(train["labels"])
+    seed = runtime.stream(params, "mnist.labels")
+
+    def knn(index: torch.Tensor, queries: torch.Tensor, true: Labels) -> tuple[dict[str, Any], Labels]:
+        predicted = knn_classify(index, labels[: len(index)], queries, mnist.neighbours).numpy()
+        return {k: figure(v) for k, v in classification.report(true, predicted).items()}, predicted
+
+    def uses(z_train: torch.Tensor, z_test: torch.Tensor, z_digits: torch.Tensor) -> dict[str, Any]:
+        return {
+            "few_labels": measure.few_labels(
+                z_train, train["labels"], z_test, test["labels"], counts=mnist.labels, draws=mnist.label_draws, seed=seed
+            ),
+            "retrieval": measure.mean_average_precision(z_test, test["labels"], mnist.retrieval_queries),
+            "transfer": measure.transfer(z_train, labels, z_digits, digit_labels, mnist.neighbours),
+        }
 
     def embeddings(method: Any, images: NDArray[np.uint8]) -> torch.Tensor:
         return embed(method, torch.from_numpy(images), device)
 
-    def knn(index: torch.Tensor, queries: torch.Tensor, true: NDArray[np.int64]) -> tuple[dict[str, Any], NDArray[np.int64]]:
-        predicted = knn_classify(index, labels[: len(index)], queries, mnist.neighbours).numpy()
-        return {k: figure(v) for k, v in classification.report(true, predicted).items()}, predicted
-
-    method = trained(params, name).to(device)
-    raw_test = embeddings(method, test["images"])
-    z_train, z_test = as_seen(method, embeddings(method, train["images"])), as_seen(method, raw_test)
-    initial = untrained(params, name).to(device)
-    initial_test = embeddings(initial, test["images"])
-    initial_train = as_seen(initial, embeddings(initial, train["images"]))
-    held_out = len(labels) - mnist.validation_images
+    method, initial = trained(params, name).to(device), untrained(params, name).to(device)
+    raw = {who: embeddings(m, test["images"]) for who, m in (("trained", method), ("untrained", initial))}
+    z_train, z_test = as_seen(method, embeddings(method, train["images"])), as_seen(method, raw["trained"])
+    initial_train, initial_test = as_seen(initial, embeddings(initial, train["images"])), as_seen(initial, raw["untrained"])
     figures, predicted = knn(z_train, z_test, test["labels"])
-    decoder = trained_decoder(params, name).to(device)
-    views = {"mixed": perturbed["mixed"], "without_affine": perturbed["mixed_without_affine"], "clean": test["images"]}
-    reconstructed = {key: measure.reconstruct(decoder, images, device) for key, images in views.items()}
-    closeness = {key: measure.closeness(test["images"] / 255, images) for key, images in reconstructed.items()}
+    figures_untrained, predicted_untrained = knn(initial_train, initial_test, test["labels"])
+    before, after = (raw[who].double().numpy()[None] for who in ("untrained", "trained"))
     few = test["labels"][: mnist.robustness_images]
-    before, after = (z.double().numpy()[None] for z in (initial_test, raw_test))
     metrics = {
         "knn": figures,
         "knn_raw_pixels": baseline["knn_raw_pixels"],
-        "knn_untrained": knn(initial_train, as_seen(initial, initial_test), test["labels"])[0],
-        "knn_validation": knn(z_train[:held_out], z_train[held_out:], train["labels"][held_out:])[0],
+        "knn_untrained": figures_untrained,
+        **_held_out(knn, z_train, train["labels"], mnist.validation_images),
         "linear_probe": {"accuracy": figure(measure.linear_probe(z_train, labels, z_test, test["labels"]))},
         "collapse": collapse.report(after, before, bounds=params.collapse.model_dump()),
+        **uses(z_train, z_test, as_seen(method, embeddings(method, digits))),
+        "untrained": uses(initial_train, initial_test, as_seen(initial, embeddings(initial, digits))),
+        "raw_pixels": baseline["uses"],
         "robustness_clean": {"accuracy": figure((predicted[: len(few)] == few).mean())},
         "robustness": {
             kind: {
@@ -78,14 +86,8 @@ def main(params: Params, name: str) -> None:
             }
             for kind in params.mnist_severity.model_dump()
         },
-        "reconstruction": {
-            **closeness["mixed"],
-            "without_affine": closeness["without_affine"],
-            "clean": closeness["clean"],
-            **baseline["references"],
-        },
     }
-    runtime.write_json(Path(f"reports/metrics/mnist/{name}.json"), metrics)
+    runtime.write_json(Path(f"reports/measured/mnist/{name}.json"), metrics)
     runtime.write_arrays(
         Path(f"reports/embeddings/mnist/{name}.npz"),
         {
@@ -96,17 +98,24 @@ def main(params: Params, name: str) -> None:
         },
     )
     snapshots = runtime.read_arrays(MODELS / f"{name}.snapshots.npz")
+    queries, others = measure.examples(z_test, test["labels"], SHOWN)
     runtime.write_arrays(
         Path(f"reports/fields/mnist/{name}.npz"),
         {
             "steps": snapshots["steps"],
             "pca": measure.projections(snapshots["embedding"]),
-            "confusion": classification.confusion(test["labels"], predicted, CLASSES),
-            "original": test["images"][:SHOWN],
-            "perturbed": perturbed["mixed"][:SHOWN],
-            "reconstructed": reconstructed["mixed"][:SHOWN].astype(np.float32),
+            "predicted": predicted,
+            "predicted_untrained": predicted_untrained,
+            "queries": queries,
+            "nearest": others,
         },
     )
+
+
+def _held_out(knn: Any, z_train: torch.Tensor, labels: Labels, count: int) -> dict[str, Any]:
+    """The figures of the held-out training images against the others; nothing where none are held out."""
+    kept = len(z_train) - count
+    return {"knn_validation": knn(z_train[:kept], z_train[kept:], labels[kept:])[0]} if count else {}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Stage mnist_figures@METHOD: what the embedding looks like and what it is worth.
 
-Writes to reports/figures/mnist/METHOD/: pca.png and pca.gif (over training), knn.png, confusion.png, robustness.png and
-reconstructions.png.
+Writes to reports/figures/mnist/METHOD/: pca.png and pca.gif (over training), knn.png, confusion.png, mistakes.png,
+neighbours.png and robustness.png.
 """
 
 from __future__ import annotations
@@ -10,35 +10,49 @@ from pathlib import Path
 
 from stages import runtime
 from stages.goals import KNN
+from stages.metrics import classification
 from stages.params import Params
 from stages.plots import images
 from stages.plots.canvas import write_gif, write_png
 
 FIGURES = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+CLASSES = 10
 
 
 def main(params: Params, name: str) -> None:
     """Draw the method called `name` from its metrics and fields."""
-    metrics = runtime.read_json(Path(f"reports/metrics/mnist/{name}.json"))
+    metrics = runtime.read_json(Path(f"reports/measured/mnist/{name}.json"))
     fields = runtime.read_arrays(Path(f"reports/fields/mnist/{name}.npz"))
-    labels = runtime.read_arrays(Path("data/mnist/test.npz"))["labels"][: params.mnist.snapshot_images]
+    test = runtime.read_arrays(Path("data/mnist/test.npz"))
+    digits, true, predicted = test["images"], test["labels"], fields["predicted"]
+    labels = true[: params.mnist.snapshot_images]
     folder = Path(f"reports/figures/mnist/{name}")
-    k = params.mnist.neighbours
-    accuracy, clean = (metrics[key]["accuracy"]["mean"] for key in ("knn", "robustness_clean"))
+    accuracy, clean, precision = (
+        metrics[group][key]["mean"]
+        for group, key in (("knn", "accuracy"), ("robustness_clean", "accuracy"), ("retrieval", "map"))
+    )
     goal = KNN if params.mnist.dataset == "mnist" else None
     contestants = {name: "knn", "raw pixels": "knn_raw_pixels", "untrained encoder": "knn_untrained"}
     groups = {who: {f.replace("_", "\n"): metrics[key][f]["mean"] for f in FIGURES} for who, key in contestants.items()}
     robustness = {kind: {s: v["mean"] for s, v in group.items()} for kind, group in metrics["robustness"].items()}
-    rows = {row: fields[row] for row in ("original", "perturbed", "reconstructed")}
-    quality = {key: metrics["reconstruction"][key]["mean"] for key in ("mse", "psnr", "ssim")}
+    wrong = predicted != true
+    on_test = f"{name}: k-NN on the test images"
     pictures = {
         "pca": images.pca(fields["pca"][-1], labels, f"{name}: test embeddings, first two principal components"),
-        "knn": images.bars(groups, f"{name}: k-NN on the test images, k = {k}", "score", goal),
-        "confusion": images.confusion(fields["confusion"], f"{name}: k-NN on the test images, accuracy {accuracy:.4f}"),
-        "robustness": images.robustness(robustness, clean, f"{name}: k-NN on perturbed test images"),
-        "reconstructions": images.sheet(
-            rows, f"{name}: MSE {quality['mse']:.4f}, PSNR {quality['psnr']:.1f} dB, SSIM {quality['ssim']:.3f}"
+        "knn": images.bars(groups, f"{on_test}, k = {params.mnist.neighbours}", "score", goal),
+        "confusion": images.confusion(
+            classification.confusion(true, predicted, CLASSES), f"{on_test}, accuracy {accuracy:.4f}"
         ),
+        "mistakes": images.mistakes(
+            digits[wrong], true[wrong], predicted[wrong], f"{on_test}, all {wrong.sum()} mistakes: true → taken for"
+        ),
+        "neighbours": images.neighbours(
+            digits[fields["queries"]],
+            digits[fields["nearest"]],
+            true[fields["nearest"]] == true[fields["queries"]][:, None],
+            f"{name}: test images and the others nearest to them; mean average precision {precision:.3f}",
+        ),
+        "robustness": images.robustness(robustness, clean, f"{name}: k-NN on perturbed test images"),
     }
     for key, picture in pictures.items():
         write_png(folder / f"{key}.png", picture)

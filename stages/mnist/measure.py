@@ -1,46 +1,89 @@
-"""What is measured of embeddings and reconstructions of images."""
+"""What is measured of embeddings of images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import zoom
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from stages.metrics import images
 from stages.metrics.measured import figure
-from stages.mnist.embed import CHUNK
-from stages.mnist.reconstruction import Reconstruction
-from stages.nn.conv import as_images
+from stages.metrics.neighbours import knn_classify, nearest, vote
+from stages.metrics.retrieval import retrieve, without_itself
 
-Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+CLASSES = 10
 
 
-def linear_probe(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: NDArray[np.int64]) -> float:
+def linear_probe(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Labels) -> float:
     """Test accuracy of a multinomial logistic regression on standardised embeddings."""
     scale = StandardScaler().fit(train.numpy())
     probe = LogisticRegression(max_iter=100, tol=1e-3).fit(scale.transform(train.numpy()), train_labels.numpy())
     return float(probe.score(scale.transform(test.numpy()), test_labels))
 
 
-def reconstruct(model: Reconstruction, perturbed: NDArray[np.uint8], device: torch.device) -> Array:
-    """Reconstructions (N, 28, 28) of perturbed byte images (N, 28, 28)."""
-    with torch.inference_mode():
-        chunks = torch.from_numpy(perturbed).split(CHUNK)
-        return torch.cat([model(as_images(c.to(device))).squeeze(1).cpu() for c in chunks]).double().numpy()
+def few_labels(
+    train: Tensor, train_labels: Labels, test: Tensor, test_labels: Labels, *, counts: Sequence[int], draws: int, seed: int
+) -> dict[str, Any]:
+    """Test accuracy of a linear probe that is given few labels: one figure per count, over several draws of the images.
+
+    Each class has the same number of labels, and the same draws serve every embedding. Embeddings are standardised by all
+    training embeddings, which takes no labels.
+    """
+    scale = StandardScaler().fit(train.numpy())
+    points, queries = scale.transform(train.numpy()), scale.transform(test.numpy())
+    generator = np.random.default_rng(seed)
+    accuracy: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(draws):
+        order = generator.permutation(len(points))
+        of_class = [order[train_labels[order] == label] for label in range(CLASSES)]
+        for count in counts:
+            chosen = np.concatenate([members[: count // CLASSES] for members in of_class])
+            probe = LogisticRegression(max_iter=500, tol=1e-3).fit(points[chosen], train_labels[chosen])
+            accuracy[count].append(float(probe.score(queries, test_labels)))
+    return {str(count): figure(values) for count, values in accuracy.items()}
 
 
-def closeness(clean: Array, other: Array) -> dict[str, Any]:
-    """MSE, PSNR (decibels) and SSIM of images (N, 28, 28) in [0, 1] against the clean ones, averaged over the images."""
+def mean_average_precision(embeddings: Tensor, labels: Labels, queries: int) -> dict[str, Any]:
+    """Retrieval by distance: the first embeddings as queries, all others ranked; the mean of their average precision."""
+    return {"map": figure(retrieve(embeddings, torch.from_numpy(labels), queries).mean().item())}
+
+
+def examples(embeddings: Tensor, labels: Labels, neighbours: int) -> tuple[Labels, Labels]:
+    """The first image of each class, (Q,), and its nearest others, (Q, K), as row numbers."""
+    queries = np.array([np.flatnonzero(labels == label)[0] for label in range(CLASSES) if (labels == label).any()])
+    ranked = nearest(embeddings, embeddings[torch.from_numpy(queries)], neighbours + 1).numpy()
+    others = np.stack([row[row != query][:neighbours] for row, query in zip(ranked, queries, strict=True)])
+    return queries, others
+
+
+def small_digits() -> tuple[NDArray[np.uint8], Labels]:
+    """The 1,797 handwritten digits of 8 × 8 pixels that scikit-learn carries, in MNIST's format: byte images (N, 28, 28).
+
+    Enlarged to 20 × 20 pixels by linear interpolation in a margin of 4, as MNIST's own digits lie in their frame.
+    """
+    digits = load_digits()
+    inner = zoom(digits.images / 16, (1, 2.5, 2.5), order=1)
+    images = np.pad(np.clip(inner * 255, 0, 255).round().astype(np.uint8), ((0, 0), (4, 4), (4, 4)))
+    return images, digits.target.astype(np.int64)
+
+
+def transfer(index: Tensor, index_labels: Tensor, digits: Tensor, digit_labels: Labels, neighbours: int) -> dict[str, Any]:
+    """k-NN accuracy on images of another source: with them as index, each left out in turn, and with MNIST as the index."""
+    labels = torch.from_numpy(digit_labels)
+    own = without_itself(nearest(digits, digits, neighbours + 1))
+    from_mnist = knn_classify(index, index_labels, digits, neighbours)
     return {
-        "mse": figure(images.mse(clean, other).mean()),
-        "psnr": figure(images.psnr(clean, other).mean()),
-        "ssim": figure(images.ssim(clean, other).mean()),
+        "leave_one_out": figure((vote(labels[own], CLASSES) == labels).double().mean().item()),
+        "from_mnist": figure((from_mnist == labels).double().mean().item()),
     }
 
 

@@ -17,11 +17,16 @@ from stages.schema import MNIST_PREFIX
 MODELS = Path("models/mnist")
 
 
+def world(params: Params) -> Images:
+    """The image world with the training perturbation."""
+    return Images(perturbations=params.mnist_perturbations.model_dump(), mixed_precision=params.mnist.mixed_precision)
+
+
 def untrained(params: Params, name: str) -> Method:
     """The method called `name` as it is before its first step."""
     settings, _ = params.method(MNIST_PREFIX + name)
     torch.manual_seed(runtime.stream(params, "mnist.init"))
-    return build(name, Images(perturbations=params.mnist_perturbations.model_dump()), settings)
+    return build(name, world(params), settings)
 
 
 def trained(params: Params, name: str) -> Method:

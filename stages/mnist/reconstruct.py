@@ -27,7 +27,9 @@ def main(params: Params, name: str) -> None:
     train = params.mnist_reconstruct.train
     generator = torch.Generator(device).manual_seed(runtime.stream(params, "mnist.reconstruct"))
     images = torch.from_numpy(runtime.read_arrays(Path("data/mnist/train.npz"))["images"]).to(device)
-    batches = epoch_batches(images[: -params.mnist.validation_images], batch_size=train.batch_size, generator=generator)
+    batches = epoch_batches(
+        images[: len(images) - params.mnist.validation_images], batch_size=train.batch_size, generator=generator
+    )
     rows = fit(
         reconstruction,
         map(as_images, batches),

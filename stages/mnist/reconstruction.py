@@ -2,14 +2,16 @@
 
     L(ψ) = E ‖ g_ψ(f(x')) − x ‖² / 784
 
-f is the encoder of phase 1, frozen or trained along at a small rate; x' is a perturbed view of the image x. The minimiser is
-the conditional mean E[x | f(x')]: what a perturbation has made unrecoverable, such as the pose after a random affine map,
-comes out blurred.
+f is the encoder of phase 1, frozen or trained along at a small rate; or an encoder of the same size trained from scratch, which
+makes the whole a denoising autoencoder. x' is a perturbed view of the image x. The minimiser is the conditional mean
+E[x | f(x')]: what a perturbation has made unrecoverable, such as the pose after a random affine map, comes out blurred.
+
+Denoising autoencoder: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders".
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,40 +23,49 @@ from stages.nn.method import Method, Perturb
 class Reconstruction(Method):
     """A decoder on the embeddings of a trained method.
 
-    The encoder always runs in evaluation mode: in training mode BatchNorm would move its statistics, frozen or not.
+    An encoder of phase 1 always runs in evaluation mode: in training mode BatchNorm would move its statistics, frozen or not.
 
     Args:
-        encoder: a trained method with `embed`.
+        encoder: a method with `embed`.
         decoder: from embeddings (B, D) to images (B, 1, 28, 28).
         perturb: makes the perturbed view.
-        finetune: whether the encoder is trained along.
+        encoder_mode: what is done to the encoder: nothing, trained along, or trained from scratch.
         encoder_scale: the encoder's learning rate as a fraction of the decoder's.
     """
 
-    def __init__(self, encoder: Any, decoder: nn.Module, perturb: Perturb, *, finetune: bool, encoder_scale: float) -> None:
+    def __init__(
+        self,
+        encoder: Any,
+        decoder: nn.Module,
+        perturb: Perturb,
+        *,
+        encoder_mode: Literal["frozen", "finetuned", "scratch"],
+        encoder_scale: float,
+    ) -> None:
         super().__init__()
-        self.encoder = encoder.requires_grad_(finetune)
+        self.encoder = encoder.requires_grad_(encoder_mode != "frozen")
         self.decoder = decoder
         self.perturb = perturb
-        self.finetune = finetune
+        self.encoder_mode = encoder_mode
         self.encoder_scale = encoder_scale
 
     def train(self, mode: bool = True) -> Reconstruction:
-        """Training mode for the decoder alone."""
+        """Training mode for the decoder, and for an encoder without statistics of its own."""
         super().train(mode)
-        self.encoder.eval()
+        if self.encoder_mode != "scratch":
+            self.encoder.eval()
         return self
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The decoder, and the encoder at its own rate where it is trained along."""
+        """The decoder, and the encoder at its own rate where it is trained."""
         groups: list[dict[str, Any]] = [{"params": list(self.decoder.parameters())}]
-        if self.finetune:
+        if self.encoder_mode != "frozen":
             groups.append({"params": list(self.encoder.parameters()), "scale": self.encoder_scale})
         return groups
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstructions (B, 1, 28, 28) of images of the same shape."""
-        with torch.set_grad_enabled(self.finetune and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(self.encoder_mode != "frozen" and torch.is_grad_enabled()):
             z = self.encoder.embed(x)
         return self.decoder(z)
 

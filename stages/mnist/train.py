@@ -1,7 +1,7 @@
 """Stage mnist_train@METHOD, phase 1: train a joint-embedding method on perturbed images.
 
-The last `validation_images` of the training images are kept out. Writes models/mnist/METHOD.safetensors; METHOD.snapshots.npz
-with `steps` (T,) and `embedding` (T, M, D), the first test images at T moments of the training; and
+The last `validation_images` of the training images, if any, are kept out. Writes models/mnist/METHOD.safetensors;
+METHOD.snapshots.npz with `steps` (T,) and `embedding` (T, M, D), the first test images at T moments of the training; and
 reports/curves/mnist/METHOD.csv.
 """
 
@@ -35,7 +35,9 @@ def main(params: Params, name: str) -> None:
     shown = torch.from_numpy(runtime.read_arrays(Path("data/mnist/test.npz"))["images"][: params.mnist.snapshot_images])
     moments = log_spaced(train.steps, params.mnist.snapshots)
     snapshots: list[torch.Tensor] = []
-    batches = epoch_batches(images[: -params.mnist.validation_images], batch_size=train.batch_size, generator=generator)
+    batches = epoch_batches(
+        images[: len(images) - params.mnist.validation_images], batch_size=train.batch_size, generator=generator
+    )
     rows = fit(
         method,
         map(as_images, batches),

@@ -17,10 +17,12 @@ class Images:
 
     Args:
         perturbations: the params block `mnist_perturbations`, one entry per perturbation in their order.
+        mixed_precision: whether encoders on a GPU compute in bfloat16.
     """
 
-    def __init__(self, *, perturbations: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, *, perturbations: dict[str, dict[str, Any]], mixed_precision: bool) -> None:
         self.steps = [make(name, settings) for name, settings in perturbations.items()]
+        self.mixed_precision = mixed_precision
 
     def perturbation(self, *, schedule: tuple[float, float]) -> Perturb:
         """The random perturbation; `schedule` scales all strengths from its first to its second value over training."""
@@ -29,7 +31,7 @@ class Images:
 
     def encoder(self, *, channels: list[int], dim: int) -> ConvEncoder:
         """A convolutional encoder with `dim` outputs."""
-        return ConvEncoder(channels=channels, dim=dim)
+        return ConvEncoder(channels=channels, dim=dim, mixed_precision=self.mixed_precision)
 
     def predictor(self, *, dim: int, hidden: int) -> Predictor:
         """A network from embeddings to embeddings, with BatchNorm between its two layers."""

@@ -47,8 +47,13 @@ def geometry(x: Array, z: Array, untrained: Array, k: int, cosine: bool) -> Grou
     `direction_spearman` is the rank correlation for the directions z / ‖z‖, which are all that a cosine loss sees.
     `distance_lift` is by how much the rank correlation that the loss sees exceeds the one before training.
     """
-    straight = [[structure.distance_spearman(x, one) for one in embeddings] for embeddings in (z, untrained)]
-    turned = [[structure.distance_spearman(x, one) for one in collapse.normalise(e)] for e in (z, untrained)]
+    plane = structure.distance_ranks(x)
+
+    def kept(embeddings: Array) -> list[float]:
+        return [structure.correlation(plane, structure.distance_ranks(one)) for one in embeddings]
+
+    straight = [kept(embeddings) for embeddings in (z, untrained)]
+    turned = [kept(collapse.normalise(embeddings)) for embeddings in (z, untrained)]
     after, before = np.array(turned if cosine else straight)
     return {
         "distance_spearman": figure(straight[0]),

@@ -64,9 +64,11 @@ class Mixture:
 
     def component_log_density(self, x: ArrayLike) -> Array:
         """Log w_k N(x; μ_k, C_k) of points (..., d), as (..., K)."""
-        offset = np.asarray(x, dtype=np.float64)[..., None, :] - self.means
-        precision = np.linalg.inv(self.covariances)
-        distance = np.einsum("...ki,kij,...kj->...k", offset, precision, offset)
+        x = np.asarray(x, dtype=np.float64)
+        # C⁻¹ = L⁻ᵀ L⁻¹: a Mahalanobis distance is the length of L⁻¹ (x − μ).
+        whiten = np.linalg.inv(np.linalg.cholesky(self.covariances))
+        white = ((x - mean) @ inverse.T for mean, inverse in zip(self.means, whiten, strict=True))
+        distance = np.stack([np.einsum("...i,...i->...", one, one) for one in white], -1)
         _, log_determinant = np.linalg.slogdet(2 * np.pi * self.covariances)
         return np.asarray(np.log(self.weights) - (distance + log_determinant) / 2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -10,9 +11,15 @@ class ConvEncoder(nn.Sequential):
 
     A 5 × 5 convolution with stride 2, then two 3 × 3 convolutions with pooling, each with BatchNorm and ReLU, and one
     linear map of the flattened features, so that position is kept (global pooling loses several points of k-NN).
+    Weights and features lie in memory with the channels last, which convolutions on a CPU and on tensor cores like better.
+
+    Args:
+        channels: of the three convolutions.
+        dim: embedding dimension.
+        mixed_precision: on a GPU the layers compute in bfloat16; the embeddings and the weights are float32 in any case.
     """
 
-    def __init__(self, *, channels: list[int], dim: int) -> None:
+    def __init__(self, *, channels: list[int], dim: int, mixed_precision: bool) -> None:
         first, second, third = channels
         super().__init__(
             nn.Conv2d(1, first, 5, stride=2, padding=2, bias=False),
@@ -30,6 +37,14 @@ class ConvEncoder(nn.Sequential):
             nn.Linear(third * 16, dim),
         )
         self.outputs = dim
+        self.mixed_precision = mixed_precision
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embeddings (B, dim), float32."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision and x.is_cuda):
+            z = super().forward(x.contiguous(memory_format=torch.channels_last))
+        return z.float()
 
 
 class Predictor(nn.Sequential):

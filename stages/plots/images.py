@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from stages.plots.canvas import animate, blank
+from stages.plots.canvas import ACCENT, animate, blank
 
 Array = NDArray[Any]
 DIGIT_COLOURS = (
@@ -42,6 +42,63 @@ def sheet(rows: Mapping[str, Array], title: str, columns: Sequence[str] = ()) ->
         axes.set_title(heading, fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure
+
+
+def mistakes(digits: Array, true: Array, predicted: Array, title: str) -> Figure:
+    """Images (N, H, W) that were taken for another class, each with its label and the one it was given.
+
+    Args:
+        digits: the images, bytes.
+        true: their labels (N,).
+        predicted: what they were taken for (N,).
+        title: above the sheet.
+    """
+    columns = 16
+    lines = max(-(-len(digits) // columns), 1)
+    figure = blank(0.6 * columns, 0.6 + 0.8 * lines)
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in panels:
+        axes.axis("off")
+    for axes, image, label, taken in zip(panels, digits, true, predicted, strict=False):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(f"{label} → {taken}", fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def neighbours(queries: Array, nearest: Array, right: Array, title: str) -> Figure:
+    """A row for each query: the image (H, W), then those nearest to it; a frame marks the ones of another class.
+
+    Args:
+        queries: (Q, H, W), bytes.
+        nearest: (Q, K, H, W), the nearest first.
+        right: whether each is of the query's class, (Q, K).
+        title: above the sheet.
+    """
+    count, columns = nearest.shape[:2]
+    figure = blank(0.62 * (columns + 1.4), 0.6 + 0.62 * count)
+    grid = figure.subplots(count, columns + 2, squeeze=False, width_ratios=[1, 0.4, *[1] * columns])
+    for line, query, others, fits in zip(grid, queries, nearest, right, strict=True):
+        line[1].axis("off")
+        for axes, image, fit in zip((line[0], *line[2:]), (query, *others), (True, *fits), strict=True):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set(color="black" if fit else ACCENT, linewidth=0.5 if fit else 3)
+    grid[0][0].set_title("query", fontsize=8)
+    grid[0][2].set_title("nearest", fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def movie(frames: Array, title: str) -> list[NDArray[np.uint8]]:
+    """Grey images (T, H, W) with values in [0, 1], one after the other."""
+    figure = blank(2.6, 2.8)
+    axes = figure.add_subplot()
+    axes.axis("off")
+    picture = axes.imshow(frames[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+    return animate(figure, [picture], lambda frame: picture.set_data(frames[frame]), len(frames))
 
 
 def _scatter(axes: Axes, points: Array, labels: Array) -> Any:
@@ -128,15 +185,61 @@ def bars(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark:
 def robustness(figures: Mapping[str, Mapping[str, float]], clean: float, title: str) -> Figure:
     """Accuracy per perturbation (row) and strength (column), with the figure on clean images beside."""
     kinds, strengths = list(figures), list(next(iter(figures.values())))
-    table = np.array([[figures[kind][strength] for strength in strengths] for kind in kinds])
     figure = blank(5.2, 3.4)
     axes = figure.add_subplot()
-    image = axes.imshow(table, cmap="cividis", vmin=0.1, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(table):
-        axes.text(column, row, f"{value:.3f}", ha="center", va="center", c="white" if value < 0.6 else "black", fontsize=8)
+    _heat_map(figure, axes, np.array([[figures[kind][strength] for strength in strengths] for kind in kinds]))
     axes.set_xticks(range(len(strengths)), strengths)
     axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
     axes.set_xlabel("strength, as a fraction of mnist_severity")
     axes.set_title(f"{title}\nthe same images without perturbation: {clean:.4f}", fontsize=9)
+    return figure
+
+
+def _heat_map(figure: Figure, axes: Axes, table: Array) -> None:
+    image = axes.imshow(table, cmap="cividis", vmin=0.1, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(table):
+        axes.text(column, row, f"{value:.3f}", ha="center", va="center", c="white" if value < 0.6 else "black", fontsize=8)
     figure.colorbar(image, ax=axes, label="k-NN accuracy")
+
+
+def robustness_of_all(methods: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
+    """Accuracy per perturbation and strength (row) and method (column).
+
+    Args:
+        methods: method, perturbation and strength to a measured figure.
+    """
+    rows = [(kind, strength) for kind, group in next(iter(methods.values())).items() for strength in group]
+    figure = blank(2.6 + 1.0 * len(methods), 1.0 + 0.24 * len(rows))
+    axes = figure.add_subplot()
+    values = [[found[kind][strength]["mean"] for found in methods.values()] for kind, strength in rows]
+    _heat_map(figure, axes, np.array(values))
+    axes.set_xticks(range(len(methods)), list(methods))
+    axes.set_yticks(range(len(rows)), [f"{kind.replace('_', ' ')} {strength}" for kind, strength in rows], fontsize=8)
+    axes.set_title("k-NN on perturbed test images, strength as a fraction of mnist_severity", fontsize=9)
+    return figure
+
+
+def few_labels(contestants: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Accuracy of a linear probe over the number of labels it was given, mean ± std over draws of the labelled images.
+
+    Args:
+        contestants: embedding and number of labels to a measured figure.
+    """
+    figure = blank(6.4, 3.8)
+    axes = figure.add_subplot()
+    for number, (who, figures) in enumerate(contestants.items()):
+        counts = [int(count) for count in figures]
+        mean, std = ([one[key] for one in figures.values()] for key in ("mean", "std"))
+        colour, line = DIGIT_COLOURS[number % 9], "--" if number >= len(contestants) - 2 else "-"
+        # Beside each other, or the error bars hide one another.
+        places = [count * 1.03 ** (number - len(contestants) / 2) for count in counts]
+        axes.errorbar(places, mean, yerr=std, marker="o", ms=4, capsize=3, label=who, c=colour, ls=line)
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [str(count) for count in counts], minor=False)
+    axes.minorticks_off()
+    axes.set_xlabel("labelled training images, as many of each class")
+    axes.set_ylabel("accuracy on the test images")
+    axes.set_title("linear probe with few labels, mean ± std over draws of the labelled images", fontsize=9)
+    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.grid(lw=0.3)
     return figure

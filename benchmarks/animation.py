@@ -1,0 +1,74 @@
+"""The animation of a landscape against drawing every frame anew: frames a second.
+
+Ours is `training.gif` as stage mog_figures draws it: the figure once, then for each frame the image and the step alone. The
+other side makes the figure, its filled contours and its colour bar for each frame. Neither side encodes the GIF.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.report import Row, figure
+from benchmarks.turns import speedup, take_turns
+from stages.mog import setting
+from stages.params import Params
+from stages.plots import animation, canvas, landscape
+from stages.plots.landscape import DEPTH, Grid
+
+Array = NDArray[Any]
+TITLE, UNIT = "training", "energy, nats"
+
+
+def formation(params: Params) -> tuple[Grid, Array, Array, tuple[float, float]]:
+    """Grid, energies (T, H, W), steps (T,) and limits: the true energy that rises from a flat one, in the pipeline's sizes."""
+    x, y = setting.grid_axes(params.mog)
+    nodes = np.stack(np.meshgrid(x, y), -1)
+    energy = -setting.mixture(params.mog).log_density(nodes)
+    share = np.linspace(0, 1, params.mog.snapshots)[:, None, None]
+    lowest = float(energy.min())
+    return Grid(x=x, y=y), share * energy, np.arange(params.mog.snapshots), (lowest, lowest + DEPTH)
+
+
+def redrawn(grid: Grid, energy: Array, step: int, limits: tuple[float, float]) -> NDArray[np.uint8]:
+    """One frame (H, W, 3) from nothing."""
+    figure = canvas.blank(*animation.SIZE)
+    axes = figure.add_subplot()
+    filled = landscape.draw(axes, grid, energy, limits, TITLE)
+    figure.colorbar(filled, ax=axes, label=UNIT, shrink=0.85)
+    axes.text(0.03, 0.96, f"step {step}", transform=axes.transAxes, va="top", color="white", fontsize=9)
+    agg: Any = figure.canvas
+    agg.draw()
+    return np.asarray(agg.buffer_rgba())[..., :3].copy()
+
+
+def rows(params: Params, *, frames: int, turns: int) -> list[Row]:
+    """The pipeline's animation against so many frames drawn anew."""
+    grid, energies, steps, limits = formation(params)
+
+    def ours() -> float:
+        started = time.perf_counter()
+        images = animation.training(grid, energies, steps, limits, TITLE, UNIT)
+        return (time.perf_counter() - started) / len(images)
+
+    def theirs() -> float:
+        moments = np.linspace(0, len(steps) - 1, frames).round().astype(int)
+        started = time.perf_counter()
+        for moment in moments:
+            redrawn(grid, energies[moment], int(steps[moment]), limits)
+        return (time.perf_counter() - started) / frames
+
+    fast, slow = take_turns([ours, theirs], turns)
+    return [
+        Row(
+            measured=f"animation of a landscape on {params.mog.grid} × {params.mog.grid} nodes",
+            ours=f"{figure(1 / median(fast))} frames/s",
+            compared="the whole figure anew each frame, with filled contours",
+            theirs=f"{figure(1 / median(slow))} frames/s",
+            ratio=speedup(fast, slow),
+        )
+    ]

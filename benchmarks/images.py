@@ -1,0 +1,57 @@
+"""The images that trainings are timed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from stages import runtime
+from stages.params import Params
+
+FILE = Path("data/mnist/train.npz")
+
+
+def training_images(params: Params) -> tuple[Tensor, str]:
+    """The bytes (N, 28, 28) that the pipeline trains on, and a word on what they are.
+
+    Where the pipeline has not run yet, scikit-learn's digits take their place: enlarged from 8 × 8 pixels and repeated until
+    there are as many. They are digits too, so that nothing which depends on the values of pixels takes another time.
+    """
+    count = params.mnist.train_images - params.mnist.validation_images
+    if FILE.exists():
+        images = torch.from_numpy(runtime.read_arrays(FILE)["images"])
+        return images[: len(images) - params.mnist.validation_images], f"the training images of {FILE}"
+    from scipy.ndimage import zoom
+    from sklearn.datasets import load_digits
+
+    digits = zoom(load_digits().images, (1, 3.5, 3.5), order=1) * 16
+    few = np.clip(digits, 0, 255).astype(np.uint8)
+    reason = f"scikit-learn's digits, enlarged and repeated, since {FILE} is missing"
+    return torch.from_numpy(np.resize(few, (count, *few.shape[1:]))), reason
+
+
+class PILDataset(Dataset[Any]):
+    """Images as torchvision's MNIST gives them: a PIL image made of the bytes, its transform, a label.
+
+    Args:
+        images: bytes (N, 28, 28).
+        transform: applied to the PIL image.
+    """
+
+    def __init__(self, images: Tensor, transform: Any = None) -> None:
+        self.images = images
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """The transformed image, and 0 for a label: no method here looks at it."""
+        image = Image.fromarray(self.images[index].numpy())
+        return (self.transform(image) if self.transform else image), 0

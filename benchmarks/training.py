@@ -1,0 +1,127 @@
+"""Our training step on images against the least that a step can be.
+
+Ours is what stage mnist_train does between two snapshots: batches of an epoch, the random perturbation, the loss, AdamW, the
+moving average, the watch over the loss and the curves, by `fit` with the params block of jepa_ema. The bare step has the same
+networks, the same optimizer and the same moving average, and takes two fixed random tensors instead of images: what is left is
+forward, backward and update.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.report import Row, figure
+from benchmarks.turns import Side, speedup, take_turns
+from stages.methods.jepa_ema import JepaEma
+from stages.mnist.models import untrained
+from stages.nn.conv import as_images
+from stages.nn.draws import TrainingDraws
+from stages.nn.moving_average import follow
+from stages.nn.training import epoch_batches, fit
+from stages.params import Params
+from stages.schema import MNIST_PREFIX, Train
+
+NAME = "jepa_ema"
+GOAL = 0.85
+
+
+def method(params: Params) -> JepaEma:
+    """The method before its first step, with its networks `encoder`, `predictor` and `target`: the same on all sides."""
+    made = untrained(params, NAME)
+    if not isinstance(made, JepaEma):
+        raise TypeError(f"{NAME} is a {type(made).__name__}")
+    return made
+
+
+def settings(params: Params) -> Train:
+    """How the method is trained."""
+    return params.method(MNIST_PREFIX + NAME)[1]
+
+
+def ours(params: Params, images: Tensor, steps: int) -> Side:
+    """Seconds a step of the pipeline's training; each call goes on training the same networks."""
+    trained, train = method(params), settings(params)
+    generator = torch.Generator().manual_seed(0)
+    batches = map(as_images, epoch_batches(images, batch_size=train.batch_size, generator=generator))
+    draws = TrainingDraws(generator)
+    common: dict[str, Any] = train.model_dump(exclude={"batch_size", "steps"})
+
+    def measure() -> float:
+        with contextlib.redirect_stdout(io.StringIO()):
+            started = time.perf_counter()
+            fit(
+                trained,
+                batches,
+                name=NAME,
+                draws=draws,
+                steps=steps,
+                # As often as the stage logs.
+                log_every=max(train.steps // 100, 1),
+                snapshots=[],
+                on_snapshot=lambda step: None,
+                **common,
+            )
+            return (time.perf_counter() - started) / steps
+
+    return measure
+
+
+def bare(params: Params, steps: int) -> Side:
+    """Seconds a step of forward, backward and update alone."""
+    trained, train = method(params).train(), settings(params)
+    generator = torch.Generator().manual_seed(0)
+    perturbed, clean = torch.rand(2, train.batch_size, 1, 28, 28, generator=generator)
+
+    def measure() -> float:
+        started = time.perf_counter()
+        optimizer = torch.optim.AdamW(
+            trained.parameter_groups(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
+        )
+        for _ in range(steps):
+            bare_step(trained, optimizer, perturbed, clean)
+        return (time.perf_counter() - started) / steps
+
+    return measure
+
+
+def bare_step(trained: JepaEma, optimizer: torch.optim.Optimizer, perturbed: Tensor, clean: Tensor) -> Tensor:
+    """One step without perturbation, batching, schedules and logging; returns the loss."""
+    prediction = trained.predictor(trained.encoder(perturbed))
+    with torch.no_grad():
+        target = trained.target(clean)
+    loss = 2 - 2 * F.cosine_similarity(prediction, target, dim=-1).mean()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    follow(trained.target, trained.encoder, trained.decay)
+    return loss.detach()
+
+
+def rows(params: Params, images: Tensor, *, steps: int, turns: int) -> list[Row]:
+    """Our step against the bare step."""
+    batch = settings(params).batch_size
+    our_seconds, bare_seconds = take_turns([ours(params, images, steps), bare(params, steps)], turns)
+    spread = speedup(our_seconds, bare_seconds)
+    return [
+        Row(
+            measured=f"training step on images, {NAME}, batch of {batch}",
+            ours=milliseconds(our_seconds),
+            compared="bare step: the same networks, forward, backward and update on fixed tensors",
+            theirs=milliseconds(bare_seconds),
+            ratio=spread,
+            goal=GOAL,
+        )
+    ]
+
+
+def milliseconds(seconds: list[float]) -> str:
+    """The median as milliseconds a step."""
+    return f"{figure(1000 * median(seconds))} ms a step"

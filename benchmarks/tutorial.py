@@ -1,0 +1,133 @@
+"""The time to the k-NN accuracy to beat, against 25 epochs of the method as a tutorial writes it.
+
+The plain loop takes PIL images from torch's DataLoader as it is by default, in batches of 32. It perturbs them one by one, by
+torchvision's transforms with scipy's morphology in between, with all perturbations of params.yaml, and trains the same networks
+by AdamW as it is by default. Its rate is measured on a part and says how long 25 epochs take. Our time is the seconds of a step
+times the steps of the committed run, whose accuracy is read from its metrics.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from benchmarks import training, transforms
+from benchmarks.images import PILDataset
+from benchmarks.report import Row, duration, figure
+from benchmarks.turns import Side, speedup, take_turns
+from stages import params as parameters
+from stages import runtime
+from stages.goals import KNN
+from stages.lookup import look_up
+from stages.params import Params
+
+EPOCHS = 25
+BATCH = 32
+GOAL = 20.0
+METRICS = Path(f"reports/metrics/mnist/{training.NAME}.json")
+LOCK = Path("dvc.lock")
+
+
+def refusal(metrics: Path = METRICS, lock: Path = LOCK, params: Path = parameters.FILE) -> str:
+    """Why the committed run says nothing of how long the accuracy takes with the params as they are; empty if it does."""
+    if not metrics.exists() or not lock.exists():
+        return f"{metrics if lock.exists() else lock} is missing: `dvc repro` makes it"
+    accuracy = look_up(runtime.read_json(metrics), "knn.accuracy.mean")
+    if accuracy is None or accuracy < KNN:
+        return f"the k-NN accuracy in {metrics} is {accuracy}, below {KNN}"
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    trained_with = stages.get(f"mnist_train@{training.NAME}", {}).get("params", {}).get(str(parameters.FILE), {})
+    values = parameters.read(params)
+    changed = [key for key, value in trained_with.items() if look_up(values, key) != value]
+    if changed or not trained_with:
+        return f"params.yaml and {lock} differ in {', '.join(changed) or 'the training'}: `dvc repro` first"
+    return ""
+
+
+def view(params: Params) -> Any:
+    """All perturbations in the order of params.yaml, on PIL images as long as they can be."""
+    settings = transforms.of(params)
+    return v2.Compose(
+        [
+            transforms.affine(settings),
+            transforms.elastic(settings),
+            *transforms.morphology(settings),
+            transforms.inversion(settings),
+            transforms.to_tensor(),
+            transforms.salt_and_pepper(settings),
+            transforms.noise(settings),
+        ]
+    )
+
+
+class Pairs(PILDataset):
+    """The clean image and its perturbed view."""
+
+    def __init__(self, images: Tensor, params: Params) -> None:
+        clean, perturbed = transforms.to_tensor(), view(params)
+        super().__init__(images, lambda image: (clean(image), perturbed(image)))
+
+
+def theirs(params: Params, images: Tensor, batches: int) -> Side:
+    """Seconds an image of the plain loop, over so many batches."""
+    trained, train = training.method(params).train(), training.settings(params)
+    feed = DataLoader(Pairs(images, params), batch_size=BATCH, shuffle=True)
+    optimizer = torch.optim.AdamW(
+        [*trained.encoder.parameters(), *trained.predictor.parameters()],
+        lr=train.learning_rate,
+        weight_decay=train.weight_decay,
+    )
+
+    def measure() -> float:
+        # The order of the epoch is drawn for the first batch, and an epoch has many more than are timed.
+        endless = iter(feed)
+        next(endless)
+        total = 0.0
+        started = time.perf_counter()
+        for _ in range(batches):
+            (clean, perturbed), _ = next(endless)
+            prediction = trained.predictor(trained.encoder(perturbed))
+            with torch.no_grad():
+                target = trained.target(clean)
+            loss = 2 - 2 * F.cosine_similarity(prediction, target, dim=-1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                for slow, fast in zip(trained.target.parameters(), trained.encoder.parameters(), strict=True):
+                    slow.mul_(trained.decay).add_(fast, alpha=1 - trained.decay)
+            total += loss.item()  # what such a loop prints after an epoch
+        return (time.perf_counter() - started) / (batches * BATCH)
+
+    return measure
+
+
+def rows(params: Params, images: Tensor, *, steps: int, batches: int, turns: int, reason: str | None = None) -> list[Row]:
+    """Our whole training against 25 epochs of the plain loop; `reason` not to compare them comes from `refusal`."""
+    train = training.settings(params)
+    needed = EPOCHS * (params.mnist.train_images - params.mnist.validation_images)
+    ours, theirs_ = take_turns([training.ours(params, images, steps), theirs(params, images, batches)], turns)
+    whole = [train.steps * s for s in ours]
+    plain = [needed * s for s in theirs_]
+    reason = refusal() if reason is None else reason
+    return [
+        Row(
+            measured=f"training to k-NN {KNN}: {train.steps:,} steps of {train.batch_size} images",
+            ours=f"refused: {reason}" if reason else duration(median(whole)),
+            compared=f"plain tutorial loop: {EPOCHS} epochs of {needed // EPOCHS:,} images, batch of {BATCH}",
+            theirs=f"{duration(median(plain))} at {figure(1 / median(theirs_))} images/s",
+            ratio=None if reason else speedup(whole, plain),
+            goal=GOAL,
+            note=f"a rate on {batches} batches a turn, from which the time of all epochs follows; ours has "
+            f"{figure(train.batch_size / median(ours))} images/s.",
+        )
+    ]

@@ -1,0 +1,73 @@
+"""Stage mnist_reconstruct_evaluate@METHOD: what the reconstructions of phase 2 are worth.
+
+Writes reports/measured/mnist/METHOD.reconstruction.json, and reports/fields/mnist/METHOD.reconstruction.npz with what the
+figures are drawn from: `original`, `perturbed`, `reconstructed` (K, 28, 28) under the training perturbation; for each
+perturbation `KIND_perturbed` and `KIND_reconstructed` (L, 28, 28), one image at every strength; and `interpolation`
+(F, 28, 28), from digit to digit through the embeddings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages import runtime
+from stages.mnist import quality
+from stages.mnist.decoders import trained_decoder
+from stages.params import Params
+
+SHOWN = 12
+"""Images of the figure of reconstructions."""
+FRAMES = 12
+"""Frames of the animation from one digit to the next."""
+
+
+def main(params: Params, name: str) -> None:
+    """Measure the reconstructions by the method called `name`."""
+    runtime.set_up_torch(params)
+    device = runtime.device(params)
+    test = runtime.read_arrays(Path("data/mnist/test.npz"))
+    perturbed = runtime.read_arrays(Path("data/mnist/perturbed.npz"))
+    references = runtime.read_json(Path("reports/metrics/mnist_baseline.json"))["references"]
+    decoder = trained_decoder(params, name).to(device)
+    views = {"mixed": perturbed["mixed"], "without_affine": perturbed["mixed_without_affine"], "clean": test["images"]}
+    found = {key: quality.reconstruct(decoder, images, device) for key, images in views.items()}
+    closeness = {key: quality.closeness(test["images"] / 255, images) for key, images in found.items()}
+    few = test["images"][: params.mnist.robustness_images] / 255
+    per_perturbation: dict[str, Any] = {}
+    shown: dict[str, Any] = {}
+    for kind in params.mnist_severity.model_dump():
+        by_strength = [quality.reconstruct(decoder, images, device) for images in perturbed[kind]]
+        strengths = [f"{strength:g}" for strength in params.mnist.strengths]
+        per_perturbation[kind] = {
+            strength: quality.closeness(few, images) for strength, images in zip(strengths, by_strength, strict=True)
+        }
+        shown[f"{kind}_perturbed"] = perturbed[kind][:, 0]
+        shown[f"{kind}_reconstructed"] = np.stack([images[0] for images in by_strength]).astype(np.float32)
+    runtime.write_json(
+        Path(f"reports/measured/mnist/{name}.reconstruction.json"),
+        {
+            **closeness["mixed"],
+            "without_affine": closeness["without_affine"],
+            "clean": closeness["clean"],
+            "per_perturbation": per_perturbation,
+            **references,
+        },
+    )
+    ends = np.stack([test["images"][np.flatnonzero(test["labels"] == label)[0]] for label in np.unique(test["labels"])])
+    runtime.write_arrays(
+        Path(f"reports/fields/mnist/{name}.reconstruction.npz"),
+        {
+            "original": test["images"][:SHOWN],
+            "perturbed": perturbed["mixed"][:SHOWN],
+            "reconstructed": found["mixed"][:SHOWN].astype(np.float32),
+            "interpolation": quality.interpolations(decoder, ends, FRAMES, device),
+            **shown,
+        },
+    )
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,43 @@
+"""Retrieval against scikit-learn's average precision and limit cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from stages.metrics.neighbours import nearest
+from stages.metrics.retrieval import average_precision, retrieve, without_itself
+
+
+def test_average_precision_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    relevant = rng.random((20, 50)) < 0.3
+    expected = [average_precision_score(row, -np.arange(50)) for row in relevant]
+    torch.testing.assert_close(average_precision(torch.from_numpy(relevant)), torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("ranking, expected", [([1, 1, 0, 0], 1), ([0, 0, 0, 0], 0), ([0, 0, 0, 1], 0.25), ([0, 1, 0, 1], 0.5)])
+def test_average_precision_of_simple_rankings(ranking: list[int], expected: float) -> None:
+    assert average_precision(torch.tensor([ranking], dtype=torch.bool)).item() == expected
+
+
+def test_separated_classes_are_retrieved_without_a_mistake_and_shuffled_labels_by_chance() -> None:
+    labels = torch.arange(600) % 3
+    points = labels[:, None] * 10.0 + torch.rand(600, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(retrieve(points, labels, 600), torch.ones(600, dtype=torch.float64))
+    shuffled = labels[torch.randperm(600, generator=torch.Generator().manual_seed(1))]
+    assert retrieve(points, shuffled, 600).mean().item() == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_a_query_does_not_find_itself() -> None:
+    points = torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
+    ranked = without_itself(nearest(points, points[10:20], 6), 10)
+    assert ranked.shape == (10, 5)
+    assert not (ranked == torch.arange(10, 20)[:, None]).any()
+
+
+def test_among_many_copies_of_a_query_one_is_left_out() -> None:
+    ranked = without_itself(torch.tensor([[3, 4, 5]]), 0)
+    assert ranked.tolist() == [[3, 4]]
