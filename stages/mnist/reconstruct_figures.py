@@ -33,7 +33,7 @@ def main(params: Params, name: str) -> None:
     )
     write_png(
         folder / "severity.png",
-        images.sheet(severity, f"{name}: perturbed and reconstructed, strength as a fraction of mnist_severity", strengths),
+        images.sheet(severity, f"{name}: severity rises to the right", strengths),
     )
     frames = images.movie(fields["interpolation"], f"{name}: from digit to digit")
     write_gif(folder / "interpolation.gif", frames, seconds=8)
