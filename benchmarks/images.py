@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stages import runtime
+from stages.mnist.measure import small_digits
 from stages.params import Params
 
 FILE = Path("data/mnist/train.npz")
@@ -27,11 +28,7 @@ def training_images(params: Params) -> tuple[Tensor, str]:
     if FILE.exists():
         images = torch.from_numpy(runtime.read_arrays(FILE)["images"])
         return images[: len(images) - params.mnist.validation_images], f"the training images of {FILE}"
-    from scipy.ndimage import zoom
-    from sklearn.datasets import load_digits
-
-    digits = zoom(load_digits().images, (1, 3.5, 3.5), order=1) * 16
-    few = np.clip(digits, 0, 255).astype(np.uint8)
+    few, _ = small_digits()
     reason = f"scikit-learn's digits, enlarged and repeated, since {FILE} is missing"
     return torch.from_numpy(np.resize(few, (count, *few.shape[1:]))), reason
 

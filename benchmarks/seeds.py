@@ -6,24 +6,21 @@ other, by the same loop on the same threads.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import time
 from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.report import Row, figure
+from benchmarks.training import fitted
 from benchmarks.turns import speedup, take_turns
 from stages.methods import build
 from stages.mog import setting
 from stages.mog.world import Points
 from stages.nn.draws import TrainingDraws
-from stages.nn.training import fit, random_batches
+from stages.nn.training import random_batches
 from stages.params import Params
 
 GOAL = 3.0
@@ -35,21 +32,7 @@ def seconds(params: Params, name: str, points: Tensor, *, copies: int, steps: in
     method = build(name, Points(copies=copies, box=setting.box(params.mog)), settings)
     generator = torch.Generator().manual_seed(0)
     batches = random_batches(points, lead=(copies,), batch_size=train.batch_size, generator=generator)
-    common: dict[str, Any] = train.model_dump(exclude={"batch_size", "steps"})
-    with contextlib.redirect_stdout(io.StringIO()):
-        started = time.perf_counter()
-        fit(
-            method,
-            batches,
-            name=name,
-            draws=TrainingDraws(generator),
-            steps=steps,
-            log_every=10 * steps,
-            snapshots=[],
-            on_snapshot=lambda step: None,
-            **common,
-        )
-        return time.perf_counter() - started
+    return fitted(method, batches, name, train, TrainingDraws(generator), steps=steps, log_every=10 * steps)
 
 
 def rows(params: Params, names: Sequence[str], *, steps: int, turns: int) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
@@ -24,6 +25,7 @@ from stages.methods.jepa_ema import JepaEma
 from stages.mnist.models import untrained
 from stages.nn.conv import as_images
 from stages.nn.draws import TrainingDraws
+from stages.nn.method import Method
 from stages.nn.moving_average import follow
 from stages.nn.training import epoch_batches, fit
 from stages.params import Params
@@ -52,26 +54,30 @@ def ours(params: Params, images: Tensor, steps: int) -> Side:
     generator = torch.Generator().manual_seed(0)
     batches = map(as_images, epoch_batches(images, batch_size=train.batch_size, generator=generator))
     draws = TrainingDraws(generator)
+    # As often as the stage logs.
+    log_every = max(train.steps // 100, 1)
+    return lambda: fitted(trained, batches, NAME, train, draws, steps=steps, log_every=log_every) / steps
+
+
+def fitted(
+    trained: Method, batches: Iterator[Tensor], name: str, train: Train, draws: TrainingDraws, *, steps: int, log_every: int
+) -> float:
+    """Seconds that the pipeline's loop takes for so many steps, without snapshots, its lines not printed."""
     common: dict[str, Any] = train.model_dump(exclude={"batch_size", "steps"})
-
-    def measure() -> float:
-        with contextlib.redirect_stdout(io.StringIO()):
-            started = time.perf_counter()
-            fit(
-                trained,
-                batches,
-                name=NAME,
-                draws=draws,
-                steps=steps,
-                # As often as the stage logs.
-                log_every=max(train.steps // 100, 1),
-                snapshots=[],
-                on_snapshot=lambda step: None,
-                **common,
-            )
-            return (time.perf_counter() - started) / steps
-
-    return measure
+    with contextlib.redirect_stdout(io.StringIO()):
+        started = time.perf_counter()
+        fit(
+            trained,
+            batches,
+            name=name,
+            draws=draws,
+            steps=steps,
+            log_every=log_every,
+            snapshots=[],
+            on_snapshot=lambda step: None,
+            **common,
+        )
+        return time.perf_counter() - started
 
 
 def bare(params: Params, steps: int) -> Side:

@@ -16,6 +16,7 @@ from scipy.ndimage import grey_dilation, grey_erosion
 from torch import Tensor
 from torchvision.transforms import v2
 
+from stages.mnist import perturbations
 from stages.params import Params
 
 SIDE = 28
@@ -86,8 +87,7 @@ def salt_and_pepper(settings: Settings) -> Any:
     fraction = settings["salt_and_pepper"]["fraction"]
 
     def speckled(x: Tensor) -> Tensor:
-        uniform = torch.rand(x.shape)
-        return torch.where(uniform < fraction, (uniform < fraction / 2).to(x.dtype), x)
+        return perturbations.salt_and_pepper(x, torch.rand(x.shape), fraction)
 
     return _sometimes(v2.Lambda(speckled), settings["salt_and_pepper"]["probability"])
 

@@ -39,9 +39,8 @@ from stages.verdicts import decide_all
 
 FILE = Path("studies.yaml")
 REPORTS = Path("reports/studies")
-MOG_PARTS = ("data", "perturb", "train", "evaluate")
 PARTS = {
-    "mog": MOG_PARTS,
+    "mog": ("data", "perturb", "train", "evaluate"),
     "mnist": ("data", "perturb", "baseline", "train", "evaluate"),
     "mnist_reconstruct": ("data", "perturb", "baseline", "train", "reconstruct", "reconstruct_evaluate"),
 }
@@ -54,9 +53,11 @@ MEASURED = {
     "mnist_reconstruct": "reports/measured/mnist/{method}.reconstruction.json",
 }
 """Where a cell's figures are then found."""
+IMAGES = ("seed", "threads", "collapse", "mnist", "mnist_perturbations", "mnist_severity")
 DECISIVE = {
     "mog": ("seed", "seeds", "threads", "collapse", "mog", "langevin", "annealed"),
-    "mnist": ("seed", "threads", "collapse", "mnist", "mnist_perturbations", "mnist_severity"),
+    "mnist": IMAGES,
+    "mnist_reconstruct": (*IMAGES, "mnist_reconstruct"),
 }
 """The params, beside the method's own, that decide the figures of a world."""
 CHECKING = {ROOT / "stages" / name for name in ("errors.py", "params.py", "schema.py", "vocabulary.py")}
@@ -143,7 +144,7 @@ def digest(study: Study, raw: Mapping[str, Any]) -> str:
     params = []
     for method, settings in cells(study):
         cell = with_settings(raw, settings)
-        params.append({key: cell[key] for key in (*_decisive(study), _block(study, method))})
+        params.append({key: cell[key] for key in (*DECISIVE[study.world], _block(study, method))})
     content = [code, params, study.keep, study.claims, *([study.runs] if study.runs else [])]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -156,11 +157,6 @@ def _folder(study: Study) -> str:
 def _block(study: Study, method: str) -> str:
     """The params block of a method in the study's world."""
     return MNIST_PREFIX + method if study.images else method
-
-
-def _decisive(study: Study) -> tuple[str, ...]:
-    more = ("mnist_reconstruct",) if study.world == "mnist_reconstruct" else ()
-    return (*DECISIVE[_folder(study)], *more)
 
 
 def run_cell(study: Study, method: str, settings: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,7 +203,8 @@ def main(params: Params, name: str) -> None:
     """
     study, raw, path = load(name), parameters.read(), REPORTS / f"{name}.json"
     made = digest(study, raw)
-    before = runtime.read_json(path)["cells"] if path.exists() and runtime.read_json(path)["digest"] == made else []
+    there = runtime.read_json(path) if path.exists() else {}
+    before = there["cells"] if there.get("digest") == made else []
     wanted = list(cells(study))
     found: list[dict[str, Any]] = []
     for number, (method, settings) in enumerate(wanted, 1):
