@@ -7,31 +7,38 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro track ui test lint check reproduce verify bench studies readme clean
+.PHONY: help setup cluster repro track register ui pr-report test integration lint check reproduce verify bench studies readme clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 $(VENV)/.pipeline: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/.development: requirements-dev.txt $(VENV)/.pipeline
+$(VENV)/.development: requirements-dev.txt requirements-cluster.txt $(VENV)/.pipeline
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
 setup: $(VENV)/.pipeline ## make .venv from requirements.txt
 
+cluster: $(VENV)/.pipeline ## add to .venv what sweeps over many machines and an S3 remote need
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+
 check: $(VENV)/.pipeline ## check params.yaml and nothing else
 	@python -m stages.params
 
-repro: check ## reproduce the pipeline and log it to MLflow
-	dvc repro
+JOBS ?= 1
+repro: check ## reproduce the pipeline and log it to MLflow (JOBS=4: methods side by side, on a machine with many cores)
+	$(if $(filter-out 1,$(JOBS)),python -m stages.side_by_side $(JOBS),dvc repro)
 	@$(MAKE) --no-print-directory track
 
 track: $(VENV)/.pipeline ## log what is not logged yet to MLflow
 	@python -m stages.track
+
+register: track ## put the best encoder of MNIST into MLflow's model registry
+	@python -m stages.registry
 
 PORT ?= 5000
 ui: track ## open the MLflow UI on the pipeline's store (PORT=5000)
@@ -39,6 +46,9 @@ ui: track ## open the MLflow UI on the pipeline's store (PORT=5000)
 
 test: lint ## lint and run all tests, two files at a time
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+
+integration: $(VENV)/.development ## the tests with real services, several machines and killed processes
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m integration
 
 lint: $(VENV)/.development ## params, ruff and mypy
 	@python -m stages.params
@@ -52,6 +62,10 @@ reproduce: $(VENV)/.development ## run a small pipeline cold twice and compare e
 verify: $(VENV)/.pipeline ## run everything cold and compare the metrics with the committed ones
 	dvc repro --force --no-run-cache
 	@python -m stages.verify
+
+BASE ?= origin/main
+pr-report: $(VENV)/.pipeline ## print what this branch changes in metrics, params, verdicts and pictures (BASE=origin/main)
+	@python -m stages.pull_request $(BASE)
 
 BENCH ?=
 bench: $(VENV)/.development ## measure speed, as ratios within one run, into docs/benchmark.md (BENCH=--cold: and a cold run)

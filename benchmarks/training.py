@@ -27,7 +27,7 @@ from stages.nn.conv import as_images
 from stages.nn.draws import TrainingDraws
 from stages.nn.method import Method
 from stages.nn.moving_average import follow
-from stages.nn.training import epoch_batches, fit
+from stages.nn.training import EpochBatches, fit
 from stages.params import Params
 from stages.schema import MNIST_PREFIX, Train
 
@@ -52,7 +52,7 @@ def ours(params: Params, images: Tensor, steps: int) -> Side:
     """Seconds a step of the pipeline's training; each call goes on training the same networks."""
     trained, train = method(params), settings(params)
     generator = torch.Generator().manual_seed(0)
-    batches = map(as_images, epoch_batches(images, batch_size=train.batch_size, generator=generator))
+    batches = map(as_images, EpochBatches(images, batch_size=train.batch_size, generator=generator))
     draws = TrainingDraws(generator)
     # As often as the stage logs.
     log_every = max(train.steps // 100, 1)

@@ -69,6 +69,9 @@ MNIST_COLUMNS = {
         "raw pixels": "knn_raw_pixels.accuracy",
         "untrained": "knn_untrained.accuracy",
         "linear probe": "linear_probe.accuracy",
+        "thousand images seen": "thousand_images_seen",
+        "std · √D": "collapse.normalised_std",
+        "RankMe": "collapse.rankme",
         "collapsed": "collapse.collapsed",
     },
     "MNIST, phase 2": {

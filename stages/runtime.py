@@ -112,6 +112,11 @@ def write_digests(path: Path, folder: Path) -> None:
     write_json(path, {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files})
 
 
+def root() -> Path:
+    """The project's folder, also in the temporary copies in which `dvc exp run --temp` and `--queue` work."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
 def stream(params: Params, name: str) -> int:
     """The seed of the random stream `name`: streams of different names are independent, whatever `seed` is."""
     return int(np.random.SeedSequence([params.seed, zlib.crc32(name.encode())]).generate_state(1, np.uint32)[0])

@@ -388,6 +388,7 @@ class Settings(Block):
     seed: Seed
     seeds: Count
     threads: Annotated[int, Field(ge=1, le=256)]
+    processes: Annotated[int, Field(ge=1, le=1024)]
     device: Literal["auto", "cuda", "mps", "cpu"]
     methods: Names
     collapse: Collapse
@@ -408,6 +409,10 @@ class Settings(Block):
             if hasattr(block, "train") and block.train.batch_size > left:
                 expected = f"at most {left}, the training images that are not held out"
                 raise _refusal(f"{key}.train.batch_size", block.train.batch_size, expected)
+            if hasattr(block, "train") and block.train.batch_size % self.processes:
+                raise _refusal(f"{key}.train.batch_size", block.train.batch_size, f"a multiple of processes: {self.processes}")
+            if hasattr(block, "train") and block.train.batch_size < 2 * self.processes:
+                raise _refusal(f"{key}.train.batch_size", block.train.batch_size, "at least two images for each process")
         if self.mnist_reconstruct.pca_components > self.mnist.train_images:
             expected = f"at most {self.mnist.train_images}, the training images"
             raise _refusal("mnist_reconstruct.pca_components", self.mnist_reconstruct.pca_components, expected)

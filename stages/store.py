@@ -6,12 +6,11 @@ The project's folder is also meant from the temporary copies in which `dvc exp r
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from stages.runtime import root
 
-def root() -> Path:
-    """The project's folder."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+EXPERIMENT = "energy-wells"
+"""The name of the experiment that all runs are in."""
 
 
 def tracking_uri() -> str:

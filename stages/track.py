@@ -1,4 +1,4 @@
-"""Stage track: log the reproduced pipeline to MLflow. The only file that imports mlflow.
+"""Stage track: log the reproduced pipeline to MLflow. The only stage that imports mlflow.
 
 One parent run stands for one state of dvc.lock, with a child run per method and world; what is logged already is skipped, so
 that this may run after every `dvc repro` (`make track`). A failure of the tracking server is a warning: it never fails the
@@ -8,8 +8,6 @@ pipeline, and a later call completes what is missing. Results that are not those
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -22,21 +20,23 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from stages import runtime
-from stages.lookup import look_up
+from stages.lock import differences, digest, inputs, locked_stages
 from stages.params import FILE, Params
 from stages.schema import MNIST_PREFIX
-from stages.store import is_server, root, tracking_uri
+from stages.store import EXPERIMENT, is_server, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "energy-wells"
 BATCH = 1000
 """Metrics in one call, the most that MLflow takes."""
 
 
 def main(params: Params) -> None:
     """Log what is not logged yet; warn where that fails."""
+    # MLflow's own patience, seven tries of two minutes each, would hold the pipeline up where a server hangs.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     try:
         values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
         stages = locked_stages(values)
@@ -75,11 +75,11 @@ class Tracker:
 
     def log(self) -> None:
         """Log the parent run and its children, as far as they are missing."""
-        lock_digest, inputs = digest(self.stages), digest(_inputs(self.stages))
-        self._warn_of_nondeterminism(lock_digest, inputs)
+        lock_digest, inputs_digest = digest(self.stages), digest(inputs(self.stages))
+        self._warn_of_nondeterminism(lock_digest, inputs_digest)
         tags = {
             "lock_digest": lock_digest,
-            "inputs_digest": inputs,
+            "inputs_digest": inputs_digest,
             "git_commit": _git("rev-parse", "HEAD"),
             "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
             "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
@@ -149,8 +149,10 @@ class Tracker:
         run = self.client.create_run(self.experiment, tags=dict(tags), run_name=name)
         return run.info.run_id, True
 
-    def _warn_of_nondeterminism(self, lock_digest: str, inputs: str) -> None:
-        for run in self.client.search_runs([self.experiment], f"tags.inputs_digest = '{inputs}' and tags.part = 'pipeline'"):
+    def _warn_of_nondeterminism(self, lock_digest: str, inputs_digest: str) -> None:
+        for run in self.client.search_runs(
+            [self.experiment], f"tags.inputs_digest = '{inputs_digest}' and tags.part = 'pipeline'"
+        ):
             if run.data.tags["lock_digest"] != lock_digest:
                 print(f"warning: run {run.info.run_name} had equal inputs and other outputs", file=sys.stderr)
 
@@ -197,7 +199,7 @@ class Tracker:
             return str(found.experiment_id)
         # An experiment's artifact location is fixed when it is made; the default would be the working directory, which is
         # a temporary one in `dvc exp run --temp`.
-        location = None if is_server() else (root() / "mlartifacts").as_uri()
+        location = None if is_server() else (runtime.root() / "mlartifacts").as_uri()
         return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
 
 
@@ -208,7 +210,7 @@ class Store:
         from filelock import FileLock
         from mlflow import MlflowClient
 
-        self.lock = FileLock(root() / ".mlflow.lock", timeout=300)
+        self.lock = FileLock(runtime.root() / ".mlflow.lock", timeout=300)
         self.lock.acquire()
         try:
             return MlflowClient(tracking_uri=tracking_uri())
@@ -218,43 +220,6 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
-
-
-def locked_stages(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of dvc.lock of all stages that dvc.yaml has with these params, but for `track` itself."""
-    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8")) if Path("dvc.lock").exists() else {}
-    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    names = set()
-    for name, entry in pipeline.items():
-        items = look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None
-        names |= {name} if items is None else {f"{name}@{item}" for item in items}
-    return {name: entry for name, entry in lock.get("stages", {}).items() if name in names - {"track"}}
-
-
-def differences(stages: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """The params and the metrics in the working directory that are not those of dvc.lock."""
-    params = {key: value for entry in stages.values() for key, value in entry.get("params", {}).get(str(FILE), {}).items()}
-    moved = [f"{FILE}: {key}" for key, value in params.items() if look_up(values, key) != value]
-    for entry in stages.values():
-        for out in entry.get("outs", []):
-            path = Path(out["path"])
-            if path.exists() and (path.suffix == ".json" or path.is_relative_to("reports/metrics")):
-                moved += [str(path)] if _md5(path) != out["md5"] else []
-    return moved
-
-
-def _md5(path: Path) -> str:
-    """What DVC notes of a file or a folder: a folder's is that of the list of its files."""
-    if not path.is_dir():
-        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    listed = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
-    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
-
-
-def digest(content: Any) -> str:
-    """The sha256 of anything that JSON can hold, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "", numbers: bool = True) -> dict[str, Any]:
@@ -274,20 +239,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "", numbers: bool = True) -
         elif not numbers or isinstance(value, (int, float)):
             flat[name] = value
     return flat
-
-
-def _inputs(stages: Mapping[str, Any]) -> dict[str, Any]:
-    """What the stages were made from, without what they made: params, commands, and files that no stage writes."""
-    written = {out["path"] for entry in stages.values() for out in entry.get("outs", [])}
-    folders = {str(parent) for path in written for parent in Path(path).parents} - {"."}
-    return {
-        name: {
-            "cmd": entry.get("cmd"),
-            "params": entry.get("params"),
-            "deps": [dep for dep in entry.get("deps", []) if dep["path"] not in written | folders],
-        }
-        for name, entry in stages.items()
-    }
 
 
 def _verdicts(claims: Mapping[str, Any]) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, ttest_rel
 
-from stages.metrics.paired import mcnemar
+from stages.metrics.paired import difference, holm, mcnemar
 
 
 def classifiers(only_first: int, only_second: int, both: int = 50) -> tuple[np.ndarray, np.ndarray]:
@@ -35,3 +35,20 @@ def test_under_the_null_p_is_below_a_bound_no_more_often_than_that() -> None:
     rng = np.random.default_rng(0)
     p = [mcnemar(rng.random(400) < 0.8, rng.random(400) < 0.8)["p"] for _ in range(300)]
     assert np.mean(np.array(p) < 0.05) < 0.09
+
+
+def test_holm_raises_each_value_by_the_number_of_those_that_are_not_smaller() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1, 1] and holm([0.02]) == [0.02] and holm([]) == []
+
+
+def test_under_the_null_holm_rarely_lets_any_of_many_pass() -> None:
+    rng = np.random.default_rng(0)
+    assert np.mean([min(holm(list(rng.random(15)))) < 0.05 for _ in range(2000)]) == pytest.approx(0.05, abs=0.015)
+
+
+def test_a_paired_difference_has_the_standard_error_of_the_paired_t_test() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 30))
+    mean, error = difference(first + 1, second)
+    assert mean / error == pytest.approx(ttest_rel(first + 1, second).statistic)

@@ -101,7 +101,7 @@ def test_an_even_displacement_is_a_shift_the_other_way(right: int, down: int) ->
 @pytest.mark.parametrize("nodes, size", [(2, 28), (6, 28), (5, 9), (28, 28)])
 def test_the_bend_is_torchs_bicubic_surface(nodes: int, size: int) -> None:
     values = torch.randn(3, 2, nodes, nodes, generator=seeded(), dtype=torch.float64)
-    matrix = perturbations.bicubic(nodes, size)
+    matrix = perturbations.bicubic(nodes, size, torch.device("cpu"), torch.float64)
     expected = torch.nn.functional.interpolate(values, (size, size), mode="bicubic", align_corners=True)
     assert_close(matrix @ values @ matrix.T, expected)
 

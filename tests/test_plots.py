@@ -40,6 +40,10 @@ PROJECTED = RNG.normal(size=(5, 40, 2)).astype(np.float32)
 SCORES = {"ours": {"accuracy": 0.99, "recall": 0.98}, "raw": {"accuracy": 0.96, "recall": 0.95}}
 
 MEASURED = {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}
+ROBUST = {
+    "robustness": {"affine": {"0.5": MEASURED, "1": MEASURED}, "dilation": {"1": MEASURED}},
+    "robustness_clean": {"accuracy": MEASURED},
+}
 
 Draw = Callable[[], Figure]
 Animate = Callable[[], list[np.ndarray]]
@@ -51,7 +55,7 @@ PICTURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
     "sheet": (lambda: images.sheet({"bytes": DIGITS, "floats": DIGITS[:4] / 255}, "t", "abcdef"), (5.32, 2.02)),
     "pca": (lambda: images.pca(PROJECTED[0], LABELS, "t"), (6.4, 5)),
     "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, "t"), (5.2, 4.8)),
-    "bars": (lambda: images.bars(SCORES, "t", "score", 0.9901), (7.2, 3.6)),
+    "dots": (lambda: images.dots(SCORES, "t", "score", 0.9901), (7.2, 3.6)),
     "study lines": (
         lambda: studies.lines(
             [0.1, 1.0], {"a.b": {"m": [MEASURED] * 2, "n": [None, MEASURED]}, "c": {"m": [MEASURED] * 2}}, "l", "t"
@@ -72,8 +76,8 @@ PICTURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
         (0.62 * 5.4, 0.6 + 0.62 * 2),
     ),
     "robustness of all": (
-        lambda: images.robustness_of_all({"m": {"affine": {"0.5": MEASURED, "1": MEASURED}, "dilation": {"1": MEASURED}}}),
-        (3.6, 1.72),
+        lambda: images.robustness_of_all({"m": ROBUST}, 1000),
+        (3.8, 1.92),
     ),
     "few labels": (lambda: images.few_labels({k: {"10": MEASURED, "100": MEASURED} for k in "abcd"}), (6.4, 3.8)),
     "robustness": (lambda: images.robustness({"affine": {"0.5": 0.9, "1": 0.7}}, 0.99, "t"), (5.2, 3.4)),
@@ -305,10 +309,10 @@ def test_a_sheet_shows_bytes_and_floats_on_the_same_scale() -> None:
             lambda: landscape.score(GRID, FLAT, FLAT, np.zeros((*FLAT.shape, 2)), POINTS, "s"),
         ),
         pytest.param(
-            lambda: images.bars({"a": {"accuracy": 1.0}}, "t", "u"),
+            lambda: images.dots({"a": {"accuracy": 1.0}}, "t", "u"),
         ),
     ],
-    ids=["embedding", "below the scale", "gallery", "confusion", "sheet", "score", "bars"],
+    ids=["embedding", "below the scale", "gallery", "confusion", "sheet", "score", "dots"],
 )
 def test_a_flat_picture_is_drawn_without_a_warning(draw: Draw, tmp_path: Path) -> None:
     with warnings.catch_warnings():

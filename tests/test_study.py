@@ -13,22 +13,11 @@ import pytest
 import yaml
 
 from stages import params
+from stages.cells import Study, cells, digest, load, preset, with_settings
 from stages.errors import UserError
 from stages.imports import ROOT
-from stages.study import (
-    Study,
-    caption,
-    cells,
-    digest,
-    draw,
-    load,
-    main,
-    markdown,
-    preset,
-    run_cell,
-    with_settings,
-    with_verdicts,
-)
+from stages.study import main, run_cell
+from stages.study_report import caption, draw, markdown, with_verdicts
 from stages.verify import allowed
 from tests.small import SMALL, merged, write_digits
 

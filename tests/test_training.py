@@ -24,7 +24,7 @@ from stages.nn.method import Method
 from stages.nn.mlp import BatchedMLP
 from stages.nn.moments import log_spaced
 from stages.nn.moving_average import follow, frozen_copy
-from stages.nn.training import epoch_batches, fit, learning_rate_factor, random_batches
+from stages.nn.training import EpochBatches, fit, learning_rate_factor, random_batches
 from tests.plane import world
 
 PARAMS = params.load(Path(__file__).parent.parent / "params.yaml")
@@ -337,21 +337,21 @@ def test_the_same_generator_gives_the_same_batches() -> None:
 
 
 def test_an_epoch_sees_every_row_once_in_another_order_each_time() -> None:
-    batches = epoch_batches(torch.arange(12), batch_size=4, generator=generator())
+    batches = EpochBatches(torch.arange(12), batch_size=4, generator=generator())
     epochs = [torch.cat([next(batches) for _ in range(3)]).tolist() for _ in range(4)]
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
 def test_an_incomplete_last_batch_is_dropped() -> None:
-    batches = epoch_batches(torch.arange(11), batch_size=4, generator=generator())
+    batches = EpochBatches(torch.arange(11), batch_size=4, generator=generator())
     epochs = [torch.cat([next(batches), next(batches)]).tolist() for _ in range(20)]
     assert all(len(set(epoch)) == 8 for epoch in epochs)
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(ValueError, match="5 is more than the 4 rows"):
-        next(epoch_batches(torch.arange(4), batch_size=5, generator=generator()))
+        next(EpochBatches(torch.arange(4), batch_size=5, generator=generator()))
 
 
 def test_the_learning_rate_rises_and_falls_as_pytorchs_schedulers_do() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,3 +29,23 @@ def mcnemar(first: Right, second: Right) -> dict[str, Any]:
     p = binomtest(only_first, discordant).pvalue if discordant else 1.0
     difference = (only_first - only_second) / len(first)
     return {"only_first": only_first, "only_second": only_second, "difference": difference, "p": float(f"{p:.3g}")}
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values of several tests, each raised so that a false alarm in ANY of them stays as unlikely as it says.
+
+        p̃_(k) = max_{j ≤ k} min(1, (m − j + 1) p_(j))   for the m values in rising order
+
+    Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    order = np.argsort(p, kind="stable")
+    raised = np.minimum(1, (len(p) - np.arange(len(p))) * np.asarray(p)[order])
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(raised)
+    return [float(value) for value in adjusted]
+
+
+def difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and standard error of the difference of two figures (N,) that were taken on the same N occasions."""
+    each = np.asarray(first) - np.asarray(second)
+    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))

@@ -3,15 +3,17 @@
 Writes reports/metrics/mnist_baseline.json: k-NN on raw pixels and all other `uses` that embeddings are put to, and how close
 the mean training image and a principal component analysis come to the test images. That analysis is given the clean images, so
 it is a bound, not a contestant. Writes reports/fields/mnist/raw_pixels.npz with `predicted` (M,), what k-NN takes the test
-images for.
+images for, and what `measure.uses` says by image.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from stages import runtime
@@ -22,52 +24,68 @@ from stages.mnist import measure
 from stages.mnist.quality import closeness
 from stages.params import Params
 
+Labels = NDArray[np.int64]
+
 
 def main(params: Params) -> None:
     """Measure the references."""
     runtime.set_up_torch(params)
     train, test = (runtime.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
-    pixels = {
-        name: part["images"].reshape(len(part["images"]), -1) / np.float32(255)
-        for name, part in (("train", train), ("test", test))
-    }
-    labels = torch.from_numpy(train["labels"])
-    index, queries = torch.from_numpy(pixels["train"]), torch.from_numpy(pixels["test"])
+    perturbed = runtime.read_arrays(Path("data/mnist/perturbed.npz"))
     mnist = params.mnist
-    predicted = knn_classify(index, labels, queries, mnist.neighbours).numpy()
     digits, digit_labels = measure.small_digits()
-    small = torch.from_numpy(digits.reshape(len(digits), -1) / np.float32(255))
-    uses = {
-        "few_labels": measure.few_labels(
-            index,
-            train["labels"],
-            queries,
-            test["labels"],
-            counts=mnist.labels,
-            draws=mnist.label_draws,
-            seed=runtime.stream(params, "mnist.labels"),
-        ),
-        "retrieval": measure.mean_average_precision(queries, test["labels"], mnist.retrieval_queries),
-        "transfer": measure.transfer(index, labels, small, digit_labels, mnist.neighbours),
+    index, queries = as_pixels(train["images"]), as_pixels(test["images"])
+    labels = torch.from_numpy(train["labels"])
+
+    def knn(images: torch.Tensor) -> Labels:
+        predicted: Labels = knn_classify(index, labels, images, mnist.neighbours).numpy()
+        return predicted
+
+    predicted, few = knn(queries), test["labels"][: mnist.robustness_images]
+    uses, by_image = measure.uses(
+        index,
+        train["labels"],
+        queries,
+        test["labels"],
+        as_pixels(digits),
+        digit_labels,
+        mnist=mnist,
+        seed=runtime.stream(params, "mnist.labels"),
+    )
+    uses["robustness"] = {
+        kind: {
+            f"{strength:g}": figure((knn(as_pixels(images)) == few).mean())
+            for strength, images in zip(mnist.strengths, perturbed[kind], strict=True)
+        }
+        for kind in params.mnist_severity.model_dump()
     }
-    clean = pixels["test"].reshape(-1, 28, 28)
-    mean = np.broadcast_to(pixels["train"].mean(0).reshape(28, 28), clean.shape)
-    components = min(params.mnist_reconstruct.pca_components, *pixels["train"].shape)
-    pca = PCA(components, svd_solver="covariance_eigh").fit(pixels["train"])
-    compressed = pca.inverse_transform(pca.transform(pixels["test"])).reshape(-1, 28, 28)
+    uses["robustness_clean"] = {"accuracy": figure((predicted[: len(few)] == few).mean())}
     runtime.write_json(
         Path("reports/metrics/mnist_baseline.json"),
         {
             "knn_raw_pixels": {k: figure(v) for k, v in classification.report(test["labels"], predicted).items()},
             "uses": uses,
-            "references": {
-                f"{name}_{key}": value
-                for name, other in (("mean_image", mean), (f"pca{params.mnist_reconstruct.pca_components}", compressed))
-                for key, value in closeness(clean, other).items()
-            },
+            "references": _references(index.numpy(), queries.numpy(), params.mnist_reconstruct.pca_components),
         },
     )
-    runtime.write_arrays(Path("reports/fields/mnist/raw_pixels.npz"), {"predicted": predicted})
+    runtime.write_arrays(Path("reports/fields/mnist/raw_pixels.npz"), {"predicted": predicted, **by_image})
+
+
+def as_pixels(images: NDArray[np.uint8]) -> torch.Tensor:
+    """Byte images (N, 28, 28) as rows of grey values in [0, 1], (N, 784)."""
+    return torch.from_numpy(images.reshape(len(images), -1) / np.float32(255))
+
+
+def _references(train: NDArray[np.float32], test: NDArray[np.float32], components: int) -> dict[str, Any]:
+    """How close the mean training image and so many principal components come to the test images, both (N, 784)."""
+    components = min(components, *train.shape)
+    pca = PCA(components, svd_solver="covariance_eigh").fit(train)
+    others = {
+        "mean_image": np.broadcast_to(train.mean(0), test.shape),
+        f"pca{components}": pca.inverse_transform(pca.transform(test)),
+    }
+    as_images = {name: rows.reshape(-1, 28, 28) for name, rows in (("test", test), *others.items())}
+    return {f"{name}_{key}": value for name in others for key, value in closeness(as_images["test"], as_images[name]).items()}
 
 
 if __name__ == "__main__":

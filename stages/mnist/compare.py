@@ -1,19 +1,24 @@
 """Stage mnist_compare: the methods on the images against each other.
 
 Writes reports/metrics/mnist/METHOD.json, all that was measured of a method in both phases; reports/mnist.md, the uses of the
-embeddings and McNemar's test of every two classifiers; and to reports/figures/mnist/ robustness.png and few_labels.png.
+embeddings, paired tests of every two of them and the reconstructions; and to reports/figures/mnist/ robustness.png and
+few_labels.png.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stages import runtime
 from stages.lookup import look_up
-from stages.metrics.paired import Right, mcnemar
+from stages.metrics.paired import Right, difference, holm, mcnemar
 from stages.params import Params
 from stages.plots import images
 from stages.plots.canvas import write_png
@@ -25,6 +30,18 @@ FIGURES = Path("reports/figures/mnist")
 UNTRAINED, RAW = "untrained encoder", "raw pixels"
 
 
+@dataclass(frozen=True)
+class Contestant:
+    """An embedding that is compared: its figures, and what is known of them image by image.
+
+    `right` says of each classifier which images it gets right, `precision` has the average precision of each query.
+    """
+
+    figures: Mapping[str, Any]
+    right: Mapping[str, Right]
+    precision: NDArray[np.float64]
+
+
 def main(params: Params) -> None:
     """Put the methods on the images side by side."""
     methods = params.mnist.methods
@@ -33,27 +50,46 @@ def main(params: Params) -> None:
         metrics[name]["reconstruction"] = runtime.read_json(MEASURED / f"{name}.reconstruction.json")
     for name, measured in metrics.items():
         runtime.write_json(Path(f"reports/metrics/mnist/{name}.json"), measured)
+    fields = {name: runtime.read_arrays(FIELDS / f"{name}.npz") for name in methods}
     true = runtime.read_arrays(Path("data/mnist/test.npz"))["labels"]
-    right = {name: runtime.read_arrays(FIELDS / f"{name}.npz")["predicted"] == true for name in methods}
-    right[UNTRAINED] = runtime.read_arrays(FIELDS / f"{methods[0]}.npz")["predicted_untrained"] == true
-    right[RAW] = runtime.read_arrays(FIELDS / "raw_pixels.npz")["predicted"] == true
-    contestants = dict(_contestants(metrics))
-    runtime.write_text(Path("reports/mnist.md"), f"{uses(contestants)}\n{tests(right)}")
-    write_png(FIGURES / "robustness.png", images.robustness_of_all({m: v["robustness"] for m, v in metrics.items()}))
-    write_png(FIGURES / "few_labels.png", images.few_labels({who: v["few_labels"] for who, v in contestants.items()}))
+    trained = {name: _contestant(metrics[name], fields[name], true) for name in methods}
+    untrained = {
+        name: _contestant(
+            {**metrics[name]["untrained"], "knn": metrics[name]["knn_untrained"]}, fields[name], true, "_untrained"
+        )
+        for name in methods
+    }
+    first = metrics[methods[0]]
+    raw = _contestant(
+        {**first["raw_pixels"], "knn": first["knn_raw_pixels"]}, runtime.read_arrays(FIELDS / "raw_pixels.npz"), true
+    )
+    # One untrained encoder stands for all in tables and pictures: they differ in nothing but whether lengths are seen.
+    shown = {**trained, UNTRAINED: untrained[methods[0]], RAW: raw}
+    pairs = {(a, b): (trained[a], trained[b]) for a, b in itertools.combinations(methods, 2)}
+    pairs |= {(name, UNTRAINED): (trained[name], untrained[name]) for name in methods}
+    pairs |= {(name, RAW): (trained[name], raw) for name in methods}
+    parts = [uses(shown), tests(pairs), differences(pairs)]
+    parts += [reconstructions(name, metrics[name]["reconstruction"]) for name in params.mnist_reconstruct.methods]
+    runtime.write_text(Path("reports/mnist.md"), "\n".join(parts))
+    robust = {who: shown[who].figures for who in (*methods, RAW)}
+    write_png(FIGURES / "robustness.png", images.robustness_of_all(robust, params.mnist.robustness_images))
+    write_png(FIGURES / "few_labels.png", images.few_labels({who: v.figures["few_labels"] for who, v in shown.items()}))
 
 
-def _contestants(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What is compared: every method, then an encoder before training and raw pixels, with their figures."""
-    yield from metrics.items()
-    first = next(iter(metrics.values()))
-    yield UNTRAINED, {**first["untrained"], "knn": first["knn_untrained"]}
-    yield RAW, {**first["raw_pixels"], "knn": first["knn_raw_pixels"]}
+def _contestant(figures: Mapping[str, Any], fields: Mapping[str, Any], true: NDArray[Any], which: str = "") -> Contestant:
+    """What the evaluation noted of an embedding: of the trained encoder, or with `which` of the untrained one."""
+    right = {
+        "k-NN": fields[f"predicted{which}"] == true,
+        "linear probe": fields[f"probe_right{which}"],
+        "8 × 8 digits, leave one out": fields[f"leave_one_out_right{which}"],
+        "8 × 8 digits, from MNIST": fields[f"from_mnist_right{which}"],
+    }
+    return Contestant(figures, right, fields[f"average_precision{which}"])
 
 
-def uses(contestants: Mapping[str, Mapping[str, Any]]) -> str:
+def uses(contestants: Mapping[str, Contestant]) -> str:
     """What the embeddings are good for, as a titled Markdown table."""
-    counts = list(next(iter(contestants.values()))["few_labels"])
+    counts = list(next(iter(contestants.values())).figures["few_labels"])
     columns = {
         "k-NN": "knn.accuracy",
         "linear probe": "linear_probe.accuracy",
@@ -62,23 +98,53 @@ def uses(contestants: Mapping[str, Mapping[str, Any]]) -> str:
         "8 × 8 digits, leave one out": "transfer.leave_one_out",
         "8 × 8 digits, from MNIST": "transfer.from_mnist",
     }
-    rows = ([who, *(cell(look_up(figures, key)) for key in columns.values())] for who, figures in contestants.items())
+    rows = ([who, *(cell(look_up(v.figures, key)) for key in columns.values())] for who, v in contestants.items())
     return "**MNIST, uses of the embeddings**\n\n" + table(["embedding", *columns], rows)
 
 
-def tests(right: Mapping[str, Right]) -> str:
-    """McNemar's test of every two classifiers, as a titled Markdown table.
+Pairs = Mapping[tuple[str, str], tuple[Contestant, Contestant]]
 
-    Args:
-        right: of each classifier, which test images (N,) it gets right.
-    """
+
+def tests(pairs: Pairs) -> str:
+    """McNemar's test of every two classifiers on the same images, Holm's correction within each column, as a Markdown table."""
+    classifiers = list(next(iter(pairs.values()))[0].right)
+    columns = []
+    for classifier in classifiers:
+        found = [mcnemar(first.right[classifier], second.right[classifier]) for first, second in pairs.values()]
+        adjusted = holm([test["p"] for test in found])
+        columns.append([f"{test['difference']:+.4f} ({p:.2g})" for test, p in zip(found, adjusted, strict=True)])
+    rows = [[f"{a} – {b}", *row] for (a, b), row in zip(pairs, zip(*columns, strict=True), strict=True)]
+    title = "**MNIST, paired tests: difference of accuracies (p of McNemar's exact test, after Holm)**\n\n"
+    return title + table(["embeddings", *classifiers], rows)
+
+
+def differences(pairs: Pairs) -> str:
+    """Paired differences where there is no right and wrong: by query, and by draw of the labelled images."""
+    counts = list(next(iter(pairs.values()))[0].figures["few_labels"])
     rows = []
-    for first, second in itertools.combinations(right, 2):
-        test = mcnemar(right[first], right[second])
-        alone = f"{test['only_first']} / {test['only_second']}"
-        rows.append([f"{first} – {second}", f"{test['difference']:+.4f}", alone, f"{test['p']:.2g}"])
-    header = ["k-NN of", "difference of accuracies", "right alone: first / second", "p, McNemar's exact test"]
-    return "**MNIST, paired tests**\n\n" + table(header, rows)
+    for (a, b), (first, second) in pairs.items():
+        by_draw = [[np.array(one.figures["few_labels"][count]["values"]) for one in (first, second)] for count in counts]
+        found = [difference(first.precision, second.precision), *(difference(*both) for both in by_draw)]
+        rows.append([f"{a} – {b}", *(f"{mean:+.4f} ± {error:.4f}" for mean, error in found)])
+    header = ["embeddings", "retrieval, mAP", *(f"probe with {count} labels" for count in counts)]
+    return "**MNIST, paired differences ± their standard errors**\n\n" + table(header, rows)
+
+
+def reconstructions(name: str, figures: Mapping[str, Any]) -> str:
+    """How close reconstructions come to the clean image, from where they start, as a titled Markdown table."""
+    pca = next(key.removesuffix("_mse") for key in figures if key.startswith("pca") and key.endswith("_mse"))
+    rows: list[tuple[str, Mapping[str, Any]]] = [
+        ("perturbed as in training", figures),
+        ("the same without affine maps", figures["without_affine"]),
+        ("clean", figures["clean"]),
+    ]
+    for kind, strengths in figures["per_perturbation"].items():
+        strongest = list(strengths)[-1]
+        rows.append((f"{kind.replace('_', ' ')}, strength {strongest}", strengths[strongest]))
+    for words, key in (("mean training image", "mean_image"), (f"clean, by {pca[3:]} principal components", pca)):
+        rows.append((words, {measure: figures[f"{key}_{measure}"] for measure in ("mse", "psnr", "ssim")}))
+    cells = ([words, *(cell(found[key]) for key in ("mse", "psnr", "ssim"))] for words, found in rows)
+    return f"**MNIST, reconstructions by {name}**\n\n" + table(["from", "MSE", "PSNR, dB", "SSIM"], cells)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 Writes reports/measured/mnist/METHOD.json; reports/embeddings/mnist/METHOD.npz with `train` (N, D) and `test` (M, D) exactly as
 k-NN sees them and `train_labels`, `test_labels`; and reports/fields/mnist/METHOD.npz with what is drawn and compared:
 `steps` (T,) and `pca` (T, P, 2) of the first test images over training in one common projection, `predicted` and
-`predicted_untrained` (M,), what k-NN takes the test images for, `queries` (10,) and `nearest` (10, K), test images and
-the test images nearest to them.
+`predicted_untrained` (M,), what k-NN takes the test images for, and for both encoders what `measure.uses` says by image;
+`queries` (10,) and `nearest` (10, K), test images and the test images nearest to them.
 
 Every choice was made on `knn_validation`, the held-out training images; the test images only report.
 """
@@ -23,9 +23,10 @@ from stages.metrics import classification, collapse
 from stages.metrics.measured import figure
 from stages.metrics.neighbours import knn_classify
 from stages.mnist import measure
-from stages.mnist.embed import as_seen, embed
+from stages.mnist.embed import as_seen, embed, settle
 from stages.mnist.models import MODELS, trained, untrained
 from stages.params import Params
+from stages.schema import MNIST_PREFIX
 
 Labels = NDArray[np.int64]
 SHOWN = 10
@@ -48,14 +49,8 @@ def main(params: Params, name: str) -> None:
         predicted = knn_classify(index, labels[: len(index)], queries, mnist.neighbours).numpy()
         return {k: figure(v) for k, v in classification.report(true, predicted).items()}, predicted
 
-    def uses(z_train: torch.Tensor, z_test: torch.Tensor, z_digits: torch.Tensor) -> dict[str, Any]:
-        return {
-            "few_labels": measure.few_labels(
-                z_train, train["labels"], z_test, test["labels"], counts=mnist.labels, draws=mnist.label_draws, seed=seed
-            ),
-            "retrieval": measure.mean_average_precision(z_test, test["labels"], mnist.retrieval_queries),
-            "transfer": measure.transfer(z_train, labels, z_digits, digit_labels, mnist.neighbours),
-        }
+    def uses(z_train: torch.Tensor, z_test: torch.Tensor, z_digits: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
+        return measure.uses(z_train, train["labels"], z_test, test["labels"], z_digits, digit_labels, mnist=mnist, seed=seed)
 
     def embeddings(method: Any, images: NDArray[np.uint8]) -> torch.Tensor:
         return embed(method, torch.from_numpy(images), device)
@@ -66,17 +61,22 @@ def main(params: Params, name: str) -> None:
     initial_train, initial_test = as_seen(initial, embeddings(initial, train["images"])), as_seen(initial, raw["untrained"])
     figures, predicted = knn(z_train, z_test, test["labels"])
     figures_untrained, predicted_untrained = knn(initial_train, initial_test, test["labels"])
-    before, after = (raw[who].double().numpy()[None] for who in ("untrained", "trained"))
+    # Fresh BatchNorm passes on whatever scale random weights give; with statistics it has the scale that training starts from.
+    settled = embeddings(settle(initial, torch.from_numpy(train["images"]), device), test["images"])
+    before, after = (z.double().numpy()[None] for z in (settled, raw["trained"]))
+    of_trained = uses(z_train, z_test, as_seen(method, embeddings(method, digits)))
+    of_initial = uses(initial_train, initial_test, as_seen(initial, embeddings(initial, digits)))
     few = test["labels"][: mnist.robustness_images]
+    _, schedule = params.method(MNIST_PREFIX + name)
     metrics = {
+        "thousand_images_seen": figure(schedule.steps * schedule.batch_size / 1000),
         "knn": figures,
         "knn_raw_pixels": baseline["knn_raw_pixels"],
         "knn_untrained": figures_untrained,
         **_held_out(knn, z_train, train["labels"], mnist.validation_images),
-        "linear_probe": {"accuracy": figure(measure.linear_probe(z_train, labels, z_test, test["labels"]))},
         "collapse": collapse.report(after, before, bounds=params.collapse.model_dump()),
-        **uses(z_train, z_test, as_seen(method, embeddings(method, digits))),
-        "untrained": uses(initial_train, initial_test, as_seen(initial, embeddings(initial, digits))),
+        **of_trained[0],
+        "untrained": of_initial[0],
         "raw_pixels": baseline["uses"],
         "robustness_clean": {"accuracy": figure((predicted[: len(few)] == few).mean())},
         "robustness": {
@@ -106,6 +106,8 @@ def main(params: Params, name: str) -> None:
             "pca": measure.projections(snapshots["embedding"]),
             "predicted": predicted,
             "predicted_untrained": predicted_untrained,
+            **of_trained[1],
+            **{f"{key}_untrained": values for key, values in of_initial[1].items()},
             "queries": queries,
             "nearest": others,
         },

@@ -38,8 +38,10 @@ def main(params: Params, name: str) -> None:
     wrong = predicted != true
     on_test = f"{name}: k-NN on the test images"
     pictures = {
-        "pca": images.pca(fields["pca"][-1], labels, f"{name}: test embeddings, first two principal components"),
-        "knn": images.bars(groups, f"{on_test}, k = {params.mnist.neighbours}", "score", goal),
+        "pca": images.pca(
+            fields["pca"][-1], labels, f"{name}: the first {len(labels):,} test images on two principal components"
+        ),
+        "knn": images.dots(groups, f"{on_test}, k = {params.mnist.neighbours}", "score", goal),
         "confusion": images.confusion(
             classification.confusion(true, predicted, CLASSES), f"{on_test}, accuracy {accuracy:.4f}"
         ),
@@ -52,7 +54,9 @@ def main(params: Params, name: str) -> None:
             true[fields["nearest"]] == true[fields["queries"]][:, None],
             f"{name}: test images and the others nearest to them; mean average precision {precision:.3f}",
         ),
-        "robustness": images.robustness(robustness, clean, f"{name}: k-NN on perturbed test images"),
+        "robustness": images.robustness(
+            robustness, clean, f"{name}: k-NN on {params.mnist.robustness_images:,} perturbed test images"
+        ),
     }
     for key, picture in pictures.items():
         write_png(folder / f"{key}.png", picture)

@@ -17,17 +17,20 @@ from torch import Tensor
 
 from stages.metrics.measured import figure
 from stages.metrics.neighbours import knn_classify, nearest, vote
+from stages.metrics.paired import Right
 from stages.metrics.retrieval import retrieve, without_itself
+from stages.schema import Mnist
 
 Labels = NDArray[np.int64]
 CLASSES = 10
 
 
-def linear_probe(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Labels) -> float:
-    """Test accuracy of a multinomial logistic regression on standardised embeddings."""
+def linear_probe(train: Tensor, train_labels: Labels, test: Tensor) -> Labels:
+    """What a multinomial logistic regression on standardised embeddings takes the test embeddings for."""
     scale = StandardScaler().fit(train.numpy())
-    probe = LogisticRegression(max_iter=100, tol=1e-3).fit(scale.transform(train.numpy()), train_labels.numpy())
-    return float(probe.score(scale.transform(test.numpy()), test_labels))
+    probe = LogisticRegression(max_iter=100, tol=1e-3).fit(scale.transform(train.numpy()), train_labels)
+    predicted: Labels = probe.predict(scale.transform(test.numpy()))
+    return predicted
 
 
 def few_labels(
@@ -52,9 +55,9 @@ def few_labels(
     return {str(count): figure(values) for count, values in accuracy.items()}
 
 
-def mean_average_precision(embeddings: Tensor, labels: Labels, queries: int) -> dict[str, Any]:
-    """Retrieval by distance: the first embeddings as queries, all others ranked; the mean of their average precision."""
-    return {"map": figure(retrieve(embeddings, torch.from_numpy(labels), queries).mean().item())}
+def average_precision(embeddings: Tensor, labels: Labels, queries: int) -> NDArray[np.float64]:
+    """Retrieval by distance: the first embeddings as queries, all others ranked; the average precision of each."""
+    return retrieve(embeddings, torch.from_numpy(labels), queries).numpy()
 
 
 def examples(embeddings: Tensor, labels: Labels, neighbours: int) -> tuple[Labels, Labels]:
@@ -76,15 +79,46 @@ def small_digits() -> tuple[NDArray[np.uint8], Labels]:
     return images, digits.target.astype(np.int64)
 
 
-def transfer(index: Tensor, index_labels: Tensor, digits: Tensor, digit_labels: Labels, neighbours: int) -> dict[str, Any]:
-    """k-NN accuracy on images of another source: with them as index, each left out in turn, and with MNIST as the index."""
+def transfer(index: Tensor, index_labels: Tensor, digits: Tensor, digit_labels: Labels, neighbours: int) -> dict[str, Right]:
+    """Which images of another source k-NN gets right: with them as index, each left out in turn, and with MNIST as index."""
     labels = torch.from_numpy(digit_labels)
     own = without_itself(nearest(digits, digits, neighbours + 1))
     from_mnist = knn_classify(index, index_labels, digits, neighbours)
     return {
-        "leave_one_out": figure((vote(labels[own], CLASSES) == labels).double().mean().item()),
-        "from_mnist": figure((from_mnist == labels).double().mean().item()),
+        "leave_one_out": (vote(labels[own], CLASSES) == labels).numpy(),
+        "from_mnist": (from_mnist == labels).numpy(),
     }
+
+
+def uses(
+    index: Tensor,
+    index_labels: Labels,
+    queries: Tensor,
+    query_labels: Labels,
+    digits: Tensor,
+    digit_labels: Labels,
+    *,
+    mnist: Mnist,
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What embeddings of the training images, the test images and the small digits are good for, beside k-NN.
+
+    Returns:
+        The figures; and by which image they come about, for paired comparisons: `probe_right` (M,), `leave_one_out_right` and
+        `from_mnist_right` (1797,) and `average_precision` (Q,).
+    """
+    right = {"probe": linear_probe(index, index_labels, queries) == query_labels}
+    right |= transfer(index, torch.from_numpy(index_labels), digits, digit_labels, mnist.neighbours)
+    precision = average_precision(queries, query_labels, mnist.retrieval_queries)
+    figures = {
+        "linear_probe": {"accuracy": figure(right["probe"].mean())},
+        "few_labels": few_labels(
+            index, index_labels, queries, query_labels, counts=mnist.labels, draws=mnist.label_draws, seed=seed
+        ),
+        "retrieval": {"map": figure(precision.mean())},
+        "transfer": {key: figure(right[key].mean()) for key in ("leave_one_out", "from_mnist")},
+    }
+    return figures, {**{f"{key}_right": values for key, values in right.items()}, "average_precision": precision}
 
 
 def projections(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -32,7 +32,10 @@ def main(params: Params) -> None:
     }
     few = images[: params.mnist.robustness_images]
     for name, settings in params.mnist_severity.model_dump().items():
-        sets[name] = torch.stack([make(name, settings)(few, factor, generator) for factor in params.mnist.strengths])
+        step, seed = make(name, settings), runtime.stream(params, f"mnist.perturbed.{name}")
+        # The same draws at every strength, so that each image is perturbed in the same way, only more.
+        by_strength = (step(few, factor, torch.Generator().manual_seed(seed)) for factor in params.mnist.strengths)
+        sets[name] = torch.stack(list(by_strength))
     runtime.write_arrays(Path("data/mnist/perturbed.npz"), {name: _bytes(x).numpy() for name, x in sets.items()})
 
 

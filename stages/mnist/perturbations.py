@@ -49,7 +49,8 @@ def elastic(x: Tensor, displacement: Tensor) -> Tensor:
         displacement: pixels to the right and down at the nodes, (B, 2, n, n).
     """
     height, width = x.shape[-2:]
-    rows, columns = (bicubic(displacement.shape[-1], size).to(displacement) for size in (height, width))
+    nodes, kind = displacement.shape[-1], (displacement.device, displacement.dtype)
+    rows, columns = (bicubic(nodes, size, *kind) for size in (height, width))
     smooth = rows @ displacement @ columns.T
     identity = torch.eye(2, 3, device=x.device, dtype=x.dtype).expand(len(x), 2, 3)
     # Positions run from −1 to 1 over an image's width, so a pixel is 2 / width.
@@ -59,13 +60,14 @@ def elastic(x: Tensor, displacement: Tensor) -> Tensor:
 
 
 @cache
-def bicubic(nodes: int, size: int) -> Tensor:
+def bicubic(nodes: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The matrix (size, nodes) from values at evenly spaced nodes, the ends among them, to the bicubic curve through them.
 
-    A product with it on each side is what `F.interpolate` does in two dimensions, in a tenth of the time.
+    A product with it on each side is what `F.interpolate` does in two dimensions, in a tenth of the time. It is kept where it
+    is used: a GPU would be waited for in every step if it were copied there each time.
     """
     unit = torch.eye(nodes, dtype=torch.float64)[None, None]
-    return F.interpolate(unit, (size, nodes), mode="bicubic", align_corners=True)[0, 0]
+    return F.interpolate(unit, (size, nodes), mode="bicubic", align_corners=True)[0, 0].to(device, dtype)
 
 
 def erosion(x: Tensor, size: int) -> Tensor:

@@ -16,10 +16,9 @@ from safetensors.torch import save_file
 from stages import runtime
 from stages.mnist.embed import as_seen, embed
 from stages.mnist.models import MODELS, untrained
-from stages.nn.conv import as_images
-from stages.nn.draws import TrainingDraws
+from stages.mnist.processes import place, start
+from stages.mnist.training import fit_images, look_across
 from stages.nn.moments import log_spaced
-from stages.nn.training import epoch_batches, fit
 from stages.params import Params
 from stages.schema import MNIST_PREFIX
 
@@ -27,33 +26,33 @@ from stages.schema import MNIST_PREFIX
 def main(params: Params, name: str) -> None:
     """Train the method called `name` on the images."""
     runtime.set_up_torch(params)
-    device = runtime.device(params)
-    _, train = params.method(MNIST_PREFIX + name)
-    method = untrained(params, name).to(device)
-    generator = torch.Generator(device).manual_seed(runtime.stream(params, "mnist.training"))
-    images = torch.from_numpy(runtime.read_arrays(Path("data/mnist/train.npz"))["images"]).to(device)
-    shown = torch.from_numpy(runtime.read_arrays(Path("data/mnist/test.npz"))["images"][: params.mnist.snapshot_images])
-    moments = log_spaced(train.steps, params.mnist.snapshots)
-    snapshots: list[torch.Tensor] = []
-    batches = epoch_batches(
-        images[: len(images) - params.mnist.validation_images], batch_size=train.batch_size, generator=generator
-    )
-    rows = fit(
-        method,
-        map(as_images, batches),
-        name=name,
-        draws=TrainingDraws(generator),
-        log_every=max(train.steps // 100, 1),
-        snapshots=moments,
-        on_snapshot=lambda step: snapshots.append(as_seen(method, embed(method, shown, device))),
-        **train.model_dump(exclude={"batch_size"}),
-    )
-    MODELS.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.cpu().contiguous() for k, v in method.state_dict().items()}, MODELS / f"{name}.safetensors")
-    runtime.write_arrays(
-        MODELS / f"{name}.snapshots.npz", {"steps": np.array(moments), "embedding": torch.stack(snapshots).numpy()}
-    )
-    runtime.write_curves(Path(f"reports/curves/mnist/{name}.csv"), rows)
+    if start(params, "stages.mnist.train", name):
+        return
+    with place(params) as here:
+        _, train = params.method(MNIST_PREFIX + name)
+        method = untrained(params, name).to(here.device)
+        if here.shared:
+            look_across(method)
+        shown = torch.from_numpy(runtime.read_arrays(Path("data/mnist/test.npz"))["images"][: params.mnist.snapshot_images])
+        moments = log_spaced(train.steps, params.mnist.snapshots)
+        rows, snapshots = fit_images(
+            method,
+            params,
+            here,
+            stage="train",
+            name=name,
+            train=train,
+            settings={"snapshot_images": params.mnist.snapshot_images},
+            moments=moments,
+            record=lambda: as_seen(method, embed(method, shown, here.device)),
+        )
+        if here.writes:
+            MODELS.mkdir(parents=True, exist_ok=True)
+            save_file({k: v.cpu().contiguous() for k, v in method.state_dict().items()}, MODELS / f"{name}.safetensors")
+            runtime.write_arrays(
+                MODELS / f"{name}.snapshots.npz", {"steps": np.array(moments), "embedding": torch.stack(snapshots).numpy()}
+            )
+            runtime.write_curves(Path(f"reports/curves/mnist/{name}.csv"), rows)
 
 
 if __name__ == "__main__":

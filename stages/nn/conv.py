@@ -41,10 +41,10 @@ class ConvEncoder(nn.Sequential):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embeddings (B, dim), float32."""
+        """Embeddings (B, dim), in the precision of the weights."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision and x.is_cuda):
             z = super().forward(x.contiguous(memory_format=torch.channels_last))
-        return z.float()
+        return z.to(self[0].weight.dtype)
 
 
 class Predictor(nn.Sequential):

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from stages.plots.canvas import ACCENT, animate, blank
@@ -155,24 +156,22 @@ def confusion(counts: Array, title: str) -> Figure:
     return figure
 
 
-def bars(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark: float | None = None) -> Figure:
-    """Grouped bars: one group per figure, one bar per contestant, with a line at the figure to beat where there is one."""
+def dots(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark: float | None = None) -> Figure:
+    """One dot per contestant for each figure, with its value, and a line at the figure to beat where there is one."""
     names = list(groups)
     figures = list(groups[names[0]])
     figure = blank(7.2, 3.6)
     axes = figure.add_subplot()
-    width = 0.8 / len(names)
     for k, name in enumerate(names):
         values = [groups[name][f] for f in figures]
-        at = np.arange(len(figures)) + (k - (len(names) - 1) / 2) * width
-        colour = ("#332288", "#999933", "#88ccee", "#cc6677")[k % 4]
-        for patch, value in zip(axes.bar(at, values, width, label=name, color=colour), values, strict=True):
-            place = (patch.get_x() + width / 2, value)
+        at = np.arange(len(figures)) + (k - (len(names) - 1) / 2) * 0.8 / len(names)
+        axes.plot(at, values, "osD^"[k % 4], label=name, c=("#332288", "#999933", "#88ccee", "#cc6677")[k % 4], ms=6)
+        for place in zip(at, values, strict=True):
             axes.annotate(
-                f"{value:.4f}", place, ha="center", va="bottom", fontsize=6, xytext=(0, 1), textcoords="offset points"
+                f"{place[1]:.4f}", place, ha="center", va="bottom", fontsize=6, xytext=(0, 5), textcoords="offset points"
             )
-    lowest = min(0.999, *(value for group in groups.values() for value in group.values()))
-    axes.set_ylim(max(0, lowest - (1 - lowest) * 0.5), 1 + (1 - lowest) * 0.15)
+    axes.margins(x=0.05, y=0.15)
+    axes.grid(axis="y", lw=0.3)
     if mark is not None:
         axes.axhline(mark, c="black", lw=0.8, ls="--", label=f"to beat: {mark}")
     axes.set_xticks(range(len(figures)), figures)
@@ -202,25 +201,32 @@ def _heat_map(figure: Figure, axes: Axes, table: Array) -> None:
     figure.colorbar(image, ax=axes, label="k-NN accuracy")
 
 
-def robustness_of_all(methods: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
-    """Accuracy per perturbation and strength (row) and method (column).
+def robustness_of_all(contestants: Mapping[str, Mapping[str, Any]], count: int) -> Figure:
+    """Accuracy on `count` test images per perturbation and strength (row) and contestant (column).
 
     Args:
-        methods: method, perturbation and strength to a measured figure.
+        contestants: of each, `robustness`, perturbation and strength to a measured figure, and `robustness_clean`.
+        count: how many images.
     """
-    rows = [(kind, strength) for kind, group in next(iter(methods.values())).items() for strength in group]
-    figure = blank(2.6 + 1.0 * len(methods), 1.0 + 0.24 * len(rows))
+    rows = [(kind, s) for kind, group in next(iter(contestants.values()))["robustness"].items() for s in group]
+    figure = blank(2.8 + 1.0 * len(contestants), 1.2 + 0.24 * len(rows))
     axes = figure.add_subplot()
-    values = [[found[kind][strength]["mean"] for found in methods.values()] for kind, strength in rows]
+    values = [[found["robustness_clean"]["accuracy"]["mean"] for found in contestants.values()]]
+    values += [[found["robustness"][kind][s]["mean"] for found in contestants.values()] for kind, s in rows]
     _heat_map(figure, axes, np.array(values))
-    axes.set_xticks(range(len(methods)), list(methods))
-    axes.set_yticks(range(len(rows)), [f"{kind.replace('_', ' ')} {strength}" for kind, strength in rows], fontsize=8)
-    axes.set_title("k-NN on perturbed test images, strength as a fraction of mnist_severity", fontsize=9)
+    labels = ["clean", *(f"{kind.replace('_', ' ')} {strength}" for kind, strength in rows)]
+    axes.set_xticks(range(len(contestants)), list(contestants))
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.set_title(
+        f"k-NN on {count:,} perturbed test images (standard error up to {0.5 / np.sqrt(count):.3f})\n"
+        "strength as a fraction of mnist_severity",
+        fontsize=9,
+    )
     return figure
 
 
 def few_labels(contestants: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Accuracy of a linear probe over the number of labels it was given, mean ± std over draws of the labelled images.
+    """Error of a linear probe over the number of labels it was given, mean ± std over draws of the labelled images.
 
     Args:
         contestants: embedding and number of labels to a measured figure.
@@ -229,17 +235,20 @@ def few_labels(contestants: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes = figure.add_subplot()
     for number, (who, figures) in enumerate(contestants.items()):
         counts = [int(count) for count in figures]
-        mean, std = ([one[key] for one in figures.values()] for key in ("mean", "std"))
+        mean, std = [1 - one["mean"] for one in figures.values()], [one["std"] for one in figures.values()]
         colour, line = DIGIT_COLOURS[number % 9], "--" if number >= len(contestants) - 2 else "-"
         # Beside each other, or the error bars hide one another.
         places = [count * 1.03 ** (number - len(contestants) / 2) for count in counts]
         axes.errorbar(places, mean, yerr=std, marker="o", ms=4, capsize=3, label=who, c=colour, ls=line)
     axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(counts, [str(count) for count in counts], minor=False)
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("labelled training images, as many of each class")
-    axes.set_ylabel("accuracy on the test images")
+    axes.set_ylabel("mistakes on the test images")
     axes.set_title("linear probe with few labels, mean ± std over draws of the labelled images", fontsize=9)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
-    axes.grid(lw=0.3)
+    axes.legend(fontsize=8, frameon=False, loc="lower left")
+    axes.grid(lw=0.3, which="both")
     return figure

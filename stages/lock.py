@@ -1,0 +1,65 @@
+"""What dvc.lock says of the working directory: which stages it is of, and whether their results are there as it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.lookup import look_up
+from stages.params import FILE
+
+
+def locked_stages(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of dvc.lock of all stages that dvc.yaml has with these params, but for `track` itself."""
+    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8")) if Path("dvc.lock").exists() else {}
+    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    names = set()
+    for name, entry in pipeline.items():
+        items = look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None
+        names |= {name} if items is None else {f"{name}@{item}" for item in items}
+    return {name: entry for name, entry in lock.get("stages", {}).items() if name in names - {"track"}}
+
+
+def differences(stages: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """The params and the metrics in the working directory that are not those of dvc.lock."""
+    params = {key: value for entry in stages.values() for key, value in entry.get("params", {}).get(str(FILE), {}).items()}
+    moved = [f"{FILE}: {key}" for key, value in params.items() if look_up(values, key) != value]
+    for entry in stages.values():
+        for out in entry.get("outs", []):
+            path = Path(out["path"])
+            if path.exists() and (path.suffix == ".json" or path.is_relative_to("reports/metrics")):
+                moved += [str(path)] if _md5(path) != out["md5"] else []
+    return moved
+
+
+def _md5(path: Path) -> str:
+    """What DVC notes of a file or a folder: a folder's is that of the list of its files."""
+    if not path.is_dir():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listed = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def digest(content: Any) -> str:
+    """The sha256 of anything that JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def inputs(stages: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stages were made from, without what they made: params, commands, and files that no stage writes."""
+    written = {out["path"] for entry in stages.values() for out in entry.get("outs", [])}
+    folders = {str(parent) for path in written for parent in Path(path).parents} - {"."}
+    return {
+        name: {
+            "cmd": entry.get("cmd"),
+            "params": entry.get("params"),
+            "deps": [dep for dep in entry.get("deps", []) if dep["path"] not in written | folders],
+        }
+        for name, entry in stages.items()
+    }

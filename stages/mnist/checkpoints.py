@@ -1,0 +1,148 @@
+"""Trainings on the images that were killed go on where they were kept last, to the same bytes as undisturbed ones.
+
+DVC deletes a stage's outputs before it runs, so what is kept lies elsewhere: in .checkpoints beside dvc.yaml, which neither DVC
+nor git tracks. The file's name is a digest of all that decides the training: code, params, data, versions, device, number of
+processes. After any change of those the training starts anew; it also does under `dvc repro --force`, and a training that ends
+removes what was kept of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stages import runtime
+from stages.imports import ROOT, closure
+from stages.mnist.processes import Place
+from stages.nn.method import Method
+from stages.nn.training import EpochBatches
+
+EVERY = 500
+"""Steps between two checkpoints; it changes no result."""
+
+
+def key(stage: Path, name: str, values: Mapping[str, Any], data: Sequence[Path], place: Place) -> str:
+    """The digest of what decides a training: code of the stage and the method, the params it reads, its data, the machine."""
+    code = sorted(closure(stage) | closure(ROOT / f"stages/methods/{name}.py"))
+    files = [*code, *data]
+    machine = [platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability(), place.device.type, place.count]
+    content = [[hashlib.sha256(file.read_bytes()).hexdigest() for file in files], dict(values), machine]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def forced() -> bool:
+    """Whether a `dvc repro --force` or `dvc exp run --force` runs this: only DVC's command line says so."""
+    for process in psutil.Process().parents():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        if any(Path(word).stem == "dvc" for word in words[:3]) and {"repro", "run"} & set(words):
+            return bool({"-f", "--force"} & set(words))
+    return False
+
+
+class FileCheckpoints:
+    """Keeps one training in a file.
+
+    Args:
+        name: of the stage and the method.
+        digest: of what decides the training.
+        place: of this process; the first one writes, all read the same file.
+        generators: whose states are kept, this process's own.
+        batches: the batches, which go on inside their epoch.
+        snapshots: what was recorded so far, (M, D) each; filled again from the file.
+    """
+
+    every = EVERY
+
+    def __init__(
+        self,
+        name: str,
+        digest: str,
+        place: Place,
+        *,
+        generators: Sequence[torch.Generator],
+        batches: EpochBatches,
+        snapshots: list[Tensor],
+    ) -> None:
+        self.folder, self.name = runtime.root() / ".checkpoints", name
+        self.path = self.folder / f"{name}.{digest[:32]}.safetensors"
+        self.place, self.generators, self.batches, self.snapshots = place, generators, batches, snapshots
+        self.fresh = forced()
+
+    def save(self, step: int, rows: list[dict[str, float]], method: Method, optimizer: torch.optim.Optimizer) -> None:
+        """Keep everything that decides the rest; a file that is there is always whole."""
+        tensors = {f"method.{k}": v for k, v in method.state_dict().items()}
+        tensors |= {f"optimizer.{i}.{k}": v for i, p in enumerate(_trained(optimizer)) for k, v in optimizer.state[p].items()}
+        tensors |= {f"batches.{k}": v for k, v in self.batches.state().items()}
+        tensors |= {f"snapshot.{i}": v for i, v in enumerate(self.snapshots)}
+        tensors |= {f"generator.{i}": v for i, v in enumerate(self._states())}
+        if self.place.writes:
+            self.folder.mkdir(exist_ok=True)
+            unfinished = self.path.with_suffix(".unfinished")
+            whole = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
+            save_file(whole, unfinished, {"step": str(step), "rows": json.dumps(rows)})
+            os.replace(unfinished, self.path)
+
+    def restore(self, method: Method, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
+        """Put everything back; 0 and no rows where nothing is kept of this very training."""
+        if self.fresh or not self.path.exists():
+            return 0, []
+        with safe_open(self.path, "pt") as file:
+            about = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            group, rest = name.split(".", 1)
+            groups.setdefault(group, {})[rest] = value
+        method.load_state_dict(groups["method"])
+        for i, parameter in enumerate(_trained(optimizer)):
+            own = {k.split(".", 1)[1]: v for k, v in groups["optimizer"].items() if k.split(".", 1)[0] == str(i)}
+            optimizer.state[parameter] = {k: _like(parameter, v) for k, v in own.items()}
+        self.batches.restore(groups["batches"])
+        self.snapshots[:] = [groups["snapshot"][str(i)] for i in range(len(groups.get("snapshot", {})))]
+        each = len(self.generators)
+        for i, generator in enumerate(self.generators):
+            generator.set_state(groups["generator"][str(self.place.rank * each + i)])
+        step = int(about["step"])
+        if self.place.writes:
+            print(f"{self.name}: going on from step {step}, where it was interrupted", flush=True)
+        return step, json.loads(about["rows"])
+
+    def remove(self) -> None:
+        """Forget what was kept of this stage and method: the training is done."""
+        for path in self.folder.glob(f"{self.name}.*"):
+            path.unlink(missing_ok=True)
+
+    def _states(self) -> list[Tensor]:
+        """The states of the generators of all processes."""
+        own = torch.stack([generator.get_state() for generator in self.generators])
+        if not self.place.shared:
+            return list(own)
+        own = own.to(self.place.device)
+        every = [torch.empty_like(own) for _ in range(self.place.count)]
+        torch.distributed.all_gather(every, own)
+        return [state.cpu() for states in every for state in states]
+
+
+def _trained(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """A part of the optimizer's state where the parameter is and laid out in memory as it is."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter).copy_(value)

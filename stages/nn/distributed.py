@@ -1,0 +1,140 @@
+"""One training on several processes: each has an equal part of every batch, and all make the same step.
+
+With N processes the step is that of one process with the whole batch. Three things see more than an image at a time and
+are made to see the whole batch: a loss that looks across the batch is computed, in every process alike, on the embeddings of
+all of them (`see_all`); BatchNorm takes its statistics from all of them (`synchronise`); and DistributedDataParallel averages
+the gradients.
+
+A gathered embedding enters the loss of every process, so its gradient is the sum over the processes, N times that of one loss;
+the average over the processes takes the N away again. For a loss that is a mean over images, each process has the mean of its
+part, and the average of the gradients is that of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from stages.nn.draws import TrainingDraws
+from stages.nn.method import Method
+
+
+class _Gather(torch.autograd.Function):
+    """The parts of all processes, one behind the other; backward, the sum of what all processes want of this one's part."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+class _Mean(torch.autograd.Function):
+    """The mean over all processes, forward and, since each of them uses it, backward."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return _mean(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _mean(gradients[0])
+
+
+def _mean(value: Tensor) -> Tensor:
+    total = value.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+def gather(part: Tensor) -> Tensor:
+    """Rows (N·B, ...) of all N processes, each of which has a part (B, ...); gradients flow back to all of them."""
+    gathered: Tensor = _Gather.apply(part)
+    return gathered
+
+
+def see_all(encoder: nn.Module) -> None:
+    """Make an encoder, while it trains, give the embeddings of the whole batch for this process's part of it."""
+    encoder.register_forward_hook(lambda module, _, z: gather(z) if module.training else z)
+
+
+class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """BatchNorm with the mean and variance of all processes' equal parts, on any device: torch's own is for GPUs alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (B, C, ...)."""
+        if not self.training:
+            return super().forward(x)
+        dims = [0, *range(2, x.dim())]
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        mean = _Mean.apply(x.mean(dims))
+        centred = x - mean.view(shape)
+        variance = _Mean.apply(centred.square().mean(dims))
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
+        return centred * (self.weight * (variance + self.eps).rsqrt()).view(shape) + self.bias.view(shape)
+
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics towards those of this batch."""
+        for running, new in ((self.running_mean, mean), (self.running_var, variance)):
+            cast(Tensor, running).lerp_(new, cast(float, self.momentum))
+        cast(Tensor, self.num_batches_tracked).add_(1)
+
+    def _check_input_dim(self, _: Tensor) -> None:
+        """Any number of dimensions after the channels will do."""
+
+
+def synchronise(network: nn.Module) -> None:
+    """Make every BatchNorm in a network take its statistics from all processes; parameters and buffers keep their names."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            replacement: nn.Module
+            if any(parameter.is_cuda for parameter in child.parameters()):
+                replacement = nn.SyncBatchNorm.convert_sync_batchnorm(child)
+            else:
+                replacement = SynchronisedBatchNorm(child.num_features, child.eps, child.momentum).to(child.weight)
+                replacement.load_state_dict(child.state_dict())
+                for own, other in zip(replacement.parameters(), child.parameters(), strict=True):
+                    own.requires_grad_(other.requires_grad)
+                replacement.train(child.training)
+            setattr(network, name, replacement)
+        else:
+            synchronise(child)
+
+
+class _Loss(nn.Module):
+    """A method's loss as the forward pass that DistributedDataParallel wants."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, x: Tensor, draws: TrainingDraws) -> dict[str, Tensor]:
+        """The parts of the loss."""
+        return self.method.loss(x, draws)
+
+
+def shared_loss(method: Method, *, some_unused: bool = False) -> Callable[[Tensor, TrainingDraws], dict[str, Tensor]]:
+    """The method's loss on this process's part of a batch: the same figures in all, and gradients averaged over all.
+
+    `some_unused` says that some of what is to be trained does not enter the loss.
+    """
+    wrapped = DistributedDataParallel(_Loss(method), forward_sync_buffers=False, find_unused_parameters=some_unused)
+
+    def loss(x: Tensor, draws: TrainingDraws) -> dict[str, Tensor]:
+        parts: dict[str, Tensor] = wrapped(x, draws)
+        # The value of all, the gradient of this one's: DistributedDataParallel takes the average of those.
+        return {name: part + (_mean(part.detach()) - part.detach()) for name, part in parts.items()}
+
+    return loss

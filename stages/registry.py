@@ -1,0 +1,142 @@
+"""`make register`: put the best encoder of MNIST into MLflow's model registry.
+
+The best one is that with the highest k-NN accuracy on the held-out training images. It becomes a version of the model
+`energy-wells-mnist`, with its signature, an input example, params.yaml and the digests by which its run is found again; a state
+that is registered already is not registered twice. The alias `best` goes to it if it is better than the version that has the
+alias. It loads without this project at hand:
+
+    mlflow.pyfunc.load_model("models:/energy-wells-mnist@best").predict(images)    # bytes (N, 28, 28) to embeddings (N, D)
+
+A version holds the code of the package, weights as safetensors, and no pickle.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages import runtime
+from stages.errors import UserError
+from stages.imports import ROOT
+from stages.lock import digest, locked_stages
+from stages.params import FILE, Params
+from stages.store import EXPERIMENT, tracking_uri
+
+MODEL = "energy-wells-mnist"
+ALIAS = "best"
+KEY = "knn_validation.accuracy"
+NEEDS = ("torch", "numpy", "safetensors", "pydantic", "pyyaml", "mlflow")
+"""Packages that a loaded version needs."""
+
+
+def best(params: Params) -> tuple[str, float]:
+    """The method on the images with the highest k-NN accuracy on held-out images, and that accuracy.
+
+    Raises:
+        UserError: no images are held out, so that nothing can be chosen without looking at the test images.
+    """
+    figures = {m: runtime.read_json(Path(f"reports/metrics/mnist/{m}.json")) for m in params.mnist.methods}
+    held_out = {m: found["knn_validation"]["accuracy"]["mean"] for m, found in figures.items() if "knn_validation" in found}
+    if not held_out:
+        raise UserError("mnist.validation_images is 0: which encoder is best is decided on held-out training images")
+    name = max(held_out, key=lambda method: held_out[method])
+    return name, held_out[name]
+
+
+def main(params: Params) -> None:
+    """Register the best encoder of the working directory, unless that is done."""
+    import mlflow
+
+    name, accuracy = best(params)
+    weights = Path(f"models/mnist/{name}.safetensors")
+    if not weights.exists():
+        raise UserError(f"{weights} is missing: `dvc repro` or `dvc pull` brings it")
+    stages = locked_stages(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+    tags = {
+        "method": name,
+        KEY: f"{accuracy:.6g}",
+        "lock_digest": digest(stages),
+        "weights_digest": digest(stages[f"mnist_train@{name}"]["outs"]),
+    }
+    mlflow.set_tracking_uri(tracking_uri())
+    client = mlflow.MlflowClient()
+    version = _registered(client, tags["weights_digest"]) or _register(client, _run(client, name, tags), name, weights, tags)
+    _crown(client, version, accuracy)
+
+
+def _run(client: Any, name: str, tags: Mapping[str, str]) -> str:
+    """The run of the method in this state of the pipeline."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    parents = experiment and client.search_runs(
+        [experiment.experiment_id], f"tags.lock_digest = '{tags['lock_digest']}' and tags.part = 'pipeline'"
+    )
+    children = parents and client.search_runs(
+        [experiment.experiment_id],
+        f"tags.mlflow.parentRunId = '{parents[0].info.run_id}' and tags.part = 'mnist.{name}'",
+    )
+    if not children:
+        raise UserError("this state of the pipeline is not logged: `make track` first")
+    return str(children[0].info.run_id)
+
+
+def _registered(client: Any, weights_digest: str) -> str | None:
+    """The version that holds these weights."""
+    found = client.search_model_versions(f"name = '{MODEL}'")
+    return next((str(v.version) for v in found if v.tags.get("weights_digest") == weights_digest), None)
+
+
+def _register(client: Any, run: str, name: str, weights: Path, tags: Mapping[str, str]) -> str:
+    """Make a new version and return its number."""
+    import mlflow
+    from mlflow.models import infer_signature
+
+    from stages.serving import Encoder
+
+    example = runtime.read_arrays(Path("data/mnist/test.npz"))["images"][:2]
+    embeddings = Encoder.load(FILE, weights, name).embed(example)
+    with mlflow.start_run(run_id=run):
+        logged = mlflow.pyfunc.log_model(
+            name="encoder",
+            python_model=str(ROOT / "stages/serving.py"),
+            artifacts={"params": str(FILE), "weights": str(weights)},
+            model_config={"method": name},
+            code_paths=[str(ROOT / "stages")],
+            signature=infer_signature(example, embeddings),
+            input_example=example,
+            pip_requirements=_requirements(),
+        )
+    made = mlflow.register_model(logged.model_uri, MODEL, tags=dict(tags))
+    print(f"registry: {name} is version {made.version} of {MODEL}")
+    return str(made.version)
+
+
+def _crown(client: Any, version: str, accuracy: float) -> None:
+    """Give the alias to the version unless the one that has it is as good."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        holder = client.get_model_version_by_alias(MODEL, ALIAS)
+    except MlflowException:
+        holder = None
+    if holder and str(holder.version) == version:
+        print(f"registry: version {version} is {ALIAS} already")
+    elif holder and float(holder.tags[KEY]) >= accuracy:
+        print(f"registry: version {holder.version} stays {ALIAS}, with {holder.tags[KEY]} against {accuracy:.6g}")
+    else:
+        client.set_registered_model_alias(MODEL, ALIAS, version)
+        print(f"registry: version {version} is {ALIAS} now, with {accuracy:.6g}")
+
+
+def _requirements() -> list[str]:
+    """The pinned packages that a loaded version needs."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [re.split(r"\s+#", line)[0].strip() for line in lines]
+    return [line for line in pinned if line.split("==")[0] in NEEDS]
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,51 @@
+"""A trained encoder of images as an MLflow model: byte images (N, 28, 28) in, embeddings (N, D) out, as k-NN sees them.
+
+MLflow runs this file when it loads a registered version (`registry.py`), from the copy of the package that the version holds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import torch
+from mlflow.pyfunc.model import PythonModel
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from stages import params as parameters
+from stages.mnist.embed import as_seen, embed
+from stages.mnist.models import untrained
+
+
+class Encoder(PythonModel):  # type: ignore[misc]
+    """A method on the images after phase 1."""
+
+    method: Any
+
+    @classmethod
+    def load(cls, params: Path, weights: Path, name: str) -> Encoder:
+        """The encoder of the method called `name` from its params and its weights."""
+        encoder = cls()
+        encoder.method = untrained(parameters.load(params), name)
+        encoder.method.load_state_dict(load_file(weights))
+        return encoder
+
+    def load_context(self, context: Any) -> None:
+        """Called by MLflow with the files of the version."""
+        files = context.artifacts
+        self.method = Encoder.load(Path(files["params"]), Path(files["weights"]), context.model_config["method"]).method
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> NDArray[np.float32]:
+        """Embeddings of images; MLflow checks their shape and type against the signature."""
+        return self.embed(np.asarray(model_input, dtype=np.uint8))
+
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings (N, D) of byte images (N, 28, 28)."""
+        z: NDArray[np.float32] = as_seen(self.method, embed(self.method, torch.from_numpy(images), torch.device("cpu"))).numpy()
+        return z
+
+
+mlflow.models.set_model(Encoder())

@@ -1,0 +1,181 @@
+"""A training on images that was killed goes on from its last checkpoint to the bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stages import params
+from stages.imports import ROOT
+from stages.methods import build
+from stages.mnist.checkpoints import FileCheckpoints, key
+from stages.mnist.processes import Place
+from stages.mnist.world import Images
+from stages.nn.draws import TrainingDraws
+from stages.nn.method import Method
+from stages.nn.training import EpochBatches, fit
+from stages.schema import MNIST_PREFIX
+from tests import small
+
+PARAMS = params.load(ROOT / "params.yaml")
+HERE = Place(0, 1, torch.device("cpu"))
+STEPS = 11
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def make(name: str) -> Method:
+    torch.manual_seed(0)
+    settings = {**PARAMS.method(MNIST_PREFIX + name)[0], "encoder": {"channels": [2, 3, 4], "dim": 6}}
+    perturbations = PARAMS.mnist_perturbations.model_dump()
+    return build(name, Images(perturbations=perturbations, mixed_precision=False), settings)
+
+
+def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -> tuple[Method, Any, list[Tensor]]:
+    """Train in the current folder; `killed_after` so many steps."""
+    method, images = make(name), torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    shuffle, perturb = torch.Generator().manual_seed(2), torch.Generator().manual_seed(3)
+    batches = EpochBatches(images, batch_size=16, generator=shuffle)
+    snapshots: list[Tensor] = []
+    checkpoints = FileCheckpoints(name, digest, HERE, generators=[shuffle, perturb], batches=batches, snapshots=snapshots)
+    checkpoints.every = 4
+
+    def until_killed() -> Iterator[Tensor]:
+        for number, batch in enumerate(batches):
+            if number == killed_after:
+                raise Killed
+            yield batch
+
+    rows = fit(
+        method,
+        until_killed(),
+        name=name,
+        draws=TrainingDraws(perturb),
+        steps=STEPS,
+        learning_rate=0.01,
+        weight_decay=0.1,
+        schedule="cosine",
+        warmup=2,
+        log_every=1,
+        snapshots=[0, 2, 5, 8, STEPS],
+        on_snapshot=lambda step: snapshots.append(method.embed(images[:5]).detach()),
+        checkpoints=checkpoints,
+    )
+    return method, rows, snapshots
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", PARAMS.mnist.methods)
+@pytest.mark.parametrize("killed_after", [9, 6])
+def test_an_interrupted_training_ends_in_the_same_bytes(name: str, killed_after: int, capsys: Any) -> None:
+    undisturbed = run(name, digest="e" * 64)
+    capsys.readouterr()
+    with pytest.raises(Killed):
+        run(name, killed_after=killed_after)
+    resumed = run(name)
+    assert f"going on from step {killed_after // 4 * 4}" in capsys.readouterr().out
+    for value, other in zip(undisturbed[0].state_dict().values(), resumed[0].state_dict().values(), strict=True):
+        assert (value == other).all() and value.stride() == other.stride()
+    assert undisturbed[1] == resumed[1]
+    assert len(resumed[2]) == 5 and all((a == b).all() for a, b in zip(undisturbed[2], resumed[2], strict=True))
+
+
+def test_what_is_kept_of_another_training_is_left_alone(capsys: Any) -> None:
+    with pytest.raises(Killed):
+        run("contrastive", killed_after=9)
+    run("contrastive", digest="e" * 64)
+    assert "going on" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_is_written_as_a_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Killed):
+        run("contrastive", killed_after=6)
+    (file,) = Path(".checkpoints").iterdir()
+    before = file.read_bytes()
+
+    def broken(*_: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(Killed):
+        run("contrastive")
+    assert file.read_bytes() == before
+
+
+def test_the_key_is_of_all_that_decides_a_training(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_bytes(b"one")
+    stage = ROOT / "stages/mnist/train.py"
+    keys = [
+        key(stage, "jepa_ema", {"seed": 0}, [data], HERE),
+        key(stage, "vicreg", {"seed": 0}, [data], HERE),
+        key(stage, "jepa_ema", {"seed": 1}, [data], HERE),
+        key(stage, "jepa_ema", {"seed": 0}, [data], Place(0, 2, torch.device("cpu"))),
+        key(ROOT / "stages/mnist/reconstruct.py", "jepa_ema", {"seed": 0}, [data], HERE),
+    ]
+    data.write_bytes(b"two")
+    keys.append(key(stage, "jepa_ema", {"seed": 0}, [data], HERE))
+    assert len(set(keys)) == len(keys)
+    data.write_bytes(b"one")
+    assert keys[0] == key(stage, "jepa_ema", {"seed": 0}, [data], HERE)
+
+
+def kill_training(folder: Path) -> None:
+    """Start the training of phase 1 by DVC and kill all of it as soon as something is kept."""
+    process = subprocess.Popen(
+        ["dvc", "repro", "--no-run-cache", "mnist_train@jepa_ema"],
+        cwd=folder,
+        env=small.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(".checkpoints/*.safetensors")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+LONG = {"mnist_jepa_ema": {"train": {"steps": 1400}}}
+
+
+@pytest.mark.integration
+def test_a_stage_that_was_killed_goes_on_and_force_starts_anew(copied: Path) -> None:
+    small.change_params(copied, LONG)
+    kill_training(copied)
+    output = small.run(copied, "dvc", "repro", "--no-run-cache", "mnist_train@jepa_ema")
+    assert "going on from step 500" in output or "going on from step 1000" in output
+    resumed = (copied / "models/mnist/jepa_ema.safetensors").read_bytes()
+    curves = (copied / "reports/curves/mnist/jepa_ema.csv").read_bytes()
+    assert not list((copied / ".checkpoints").iterdir())
+    kept = copied / ".checkpoints/mnist_train.jepa_ema.0.safetensors"
+    kept.write_bytes(b"of another time")
+    output = small.run(copied, "dvc", "repro", "--no-run-cache", "--force", "--single-item", "mnist_train@jepa_ema")
+    assert "going on" not in output and not kept.exists()
+    assert (copied / "models/mnist/jepa_ema.safetensors").read_bytes() == resumed
+    assert (copied / "reports/curves/mnist/jepa_ema.csv").read_bytes() == curves
+
+
+@pytest.mark.integration
+def test_force_ignores_what_is_kept(copied: Path) -> None:
+    small.change_params(copied, LONG)
+    kill_training(copied)
+    output = small.run(copied, "dvc", "repro", "--no-run-cache", "--force", "mnist_train@jepa_ema")
+    assert "going on" not in output

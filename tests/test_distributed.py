@@ -1,0 +1,172 @@
+"""One training on several processes: two of them, over gloo, against one with the whole batch."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from stages import params
+from stages.imports import ROOT
+from stages.methods import build
+from stages.mnist.reconstruction import Reconstruction
+from stages.mnist.training import look_across
+from stages.mnist.world import Images
+from stages.nn.conv import Decoder
+from stages.nn.distributed import gather, shared_loss, synchronise
+from stages.nn.draws import Draws, TrainingDraws
+from stages.nn.method import Method
+from stages.schema import MNIST_PREFIX
+from tests import small
+
+PARAMS = params.load(ROOT / "params.yaml")
+BATCH = 24
+
+
+class Mirrored(Images):
+    """Images whose second view needs no random numbers, so that every part of a batch has the views it has in the whole."""
+
+    def perturbation(self, **_: Any) -> Callable[[Tensor, Draws], Tensor]:
+        return lambda x, draws: 0.7 * x + 0.3 * x.flip(-1)
+
+
+def make(name: str) -> Method:
+    settings = copy.deepcopy(PARAMS.method(MNIST_PREFIX + name.removeprefix("decoder of "))[0])
+    settings["encoder"] = {"channels": [4, 6, 8], "dim": 12}
+    torch.manual_seed(3)
+    world = Mirrored(perturbations={}, mixed_precision=False)
+    method = build(name.removeprefix("decoder of "), world, settings).double()
+    if name.startswith("decoder of "):
+        decoder = Decoder(dim=12, channels=4).double()
+        return Reconstruction(method, decoder, world.perturbation(), encoder_mode="scratch", encoder_scale=1)
+    return method
+
+
+def images() -> Tensor:
+    return torch.rand(BATCH, 1, 28, 28, generator=torch.Generator().manual_seed(1)).double()
+
+
+def state(method: Method, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    parts["loss"].backward()
+    gradients = {f"gradient of {k}": p.grad for k, p in method.named_parameters() if p.grad is not None}
+    return {**{k: v.detach() for k, v in parts.items()}, **gradients, **dict(method.named_buffers())}
+
+
+def draws() -> TrainingDraws:
+    return TrainingDraws(torch.Generator().manual_seed(2))
+
+
+def shared_step(name: str) -> dict[str, Tensor]:
+    method = make(name).train()
+    if name.startswith("decoder of "):
+        synchronise(method)
+    else:
+        look_across(method)
+    part = images().chunk(dist.get_world_size())[dist.get_rank()]
+    loss = shared_loss(method, some_unused=name.startswith("decoder of "))
+    return state(method, loss(part, draws()))
+
+
+def gathered(_: str) -> dict[str, Tensor]:
+    part = torch.arange(4.0).view(2, 2).add(10 * dist.get_rank()).requires_grad_()
+    whole = gather(part)
+    (whole * torch.arange(8.0).view(4, 2)).sum().backward()
+    assert part.grad is not None
+    return {"whole": whole.detach(), "gradient": part.grad}
+
+
+TASKS = {"step": shared_step, "gather": gathered}
+
+
+def _process(rank: int, task: str, name: str, port: int, folder: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    torch.save(TASKS[task](name), f"{folder}/{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def on_two_processes(task: str, name: str, folder: Path) -> list[dict[str, Tensor]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_process, (task, name, port, str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", [*PARAMS.mnist.methods, "decoder of jepa_ema"])
+def test_two_processes_make_the_step_of_one(name: str, tmp_path: Path) -> None:
+    method = make(name).train()
+    alone = state(method, method.loss(images(), draws()))
+    assert any(key.startswith("gradient") for key in alone) and any("running_var" in key for key in alone)
+    for shared in on_two_processes("step", name, tmp_path):
+        assert shared.keys() == alone.keys()
+        for key, value in alone.items():
+            assert_close(shared[key], value, rtol=1e-5, atol=1e-7, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_what_is_gathered_is_whole_and_its_gradient_the_sum_of_all(tmp_path: Path) -> None:
+    first, second = on_two_processes("gather", "", tmp_path)
+    whole = torch.tensor([[0.0, 1], [2, 3], [10, 11], [12, 13]])
+    assert_close(first["whole"], whole)
+    assert_close(second["whole"], whole)
+    assert_close(first["gradient"], 2 * torch.tensor([[0.0, 1], [2, 3]]))
+    assert_close(second["gradient"], 2 * torch.tensor([[4.0, 5], [6, 7]]))
+
+
+def test_synchronising_keeps_the_names_the_values_and_what_is_frozen() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.BatchNorm1d(3))).requires_grad_(False)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    synchronise(network)
+    assert before.keys() == network.state_dict().keys()
+    assert all((before[k] == v).all() for k, v in network.state_dict().items())
+    assert not any(p.requires_grad for p in network.parameters())
+    x = torch.randn(4, 2, 3, 3)
+    plain = nn.BatchNorm2d(2).eval()
+    assert_close(network[1].eval()(x), plain(x))
+
+
+def accuracy(folder: Path) -> float:
+    found: float = json.loads((folder / "reports/measured/mnist/jepa_ema.json").read_text())["knn"]["accuracy"]["mean"]
+    return found
+
+
+def test_a_stage_of_two_processes_learns_as_well_as_one_of_one(copied: Path) -> None:
+    alone = accuracy(copied)
+    small.change_params(copied, {"processes": 2})
+    small.run(copied, "dvc", "repro", "mnist_evaluate@jepa_ema", "mnist_reconstruct@jepa_ema")
+    shared = accuracy(copied)
+    assert shared != alone and shared > 0.7
+    assert abs(shared - alone) < 4 * (2 * alone * (1 - alone) / 300) ** 0.5
+    lines = (copied / "reports/curves/mnist/jepa_ema.csv").read_text().splitlines()
+    assert len(lines) == 31
+
+
+def test_a_process_that_fails_is_one_line_at_the_end(copied: Path) -> None:
+    small.change_params(copied, {"processes": 2, "mnist_jepa_ema": {"train": {"learning_rate": 1e30}}})
+    output = small.run(copied, "python", "-m", "stages.mnist.train", "jepa_ema", status=1)
+    assert "error: jepa_ema: the loss is not finite at step" in output
+    assert output.strip().splitlines()[-1].startswith("error: jepa_ema: one of the 2 processes failed")
+
+
+def test_another_number_of_processes_than_the_params_say_is_refused(copied: Path) -> None:
+    output = small.run(copied, "python", "-m", "stages.mnist.train", "jepa_ema", status=1, WORLD_SIZE="3")
+    assert output == "error: params.yaml: processes: 1 is not accepted: torchrun started 3\n"
+
+
+def test_a_batch_has_to_have_as_many_equal_parts(copied: Path) -> None:
+    small.change_params(copied, {"processes": 3})
+    output = small.run(copied, "python", "-m", "stages.params", status=1)
+    assert output.startswith("error: params.yaml: mnist_") and "expected a multiple of processes: 3" in output

@@ -1,0 +1,44 @@
+"""`make pr-report`: what a branch changes, as Markdown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.pull_request import verdicts
+from tests import small
+
+
+@pytest.mark.integration
+def test_the_report_says_what_moved_and_only_that(copied: Path) -> None:
+    assert "\nNo verdict changed.\n" in small.run(copied, "python", "-m", "stages.pull_request", "HEAD")
+    small.run(copied, "git", "checkout", "--quiet", "-b", "change")
+    small.run(copied, "dvc", "exp", "run", "--set-param", "dsm.sigma=0.3")
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=sharper")
+    small.run(copied, "git", "checkout", "--quiet", "main")
+    (copied / "params.yaml").write_text((copied / "params.yaml").read_text() + "# main went on\n")
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=elsewhere")
+    small.run(copied, "git", "checkout", "--quiet", "change")
+    report = small.run(copied, "python", "-m", "stages.pull_request", "main")
+    sections = dict(part.split("\n", 1) for part in report.split("\n## ")[1:])
+    assert set(sections) == {"Metrics", "Params", "Verdicts", "Pictures"}
+    assert "| params.yaml | dsm.sigma |" in sections["Params"] and "main went on" not in report
+    assert "mog.dsm.score.relative_fisher_error" in sections["Metrics"] and "contrastive" not in sections["Metrics"]
+    assert "changed: [reports/figures/mog/dsm/landscape.png](reports/figures/mog/dsm/landscape.png)" in sections["Pictures"]
+    assert "changed: reports/figures/mog/dsm/training.gif (not in git" in sections["Pictures"]
+    assert "contrastive/" not in sections["Pictures"]
+
+
+def test_a_base_that_is_not_there_is_one_line(reproduced: Path) -> None:
+    output = small.run(reproduced, "python", "-m", "stages.pull_request", "nowhere", status=1)
+    assert output.count("\n") == 1 and output.startswith("error: git merge-base nowhere: ")
+
+
+def test_verdicts_are_compared_by_method_and_claim() -> None:
+    old = {"a": {"is_good": {"verdict": "holds"}, "same": {"verdict": "fails"}}}
+    new = {"a": {"is_good": {"verdict": "fails"}, "same": {"verdict": "fails"}}, "b": {"x": {"verdict": "holds"}}}
+    table = verdicts(json.loads(json.dumps(old)), new)
+    assert "| a | is good | holds | fails |" in table and "| b | x | – | holds |" in table and "same" not in table
+    assert verdicts(old, old) == "No verdict changed.\n"

@@ -1,0 +1,189 @@
+"""The services that the pipeline works with, each a real one on loopback: MLflow's server, its model registry, S3."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import mlflow
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from moto.server import ThreadedMotoServer
+
+from tests import small
+
+pytestmark = pytest.mark.integration
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An MLflow server as docs/scaling.md starts it."""
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", str(folder / "artifacts")]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    uri = f"http://127.0.0.1:{port}"
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=2):
+                break
+        except (urllib.error.URLError, OSError):
+            assert process.poll() is None
+            time.sleep(0.5)
+    yield uri
+    process.terminate()
+    process.wait()
+
+
+def runs(client: MlflowClient, query: str) -> list[Any]:
+    experiment = client.get_experiment_by_name("energy-wells")
+    return list(client.search_runs([experiment.experiment_id], query)) if experiment else []
+
+
+def test_runs_on_a_server_hold_all_and_are_seen_in_its_pages(server: str, copied: Path) -> None:
+    (copied / "mlflow.db").unlink()
+    small.change_params(copied, {"dsm": {"sigma": 0.4}})
+    output = small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=server)
+    assert "track: logged run" in output and not (copied / "mlflow.db").exists()
+    client = MlflowClient(server)
+    (parent,) = runs(client, "tags.part = 'pipeline'")
+    children = {run.info.run_name: run for run in runs(client, f"tags.mlflow.parentRunId = '{parent.info.run_id}'")}
+    assert set(children) == {"mog.contrastive", "mog.dsm", "mnist.jepa_ema", "mnist.contrastive"}
+    dsm = children["mog.dsm"]
+    assert dsm.data.params["sigma"] == "0.4"
+    curve = client.get_metric_history(dsm.info.run_id, "curve.dsm.loss")
+    assert [point.step for point in curve] == sorted(point.step for point in curve) and len(curve) == 30
+    picture = Path(client.download_artifacts(dsm.info.run_id, "landscape.png", str(copied)))
+    assert picture.read_bytes() == (copied / "reports/figures/mog/dsm/landscape.png").read_bytes()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        pytest.skip("no chromium to look at the pages with")
+    address = f"{server}/#/experiments/{parent.info.experiment_id}/runs/{dsm.info.run_id}"
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom", address]
+    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "mog.dsm" in page and "relative_fisher_error" in page
+
+
+def test_a_server_that_does_not_answer_delays_nothing_and_is_made_up_for(server: str, copied: Path) -> None:
+    class Silent(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            time.sleep(60)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Silent) as silent:
+        silent.daemon_threads = True
+        threading.Thread(target=silent.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{silent.server_address[1]}"
+        small.change_params(copied, {"dsm": {"sigma": 0.6}})
+        started = time.monotonic()
+        output = small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=address)
+        assert output.count("warning: not logged to MLflow") == 1
+        assert time.monotonic() - started < 400
+        silent.shutdown()
+    output = small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=server)
+    assert "track: logged run" in output
+
+
+def test_a_server_that_fails_is_a_warning(copied: Path) -> None:
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(500)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as broken:
+        threading.Thread(target=broken.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{broken.server_address[1]}"
+        output = small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=address)
+        broken.shutdown()
+    assert output.count("warning: not logged to MLflow") == 1
+
+
+def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_worse_one(server: str, copied: Path) -> None:
+    small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=server)
+    output = small.run(copied, "python", "-m", "stages.registry", MLFLOW_TRACKING_URI=server)
+    assert "is version 1 of energy-wells-mnist" in output and "version 1 is best now" in output
+    output = small.run(copied, "python", "-m", "stages.registry", MLFLOW_TRACKING_URI=server)
+    assert "registry: version 1 is best already" in output and "is version" not in output.replace("version 1 is best", "")
+    client = MlflowClient(server)
+    version = client.get_model_version_by_alias("energy-wells-mnist", "best")
+    name = version.tags["method"]
+    metrics = json.loads((copied / f"reports/metrics/mnist/{name}.json").read_text())
+    assert float(version.tags["knn_validation.accuracy"]) == metrics["knn_validation"]["accuracy"]["mean"]
+    mlflow.set_tracking_uri(server)
+    model = mlflow.pyfunc.load_model("models:/energy-wells-mnist@best")
+    assert model.metadata.signature is not None and model.input_example is not None
+    with np.load(copied / "data/mnist/test.npz") as test, np.load(copied / f"reports/embeddings/mnist/{name}.npz") as seen:
+        np.testing.assert_allclose(model.predict(test["images"]), seen["test"], atol=1e-6)
+    folder = Path(mlflow.artifacts.download_artifacts("models:/energy-wells-mnist@best", dst_path=str(copied / "version")))
+    held = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert ".safetensors" in held and not held & {".pkl", ".pickle", ".pt", ".pth"}
+    worse = {f"mnist_{method}": {"train": {"steps": 1, "warmup": 0}} for method in ("jepa_ema", "contrastive")}
+    small.change_params(copied, worse)
+    small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=server)
+    output = small.run(copied, "python", "-m", "stages.registry", MLFLOW_TRACKING_URI=server)
+    assert "is version 2 of energy-wells-mnist" in output and "version 1 stays best" in output
+    assert client.get_model_version_by_alias("energy-wells-mnist", "best").version == version.version
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An S3 server with a bucket; gives its address."""
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    storage = ThreadedMotoServer("127.0.0.1", free_port())
+    storage.start()
+    host, port = storage.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="wells")
+    yield f"http://{host}:{port}"
+    storage.stop()
+
+
+def test_clones_share_results_and_experiments_through_s3(bucket: str, copied: Path, tmp_path: Path) -> None:
+    origin = tmp_path / "origin.git"
+    small.run(tmp_path, "git", "clone", "--quiet", "--bare", str(copied), str(origin))
+    small.run(copied, "git", "remote", "add", "origin", str(origin))
+    small.run(copied, "dvc", "remote", "add", "--default", "shared", "s3://wells/cache")
+    small.run(copied, "dvc", "remote", "modify", "shared", "endpointurl", bucket)
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=remote")
+    small.run(copied, "git", "push", "--quiet", "origin", "main")
+    small.run(copied, "dvc", "push", "--run-cache")
+    assert "in sync" in small.run(copied, "dvc", "status", "--cloud")
+    small.run(copied, "dvc", "exp", "run", "--name", "sharper", "--set-param", "dsm.sigma=0.3")
+    small.run(copied, "dvc", "exp", "push", "--run-cache", "origin", "sharper")
+
+    second, third = tmp_path / "second", tmp_path / "third"
+    small.run(tmp_path, "git", "clone", "--quiet", str(origin), str(second))
+    small.run(second, "dvc", "pull", "--run-cache")
+    assert "up to date" in small.run(second, "dvc", "status")
+    assert small.stages_run(small.run(second, "dvc", "repro")) <= {"track"}
+    small.change_params(second, {"dsm": {"sigma": 0.3}})
+    output = small.run(second, "dvc", "repro", "mog_figures@dsm")
+    assert not small.stages_run(output) and "is cached - skipping run" in output
+
+    small.run(tmp_path, "git", "clone", "--quiet", str(origin), str(third))
+    small.run(third, "dvc", "exp", "pull", "origin", "sharper")
+    small.run(third, "dvc", "exp", "apply", "sharper")
+    assert "sigma: 0.3" in (third / "params.yaml").read_text()
+    assert (third / "models/mog/dsm.safetensors").read_bytes() == (copied / "models/mog/dsm.safetensors").read_bytes()

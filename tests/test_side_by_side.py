@@ -1,0 +1,98 @@
+"""`make repro JOBS=N`: the same dvc.lock as a serial run, and a clean end where a stage fails."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import networkx as nx
+import pytest
+import yaml
+
+from stages.errors import UserError
+from stages.side_by_side import chains, in_order, longest_first
+from tests import small
+
+GRAPH = nx.DiGraph(
+    [
+        ("train@a", "data"), ("evaluate@a", "train@a"), ("evaluate@a", "views"), ("views", "data"),
+        ("train@b", "data"), ("evaluate@b", "train@b"), ("evaluate@b", "views"),
+        ("compare", "evaluate@a"), ("compare", "evaluate@b"), ("track", "compare"), ("picture", "data"),
+    ]
+)  # fmt: skip
+
+
+def test_what_belongs_to_a_method_is_a_chain_between_what_is_shared_and_what_joins() -> None:
+    shared, parts, order = chains(GRAPH)
+    assert set(shared) == {"data", "views"} and shared.index("data") < shared.index("views")
+    assert sorted(parts) == [["train@a", "evaluate@a"], ["train@b", "evaluate@b"]]
+    assert set(order) == set(GRAPH)
+    for name, needed in GRAPH.edges:
+        assert order.index(needed) < order.index(name)
+
+
+def test_a_stage_that_joins_methods_and_comes_before_others_is_refused() -> None:
+    with pytest.raises(UserError, match="compare joins methods and comes before others"):
+        chains(nx.DiGraph([*GRAPH.edges, ("figures@a", "compare")]))
+
+
+def test_the_longest_chain_starts_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.runtime.COSTS", tmp_path)
+    (tmp_path / "train.b.json").write_text('{"seconds": 9}')
+    (tmp_path / "train.a.json").write_text('{"seconds": 2}')
+    (tmp_path / "evaluate.a.json").write_text('{"seconds": 3}')
+    parts = [["train@new"], ["train@a", "evaluate@a"], ["train@b", "evaluate@b"]]
+    assert longest_first(parts) == [parts[2], parts[1], parts[0]]
+
+
+def lock(*names: str) -> str:
+    return "schema: '2.0'\nstages:\n" + "".join(f"  {name}:\n    cmd: {name}\n    outs:\n    - path: x\n" for name in names)
+
+
+def test_new_entries_come_in_the_order_of_a_serial_run_behind_the_old_ones() -> None:
+    order = ["a", "b@x", "b@y", "c"]
+    assert in_order(lock("c", "b@y", "a", "b@x"), "", order) == lock("a", "b@x", "b@y", "c")
+    assert in_order(lock("c", "a", "b@y", "b@x"), lock("c", "gone", "a"), order) == lock("c", "a", "b@x", "b@y")
+    assert in_order(lock("c", "a"), lock("c", "a"), order) == lock("c", "a")
+
+
+CHANGED = {"dsm": {"sigma": 0.4}, "contrastive": {"temperature": 0.3}}
+
+
+@pytest.mark.integration
+def test_methods_side_by_side_give_the_lock_of_a_serial_run(reproduced: Path, copied: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(reproduced, other, symlinks=True)
+    for folder in (copied, other):
+        small.change_params(folder, CHANGED)
+        # As on a first run for these two: their entries are new, and their outputs are not there.
+        entries = yaml.safe_load((folder / "dvc.lock").read_text())
+        for name in [name for name in entries["stages"] if name.endswith(("mog_train@dsm", "mog_train@contrastive"))]:
+            del entries["stages"][name]
+        (folder / "dvc.lock").write_text(yaml.safe_dump(entries, sort_keys=False))
+    ran = small.stages_run(small.run(other, "dvc", "repro"))
+    output = small.run(copied, "python", "-m", "stages.side_by_side", "2")
+    assert {f"mog_train@{m}" for m in CHANGED} <= ran
+    assert all(f"[mog@{m}] Running stage 'mog_train@{m}'" in output for m in CHANGED)
+    assert (copied / "dvc.lock").read_bytes() == (other / "dvc.lock").read_bytes()
+    assert "up to date" in small.run(copied, "dvc", "status")
+
+
+@pytest.mark.integration
+def test_a_stage_that_fails_is_named_and_nothing_is_left_running(copied: Path) -> None:
+    small.change_params(copied, {"dsm": {"train": {"learning_rate": 1e30}}, "contrastive": {"train": {"steps": 200000}}})
+    output = small.run(copied, "python", "-m", "stages.side_by_side", "2", status=1)
+    assert "error: dsm: the loss is not finite at step" in output
+    last = output.strip().splitlines()[-1]
+    assert last == "error: mog_train@dsm failed; what was finished is kept, and `make repro` goes on from there"
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "stages.mog.train contrastive" not in running
+    small.change_params(copied, {"dsm": {"train": {"learning_rate": 0.004}}, "contrastive": {"train": {"steps": 30}}})
+    small.run(copied, "dvc", "repro")
+
+
+@pytest.mark.parametrize("jobs", ["0", "many", "-1"])
+def test_a_number_of_jobs_that_is_none_is_one_line(jobs: str) -> None:
+    output = small.run(Path.cwd(), "python", "-m", "stages.side_by_side", jobs, status=1)
+    assert output == f"error: JOBS: {jobs!r} is not accepted: expected a whole number above 0\n"
