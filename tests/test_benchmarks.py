@@ -207,9 +207,10 @@ def test_rows_of_lightly_name_the_loader(images: Tensor) -> None:
 
 
 def test_rows_of_the_tutorial_are_the_ratio_of_both_whole_trainings_or_refused(images: Tensor) -> None:
-    (row,) = tutorial.rows(PARAMS, images, steps=1, batches=1, turns=1, reason="")
+    row, straight = tutorial.rows(PARAMS, images, steps=1, batches=1, turns=1, reason="")
     assert row.ratio and row.ratio.low > 0 and row.goal == tutorial.GOAL
-    (row,) = tutorial.rows(PARAMS, images, steps=1, batches=1, turns=1, reason="no accuracy")
+    assert straight.ratio and straight.goal is None and "without the elastic" in straight.compared
+    row, _ = tutorial.rows(PARAMS, images, steps=1, batches=1, turns=1, reason="no accuracy")
     assert row.ratio is None and row.ours == "refused: no accuracy"
 
 

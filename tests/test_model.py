@@ -1,0 +1,33 @@
+"""The cost model behind docs/scaling.md."""
+
+from __future__ import annotations
+
+import networkx as nx
+import pytest
+
+from benchmarks.model import Costs, changed, experiments_table, makespan, slots_table
+
+GRAPH = nx.DiGraph([("b", "a"), ("c", "a"), ("d", "a"), ("end", "b"), ("end", "c"), ("end", "d")])
+SECONDS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 5.0, "end": 1.0}
+
+
+@pytest.mark.parametrize("slots, span", [(1, 12), (2, 7), (3, 7), (100, 7)])
+def test_the_time_falls_to_the_longest_way_and_no_further(slots: int, span: float) -> None:
+    assert makespan(GRAPH, SECONDS, slots) == span
+
+
+def test_what_most_work_waits_for_comes_first() -> None:
+    graph = nx.DiGraph([("long2", "long1")])
+    graph.add_nodes_from(["short1", "short2"])
+    assert makespan(graph, {"long1": 2, "long2": 2, "short1": 1, "short2": 1}, 2) == 4
+
+
+def test_a_change_reruns_what_depends_on_it() -> None:
+    assert set(changed(GRAPH, "b")) == {"b", "end"} and set(changed(GRAPH, "a")) == set(GRAPH)
+
+
+def test_the_tables_count_work_start_and_bytes() -> None:
+    costs = {name: Costs(work=value - 0.5, start=0.5, size=10**9) for name, value in SECONDS.items()}
+    assert "| 1 | 12.0 s | 1 | 100 % |" in slots_table(GRAPH, costs, (1, 2)).replace("12 s", "12.0 s")
+    row = experiments_table(GRAPH, costs, "b", (1200,)).splitlines()[-1]
+    assert row.startswith("| 1,200 |") and "| 1 h |" in row and "2400 GB" in row.replace(",", "")
