@@ -3,10 +3,10 @@
     python -m benchmarks.model
 
 The model is the DAG with three figures for each stage: the seconds that it computed (`reports/costs`), what every stage costs
-beside that (interpreter, imports, DVC: the wall time of a cold run less the seconds inside, over the stages), and the bytes that
-it wrote (dvc.lock). A machine with room for N stages at a time starts, whenever one ends, the one that most work waits for. It
-is a lower bound: side by side, stages also compete for memory bandwidth, and DVC's lock lets one process at a time look at its
-files.
+beside that (interpreter, imports, DVC: the wall time of a cold run less the seconds inside, over the stages), and the bytes
+that it wrote (dvc.lock). A machine with room for N stages at a time starts, whenever one ends, the one that most work waits
+for. It is a lower bound: side by side, stages also compete for memory bandwidth, and DVC's lock lets one process at a time look
+at its files.
 """
 
 from __future__ import annotations
