@@ -6,17 +6,25 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests import small
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small clone after `dvc repro`, committed; tests only read it."""
-    folder = small.clone(tmp_path_factory.mktemp("small"))
-    small.run(folder, "dvc", "repro")
-    small.run(folder, "git", "add", "--all")
-    small.run(folder, "git", "commit", "--quiet", "--message=reproduced")
+def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A small clone after `dvc repro`, committed, one for all processes that run tests; tests only read it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    folder, done = shared / "small", shared / "small.done"
+    with FileLock(shared / "small.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            small.clone(folder)
+            small.run(folder, "dvc", "repro")
+            small.run(folder, "git", "add", "--all")
+            small.run(folder, "git", "commit", "--quiet", "--message=reproduced")
+            done.touch()
     return folder
 
 
@@ -24,5 +32,6 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(reproduced: Path, tmp_path: Path) -> Path:
     """A copy of the reproduced small clone, cache included, that a test may change."""
     folder = tmp_path / "copy"
-    shutil.copytree(reproduced, folder, symlinks=True)
+    # DVC's temporary files come and go while another test looks at the clone.
+    shutil.copytree(reproduced, folder, symlinks=True, ignore=lambda where, _: {"tmp"} if Path(where).name == ".dvc" else set())
     return folder

@@ -118,7 +118,7 @@ def write_digits(folder: Path) -> dict[str, str]:
     labels = digits.target.astype(np.uint8)
     parts = {"train_images": images[:1400], "train_labels": labels[:1400], "test_images": images[1400:1700]}
     parts["test_labels"] = labels[1400:1700]
-    folder.mkdir()
+    folder.mkdir(parents=True)
     digests = {}
     for name, part in parts.items():
         content = write_idx(part)
