@@ -12,6 +12,8 @@ A version holds the code of the package, weights as safetensors, and no pickle.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +51,8 @@ def best(params: Params) -> tuple[str, float]:
 
 def main(params: Params) -> None:
     """Register the best encoder of the working directory, unless that is done."""
+    # No bars for a file or two.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     name, accuracy = best(params)
@@ -62,6 +66,7 @@ def main(params: Params) -> None:
         "lock_digest": digest(stages),
         "weights_digest": digest(stages[f"mnist_train@{name}"]["outs"]),
     }
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri())
     client = mlflow.MlflowClient()
     version = _registered(client, tags["weights_digest"]) or _register(client, _run(client, name, tags), name, weights, tags)
