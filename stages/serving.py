@@ -20,7 +20,6 @@ from stages import params as parameters
 from stages.mnist.embed import as_seen, embed
 from stages.mnist.models import untrained
 
-
 # MLflow recommends annotations, from which it would make a schema; that is the signature of the version here.
 warnings.filterwarnings("ignore", message="(?s).*Add type hints to the `predict` method")
 
