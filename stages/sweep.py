@@ -139,9 +139,12 @@ def _remote() -> str:
 
 def sweep(tasks: list[dict[str, Any]], home: Home, *, address: str | None, cpus: int, gpus: int) -> list[str]:
     """Run the tasks on Ray and bring each result home as it comes; returns what failed, one line for each."""
+    if address and ("RAY_AUTH_TOKEN" in os.environ or Path.home().joinpath(".ray/auth_token").exists()):
+        # `ray start` asks for the token as soon as there is one, ray.init with an address does not offer it by itself.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
         address=address, runtime_env={"py_modules": [str(ROOT / "stages")]}, log_to_driver=False, logging_level=logging.WARNING
     )

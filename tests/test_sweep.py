@@ -52,8 +52,10 @@ def shared(copied: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """A Ray cluster of two nodes with one CPU each; the first one is the head, which runs nothing."""
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A Ray cluster: a head, which runs nothing, and two nodes with one CPU each."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "known to all nodes of this test " * 2)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
     ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
     started = [subprocess.Popen([*ray, "--head", "--port=6399", "--num-cpus=0", "--include-dashboard=false"])]
     time.sleep(12)
