@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from stages.errors import UserError
+from stages.command import end, output
 from stages.tables import table
 
 DIGESTS = "reports/digests"
@@ -24,20 +23,20 @@ SHOWN = 60
 
 def main(base: str) -> None:
     """Print the report against the commit or branch `base`."""
-    commit = _run("git", "merge-base", base, "HEAD").strip()
+    commit = output("git", "merge-base", base, "HEAD").strip()
     print(f"# What this changes against {base} ({commit[:7]})\n")
-    print("## Metrics\n\n" + _first(_run("dvc", "metrics", "diff", "--md", commit), "No figure moved."))
-    print("## Params\n\n" + _first(_run("dvc", "params", "diff", "--md", commit), "No param changed."))
+    print("## Metrics\n\n" + _first(output("dvc", "metrics", "diff", "--md", commit), "No figure moved."))
+    print("## Params\n\n" + _first(output("dvc", "params", "diff", "--md", commit), "No param changed."))
     print("## Verdicts\n\n" + verdicts(_at(commit, "reports/claims.json"), _now("reports/claims.json")))
     print("## Pictures\n\n" + _list(changed_pictures(commit), "No picture changed."))
 
 
 def changed_pictures(commit: str) -> Iterator[str]:
     """The pictures that differ from those of the commit, as links, and the animations, whose digests do."""
-    for line in _run("git", "diff", "--name-status", "--no-renames", commit, "--", "reports/figures").splitlines():
+    for line in output("git", "diff", "--name-status", "--no-renames", commit, "--", "reports/figures").splitlines():
         status, name = line.split("\t", 1)
         yield f"{ {'A': 'new', 'D': 'gone'}.get(status, 'changed') }: [{name}]({name})"
-    for name in _run("git", "diff", "--name-only", "--no-renames", commit, "--", DIGESTS).splitlines():
+    for name in output("git", "diff", "--name-only", "--no-renames", commit, "--", DIGESTS).splitlines():
         old, new = _at(commit, name), _now(name)
         folder = PurePosixPath("reports/figures") / PurePosixPath(name).relative_to(DIGESTS).with_suffix("")
         for file in sorted(file for file in old.keys() | new.keys() if not file.endswith(".png")):
@@ -87,15 +86,5 @@ def _now(name: str) -> dict[str, Any]:
     return found
 
 
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"{' '.join(command[:3])}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return done.stdout
-
-
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1] if len(sys.argv) > 1 else "origin/main")
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    end(lambda arguments: main(*arguments[:1] or ["origin/main"]))

@@ -16,7 +16,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -25,6 +24,7 @@ from pathlib import Path
 import networkx as nx
 
 from stages import runtime
+from stages.command import end
 from stages.errors import UserError
 
 LOCK = Path("dvc.lock")
@@ -165,9 +165,4 @@ def _repro(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end(main)

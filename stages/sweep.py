@@ -24,12 +24,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stages import params as parameters
 from stages.cells import REPORTS, Study, cells, digest, load
+from stages.command import end, output
 from stages.errors import UserError
 from stages.imports import ROOT
 
@@ -99,8 +100,8 @@ class Home:
 
     def __init__(self, git: str | None) -> None:
         self.git = git or str(Path.cwd())
-        self.commit = _git("rev-parse", "HEAD").strip()
-        changed = _git("status", "--porcelain", "--untracked-files=no").strip()
+        self.commit = output("git", "rev-parse", "HEAD").strip()
+        changed = output("git", "status", "--porcelain", "--untracked-files=no").strip()
         if changed:
             raise UserError(f"{changed.splitlines()[0].split()[-1]} is not committed: every node clones the last commit")
         self.remote = _remote()
@@ -112,16 +113,16 @@ class Home:
     def fetch(self, name: str) -> None:
         """Bring an experiment here from where the nodes pushed it."""
         if name not in self.names():
-            _run("dvc", "exp", "pull", "--no-cache", self.git, name)
+            output("dvc", "exp", "pull", "--no-cache", self.git, name)
 
     def metrics(self, name: str, path: str) -> dict[str, Any]:
         """The figures that an experiment has."""
-        found: dict[str, Any] = json.loads(_git("show", f"{self._references()[name]}:{path}"))
+        found: dict[str, Any] = json.loads(output("git", "show", f"{self._references()[name]}:{path}"))
         return found
 
     def _references(self) -> dict[str, str]:
         prefix = f"refs/exps/{self.commit[:2]}/{self.commit[2:]}/"
-        listed = _git("for-each-ref", "--format=%(refname)", prefix).split()
+        listed = output("git", "for-each-ref", "--format=%(refname)", prefix).split()
         return {reference.removeprefix(prefix): reference for reference in listed}
 
 
@@ -167,7 +168,7 @@ def sweep(tasks: list[dict[str, Any]], home: Home, *, address: str | None, cpus:
     return failed
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Run what is missing of a study; then write its table and its picture."""
     parser = argparse.ArgumentParser(prog="python -m stages.sweep", description=__doc__.splitlines()[0])
     parser.add_argument("study", help="a study of studies.yaml")
@@ -220,21 +221,5 @@ def _report(
     print(f"sweep: {REPORTS / name}.md has the table; `dvc exp show` has the experiments")
 
 
-def _git(*arguments: str) -> str:
-    return _run("git", *arguments)
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"{' '.join(command[:3])}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return done.stdout
-
-
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end(main)

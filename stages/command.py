@@ -1,0 +1,31 @@
+"""What the commands that are no stages share: running other commands, and ending with one line on a user's mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from stages.errors import UserError
+
+
+def output(*command: str) -> str:
+    """What a command prints.
+
+    Raises:
+        UserError: it failed; the message is the last line that it wrote to stderr.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{' '.join(command[:3])}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return done.stdout
+
+
+def end(main: Callable[[Sequence[str]], None]) -> None:
+    """Run `main` with the arguments of the command line; status 1 on a mistake, 130 on an interrupt."""
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
