@@ -1,0 +1,99 @@
+"""What a user changes, at small size: the mixture, a new method, experiments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from tests import small
+from tests.test_pipeline import COMPARING, read, runs
+
+TIGHT = {
+    "means": [[0, 0]],
+    "covariances": [[[1, 0], [0, 1]]],
+    "weights": [1],
+    "box": {"x": [-2, 2], "y": [-2, 2]},
+}
+
+
+SLOW = [pytest.param(preset, marks=pytest.mark.integration) for preset in ("ring", "tight")]
+
+
+@pytest.mark.parametrize("preset", ["unequal", *SLOW])
+def test_the_whole_pipeline_runs_on_any_mixture(copied: Path, preset: str) -> None:
+    kinds = ["contrastive", "contrastive_critic", "dsm", "jepa_masked_density"]
+    changes = {m: {"train": {"steps": 20, "warmup": 5, "batch_size": 64}} for m in kinds}
+    small.change_params(copied, {**changes, "methods": kinds, "mog": {"preset": preset, "presets": {"tight": TIGHT}}})
+    ran = small.stages_run(small.run(copied, "dvc", "repro"))
+    assert {"mog_data", "claims", "compare", *(f"mog_figures@{m}" for m in kinds)} <= ran
+    assert not {name for name in ran if name.startswith("mnist_")}
+    decided = read(copied, "reports/claims.json")
+    assert set(decided) == set(kinds)
+    assert decided["contrastive"]["batch_matters"]["verdict"] == "not applicable"
+    assert (decided["jepa_masked_density"]["masked_prediction"]["verdict"] == "not applicable") == (preset != "unequal")
+
+
+def test_a_new_method_is_one_file_and_its_params(copied: Path) -> None:
+    (copied / "stages/methods/jepa_scaled.py").write_text(NEW_METHOD)
+    block = {**yaml.safe_load((copied / "params.yaml").read_text())["contrastive"], "scale": 2.0}
+    del block["temperature"]
+    small.change_params(copied, {"methods": ["contrastive", "dsm", "jepa_scaled"], "jepa_scaled": block})
+    ran = small.stages_run(small.run(copied, "dvc", "repro"))
+    assert ran == {f"mog_{part}@jepa_scaled" for part in ("train", "evaluate", "figures")} | COMPARING
+    row = read(copied, "reports/table.json")["mog"]["jepa_scaled"]
+    assert row["held-out loss"]["mean"] > 0
+    assert "| jepa_scaled |" in (copied / "reports/table.md").read_text()
+
+
+NEW_METHOD = '''"""A method that only this test knows."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from stages.nn.draws import Draws
+from stages.nn.method import Method, World
+from stages.vocabulary import Encoder, Positive, View
+
+
+class JepaScaled(Method):
+    """Basic JEPA with a factor."""
+
+    def __init__(self, world: World, *, view: View, encoder: Encoder, scale: Positive) -> None:
+        super().__init__()
+        self.perturb = world.perturbation(**view)
+        self.encoder = world.encoder(**encoder)
+        self.scale = scale
+
+    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """The objective."""
+        return {"loss": self.scale * (self.encoder(x) - self.encoder(self.perturb(x, draws))).square().sum(-1).mean(-1)}
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeddings."""
+        return self.encoder(x)
+'''
+
+
+def test_an_experiment_reruns_its_method_and_what_follows(copied: Path) -> None:
+    ran = small.stages_run(small.run(copied, "dvc", "exp", "run", "--name", "sharper", "-S", "dsm.sigma=0.3"))
+    assert ran == {f"mog_{part}@dsm" for part in ("train", "evaluate", "figures")} | COMPARING
+    diff = json.loads(small.run(copied, "dvc", "metrics", "diff", "--json"))
+    changed = diff["reports/metrics/summary.json"]
+    assert {key.split(".")[1] for key in changed} == {"dsm"}
+    assert json.loads(small.run(copied, "dvc", "params", "diff", "--json"))["params.yaml"]["dsm.sigma"]["new"] == 0.3
+    (run,) = runs(copied, "tags.dvc_experiment = 'sharper' and tags.part = 'pipeline'")
+    assert run.info.run_name == "sharper"
+    assert run.data.params["mog.grid"] == "20"
+
+
+def test_an_experiment_in_a_temporary_copy_logs_to_the_same_store(copied: Path) -> None:
+    before = len(runs(copied, "tags.part = 'pipeline'"))
+    small.run(copied, "dvc", "exp", "run", "--temp", "--name", "apart", "-S", "contrastive.temperature=0.2")
+    assert len(runs(copied, "tags.part = 'pipeline'")) == before + 1
+    (child,) = runs(copied, "tags.part = 'mog.contrastive' and params.temperature = '0.2'")
+    assert MlflowClient(f"sqlite:///{copied / 'mlflow.db'}").list_artifacts(child.info.run_id)
