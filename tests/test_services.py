@@ -120,6 +120,7 @@ def test_a_server_that_fails_is_a_warning(copied: Path) -> None:
     assert output.count("warning: not logged to MLflow") == 1
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's own, when its loaders are imported
 def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_worse_one(server: str, copied: Path) -> None:
     small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=server)
     output = small.run(copied, "python", "-m", "stages.registry", MLFLOW_TRACKING_URI=server)
