@@ -1,6 +1,6 @@
 """How long the pipeline takes on more cores and how much many experiments cost, from what the last run measured.
 
-    python -m benchmarks.model
+    python -m benchmarks.model --wall SECONDS
 
 The model is the DAG with three figures for each stage: the seconds that it computed (`reports/costs`), what every stage costs
 beside that (interpreter, imports, DVC: the wall time of a cold run less the seconds inside, over the stages), and the bytes
@@ -24,6 +24,7 @@ import yaml
 from benchmarks.report import duration, figure
 from stages import runtime
 from stages.errors import UserError
+from stages.graph import cost_file, stage_graph
 from stages.tables import table
 
 SLOTS = (1, 2, 4, 8, 16, 32)
@@ -72,26 +73,21 @@ def makespan(graph: nx.DiGraph, seconds: Mapping[str, float], slots: int) -> flo
     return now
 
 
-def measured(start: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
-    """The DAG and what its stages cost in the last run; `start` is what each costs beside its work.
+def measured(wall: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
+    """The DAG and what its stages cost in the last cold run, which took `wall` seconds.
 
     Raises:
         UserError: a stage has no cost: it has not run here.
     """
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        stages = repo.index.graph
-        graph = nx.relabel_nodes(stages, {stage: stage.addressing for stage in stages})
+    graph = stage_graph()
     lock: dict[str, Any] = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
-    costs = {}
     for name in graph:
-        path = runtime.COSTS / f"{name.replace('@', '.')}.json"
-        if not path.exists():
-            raise UserError(f"{path} is missing: `dvc repro --force` measures every stage")
-        outs = lock.get(name, {}).get("outs", [])
-        costs[name] = Costs(runtime.read_json(path)["seconds"], start, sum(out["size"] for out in outs))
-    return graph, costs
+        if not cost_file(name).exists():
+            raise UserError(f"{cost_file(name)} is missing: `dvc repro --force` measures every stage")
+    work = {name: runtime.read_json(cost_file(name))["seconds"] for name in graph}
+    start = max(wall - sum(work.values()), 0.0) / len(work)
+    sizes = {name: sum(out["size"] for out in lock.get(name, {}).get("outs", [])) for name in graph}
+    return graph, {name: Costs(work[name], start, sizes[name]) for name in graph}
 
 
 def changed(graph: nx.DiGraph, first: str) -> list[str]:
@@ -142,12 +138,9 @@ def main() -> None:
     """Print the tables of docs/scaling.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--wall", type=float, required=True, help="seconds of the cold run that made reports/costs")
-    wall = parser.parse_args().wall
-    graph, costs = measured(0.0)
-    start = max(wall - sum(cost.work for cost in costs.values()), 0.0) / len(costs)
-    costs = {name: Costs(cost.work, start, cost.size) for name, cost in costs.items()}
+    graph, costs = measured(parser.parse_args().wall)
     way = nx.dag_longest_path(nx.DiGraph([(b, a, {"weight": costs[b].seconds}) for a, b in graph.edges]))
-    print(f"Beside its work a stage costs {start:.1f} s.\n")
+    print(f"Beside its work a stage costs {next(iter(costs.values())).start:.1f} s.\n")
     print(stages_table(costs))
     print(slots_table(graph, costs))
     print(f"No run is shorter than its longest way: {duration(sum(costs[n].seconds for n in way))} along {', '.join(way)}.\n")

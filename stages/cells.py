@@ -85,6 +85,11 @@ def cells(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             yield method, fixed | dict(zip(names, (*values[:-1], *values[-1]), strict=True))
 
 
+def runs(study: Study, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of every run of a cell: one for each of the study's seeds, or one with the seed of params.yaml."""
+    return [{**settings, "seed": seed} for seed in study.runs] or [dict(settings)]
+
+
 def with_settings(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The content of params.yaml with dotted keys set.
 

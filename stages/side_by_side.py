@@ -26,6 +26,7 @@ import networkx as nx
 from stages import runtime
 from stages.command import end
 from stages.errors import UserError
+from stages.graph import cost_file, stage_graph
 
 LOCK = Path("dvc.lock")
 ENTRY = re.compile(r"(?m)^  (?=\S)")
@@ -57,7 +58,7 @@ def longest_first(parts: Iterable[list[str]]) -> list[list[str]]:
     """The chains by the seconds that their stages last took, so that no long one is left for the end."""
 
     def seconds(part: Sequence[str]) -> float:
-        costs = [runtime.COSTS / f"{name.replace('@', '.')}.json" for name in part]
+        costs = map(cost_file, part)
         return sum(runtime.read_json(path)["seconds"] for path in costs if path.exists())
 
     return sorted(parts, key=seconds, reverse=True)
@@ -141,11 +142,7 @@ def main(arguments: Sequence[str]) -> None:
     """Reproduce the whole pipeline; the arguments are the number of jobs and options for `dvc repro`."""
     if not arguments or not arguments[0].isdecimal() or int(arguments[0]) < 1:
         raise UserError(f"JOBS: {arguments[0] if arguments else 'nothing'!r} is not accepted: expected a whole number above 0")
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        stages = repo.index.graph
-        shared, parts, order = chains(nx.relabel_nodes(stages, {stage: stage.addressing for stage in stages}))
+    shared, parts, order = chains(stage_graph())
     before = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
     options = arguments[1:]
     try:

@@ -20,7 +20,7 @@ import yaml
 
 from stages import params as parameters
 from stages import runtime
-from stages.cells import PARTS, REPORTS, Study, block, cells, digest, folder, load, preset, varied, with_settings
+from stages.cells import PARTS, REPORTS, Study, block, cells, digest, folder, load, preset, runs, varied, with_settings
 from stages.errors import UserError
 from stages.imports import ROOT
 from stages.lookup import look_up
@@ -45,8 +45,7 @@ def run_cell(study: Study, method: str, settings: Mapping[str, Any], raw: Mappin
     Raises:
         UserError: a stage failed; the message is its own.
     """
-    each = [{**settings, "seed": seed} for seed in study.runs] or [dict(settings)]
-    return assemble(study, method, settings, [_measure(study, method, one, raw) for one in each])
+    return assemble(study, method, settings, [_measure(study, method, one, raw) for one in runs(study, settings)])
 
 
 def assemble(study: Study, method: str, settings: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -4,9 +4,9 @@
 
 Every cell, with every seed of the study's `runs`, is one Ray task. It clones the current commit, runs the whole pipeline as a
 DVC experiment with the cell's params, and pushes the outputs and the run-cache to the project's DVC remote, and the experiment
-to the Git repository that it was cloned from, where `dvc exp show` then has it. What the committed run, or another experiment,
-has computed before is pulled instead of computed. Placement, retries after the death of a node, logs and the dashboard are
-Ray's; a sweep that was stopped and is started again finds the experiments that are there and runs the others.
+to the Git repository that it was cloned from, where `dvc exp show` then has it. What the cell leaves as the committed run has
+it is pulled instead of computed. Placement, retries after the death of a node, logs and the dashboard are Ray's; a sweep that
+was stopped and is started again finds the experiments that are there and runs the others.
 
 Without an address Ray starts on this machine. On a cluster every node needs the packages of requirements.txt and
 requirements-cluster.txt and has to reach the DVC remote, the Git URL (by default this folder, which suffices where file systems
@@ -29,17 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from stages import params as parameters
-from stages.cells import REPORTS, Study, cells, digest, load
+from stages.cells import REPORTS, Study, cells, digest, folder, load, runs
 from stages.command import end, output
 from stages.errors import UserError
 from stages.imports import ROOT
 
-METRICS = {
-    "mog": "reports/metrics/mog/{method}.json",
-    "mnist": "reports/metrics/mnist/{method}.json",
-    "mnist_reconstruct": "reports/metrics/mnist/{method}.json",
-}
-"""Where an experiment has the figures of a cell, in Git."""
 RETRIES = 3
 """How often a task is started again after its node died."""
 
@@ -47,17 +41,15 @@ RETRIES = 3
 def experiments(name: str, study: Study) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The experiments of a study: their name, which depends on their params alone, their method and their params."""
     for method, settings in cells(study):
-        for seed in seeds(study):
-            wanted = settings if seed is None else {**settings, "seed": seed}
-            if study.world == "mnist_reconstruct":
-                wanted = {**wanted, "mnist_reconstruct.methods": [method]}
-            label = hashlib.sha256(json.dumps([method, wanted], sort_keys=True).encode()).hexdigest()[:8]
-            yield f"{name.replace('_', '-')}-{method.replace('_', '-')}-{label}", method, wanted
+        yield from of_cell(name, study, method, settings)
 
 
-def seeds(study: Study) -> list[int | None]:
-    """The seeds with which each cell is run; None is that of params.yaml."""
-    return [*study.runs] or [None]
+def of_cell(name: str, study: Study, method: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The experiments of one cell, one for each of its runs."""
+    for run in runs(study, settings):
+        wanted = {**run, "mnist_reconstruct.methods": [method]} if study.world == "mnist_reconstruct" else run
+        label = hashlib.sha256(json.dumps([method, wanted], sort_keys=True).encode()).hexdigest()[:8]
+        yield f"{name.replace('_', '-')}-{method.replace('_', '-')}-{label}", method, wanted
 
 
 def override(settings: Mapping[str, Any]) -> list[str]:
@@ -78,8 +70,7 @@ def run_experiment(task: Mapping[str, Any]) -> str:
             said = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "no message")
             raise RuntimeError(f"{task['name']}: {' '.join(command[:3])}: {said}")
 
-    with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
-        clone = folder
+    with tempfile.TemporaryDirectory(prefix="sweep-") as clone:
         call("git", "clone", "--quiet", task["git"], ".")
         call("git", "checkout", "--quiet", "--detach", task["commit"])
         call("dvc", "remote", "add", "--local", "--force", "--default", "shared", task["remote"])
@@ -106,24 +97,16 @@ class Home:
             raise UserError(f"{changed.splitlines()[0].split()[-1]} is not committed: every node clones the last commit")
         self.remote = _remote()
 
-    def names(self) -> set[str]:
-        """The experiments on the current commit that are here."""
-        return set(self._references())
-
-    def fetch(self, name: str) -> None:
-        """Bring an experiment here from where the nodes pushed it."""
-        if name not in self.names():
-            output("dvc", "exp", "pull", "--no-cache", self.git, name)
-
-    def metrics(self, name: str, path: str) -> dict[str, Any]:
-        """The figures that an experiment has."""
-        found: dict[str, Any] = json.loads(output("git", "show", f"{self._references()[name]}:{path}"))
-        return found
-
-    def _references(self) -> dict[str, str]:
+    def experiments(self) -> dict[str, str]:
+        """The experiments on the current commit that are here, with their Git references."""
         prefix = f"refs/exps/{self.commit[:2]}/{self.commit[2:]}/"
         listed = output("git", "for-each-ref", "--format=%(refname)", prefix).split()
         return {reference.removeprefix(prefix): reference for reference in listed}
+
+    def fetch(self, name: str) -> None:
+        """Bring an experiment here from where the nodes pushed it."""
+        if name not in self.experiments():
+            output("dvc", "exp", "pull", "--no-cache", self.git, name)
 
 
 def _remote() -> str:
@@ -178,7 +161,7 @@ def main(arguments: Sequence[str]) -> None:
     params, raw, study = parameters.load(), parameters.read(), load(options.study)
     home = Home(options.git)
     wanted = list(experiments(options.study, study))
-    there = home.names()
+    there = home.experiments()
     environment = {key: os.environ[key] for key in ("MLFLOW_TRACKING_URI",) if key in os.environ}
     tasks = [
         {
@@ -198,21 +181,19 @@ def main(arguments: Sequence[str]) -> None:
     failed = sweep(tasks, home, address=options.address, cpus=cpus, gpus=gpus) if tasks else []
     if failed:
         raise UserError(f"{len(failed)} of {len(wanted)} experiments failed; started again, the sweep runs those alone")
-    _report(options.study, study, home, params, raw, wanted)
+    _report(options.study, study, home, params, raw)
 
 
-def _report(
-    name: str, study: Study, home: Home, params: Any, raw: Mapping[str, Any], wanted: list[tuple[str, str, dict[str, Any]]]
-) -> None:
+def _report(name: str, study: Study, home: Home, params: Any, raw: Mapping[str, Any]) -> None:
     """Write what `python -m stages.study` writes, from the experiments."""
     from stages import runtime
     from stages.study import assemble, content, report
 
-    by_cell = iter(wanted)
-    found = []
+    here, found = home.experiments(), []
     for method, settings in cells(study):
-        runs = [next(by_cell) for _ in seeds(study)]
-        metrics = [home.metrics(one, METRICS[study.world].format(method=method)) for one, _, _ in runs]
+        path = f"reports/metrics/{folder(study)}/{method}.json"
+        names = [one for one, _, _ in of_cell(name, study, method, settings)]
+        metrics = [json.loads(output("git", "show", f"{here[one]}:{path}")) for one in names]
         if study.world == "mnist_reconstruct":
             metrics = [one["reconstruction"] for one in metrics]
         found.append(assemble(study, method, settings, metrics))

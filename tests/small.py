@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,13 @@ def write_digits(folder: Path) -> dict[str, str]:
         (folder / FILES[name]).write_bytes(content)
         digests[name] = hashlib.sha256(content).hexdigest()
     return digests
+
+
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def stages_run(output: str) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,10 +98,7 @@ def _process(rank: int, task: str, name: str, port: int, folder: str) -> None:
 
 
 def on_two_processes(task: str, name: str, folder: Path) -> list[dict[str, Tensor]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_process, (task, name, port, str(folder)), nprocs=2)
+    mp.spawn(_process, (task, name, small.free_port(), str(folder)), nprocs=2)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
