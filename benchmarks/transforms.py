@@ -67,19 +67,19 @@ def noise(settings: Settings) -> Any:
 def morphology(settings: Settings) -> list[Any]:
     """Erosion and dilation of a PIL image by scipy."""
     return [
-        _sometimes(v2.Lambda(partial(function, size=int(settings[name]["size"]))), settings[name]["probability"])
+        _sometimes(v2.Lambda(partial(function, side=int(settings[name]["side"]))), settings[name]["probability"])
         for name, function in (("erosion", eroded), ("dilation", dilated))
     ]
 
 
-def eroded(image: Image.Image, size: int) -> Image.Image:
-    """Grey-scale erosion with a flat square of `size` pixels."""
-    return Image.fromarray(grey_erosion(np.asarray(image), size=(size, size)))
+def eroded(image: Image.Image, side: int) -> Image.Image:
+    """Grey-scale erosion with a flat square of `side` pixels."""
+    return Image.fromarray(grey_erosion(np.asarray(image), size=(side, side)))
 
 
-def dilated(image: Image.Image, size: int) -> Image.Image:
-    """Grey-scale dilation with a flat square of `size` pixels."""
-    return Image.fromarray(grey_dilation(np.asarray(image), size=(size, size)))
+def dilated(image: Image.Image, side: int) -> Image.Image:
+    """Grey-scale dilation with a flat square of `side` pixels."""
+    return Image.fromarray(grey_dilation(np.asarray(image), size=(side, side)))
 
 
 def salt_and_pepper(settings: Settings) -> Any:

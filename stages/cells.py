@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -12,8 +11,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from stages import digests
 from stages.errors import UserError
-from stages.imports import ROOT, closure
+from stages.imports import ROOT, deciding
 from stages.schema import MNIST_PREFIX, Block
 
 FILE = Path("studies.yaml")
@@ -31,7 +31,6 @@ DECISIVE = {
     "mnist_reconstruct": (*IMAGES, "mnist_reconstruct"),
 }
 """The params, beside the method's own, that decide the figures of a world."""
-CHECKING = {ROOT / "stages" / name for name in ("errors.py", "params.py", "schema.py", "vocabulary.py")}
 
 
 class Study(Block):
@@ -111,18 +110,18 @@ def with_settings(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 def digest(study: Study, raw: Mapping[str, Any]) -> str:
     """The sha256 of what decides what is written of a study: the code of its stages, the params of its cells, what is kept.
 
-    Code that only checks params does not count: they reach the stages as they are written.
+    Code that only checks params does not count.
     """
     starts = [ROOT / f"stages/{folder(study)}/{part}.py" for part in PARTS[study.world]]
     starts += [ROOT / f"stages/methods/{method}.py" for method in study.methods]
-    files = set[Path]().union(*(closure(start) for start in starts)) - CHECKING
-    code = {str(file.relative_to(ROOT)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
+    files = set[Path]().union(*(deciding(start) for start in starts))
+    code = {str(file.relative_to(ROOT)): digests.of_file(file) for file in sorted(files)}
     params = []
     for method, settings in cells(study):
         cell = with_settings(raw, settings)
         params.append({key: cell[key] for key in (*DECISIVE[study.world], block(study, method))})
     content = [code, params, study.keep, study.claims, *([study.runs] if study.runs else [])]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return digests.of_content(content)
 
 
 def folder(study: Study) -> str:

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+CHECKING = {ROOT / "stages" / name for name in ("errors.py", "params.py", "schema.py", "vocabulary.py")}
+"""Code that checks params and words refusals: values reach a stage as they are written, so none of it decides a result."""
 
 
 def _file(module: str) -> Path | None:
@@ -46,6 +48,11 @@ def closure(path: Path) -> set[Path]:
                 if file:
                     waiting.append(file)
     return found
+
+
+def deciding(path: Path) -> set[Path]:
+    """The files of the project that decide what running the file makes."""
+    return closure(path) - CHECKING
 
 
 def third_party(path: Path, at_start: bool = False) -> set[str]:

@@ -46,11 +46,6 @@ def _md5(path: Path) -> str:
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
-def digest(content: Any) -> str:
-    """The sha256 of anything that JSON can hold, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def inputs(stages: Mapping[str, Any]) -> dict[str, Any]:
     """What the stages were made from, without what they made: params, commands, and files that no stage writes."""
     written = {out["path"] for entry in stages.values() for out in entry.get("outs", [])}

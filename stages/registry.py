@@ -21,10 +21,10 @@ from typing import Any
 
 import yaml
 
-from stages import runtime
+from stages import digests, runtime
 from stages.errors import UserError
 from stages.imports import ROOT
-from stages.lock import digest, locked_stages
+from stages.lock import locked_stages
 from stages.params import FILE, Params
 from stages.store import EXPERIMENT, tracking_uri
 
@@ -63,8 +63,8 @@ def main(params: Params) -> None:
     tags = {
         "method": name,
         KEY: f"{accuracy:.6g}",
-        "lock_digest": digest(stages),
-        "weights_digest": digest(stages[f"mnist_train@{name}"]["outs"]),
+        "lock_digest": digests.of_content(stages),
+        "weights_digest": digests.of_content(stages[f"mnist_train@{name}"]["outs"]),
     }
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri())

@@ -273,7 +273,7 @@ class MorphologyParams(Block):
     """See `perturbations.Morphology`."""
 
     probability: Fraction
-    size: Annotated[int, Field(ge=1, le=15)]
+    side: Annotated[int, Field(ge=1, le=15)]
 
 
 class InversionParams(Block):

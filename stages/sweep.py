@@ -17,7 +17,6 @@ is cuda for one GPU a process. The study's table and picture are written when al
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages import digests
 from stages import params as parameters
 from stages.cells import REPORTS, Study, cells, digest, folder, load, runs
 from stages.command import end, output
@@ -48,7 +48,7 @@ def of_cell(name: str, study: Study, method: str, settings: Mapping[str, Any]) -
     """The experiments of one cell, one for each of its runs."""
     for run in runs(study, settings):
         wanted = {**run, "mnist_reconstruct.methods": [method]} if study.world == "mnist_reconstruct" else run
-        label = hashlib.sha256(json.dumps([method, wanted], sort_keys=True).encode()).hexdigest()[:8]
+        label = digests.of_content([method, wanted])[:8]
         yield f"{name.replace('_', '-')}-{method.replace('_', '-')}-{label}", method, wanted
 
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from stages import runtime
-from stages.lock import differences, digest, inputs, locked_stages
+from stages import digests, runtime
+from stages.lock import differences, inputs, locked_stages
 from stages.params import FILE, Params
 from stages.schema import MNIST_PREFIX
 from stages.store import EXPERIMENT, is_server, tracking_uri
@@ -75,7 +75,7 @@ class Tracker:
 
     def log(self) -> None:
         """Log the parent run and its children, as far as they are missing."""
-        lock_digest, inputs_digest = digest(self.stages), digest(inputs(self.stages))
+        lock_digest, inputs_digest = digests.of_content(self.stages), digests.of_content(inputs(self.stages))
         self._warn_of_nondeterminism(lock_digest, inputs_digest)
         tags = {
             "lock_digest": lock_digest,
@@ -127,7 +127,12 @@ class Tracker:
 
     def _log_part(self, part: Part, parent: str) -> None:
         query = f"tags.mlflow.parentRunId = '{parent}' and tags.part = '{part.name}'"
-        tags = {"part": part.name, "stage_digest": digest(part.stages), "mlflow.parentRunId": parent, **part.verdicts}
+        tags = {
+            "part": part.name,
+            "stage_digest": digests.of_content(part.stages),
+            "mlflow.parentRunId": parent,
+            **part.verdicts,
+        }
         run, new = self._run(query, part.name, tags)
         if not new:
             return

@@ -32,8 +32,8 @@ from stages.schema import Perturbations
 FULL = {
     "affine": {"probability": 1.0, "rotation": 45.0, "scale": 0.3, "shear": 30.0, "translation": 4.0},
     "elastic": {"probability": 1.0, "nodes": 6, "displacement": 3.0},
-    "erosion": {"probability": 1.0, "size": 5},
-    "dilation": {"probability": 1.0, "size": 5},
+    "erosion": {"probability": 1.0, "side": 5},
+    "dilation": {"probability": 1.0, "side": 5},
     "inversion": {"probability": 1.0, "amount": 1.0},
     "salt_and_pepper": {"probability": 1.0, "fraction": 0.3},
     "gaussian": {"probability": 1.0, "std": 0.6},
@@ -41,8 +41,8 @@ FULL = {
 HALF = {
     "affine": {"probability": 1.0, "rotation": 22.5, "scale": 0.15, "shear": 15.0, "translation": 2.0},
     "elastic": {"probability": 1.0, "nodes": 6, "displacement": 1.5},
-    "erosion": {"probability": 1.0, "size": 3},
-    "dilation": {"probability": 1.0, "size": 3},
+    "erosion": {"probability": 1.0, "side": 3},
+    "dilation": {"probability": 1.0, "side": 3},
     "inversion": {"probability": 1.0, "amount": 0.5},
     "salt_and_pepper": {"probability": 1.0, "fraction": 0.15},
     "gaussian": {"probability": 1.0, "std": 0.3},

@@ -8,7 +8,6 @@ removes what was kept of it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -22,8 +21,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stages import runtime
-from stages.imports import ROOT, closure
+from stages import digests, runtime
+from stages.imports import ROOT, deciding
 from stages.mnist.processes import Place
 from stages.nn.method import Method
 from stages.nn.training import EpochBatches
@@ -34,11 +33,11 @@ EVERY = 500
 
 def key(stage: Path, name: str, values: Mapping[str, Any], data: Sequence[Path], place: Place) -> str:
     """The digest of what decides a training: code of the stage and the method, the params it reads, its data, the machine."""
-    code = sorted(closure(stage) | closure(ROOT / f"stages/methods/{name}.py"))
+    code = sorted(deciding(stage) | deciding(ROOT / f"stages/methods/{name}.py"))
     files = [*code, *data]
     machine = [platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability(), place.device.type, place.count]
-    content = [[hashlib.sha256(file.read_bytes()).hexdigest() for file in files], dict(values), machine]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content = [[digests.of_file(file) for file in files], dict(values), machine]
+    return digests.of_content(content)
 
 
 def forced() -> bool:

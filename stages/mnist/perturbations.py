@@ -70,27 +70,27 @@ def bicubic(nodes: int, size: int, device: torch.device, dtype: torch.dtype) -> 
     return F.interpolate(unit, (size, nodes), mode="bicubic", align_corners=True)[0, 0].to(device, dtype)
 
 
-def erosion(x: Tensor, size: int) -> Tensor:
-    """Grey-scale erosion with a flat square of `size` pixels: y(q) = min of x over the square at q.
+def erosion(x: Tensor, side: int) -> Tensor:
+    """Grey-scale erosion with a flat square of `side` pixels: y(q) = min of x over the square at q.
 
-    Equals `scipy.ndimage.grey_erosion(x, size=(size, size))`; an even square reaches one pixel further up and left.
+    Equals `scipy.ndimage.grey_erosion(x, size=(side, side))`; an even square reaches one pixel further up and left.
     """
-    return -_highest(-x, size, before=size // 2)
+    return -_highest(-x, side, before=side // 2)
 
 
-def dilation(x: Tensor, size: int) -> Tensor:
-    """Grey-scale dilation with a flat square of `size` pixels: y(q) = max of x over the square at q.
+def dilation(x: Tensor, side: int) -> Tensor:
+    """Grey-scale dilation with a flat square of `side` pixels: y(q) = max of x over the square at q.
 
-    Equals `scipy.ndimage.grey_dilation(x, size=(size, size))`; an even square reaches one pixel further down and right.
+    Equals `scipy.ndimage.grey_dilation(x, size=(side, side))`; an even square reaches one pixel further down and right.
     """
-    return _highest(x, size, before=size - 1 - size // 2)
+    return _highest(x, side, before=side - 1 - side // 2)
 
 
-def _highest(x: Tensor, size: int, before: int) -> Tensor:
+def _highest(x: Tensor, side: int, before: int) -> Tensor:
     """The maximum over the square at each pixel, which reaches `before` pixels up and left: first along rows, then columns."""
-    after = size - 1 - before
+    after = side - 1 - before
     padded = F.pad(x, (before, after, before, after), value=-math.inf)
-    return F.max_pool2d(F.max_pool2d(padded, (1, size), stride=1), (size, 1), stride=1)
+    return F.max_pool2d(F.max_pool2d(padded, (1, side), stride=1), (side, 1), stride=1)
 
 
 def inversion(x: Tensor, amount: Tensor | float) -> Tensor:
@@ -167,15 +167,15 @@ class Elastic:
 
 @dataclass(frozen=True, kw_only=True)
 class Morphology:
-    """Erosion or dilation by a square of `size` pixels."""
+    """Erosion or dilation by a square of `side` pixels."""
 
     function: Callable[[Tensor, int], Tensor]
     probability: float
-    size: int
+    side: int
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
         """Perturb every image of x; `factor` shrinks the square towards one pixel."""
-        return self.function(x, 1 + round((self.size - 1) * factor))
+        return self.function(x, 1 + round((self.side - 1) * factor))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +224,7 @@ def make(name: str, settings: dict[str, float]) -> Step:
         return Morphology(
             function={"erosion": erosion, "dilation": dilation}[name],
             probability=settings["probability"],
-            size=int(settings["size"]),
+            side=int(settings["side"]),
         )
     kinds = {
         "affine": Affine,
