@@ -187,6 +187,33 @@ def test_a_method_keeps_its_colour_and_what_it_has_not_is_left_out() -> None:
     assert lines(right) == {"m": (ACCENT, 2), "n": (studies.SERIES[0], 1)}
 
 
+def test_values_that_crowd_on_an_axis_are_evenly_spaced_under_their_names() -> None:
+    def ticks(values: list[float]) -> tuple[str, list[str]]:
+        (axes,) = studies.lines(values, {"a": {"m": [MEASURED] * len(values)}}, "l", "t").axes
+        return axes.get_xscale(), [label.get_text() for label in axes.get_xticklabels()]
+
+    assert ticks([0, 0.9, 0.99, 0.999]) == ("linear", ["0", "0.9", "0.99", "0.999"])
+    assert ticks([0.1, 1, 10]) == ("log", ["0.1", "1", "10"])
+    assert ticks([0, 0.5, 1])[1] != ["0", "0.5", "1"]
+    assert ticks([0.5]) == ticks([0.5])
+
+
+def test_a_panel_is_named_by_what_tells_it_from_the_others() -> None:
+    assert studies.short(["mse", "clean.mse", "noisy.clean.mse", "a.some_name"]) == {
+        "mse": "mse",
+        "clean.mse": "clean mse",
+        "noisy.clean.mse": "noisy clean mse",
+        "a.some_name": "some name",
+    }
+
+
+def test_many_panels_of_bars_take_several_rows() -> None:
+    figure = studies.bars(["p", "q"], {f"figure_{number}": [MEASURED] * 2 for number in range(10)}, "t")
+    drawn = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title() for axes in drawn] == [f"figure {number}" for number in range(10)]
+    assert len({round(axes.get_position().y0, 3) for axes in drawn}) == 2
+
+
 def test_a_gallery_has_rows_of_four_and_of_five_where_there_are_many() -> None:
     sizes = []
     for names in ("abc", "abcd", "abcdefghij"):

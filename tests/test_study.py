@@ -228,6 +228,18 @@ def test_the_caption_says_from_where_to_where_each_figure_goes_and_what_fails() 
     assert lines[-2:] == ["| sigma 0.3 | no: fails |", "| sigma 0.5 | no: holds |"]
 
 
+def test_of_two_varied_params_the_first_is_the_axis_and_each_value_of_the_other_a_line() -> None:
+    study = example(keep=["loss"])
+    found = [
+        {"method": method, "settings": settings, "loss": {"mean": mean, "std": 0.1, "values": [mean]}}
+        for mean, (method, settings) in enumerate(cells(study))
+    ]
+    (axes,) = draw("s", study, found).axes
+    assert axes.get_xlabel() == "dsm.sigma"
+    drawn = {line.get_label(): line[0].get_xydata().tolist() for line in axes.containers}
+    assert drawn == {"steps 4": [[0.3, 0], [0.5, 2]], "steps 5": [[0.3, 1], [0.5, 3]]}
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_committed_study_is_that_of_the_committed_code(name: str) -> None:
     committed = json.loads((ROOT / f"reports/studies/{name}.json").read_text())

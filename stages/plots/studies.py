@@ -17,13 +17,28 @@ VERDICTS = {"holds": ("o", "#0072b2"), "fails": ("X", ACCENT), "not applicable":
 """Mark and colour of each verdict: told apart without colour too."""
 Measured = Mapping[str, Any]
 """A figure over seeds: mean, std, values."""
+NARROW = 0.05
+"""The gap between two values, as a part of the axis, below which their marks run into one another."""
+ABREAST = 8
+"""Panels in a row."""
+
+
+def short(names: Sequence[str]) -> dict[str, str]:
+    """Each dotted name with as many of its last parts as tell it from the others."""
+    shortest = {}
+    for name in names:
+        parts = name.split(".")
+        tails = (parts[-length:] for length in range(1, len(parts) + 1))
+        alone = (tail for tail in tails if sum(other.split(".")[-len(tail) :] == tail for other in names) == 1)
+        shortest[name] = " ".join(next(alone, parts)).replace("_", " ")
+    return shortest
 
 
 def lines(x: Sequence[float], figures: Mapping[str, Mapping[str, Sequence[Measured | None]]], label: str, title: str) -> Figure:
     """Each figure over one varied number, with its standard deviation over seeds and the seeds themselves as dots.
 
     Args:
-        x: the values of the varied param.
+        x: the values of the varied param; evenly spaced where neither a linear nor a logarithmic axis would tell them apart.
         figures: name of the figure and method to one measured figure per value, None where there is none.
         label: the param.
         title: above the panels.
@@ -31,23 +46,27 @@ def lines(x: Sequence[float], figures: Mapping[str, Mapping[str, Sequence[Measur
     figure = blank(3.2 * len(figures), 3.2)
     panels = figure.subplots(1, len(figures), squeeze=False)[0]
     names = list(next(iter(figures.values())))
+    titles, logarithmic = short(list(figures)), min(x) > 0 and max(x) / min(x) > 5
+    apart = logarithmic or min(abs(np.diff(sorted(x))), default=1) > NARROW * (max(x) - min(x))
+    places = list(x) if apart else list(range(len(x)))
     for axes, (name, methods) in zip(panels, figures.items(), strict=True):
         values = []
         for (method, measured), colour in zip(methods.items(), itertools.cycle((ACCENT, *SERIES)), strict=False):
-            there = {place: one for place, one in zip(x, measured, strict=True) if one is not None}
+            there = {place: one for place, one in zip(places, measured, strict=True) if one is not None}
             for place, one in there.items():
                 axes.plot([place] * len(one["values"]), one["values"], ".", ms=3, c=colour, alpha=0.4)
                 values += one["values"]
             mean, std = ([one[key] for one in there.values()] for key in ("mean", "std"))
             axes.errorbar(list(there), mean, yerr=std, c=colour, capsize=3, lw=1.5, label=method)
-        if min(x) > 0 and max(x) / min(x) > 5:
+        if logarithmic:
             axes.set_xscale("log")
-            axes.set_xticks(x, [f"{value:g}" for value in x], minor=False)
+        if logarithmic or not apart:
+            axes.set_xticks(places, [f"{value:g}" for value in x], minor=False)
             axes.minorticks_off()
         if min(values) > 0 and max(values) / min(values) > 20:
             axes.set_yscale("log")
         axes.set_xlabel(label)
-        axes.set_title(name.split(".")[-1].replace("_", " "), fontsize=9)
+        axes.set_title(titles[name], fontsize=9)
     if len(names) > 1:
         panels[-1].legend(fontsize=7, frameon=False)
     figure.suptitle(f"{title}{'' if len(names) > 1 else f': {names[0]}'}, mean ± std over seeds", fontsize=9)
@@ -76,8 +95,9 @@ def verdicts(cells: Mapping[str, Mapping[str, str]], figures: Mapping[str, Seque
     axes.set_yticks(range(len(cells)), list(cells), fontsize=7)
     axes.set_xlim(-0.6, len(claims) - 0.4)
     axes.set_ylim(len(cells) - 0.4, -0.6)
+    titles = short(list(figures))
     for beside, (name, measured) in zip(others, figures.items(), strict=True):
-        _rows(beside, name, measured)
+        _rows(beside, titles[name], measured)
         beside.axvline(0, lw=0.8, c="black")
     for one in (axes, *others):
         one.grid(lw=0.3)
@@ -87,11 +107,11 @@ def verdicts(cells: Mapping[str, Mapping[str, str]], figures: Mapping[str, Seque
     return figure
 
 
-def _rows(axes: Axes, name: str, measured: Sequence[Measured | None]) -> None:
+def _rows(axes: Axes, title: str, measured: Sequence[Measured | None]) -> None:
     """A figure of every cell, row by row, with its standard deviation over seeds."""
     mean, std = (np.array([np.nan if one is None else one[key] for one in measured]) for key in ("mean", "std"))
     axes.errorbar(mean, np.arange(len(measured)), xerr=std, fmt="o", ms=5, c=ACCENT, capsize=2)
-    axes.set_title(name.split(".")[-1].replace("_", " "), fontsize=8)
+    axes.set_title(title, fontsize=8)
     axes.tick_params(axis="x", labelsize=7)
 
 
@@ -103,16 +123,20 @@ def bars(labels: Sequence[str], figures: Mapping[str, Sequence[Measured | None]]
         figures: name to one measured figure per cell, None where a cell has none.
         title: above the panels.
     """
-    figure = blank(2.4 + 2.4 * len(figures), 1.0 + 0.26 * len(labels))
-    panels = figure.subplots(1, len(figures), squeeze=False, sharey=True)[0]
+    titles, across = short(list(figures)), min(len(figures), ABREAST)
+    down = -(-len(figures) // across)
+    figure = blank(2.4 + 2.4 * across, down * (1.0 + 0.26 * len(labels)))
+    grid = figure.subplots(down, across, squeeze=False, sharey=True)
     rows = np.arange(len(labels))
-    for axes, (name, measured) in zip(panels, figures.items(), strict=True):
-        _rows(axes, name, measured)
+    for axes, (name, measured) in zip(grid.flat, figures.items(), strict=False):
+        _rows(axes, titles[name], measured)
         mean = np.array([np.nan if one is None else one["mean"] for one in measured])
         if np.nanmin(mean) > 0 and np.nanmax(mean) / np.nanmin(mean) > 20:
             axes.set_xscale("log")
         axes.set_yticks(rows, labels, fontsize=7)
         axes.grid(axis="y", lw=0.3)
-    panels[0].invert_yaxis()
+    for empty in grid.flat[len(figures) :]:
+        empty.set_axis_off()
+    grid[0, 0].invert_yaxis()
     figure.suptitle(f"{title}, mean ± std over seeds", fontsize=9)
     return figure
