@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster repro track register ui pr-report test integration lint check reproduce verify bench studies readme clean
+.PHONY: help setup cluster repro track register ui pr-report test integration lint check reproduce verify bench studies screenshots readme clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -73,6 +73,9 @@ bench: $(VENV)/.development ## measure speed, as ratios within one run, into doc
 
 studies: $(VENV)/.pipeline ## run all studies of studies.yaml again (about three quarters of an hour)
 	@for name in $$(sed -nE 's/^([a-z_]+):.*/\1/p' studies.yaml); do python -m stages.study $$name || exit 1; done
+
+screenshots: $(VENV)/.development ## take the README's pictures of the page, in the Chromium of this machine
+	@python -m stages.screenshots
 
 readme: $(VENV)/.pipeline ## put the measured table into the README
 	@python -m stages.readme

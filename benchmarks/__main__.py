@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import animation, lightly_step, neighbours, pipeline, seeds, training, tutorial
+from benchmarks import animation, lightly_step, neighbours, page, pipeline, seeds, training, tutorial
 from benchmarks.images import training_images
 from benchmarks.report import Row, document, machine
 from stages import params as parameters
@@ -21,7 +21,7 @@ from stages.errors import UserError
 from stages.params import Params
 
 OUTPUT = Path("docs/benchmark.md")
-SUBJECTS = ("training", "lightly", "tutorial", "seeds", "animation", "neighbours", "pipeline")
+SUBJECTS = ("training", "lightly", "tutorial", "seeds", "animation", "page", "neighbours", "pipeline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,7 @@ def measured(params: Params, sizes: Sizes, subjects: Iterable[str], *, cold: boo
         "tutorial": lambda: tutorial.rows(params, images, steps=sizes.steps, batches=sizes.batches, turns=sizes.turns),
         "seeds": lambda: seeds.rows(params, params.methods, steps=sizes.seed_steps, turns=sizes.seed_turns),
         "animation": lambda: animation.rows(params, frames=sizes.frames, turns=sizes.turns),
+        "page": lambda: page.rows(params, redraws=sizes.frames * 10, turns=sizes.turns),
         "neighbours": lambda: neighbours.rows(
             points=sizes.points, dim=dim, queries=sizes.queries, neighbours=params.mnist.neighbours, turns=sizes.turns
         ),

@@ -382,6 +382,15 @@ class Reconstruct(Block):
     train: Train
 
 
+class Atlas(Block):
+    """How much of what the methods learned goes into the page reports/index.html."""
+
+    coarse: Annotated[int, Field(ge=2)]
+    moments: Annotated[int, Field(ge=2)]
+    points: Count
+    reconstructions: Count
+
+
 class Settings(Block):
     """All of params.yaml but for the blocks of the methods."""
 
@@ -400,6 +409,7 @@ class Settings(Block):
     mnist_perturbations: Perturbations
     mnist_severity: Perturbations
     mnist_reconstruct: Reconstruct
+    atlas: Atlas
 
     @model_validator(mode="after")
     def _enough_images(self) -> Settings:

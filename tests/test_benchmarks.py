@@ -16,7 +16,7 @@ from pytest import approx
 from torch import Tensor
 from torch.testing import assert_close
 
-from benchmarks import animation, lightly_step, neighbours, pipeline, seeds, training, transforms, tutorial
+from benchmarks import animation, lightly_step, neighbours, page, pipeline, seeds, training, transforms, tutorial
 from benchmarks.__main__ import OUTPUT, QUICK, SUBJECTS, arguments, measured
 from benchmarks.images import PILDataset, training_images
 from benchmarks.report import HEADER, Row, document, duration, figure, machine
@@ -229,6 +229,12 @@ def test_measuring_goes_through_the_wanted_subjects(images: Tensor, monkeypatch:
     monkeypatch.setattr("benchmarks.__main__.training_images", lambda params: (images, "some"))
     rows, source = measured(PARAMS, QUICK, ["neighbours", "animation"], cold=False)
     assert [row.measured.split()[0] for row in rows] == ["animation", "k-NN,"] and source == "some"
+
+
+def test_without_a_page_the_row_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (row,) = page.rows(PARAMS, redraws=1, turns=1)
+    assert row.ratio is None and row.ours.startswith("not measured: ")
 
 
 # the accuracy that is reached

@@ -33,6 +33,13 @@ def declared(name: str) -> set[Path]:
     return {ROOT / dep for dep in entry(name)["deps"] if dep.endswith(".py") and "${item}" not in dep}
 
 
+def test_a_folder_of_code_is_a_dep_of_what_reads_it_whole() -> None:
+    folders = {
+        name: {dep for dep in entry(name)["deps"] if (ROOT / dep).is_dir() and dep.startswith("stages/")} for name in DAG
+    }
+    assert {name: found for name, found in folders.items() if found} == {"report": {"stages/methods", "stages/page"}}
+
+
 def builds_methods(name: str) -> bool:
     return ROOT / "stages/methods/__init__.py" in closure(module(name))
 
@@ -126,7 +133,7 @@ class Recorder:
         if name == "model_dump":
             self._keys.add(self._prefix.rstrip("."))
             return value
-        if name in ("mog", "mnist", "langevin", "mnist_reconstruct"):
+        if name in ("mog", "mnist", "langevin", "mnist_reconstruct", "atlas"):
             return Recorder(value, self._keys, f"{name}.")
         self._keys.add(f"{self._prefix}{name}")
         return value

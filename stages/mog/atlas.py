@@ -1,0 +1,122 @@
+"""Stage mog_atlas@METHOD: what the page needs to let a reader touch what a method learned of the mixture.
+
+Writes reports/atlas/mog/METHOD.js (scripts.py): what the method's own functions say, of the first seed at every node of the
+grid and, in `other_seeds` and `moments`, of the other seeds and of moments of the training (at `steps`) at every few nodes.
+
+- Of a joint embedding: `embedding` (H, W, D), of unit length; the energy at a node is minus its product with the reference's.
+- Of a score: `energy` (H, W); `sigmas` (L,) and `score` (L, H, W, 2), at each noise level that the method knows.
+- Of a conditional method: `point` (2, G), the prediction of the hidden coordinate at each value of the seen one, for the line
+  x₀ = value and x₁ = value; where it knows a density, `density` (2, G, G), along each of these lines.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stages import runtime, scripts
+from stages.metrics.collapse import normalise
+from stages.mog import measure
+from stages.mog.subject import Array, Subject, apply, values
+from stages.nn.method import Anneals, Densities, Embeds, Predicts, Scores
+from stages.params import Params
+
+FINE: Final = "uint16"
+ROUGH: Final = "uint8"
+
+
+def main(params: Params, name: str) -> None:
+    """Write the script of the method called `name`."""
+    subject = Subject(params, name)
+    fields = runtime.read_arrays(Path(f"reports/fields/{name}.npz"))
+    moments = scripts.few(len(subject.steps), params.atlas.moments)
+    content: dict[str, Any] = {"steps": subject.steps[moments].tolist()}
+    if isinstance(subject.trained, Scores):
+        content |= _scores(subject, fields, moments)
+    elif isinstance(subject.trained, Embeds):
+        content |= _embeddings(subject, moments)
+    if isinstance(subject.trained, Predicts):
+        content["conditional"] = _conditionals(subject)
+    scripts.write(Path(f"reports/atlas/mog/{name}.js"), f"mog/{name}", content)
+
+
+def _embeddings(subject: Subject, moments: NDArray[np.int64]) -> dict[str, Any]:
+    """The directions of the embeddings of the nodes."""
+    kept = _coarse(subject)
+    nodes = subject.nodes.reshape(len(subject.grid_y), len(subject.grid_x), 2)
+
+    def directions(model: Any, nodes: Array) -> Array:
+        z = normalise(apply(model.embed, nodes.reshape(-1, 2), subject.device))
+        return z.reshape(len(z), *nodes.shape[:-1], -1)
+
+    coarse = nodes[kept]
+    return {
+        "kind": "embedding",
+        "embedding": scripts.quantised(directions(subject.trained, nodes)[0], FINE),
+        "other_seeds": scripts.quantised(directions(subject.trained, coarse)[1:], ROUGH),
+        "moments": scripts.quantised(directions(subject.snapshots, coarse)[moments], ROUGH),
+    }
+
+
+def _scores(subject: Subject, fields: dict[str, Any], moments: NDArray[np.int64]) -> dict[str, Any]:
+    """Energies and scores at the nodes."""
+    trained, kept = subject.trained, _coarse(subject)
+    if isinstance(trained, Anneals):
+        sigmas = list(trained.sigmas)
+        score = np.stack(
+            [apply(lambda p, s=sigma: trained.score_at(p, s), subject.nodes, subject.device)[0] for sigma in sigmas]
+        )
+    else:
+        sigmas = [trained.sigma]
+        score = apply(trained.score, subject.nodes, subject.device)[:1]
+    return {
+        "kind": "score",
+        "sigma": trained.sigma,
+        "sigmas": sigmas,
+        "score": scripts.quantised(subject.on_grid(score, 2), FINE),
+        "energy": scripts.quantised(fields["energy"][0], FINE),
+        "other_seeds": scripts.quantised(fields["energy"][1:][:, *kept], FINE),
+        "other_scores": scripts.quantised(fields["score"][1:][:, *kept], FINE),
+        "moments": scripts.quantised(fields["snapshot_energy"][moments][:, *kept], FINE),
+    }
+
+
+def _coarse(subject: Subject) -> tuple[NDArray[np.int64], ...]:
+    """The index of the few nodes of the grid that other seeds and moments of the training are shown on."""
+    nodes = scripts.few(subject.params.mog.grid, subject.params.atlas.coarse)
+    return np.ix_(nodes, nodes)
+
+
+def _conditionals(subject: Subject) -> dict[str, Any]:
+    """What the first seed predicts of one coordinate from the other, at the grid's values of it."""
+    train = subject.train["x"].astype(np.float64)
+    index = apply(subject.trained.embed, subject.train["x"], subject.device)[0]
+    axes = (subject.grid_x, subject.grid_y)
+    points, densities = [], []
+    for seen in (0, 1):
+        hidden = 1 - seen
+        mask = torch.zeros(2, device=subject.device)
+        mask[seen] = 1
+
+        def visible(p: torch.Tensor, mask: torch.Tensor = mask) -> torch.Tensor:
+            return mask.expand(p.shape)
+
+        queries = np.zeros((len(axes[seen]), 2))
+        queries[:, seen] = axes[seen]
+        predicted = apply(lambda p, v=visible: subject.trained.predict(p, v(p)), queries, subject.device)[0]
+        points.append(measure.read_out(train[:, hidden], index, predicted, subject.params.mog.readout_neighbours))
+        if isinstance(subject.trained, Densities):
+            first, second = np.meshgrid(axes[seen], axes[hidden], indexing="ij")
+            pairs = np.stack((first, second) if seen == 0 else (second, first), -1).reshape(-1, 2)
+            log = values(lambda p, v=visible: subject.trained.log_density(p, v(p)), pairs, subject.device)[0]
+            densities.append(np.exp(log).reshape(first.shape))
+    found = {"point": scripts.quantised(np.array(points), FINE)}
+    return found | ({"density": scripts.quantised(np.array(densities), FINE)} if densities else {})
+
+
+if __name__ == "__main__":
+    runtime.run(main)

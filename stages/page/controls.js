@@ -1,0 +1,67 @@
+"use strict";
+/* Controls, all native elements with a label: they work by keyboard and say what they are. */
+
+const controls = {
+  /** A row for controls. */
+  row(host, label) {
+    return d3.select(host).append("div").attr("class", "controls").attr("role", "group").attr("aria-label", label).node();
+  },
+
+  /** A slider over the whole numbers 0 … count − 1, or over [low, high]; `show` words its value. Returns {value, set}. */
+  slider(host, label, { low = 0, high, step = 1, value = low, show = String, changed }) {
+    const line = d3.select(host).append("label").attr("class", "slider");
+    line.append("span").text(label);
+    const input = line.append("input").attr("type", "range").attr("min", low).attr("max", high).attr("step", step).property("value", value).node();
+    const output = line.append("output").text(show(value)).node();
+    const told = () => {
+      output.textContent = show(Number(input.value));
+      input.setAttribute("aria-valuetext", output.textContent);
+    };
+    input.addEventListener("input", () => {
+      told();
+      changed(Number(input.value));
+    });
+    told();
+    return {
+      input,
+      get value() {
+        return Number(input.value);
+      },
+      set(now) {
+        input.value = now;
+        told();
+      },
+    };
+  },
+
+  /** A box to tick. */
+  tick(host, label, checked, changed) {
+    const line = d3.select(host).append("label").attr("class", "tick");
+    const input = line.append("input").attr("type", "checkbox").property("checked", checked).node();
+    line.append("span").text(label);
+    input.addEventListener("change", () => changed(input.checked));
+    return input;
+  },
+
+  /** A list to choose from: options are [value, text]. */
+  choice(host, label, options, changed) {
+    const line = d3.select(host).append("label").attr("class", "choice");
+    line.append("span").text(label);
+    const select = line.append("select").node();
+    d3.select(select)
+      .selectAll("option")
+      .data(options)
+      .join("option")
+      .attr("value", (option) => option[0])
+      .text((option) => option[1]);
+    select.addEventListener("change", () => changed(select.value));
+    return select;
+  },
+
+  /** A button. */
+  button(host, label, pressed) {
+    const button = d3.select(host).append("button").attr("type", "button").text(label).node();
+    button.addEventListener("click", () => pressed(button));
+    return button;
+  },
+};

@@ -1,0 +1,181 @@
+"use strict";
+/* The embeddings of the digits: a scatter plot over training, each digit with its neighbours. */
+
+/** As in the figures: told apart by colour blind readers as far as ten colours can be. */
+const DIGIT_COLOURS = results.digit_colours;
+
+class Digits {
+  constructor(host, world) {
+    Object.assign(this, { world, host });
+    this.state = { name: world.methods[0], moment: null, labels: new Set(d3.range(10)), mistakes: false, digit: null };
+    const row = controls.row(host, "The scatter plot");
+    this.method = controls.choice(row, "Method", world.methods.map((name) => [name, name]), (name) => this.change({ name }));
+    this.moment = controls.slider(row, "Training", { high: 1, value: 1, show: () => "", changed: (moment) => this.change({ moment }) });
+    controls.button(row, "Play", () => this.play());
+    this.only = controls.tick(row, "mistakes only", false, (mistakes) => this.change({ mistakes }));
+    const labels = controls.row(host, "Labels shown");
+    this.ticks = d3.range(10).map((label) => {
+      const input = controls.tick(labels, String(label), true, (on) => {
+        on ? this.state.labels.add(label) : this.state.labels.delete(label);
+        this.change({});
+      });
+      d3.select(input.parentNode).select("span").style("border-color", DIGIT_COLOURS[label]);
+      return input;
+    });
+    controls.button(labels, "All", () => this.all(true));
+    controls.button(labels, "None", () => this.all(false));
+    const body = d3.select(host).append("div").attr("class", "digits");
+    this.canvas = body
+      .append("canvas")
+      .attr("width", 1200)
+      .attr("height", 960)
+      .attr("tabindex", 0)
+      .attr("role", "application")
+      .attr("aria-label", "Embeddings of the digits on two principal components; arrow keys go from digit to digit")
+      .node();
+    const side = body.append("div").attr("class", "side");
+    this.words = side.append("output").attr("class", "readout").attr("aria-live", "polite").node();
+    this.image = side.append("canvas").attr("width", 112).attr("height", 112).attr("class", "digit").attr("aria-hidden", true).node();
+    side.append("h4").text("Its nearest training images, which decide");
+    this.near = side.append("div").attr("class", "near");
+    this.canvas.addEventListener("pointermove", (event) => this.hover(event));
+    this.canvas.addEventListener("keydown", (event) => this.walk(event));
+  }
+
+  async start() {
+    await picture(this.world.images);
+    await this.change({});
+  }
+
+  all(on) {
+    this.state.labels = new Set(on ? d3.range(10) : []);
+    this.ticks.forEach((tick) => (tick.checked = on));
+    this.change({});
+  }
+
+  async change(changes) {
+    Object.assign(this.state, changes);
+    this.content = await atlas.get(`mnist/${this.state.name}`, `atlas/mnist/${this.state.name}.js`);
+    await picture(this.content.neighbours);
+    const last = this.content.steps.length - 1;
+    const moment = Math.min(this.state.moment ?? last, last);
+    this.moment.input.max = last;
+    this.moment.set(moment);
+    this.moment.input.nextElementSibling.textContent = `step ${this.content.steps[moment]}`;
+    this.moment.input.setAttribute("aria-valuetext", `step ${this.content.steps[moment]}`);
+    this.now = moment;
+    this.draw();
+    this.tell();
+  }
+
+  play() {
+    clearInterval(this.timer);
+    this.change({ moment: 0 });
+    this.timer = setInterval(() => {
+      const next = this.now + 1;
+      next < this.content.steps.length ? this.change({ moment: next }) : clearInterval(this.timer);
+    }, 160);
+  }
+
+  /** Place the digits that are wanted, and draw them. */
+  draw() {
+    const { content, state } = this;
+    const labels = numbers(this.world.labels);
+    const predicted = numbers(content.predicted);
+    const final = part(content.pca, content.pca.shape[0] - 1);
+    const points = part(content.pca, this.now);
+    const { width, height } = this.canvas;
+    // The box of the end: towards it the embeddings grow.
+    const axis = (d, size) => {
+      const values = final.filter((_, i) => i % 2 === d);
+      const [low, high] = d3.extent(values);
+      const margin = 0.04 * (high - low);
+      return d3.scaleLinear([low - margin, high + margin], d ? [size, 0] : [0, size]);
+    };
+    const [x, y] = [axis(0, width), axis(1, height)];
+    this.visible = d3.range(labels.length).filter((i) => state.labels.has(labels[i]) && (!state.mistakes || labels[i] !== predicted[i]));
+    this.places = this.visible.map((i) => [x(points[2 * i]), y(points[2 * i + 1])]);
+    this.tree = d3.quadtree(this.places.map(([a, b], order) => [a, b, order]));
+    const context = this.canvas.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    this.visible.forEach((i, order) => {
+      const wrong = labels[i] !== predicted[i];
+      context.beginPath();
+      context.arc(...this.places[order], wrong ? 8 : 5, 0, 2 * Math.PI);
+      context.globalAlpha = wrong ? 1 : 0.65;
+      context.fillStyle = DIGIT_COLOURS[labels[i]];
+      context.fill();
+      if (wrong) {
+        context.lineWidth = 2;
+        context.strokeStyle = getComputedStyle(this.canvas).color;
+        context.stroke();
+      }
+    });
+    context.globalAlpha = 1;
+    const order = this.visible.indexOf(state.digit);
+    if (order >= 0) {
+      context.beginPath();
+      context.arc(...this.places[order], 13, 0, 2 * Math.PI);
+      context.lineWidth = 4;
+      context.strokeStyle = getComputedStyle(this.canvas).color;
+      context.stroke();
+    }
+  }
+
+  hover(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const [a, b] = [event.clientX - box.left, event.clientY - box.top].map((place) => (place * this.canvas.width) / box.width);
+    const found = this.tree?.find(a, b, 60);
+    if (found) {
+      this.show(this.visible[found[2]]);
+    }
+  }
+
+  walk(event) {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (step && this.visible.length) {
+      event.preventDefault();
+      const order = this.visible.indexOf(this.state.digit);
+      this.show(this.visible[(order + step + this.visible.length) % this.visible.length]);
+    }
+  }
+
+  show(digit) {
+    if (digit !== this.state.digit) {
+      this.state.digit = digit;
+      this.draw();
+      this.tell();
+    }
+  }
+
+  /** Show the chosen digit and its neighbours. */
+  tell() {
+    const { state, content, world } = this;
+    if (state.digit === null) {
+      this.words.textContent = `${this.visible.length} digits are shown. Point at one, or go from one to the next by the arrow keys.`;
+      return;
+    }
+    const [label, predicted] = [numbers(world.labels)[state.digit], numbers(content.predicted)[state.digit]];
+    const count = content.nearest.shape[1];
+    const near = numbers(content.nearest).subarray(state.digit * count, (state.digit + 1) * count);
+    this.words.textContent = `test image ${state.digit}: a ${label}, taken for a ${predicted}${label === predicted ? "" : " – a mistake"}`;
+    const context = this.image.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    drawFromSheet(context, world.images, state.digit, 0, 0, 112, 112);
+    const figures = this.near
+      .selectAll("figure")
+      .data([...near])
+      .join((enter) => {
+        const figure = enter.append("figure");
+        figure.append("canvas").attr("width", 56).attr("height", 56).attr("class", "digit").attr("aria-hidden", true);
+        figure.append("figcaption");
+        return figure;
+      });
+    figures.select("canvas").each(function (place) {
+      const small = this.getContext("2d");
+      small.imageSmoothingEnabled = false;
+      drawFromSheet(small, content.neighbours, place, 0, 0, 56, 56);
+    });
+    figures.select("figcaption").text((place) => numbers(content.neighbour_labels)[place]);
+  }
+}

@@ -1,0 +1,53 @@
+"use strict";
+/* Put the page to work. */
+
+/** Light or dark: as the system has it, until the reader says otherwise. */
+function theme() {
+  const button = document.querySelector("#theme");
+  const dark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const tell = () => (button.textContent = dark() ? "Light" : "Dark");
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    document.documentElement.dataset.theme = dark() ? "light" : "dark";
+    tell();
+    page.digits?.draw();
+  });
+  tell();
+}
+
+/** The parts of the page, for whoever looks at them from outside. */
+const page = {};
+
+/** Start a part of the page in its element; what goes wrong is said there. */
+async function start(id, make) {
+  const host = document.getElementById(id);
+  if (!host) {
+    return;
+  }
+  try {
+    page[id] = make(host);
+    await page[id].start?.();
+    host.dataset.ready = "true";
+  } catch (error) {
+    d3.select(host).append("p").attr("class", "error").attr("role", "alert").text(error.message);
+    throw error;
+  }
+}
+
+async function open() {
+  document.documentElement.classList.add("live");
+  theme();
+  start("measured", (host) => new MeasuredTable(host));
+  const world = await atlas.get("world", "atlas/world.js");
+  const { mog, mnist } = world;
+  mog.grid = new Grid(mog.x, mog.y);
+  mog.mixture = new Mixture(mog.weights, mog.means, mog.covariances);
+  mog.points = d3.range(mog.points.shape[0]).map((i) => [...part(mog.points, i)]);
+  await start("mixture", (host) => new MixtureSection(host, mog));
+  await start("digits", (host) => new Digits(host, mnist));
+  if (mnist.reconstructed.length) {
+    await start("reconstructions", (host) => new Reconstructions(host, mnist));
+  }
+}
+
+open();

@@ -1,0 +1,167 @@
+"use strict";
+/* A map: a field as colours on a canvas, and on top of it, as vector graphics, axes, contours, points, arrows, marks. */
+
+/** 256 colours of a scale as bytes. */
+function colours(interpolate) {
+  return Uint8Array.from(d3.range(256).flatMap((i) => Object.values(d3.rgb(interpolate(i / 255))).slice(0, 3)));
+}
+
+/** Dark is low energy: a well looks deep. Both scales are even in lightness or symmetric in it, and survive colour blindness. */
+const SCALES = { energy: colours(d3.interpolateViridis), difference: colours((t) => d3.interpolatePuOr(1 - t)) };
+
+/** Paint a field (row by row from the bottom) on a canvas of one pixel per node, which the page then enlarges. */
+function paint(canvas, grid, values, [low, high], scale) {
+  const width = grid.x.length;
+  const height = grid.y.length;
+  if (canvas.width !== width || canvas.height !== height) {
+    Object.assign(canvas, { width, height });
+  }
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  const factor = 255 / (high - low || 1);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const value = values[(height - 1 - row) * width + column];
+      const colour = 3 * Math.max(0, Math.min(255, Math.round((value - low) * factor)));
+      const pixel = 4 * (row * width + column);
+      image.data[pixel] = scale[colour];
+      image.data[pixel + 1] = scale[colour + 1];
+      image.data[pixel + 2] = scale[colour + 2];
+      image.data[pixel + 3] = 255;
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+const percent = (value, of) => `${(100 * value) / of}%`;
+
+class PlaneMap {
+  /** A map of the box of `grid` inside the element `host`; `label` is what a screen reader says of it. */
+  constructor(host, grid, { size = 480, axes = true, label }) {
+    this.grid = grid;
+    const [left, right, top, bottom] = axes ? [34, 8, 8, 26] : [0, 0, 0, 0];
+    const [width, height] = [size, (size * (grid.y.at(-1) - grid.y[0])) / (grid.x.at(-1) - grid.x[0])];
+    this.x = d3.scaleLinear([grid.x[0], grid.x.at(-1)], [0, width]);
+    this.y = d3.scaleLinear([grid.y[0], grid.y.at(-1)], [height, 0]);
+    const full = [width + left + right, height + top + bottom];
+    this.frame = { left, top, width, height, full };
+    this.figure = d3.select(host).append("div").attr("class", "map").style("aspect-ratio", `${full[0]} / ${full[1]}`);
+    const canvas = () =>
+      this.figure
+        .append("canvas")
+        .attr("aria-hidden", true)
+        .style("left", percent(left, full[0]))
+        .style("top", percent(top, full[1]))
+        .style("width", percent(width, full[0]))
+        .style("height", percent(height, full[1]));
+    this.canvas = canvas().node();
+    this.particles = axes ? canvas().node() : null;
+    this.svg = this.figure
+      .append("svg")
+      .attr("viewBox", `${-left} ${-top} ${full[0]} ${full[1]}`)
+      .attr("role", "img")
+      .attr("aria-label", label);
+    this.layers = Object.fromEntries(
+      ["contours", "points", "arrows", "lines", "marks"].map((name) => [name, this.svg.append("g").attr("class", name)]),
+    );
+    if (axes) {
+      this.svg.append("g").attr("class", "axis").attr("transform", `translate(0,${height})`).call(d3.axisBottom(this.x).ticks(6));
+      this.svg.append("g").attr("class", "axis").call(d3.axisLeft(this.y).ticks(6));
+      Object.assign(this.particles, { width: 2 * width, height: 2 * height });
+    }
+  }
+
+  /** Show a field on a grid of the same box; a node is the middle of its pixel, so half of those at the edge is cut off. */
+  show(grid, values, range, scale = SCALES.energy) {
+    paint(this.canvas, grid, values, range, scale);
+    const half = [grid.x, grid.y].map((axis) => 0.5 / (axis.length - 1));
+    const cut = [grid.x, grid.y].map((axis) => `${50 / axis.length}%`);
+    const { left, top, width, height, full } = this.frame;
+    Object.assign(this.canvas.style, {
+      left: percent(left - half[0] * width, full[0]),
+      top: percent(top - half[1] * height, full[1]),
+      width: percent(width * (1 + 2 * half[0]), full[0]),
+      height: percent(height * (1 + 2 * half[1]), full[1]),
+      clipPath: `inset(${cut[1]} ${cut[0]})`,
+    });
+  }
+
+  /** Lines of equal height of a field on the map's own grid. */
+  contours(values, levels) {
+    const { x, y } = this.grid;
+    const lines = values ? d3.contours().size([x.length, y.length]).thresholds(levels)(values) : [];
+    const place = d3.geoTransform({
+      point(column, row) {
+        this.stream.point(at(x, column), at(y, row));
+      },
+    });
+    // d3 places the value of a node in the middle of a cell of side 1.
+    const step = (axis) => (axis.at(-1) - axis[0]) / (axis.length - 1);
+    const scales = new Map([
+      [x, this.x],
+      [y, this.y],
+    ]);
+    const at = (axis, cell) => scales.get(axis)(axis[0] + (cell - 0.5) * step(axis));
+    this.layers.contours.selectAll("path").data(lines).join("path").attr("d", d3.geoPath(place));
+  }
+
+  /** Small dots at points [[x, y], …]. */
+  points(points) {
+    this.layers.points
+      .selectAll("circle")
+      .data(points)
+      .join("circle")
+      .attr("r", 1.4)
+      .attr("cx", (p) => this.x(p[0]))
+      .attr("cy", (p) => this.y(p[1]));
+  }
+
+  /** Arrows [[x, y, u, v], …] from each point; their lengths are squashed, for scores grow with the distance from the data. */
+  arrows(arrows) {
+    const length = (u, v) => 13 * (1 - Math.exp(-Math.hypot(u, v) / 2));
+    this.layers.arrows
+      .selectAll("path")
+      .data(arrows)
+      .join("path")
+      .attr("d", ([x, y, u, v]) => {
+        const [a, b] = [this.x(x), this.y(y)];
+        const [s, t] = [length(u, v), Math.atan2(-v, u)];
+        const [c, d] = [a + s * Math.cos(t), b + s * Math.sin(t)];
+        const head = (turn) => `${c - 3.5 * Math.cos(t + turn)},${d - 3.5 * Math.sin(t + turn)}`;
+        return `M${a},${b}L${c},${d}M${head(0.5)}L${c},${d}L${head(-0.5)}`;
+      });
+  }
+
+  /** The point of the plane under a pointer event. */
+  at(event) {
+    const [a, b] = d3.pointer(event, this.svg.node());
+    return [this.x.invert(a), this.y.invert(b)];
+  }
+
+  /** Call `moved(x, y)` with the point that a pointer is dragged to, and `hovered(x, y)` or `hovered()` where it hovers. */
+  listen({ moved, hovered }) {
+    const inside = ([x, y]) => x >= this.x.domain()[0] && x <= this.x.domain()[1] && y >= this.y.domain()[0] && y <= this.y.domain()[1];
+    const node = this.svg.node();
+    let held = false;
+    node.addEventListener("pointerdown", (event) => {
+      held = Boolean(moved);
+      if (held && inside(this.at(event))) {
+        node.setPointerCapture(event.pointerId);
+        moved(...this.at(event), true);
+      }
+    });
+    node.addEventListener("pointermove", (event) => {
+      const point = this.at(event);
+      if (held) {
+        moved(...point, false);
+      }
+      if (hovered) {
+        inside(point) ? hovered(...point) : hovered();
+      }
+    });
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      node.addEventListener(end, () => (held = false));
+    }
+    node.addEventListener("pointerleave", () => hovered?.());
+  }
+}

@@ -1,0 +1,205 @@
+"""Stage report: the page to see, touch and compare what every method learned.
+
+Writes reports/index.html, which opens from the file system without a server or a network, and reports/atlas/world.js, what all
+methods share: the mixture, its test points, the digits. The page loads the scripts of reports/atlas as they are needed. Its
+parts are the files in stages/page: a template, a style sheet, scripts, and d3 as its project builds it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from stages import digests, runtime, scripts
+from stages.imports import ROOT
+from stages.mog import setting
+from stages.params import FILE, Params
+from stages.plots.canvas import ENERGY_MAP
+from stages.plots.images import DIGIT_COLOURS
+
+PAGE = ROOT / "stages/page"
+BEHAVIOUR = (
+    "vendor/d3.min",
+    "atlas",
+    "truth",
+    "fields",
+    "map",
+    "controls",
+    "mixture",
+    "particles",
+    "conditional",
+    "digits",
+    "reconstructions",
+    "table",
+    "main",
+)
+"""The scripts in the order in which they build on each other."""
+RAW = "raw pixels"
+BAR = 120
+"""Width of the picture of a figure against its bound."""
+
+
+def main(params: Params) -> None:
+    """Write the page and what its parts share."""
+    mnist = {m: runtime.read_json(Path(f"reports/metrics/mnist/{m}.json")) for m in params.mnist.methods}
+    reconstructed = params.mnist_reconstruct.methods
+    decided = runtime.read_json(Path("reports/claims.json"))
+    claims = [claim(method, entry) for method, entries in decided.items() for entry in entries.values()]
+    scripts.write(Path("reports/atlas/world.js"), "world", world(params))
+    environment = Environment(
+        loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    page = environment.get_template("page.html.j2").render(
+        style=Markup(_read("style.css")),  # noqa: S704  # our own files
+        scripts=[Markup(_read(f"{name}.js")) for name in BEHAVIOUR],  # noqa: S704
+        results=Markup(scripts.escaped(results(mnist, reconstructed))),  # noqa: S704  # no `<` is left in it
+        digits=f"{params.mnist.snapshot_images:,}",
+        neighbours=params.mnist.neighbours,
+        mnist_methods=params.mnist.methods,
+        reconstructed=reconstructed,
+        robustness_images=params.mnist.robustness_images,
+        robustness=robustness(mnist),
+        seeds=params.seeds,
+        counts=counts(claims),
+        claims=claims,
+        digests=inputs(params),
+        params=FILE.read_text(encoding="utf-8"),
+        versions=(ROOT / "requirements.txt").read_text(encoding="utf-8"),
+        d3_licence=_read("vendor/d3.LICENSE"),
+    )
+    runtime.write_text(Path("reports/index.html"), page)
+
+
+def _read(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+def world(params: Params) -> dict[str, Any]:
+    """What the maps of all methods share, and the digits."""
+    mixture, (x, y) = setting.mixture(params.mog), setting.grid_axes(params.mog)
+    points = runtime.read_arrays(Path("data/mog/test.npz"))["x"][: params.atlas.points]
+    test = runtime.read_arrays(Path("data/mnist/test.npz"))
+    shown = slice(params.mnist.snapshot_images)
+    return {
+        "mog": {
+            "methods": [{"name": name, "title": title(name)} for name in params.methods],
+            "seeds": params.seeds,
+            "weights": mixture.weights.tolist(),
+            "means": mixture.means.tolist(),
+            "covariances": mixture.covariances.tolist(),
+            "x": x.tolist(),
+            "y": y.tolist(),
+            "coarse": scripts.few(params.mog.grid, params.atlas.coarse).tolist(),
+            "reference": list(params.mog.reference),
+            "points": scripts.quantised(points, "uint16"),
+        },
+        "mnist": {
+            "methods": params.mnist.methods,
+            "reconstructed": params.mnist_reconstruct.methods,
+            "images": scripts.sheet(test["images"][shown]),
+            "labels": scripts.whole(test["labels"][shown]),
+        },
+    }
+
+
+def title(name: str) -> str:
+    """The first line of a method's own description."""
+    tree = ast.parse((ROOT / f"stages/methods/{name}.py").read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or name).splitlines()[0].rstrip(".")
+
+
+def results(mnist: Mapping[str, Any], reconstructed: list[str]) -> dict[str, Any]:
+    """Figures that the page's scripts show beside the pictures."""
+    kept = ("clean", "per_perturbation", "mean_image_mse")
+    return {
+        "digit_colours": DIGIT_COLOURS,
+        "reconstruction": {name: {key: mnist[name]["reconstruction"][key] for key in kept} for name in reconstructed},
+    }
+
+
+def robustness(mnist: Mapping[str, Any]) -> dict[str, Any]:
+    """The accuracy of each method, and of raw pixels, on clean images and at each strength of each perturbation."""
+    raw = next(iter(mnist.values()))["raw_pixels"]
+    shown = {**mnist, RAW: raw}
+    rows = [
+        {"kind": "none", "strength": "–", "cells": [heat(m["robustness_clean"]["accuracy"]["mean"]) for m in shown.values()]}
+    ]
+    rows += [
+        {
+            "kind": kind.replace("_", " "),
+            "strength": strength,
+            "cells": [heat(m["robustness"][kind][strength]["mean"]) for m in shown.values()],
+        }
+        for kind, strengths in raw["robustness"].items()
+        for strength in strengths
+    ]
+    return {"names": list(shown), "rows": rows}
+
+
+def heat(accuracy: float) -> dict[str, Any]:
+    """An accuracy with the colour of its cell, and that of what is written on it."""
+    red, green, blue, _ = colormaps[ENERGY_MAP](accuracy)
+    ink = "#000" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18 else "#fff"
+    return {"accuracy": accuracy, "colour": to_hex((red, green, blue)), "ink": ink}
+
+
+def claim(method: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table shows of a claim."""
+    mean, std = entry["mean"], entry["std"]
+    shown = "–" if mean is None else f"{mean:.3g}" if std is None else f"{mean:.3g} ± {std:.2g}"
+    return {
+        **entry,
+        "method": method,
+        "shown": shown,
+        "bar": None if mean is None else bar(mean, std or 0.0, entry["threshold"]),
+        "link": Path(entry["figure"]).relative_to("reports").as_posix(),
+        "sentence": sentence(method, entry, shown),
+    }
+
+
+def sentence(method: str, entry: Mapping[str, Any], shown: str) -> str:
+    """The claim, its figure and its verdict in plain words."""
+    bound = f"{entry['direction']} {entry['threshold']:g}"
+    if entry["mean"] is None:
+        return f"Nothing decides it: {entry['metric']} is not measured of this method."
+    met = (entry["mean"] < entry["threshold"]) == (entry["direction"] == "below")
+    there = "it is" if met else "it is not"
+    asked = f"That {method} {entry['statement']} would take {entry['metric']} {bound}"
+    return f"{asked}. Measured is {shown}: {there}. ({entry['reason']}.)"
+
+
+def bar(mean: float, std: float, bound: float) -> dict[str, str]:
+    """Places along the picture of a figure, one standard deviation to each side, and its bound."""
+    low, high = min(mean - std, bound), max(mean + std, bound)
+    scale = (BAR - 16) / (high - low or 1)
+    places = {"low": mean - std, "high": mean + std, "mean": mean, "bound": bound}
+    return {name: f"{8 + (value - low) * scale:.1f}" for name, value in places.items()}
+
+
+def counts(claims: list[dict[str, Any]]) -> str:
+    """How many claims hold, fail, and are not decided."""
+    found = {verdict: sum(one["verdict"] == verdict for one in claims) for verdict in ("holds", "fails", "not applicable")}
+    return f"{found['holds']} hold, {found['fails']} fail, {found['not applicable']} are not applicable."
+
+
+def inputs(params: Params) -> dict[str, str]:
+    """The digests of the models, and of what the page shows of them."""
+    files = [Path(f"models/mog/{name}.safetensors") for name in params.methods]
+    files += [Path(f"models/mnist/{name}.safetensors") for name in params.mnist.methods]
+    files += [Path(f"models/mnist/{name}.decoder.safetensors") for name in params.mnist_reconstruct.methods]
+    files += [Path("reports/claims.json"), Path("params.yaml"), Path("requirements.txt")]
+    files += [Path(f"reports/metrics/mnist/{name}.json") for name in params.mnist.methods]
+    files += [Path(f"reports/atlas/mog/{name}.js") for name in params.methods]
+    files += [Path(f"reports/atlas/mnist/{name}.js") for name in params.mnist.methods]
+    return {file.as_posix(): digests.of_file(file) for file in files}
+
+
+if __name__ == "__main__":
+    runtime.run(main)

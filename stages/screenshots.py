@@ -1,0 +1,79 @@
+"""Take the README's pictures of the page: `python -m stages.screenshots`.
+
+Opens reports/index.html in the system's Chromium and writes docs/page-maps.png, page-particles.png and page-digits.png. It
+needs what requirements-dev.txt has; the particles move at random, so their picture is another one each time.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from stages.errors import UserError
+
+PAGE = Path("reports/index.html")
+FOLDER = Path("docs")
+COOLED_MS = 9000
+"""Until σ has fallen and the particles have settled."""
+
+
+def main() -> int:
+    """Take all pictures."""
+    try:
+        take()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def take() -> None:
+    """Open the page, bring each part into the state that is shown, and write it.
+
+    Raises:
+        UserError: there is no page, or no browser.
+    """
+    if not PAGE.exists():
+        raise UserError(f"{PAGE} is missing: `dvc repro` makes it, `dvc pull` brings it")
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not browser:
+        raise UserError("no browser: chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
+        page.goto(PAGE.absolute().as_uri())
+        page.wait_for_selector("#reconstructions[data-ready], #digits[data-ready]")
+        page.evaluate("() => page.mixture.drag(-5, 5)")
+        page.wait_for_timeout(500)
+        _write("page-maps", page.locator("#mixture > .mixture").screenshot())
+        name = page.evaluate("() => [...page.mixture.learned.values()].find((one) => one.content.sigmas?.length > 1)?.name")
+        if name:
+            page.click(f"button[data-method={name}]")
+            page.click("text=Drop 1,000 everywhere")
+            page.click("text=Let σ fall")
+            page.wait_for_timeout(COOLED_MS)
+            _write("page-particles", page.locator(".particles").screenshot())
+        mistake = """() => {
+          const { digits } = page, labels = numbers(digits.world.labels), taken = numbers(digits.content.predicted);
+          digits.show(labels.findIndex((label, i) => label !== taken[i]));
+        }"""
+        page.evaluate(mistake)
+        _write("page-digits", page.locator("#digits .digits").screenshot())
+
+
+def _write(name: str, png: bytes) -> None:
+    FOLDER.mkdir(exist_ok=True)
+    picture = (
+        Image.open(io.BytesIO(png)).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    )
+    picture.save(FOLDER / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,449 @@
+"""The page in a real browser: what its controls do, that its numbers are the pipeline's, that it stays by itself."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import page as benchmark
+from stages import params as parameters
+from stages import screenshots
+from stages.metrics.collapse import normalise
+from stages.mog.subject import Subject, apply
+from tests import small
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if not BROWSER:
+    pytest.skip("no browser: chromium is not installed", allow_module_level=True)
+
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402  # only where there is a browser to use it
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright  # noqa: E402
+
+METHODS = ["contrastive", "ncsn", "jepa_masked_density"]
+EVERY_KIND = {
+    "methods": METHODS,
+    "mog": {"grid": 22},
+    "annealed": {"particles": 50, "steps": 3, "frames": 4},
+    "ncsn": {"train": {"steps": 20, "batch_size": 32, "warmup": 2}},
+    "jepa_masked_density": {"train": {"steps": 20, "batch_size": 32, "warmup": 2}},
+}
+
+
+@pytest.fixture(scope="module")
+def made(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small clone with a method of every kind, and its page."""
+    folder = tmp_path_factory.mktemp("page") / "clone"
+    shutil.copytree(reproduced, folder, symlinks=True)
+    small.change_params(folder, EVERY_KIND)
+    small.run(folder, "dvc", "repro")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """The page, opened from the file system; whatever it complains of or asks the network for is a failure in the end."""
+
+    def __init__(self, browser: Browser, folder: Path, **context: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page: Page = self.context.new_page()
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._asked)
+        self.page.goto((folder / "reports/index.html").as_uri())
+        if context.get("java_script_enabled", True):
+            self.page.wait_for_selector("#reconstructions[data-ready]", timeout=60_000)
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith("data:image/png;base64,"):
+            self.requests.append(request.url)
+
+
+@pytest.fixture
+def opened(browser: Browser, made: Path) -> Iterator[Opened]:
+    one = Opened(browser, made)
+    yield one
+    inside = (made / "reports").as_uri()
+    assert [url for url in one.requests if not url.startswith(inside)] == []
+    assert one.complaints == []
+    one.context.close()
+
+
+def slide(page: Page, label: str, value: float) -> None:
+    """Move the slider of that name as a user does: the value, then its event."""
+    slider = page.locator(f".slider:has-text('{label}') input").first
+    slider.evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value)
+
+
+def pixels(page: Page, selector: str) -> Any:
+    """What a canvas shows."""
+    return page.locator(selector).first.evaluate("canvas => canvas.toDataURL()")
+
+
+MAP = ".large .map canvas"
+
+
+def test_the_page_is_small_and_made_of_what_it_loads(made: Path, opened: Opened) -> None:
+    assert (made / "reports/index.html").stat().st_size < 1_000_000
+    loaded = {url.rsplit("reports/", 1)[1] for url in opened.requests}
+    assert loaded == {"index.html", "atlas/world.js", "atlas/mnist/jepa_ema.js", "atlas/mnist/jepa_ema.reconstruction.js"} | {
+        f"atlas/mog/{name}.js" for name in METHODS
+    }
+
+
+PLACE_OF = """([x, y]) => {
+  const svg = page.mixture.map.svg.node(), box = svg.getBoundingClientRect(), view = svg.viewBox.baseVal;
+  const at = (place, start, size, low, high) =>
+    Math.max(low + 1, Math.min(high - 1, low + (place - start) / size * (high - low)));
+  return [at(page.mixture.map.x(x), view.x, view.width, box.left, box.right),
+          at(page.mixture.map.y(y), view.y, view.height, box.top, box.bottom)];
+}"""
+"""Where on the screen a point of the plane is, a hair inside the map: its very edge belongs to no pointer."""
+
+
+def test_the_landscape_follows_the_reference_and_is_the_stages_own(
+    made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened.page
+    monkeypatch.chdir(made)
+    subject = Subject(parameters.load(), "contrastive")
+    directions = normalise(apply(subject.trained.embed, subject.nodes, subject.device))[0]
+    before = pixels(page, MAP)
+    page.locator(".large .map svg").scroll_into_view_if_needed()
+    page.mouse.move(*page.evaluate(PLACE_OF, [0, 0]))
+    page.mouse.down()
+    for node in (23, 41, 100, 240, 460):
+        page.mouse.move(*page.evaluate(PLACE_OF, subject.nodes[node].tolist()))
+        page.wait_for_function("node => page.mixture.world.grid.node(...page.mixture.state.reference) === node", arg=node)
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        shown = np.array(page.evaluate("() => [...page.mixture.seen.values]"))
+        assert np.abs(shown + directions @ directions[node]).max() < 1e-3
+    page.mouse.up()
+    assert pixels(page, MAP) != before
+    page.locator(".reference").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("() => page.mixture.world.grid.node(...page.mixture.state.reference) === 459")
+
+
+def test_the_truth_of_the_page_is_that_of_the_mixture(made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made)
+    mixture = Subject(parameters.load(), "ncsn").mixture
+    points = np.random.default_rng(0).uniform(-8, 10, (20, 2))
+    found = opened.page.evaluate(
+        """points => points.map(([x, y]) => { const m = page.mixture.world.mixture.smoothed(0.4), s = [0, 0]; m.score(x, y, s);
+        const c = page.mixture.world.mixture.conditional(1, y);
+        return [m.logDensity(x, y), ...s, lineDensity(c, x)]; })""",
+        points.tolist(),
+    )
+    smoothed = mixture.smoothed(0.4)
+    expected = np.column_stack(
+        (smoothed.log_density(points), smoothed.score(points), np.exp(mixture.conditional_log_density(0, points)))
+    )
+    assert np.allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_particles_under_the_true_score_reach_the_true_weights(opened: Opened) -> None:
+    page = opened.page
+    page.click("button[data-method=ncsn]")
+    page.wait_for_selector(".particles")
+    # The page's own steps, without waiting for the frames of a screen.
+    shares = page.evaluate(
+        """() => {
+          const particles = page.mixture.tools.parts[0];
+          particles.scatter(3000);
+          particles.run(false);
+          for (particles.cooling = 0; particles.cooling !== null; ) particles.step();
+          for (let i = 0; i < 50; i++) particles.step();
+          particles.draw();
+          return particles.sides[1].bars.attr("data-shares").split(" ").map(Number);
+        }"""
+    )
+    weights = page.evaluate("() => page.mixture.world.weights")
+    assert np.abs(np.array(shares) - weights).sum() / 2 < 0.06
+    assert page.locator(".weight").count() == 2 * len(weights)
+
+
+def test_particles_are_dropped_where_one_clicks_and_obey_the_sliders(opened: Opened) -> None:
+    page = opened.page
+    page.click("button[data-method=ncsn]")
+    page.locator(".particles .map svg").first.click(position={"x": 200, "y": 200})
+    counted = "() => page.mixture.tools.parts[0].sides.map(side => side.points.length)"
+    assert page.evaluate(counted) == [200, 200]
+    page.click("text=Clear")
+    assert page.evaluate(counted) == [0, 0]
+    page.click("text=Pause")
+    assert page.locator("button:has-text('Go on')").count() == 1
+    slide(page, "Temperature", 0)
+    slide(page, "σ", 200)
+    state = page.evaluate("() => { const p = page.mixture.tools.parts[0]; return [p.temperature, p.sigma]; }")
+    assert state == [0, pytest.approx(10)]
+    cold = page.evaluate(
+        """() => { const p = page.mixture.tools.parts[0]; p.noise(0.3); p.scatter(50); p.run(false);
+        for (let i = 0; i < 2000; i++) p.step(); return p.sides[1].points.map(([x, y]) => p.truth.logDensity(x, y)); }"""
+    )
+    top = opened.page.evaluate(
+        "() => { const t = page.mixture.tools.parts[0].truth; return t.means.map(m => t.logDensity(...m)); }"
+    )
+    assert min(cold) > min(top) - 1e-3, "without noise every particle ends on top of a mode"
+
+
+@pytest.mark.parametrize("view", ["true", "difference"])
+def test_the_maps_show_the_truth_and_the_difference(opened: Opened, view: str) -> None:
+    page = opened.page
+    for method in METHODS:
+        page.click(f"button[data-method={method}]")
+        page.wait_for_function("name => page.mixture.title.textContent.startsWith(name)", arg=method)
+        before = pixels(page, MAP)
+        page.select_option(".choice:has-text('Maps show') select", view)
+        page.wait_for_function("view => page.mixture.state.view === view", arg=view)
+        assert pixels(page, MAP) != before
+        page.select_option(".choice:has-text('Maps show') select", "learned")
+
+
+def test_seeds_and_training_are_under_sliders(opened: Opened) -> None:
+    page = opened.page
+    for method in METHODS:
+        page.click(f"button[data-method={method}]")
+        page.wait_for_function("name => page.mixture.title.textContent.startsWith(name)", arg=method)
+        seen = {pixels(page, MAP)}
+        slide(page, "Seed", 1)
+        page.wait_for_function("() => page.mixture.state.seed === 1")
+        seen.add(pixels(page, MAP))
+        slide(page, "Training", 0)
+        page.wait_for_function("() => page.mixture.state.moment === 0 && page.mixture.state.seed === 0")
+        seen.add(pixels(page, MAP))
+        expect(page.locator("#mixture .slider:has-text('Training') output")).to_have_text("step 0")
+        assert len(seen) == 3
+        slide(page, "Training", 2)
+
+
+@pytest.mark.parametrize(
+    "label, selector",
+    [
+        ("contours of the true log-density", ".contours path"),
+        ("test points", ".points circle"),
+        ("arrows of the score", ".arrows path"),
+    ],
+)
+def test_what_lies_on_a_map_can_be_taken_off(opened: Opened, label: str, selector: str) -> None:
+    page = opened.page
+    page.click("button[data-method=ncsn]")
+    marks = page.locator(f".large {selector}")
+    page.wait_for_selector(f".large {selector}", state="attached")
+    page.get_by_label(label).uncheck()
+    expect(marks).to_have_count(0)
+    page.get_by_label(label).check()
+    expect(marks).not_to_have_count(0)
+
+
+def test_methods_share_a_scale_on_demand(opened: Opened) -> None:
+    page = opened.page
+    page.get_by_label("the same colours for all").check()
+    page.wait_for_function("() => page.mixture.seen.range.join() === '-1,1'")
+
+
+def test_the_value_under_the_pointer_is_told(opened: Opened) -> None:
+    page = opened.page
+    page.locator(".large .map svg").hover(position={"x": 150, "y": 150})
+    said = page.locator(".large .readout").text_content() or ""
+    value = re.match(r"at \((.*), (.*)\): (.*) minus the cosine", said)
+    assert value and -1 <= float(value[3]) <= 1
+
+
+def test_the_conditional_is_that_of_the_line(made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened.page
+    monkeypatch.chdir(made)
+    subject = Subject(parameters.load(), "jepa_masked_density")
+    page.click("button[data-method=jepa_masked_density]")
+    page.wait_for_selector(".conditional svg path.learned")
+    for seen, axis in ((1, subject.grid_y), (0, subject.grid_x)):
+        page.select_option(".choice:has-text('The line is') select", str(seen))
+        page.locator(".conditional .slider input").evaluate("i => { i.value = 9; i.dispatchEvent(new Event('input')); }")
+        said = page.locator(".conditional .readout").text_content() or ""
+        mean = subject.mixture.conditional_mean(1 - seen, axis[[9]])[0]
+        assert f"coordinate {axis[9]:.2f}: true mean {mean:.2f}, learned prediction" in said
+        pairs = np.full((len(axis), 2), axis[9])
+        pairs[:, 1 - seen] = subject.grid_x if seen else subject.grid_y
+        visible = torch.tensor([1.0, 0.0] if seen == 0 else [0.0, 1.0])
+        log = apply(lambda p, v=visible: subject.trained.log_density(p, v.expand(p.shape)).unsqueeze(-1), pairs, subject.device)
+        found = page.evaluate(
+            """([seen, count]) => {
+              const { density } = page.mixture.tools.parts[0].learned.content.conditional;
+              return [...part(density, seen)].slice(9 * count, 10 * count);
+            }""",
+            [seen, len(axis)],
+        )
+        assert np.allclose(found, np.exp(log[0, :, 0]), atol=1e-3)
+
+
+def test_digits_are_filtered_found_and_shown_with_their_neighbours(opened: Opened) -> None:
+    page = opened.page
+    fields = np.load(Path(page.url.removeprefix("file://")).parent / "fields/mnist/jepa_ema.npz")
+    count = page.evaluate("() => page.digits.visible.length")
+    canvas = page.locator("#digits .digits > canvas")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#digits .readout")).to_contain_text("test image 0: a ")
+    taken = int((page.locator("#digits .readout").text_content() or "").split("taken for a ")[1][0])
+    assert taken == fields["predicted"][0]
+    assert page.locator(".near figure").count() == 5
+    assert pixels(page, "#digits .digit") != pixels(page, ".near canvas")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#digits .readout")).to_contain_text(f"test image {count - 1}: ")
+    page.click("text=None")
+    expect(page.locator("#digits .readout")).to_contain_text("test image")
+    assert page.evaluate("() => page.digits.visible.length") == 0
+    page.click("#digits button:has-text('All')")
+    page.get_by_label("mistakes only").check()
+    page.wait_for_function("count => page.digits.visible.length < count && page.digits.visible.length > 0", arg=count)
+    before = pixels(page, "#digits .digits > canvas")
+    slide(page, "Training", 0)
+    page.locator("#digits .slider input").evaluate("i => { i.value = 0; i.dispatchEvent(new Event('input')); }")
+    expect(page.locator("#digits .slider output")).to_have_text("step 0")
+    assert pixels(page, "#digits .digits > canvas") != before
+
+
+def test_pictures_of_it_are_taken(made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(made)
+    monkeypatch.setattr(screenshots, "COOLED_MS", 100)
+    assert screenshots.main() == 0
+    for name in ("maps", "particles", "digits"):
+        picture = np.asarray(Image.open(made / f"docs/page-{name}.png").convert("RGB"))
+        assert picture.shape[0] > 200 and picture.std() > 20
+    monkeypatch.chdir(made / "docs")
+    assert screenshots.main() == 1
+    assert capsys.readouterr().err == "error: reports/index.html is missing: `dvc repro` makes it, `dvc pull` brings it\n"
+
+
+def test_its_redraws_are_measured(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made)
+    (row,) = benchmark.rows(parameters.load(), redraws=3, turns=2)
+    assert row.ratio and row.ours.endswith("ms")
+
+
+def test_a_pointer_finds_a_digit(opened: Opened) -> None:
+    page = opened.page
+    canvas = page.locator("#digits .digits > canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box
+    x, y = page.evaluate(
+        "() => page.digits.places[7].map((place, d) => place / [page.digits.canvas.width, page.digits.canvas.height][d])"
+    )
+    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    expect(page.locator("#digits .readout")).to_contain_text("test image")
+
+
+def test_reconstructions_follow_method_perturbation_and_severity(opened: Opened) -> None:
+    page = opened.page
+    seen = {pixels(page, ".pairs canvas")}
+    page.select_option(".choice:has-text('Perturbation') select", "gaussian")
+    page.wait_for_function("() => page.reconstructions.state.kind === 'gaussian'")
+    seen.add(pixels(page, ".pairs canvas"))
+    slide(page, "Severity", 0)
+    expect(page.locator(".slider:has-text('Severity') output")).to_have_text("none: the clean images")
+    seen.add(pixels(page, ".pairs canvas"))
+    assert len(seen) == 3
+    expect(page.locator("#reconstructions .readout")).to_contain_text("mean squared error")
+
+
+def test_the_table_is_sorted_narrowed_down_and_linked(opened: Opened, made: Path) -> None:
+    page = opened.page
+    rows = page.locator("table.claims tbody tr:visible")
+    total = rows.count()
+    page.click("table.claims button:has-text('measured')")
+    numbers = page.locator("table.claims tbody tr td:nth-child(4)").evaluate_all(
+        "cells => cells.map(cell => cell.dataset.value)"
+    )
+    there = [float(value) for value in numbers if value]
+    assert there == sorted(there) and "" not in numbers[: len(there)]
+    page.click("table.claims button:has-text('measured')")
+    numbers = page.locator("table.claims tbody tr td:nth-child(4)").evaluate_all(
+        "cells => cells.map(cell => cell.dataset.value)"
+    )
+    assert [float(value) for value in numbers if value] == sorted(there, reverse=True) and "" not in numbers[: len(there)]
+    page.select_option(".choice:has-text('Verdict') select", "fails")
+    assert 0 < rows.count() < total
+    expect(rows.first.locator(".verdict")).to_contain_text("fails")
+    links = page.locator("table.claims .verdict a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    missing = {link for link in links if not (made / "reports" / link).exists()}
+    assert not {link for link in missing if "studies" not in link}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_keeps_anyone_from_using_it(browser: Browser, made: Path, scheme: str) -> None:
+    one = Opened(browser, made, color_scheme=scheme)
+    one.page.click("button[data-method=ncsn]")
+    one.page.wait_for_selector(".particles")
+    one.page.click("text=Pause")
+    found = Axe().run(one.page).response["violations"]
+    serious = {v["id"]: [n["html"][:200] for n in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
+    assert serious == {}
+    one.context.close()
+
+
+@pytest.mark.parametrize("width", [360, 800, 1600])
+def test_it_fits_any_width(browser: Browser, made: Path, width: int) -> None:
+    one = Opened(browser, made, viewport={"width": width, "height": 900})
+    assert one.page.evaluate("() => document.documentElement.scrollWidth") <= width
+    one.context.close()
+
+
+def test_light_and_dark_can_be_changed(opened: Opened) -> None:
+    colour = "() => getComputedStyle(document.body).backgroundColor"
+    before = opened.page.evaluate(colour)
+    opened.page.click("#theme")
+    assert opened.page.evaluate(colour) != before
+    opened.page.click("#theme")
+    assert opened.page.evaluate(colour) == before
+
+
+def test_without_scripts_the_pictures_and_the_table_are_there(browser: Browser, made: Path) -> None:
+    one = Opened(browser, made, java_script_enabled=False)
+    assert one.page.locator("table.claims tbody tr:visible").count() > 5
+    pictures = one.page.locator("noscript img, img")
+    assert pictures.count() >= 3
+    for picture in pictures.all():
+        assert (made / "reports" / str(picture.get_attribute("src"))).exists()
+    one.context.close()
+
+
+def test_data_that_is_missing_is_told(browser: Browser, made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "reports", tmp_path / "reports")
+    (tmp_path / "reports/atlas/mnist/jepa_ema.js").unlink()
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((tmp_path / "reports/index.html").as_uri())
+    expect(page.locator("#digits .error")).to_contain_text("jepa_ema.js is missing: dvc repro makes it, dvc pull brings it")
+    context.close()
+
+
+def test_what_a_params_file_says_is_shown_and_not_obeyed(made: Path, tmp_path: Path, browser: Browser) -> None:
+    folder = tmp_path / "clone"
+    shutil.copytree(made, folder, symlinks=True)
+    evil = "<img src=x onerror=\"document.title='obeyed'\">"
+    small.change_params(folder, {"claims": {"criteria": {"contrastive": {"statement": evil}}}})
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(f"# </pre><script>document.title = 'obeyed'</script>\n{params}")
+    small.run(folder, "dvc", "repro", "report")
+    one = Opened(browser, folder)
+    assert one.page.title().startswith("Energy Wells")
+    assert evil in (one.page.locator("table.claims").text_content() or "")
+    assert one.complaints == []
+    one.context.close()
