@@ -52,11 +52,8 @@ def load(path: Path = FILE) -> Params:
         InvalidParams: with one line that says what is wrong.
     """
     raw = read(path)
-    points, images = _names(path, raw)
-    blocks = {name: _schema(name, POINTS) for name in points}
-    blocks |= {MNIST_PREFIX + name: _schema(name, IMAGES) for name in images}
-    fields: dict[str, Any] = {name: (model, ...) for name, model in blocks.items()}
-    whole = create_model("Whole", __base__=Settings, **fields)
+    blocks = _blocks(path, raw)
+    whole = _whole(blocks)
     try:
         checked = whole.model_validate(raw)
     except ValidationError as error:
@@ -66,6 +63,27 @@ def load(path: Path = FILE) -> Params:
         raise InvalidParams(f"{path}: {_explain(details[0], whole)}{more}") from None
     values = {name: getattr(checked, name) for name in Settings.model_fields}
     return Params.model_construct(**values, blocks={name: getattr(checked, name) for name in blocks})
+
+
+def schema(path: Path = FILE) -> dict[str, Any]:
+    """What the file may hold, with the blocks of the methods that it names, as JSON Schema.
+
+    Raises:
+        InvalidParams: it is not YAML, or names no methods.
+    """
+    return _whole(_blocks(path, read(path))).model_json_schema()
+
+
+def _blocks(path: Path, raw: dict[str, Any]) -> dict[str, type[Block]]:
+    """The models of the blocks of all methods that the file lists or has blocks of."""
+    points, images = _names(path, raw)
+    return {name: _schema(name, POINTS) for name in points} | {MNIST_PREFIX + name: _schema(name, IMAGES) for name in images}
+
+
+def _whole(blocks: dict[str, type[Block]]) -> type[Settings]:
+    """The model of the whole file."""
+    fields: dict[str, Any] = {name: (model, ...) for name, model in blocks.items()}
+    return create_model("Whole", __base__=Settings, **fields)
 
 
 class _Loader(yaml.SafeLoader):

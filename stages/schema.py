@@ -29,52 +29,67 @@ def _refusal(key: str, value: Any, expected: str) -> PydanticCustomError:
 class Block(BaseModel):
     """A part of params.yaml: no unknown key, no conversion between types, no infinity, no NaN."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, use_attribute_docstrings=True)
 
 
 class Train(Block):
     """How a method is trained."""
 
     steps: Count
+    """Optimizer steps."""
     batch_size: Annotated[int, Field(ge=2)]
+    """Points or images of a step; of the mixture for each seed."""
     learning_rate: Positive
+    """Of AdamW."""
     weight_decay: NonNegative
+    """Of AdamW, decoupled."""
     schedule: Literal["constant", "cosine"]
+    """Of the learning rate; cosine: half a cosine down to 0."""
     warmup: Annotated[int, Field(ge=0)]
+    """Steps of linear rise before that."""
 
 
 class MogEncoder(Block):
     """An encoder of points."""
 
     width: Count
+    """Hidden units."""
     depth: Count
+    """Hidden layers."""
     dim: Annotated[int, Field(ge=2)]
+    """Embedding dimension D."""
 
 
 class MogMlp(Block):
     """A multilayer perceptron on points."""
 
     width: Count
+    """Hidden units."""
     depth: Count
+    """Hidden layers."""
 
 
 class MogView(Block):
     """A second view of a point; without noise there would be no density of it."""
 
     noise: Positive
+    """Standard deviation of the noise, in units of x."""
 
 
 class MnistEncoder(Block):
     """An encoder of images."""
 
     channels: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    """Of the three convolutions."""
     dim: Annotated[int, Field(ge=2)]
+    """Embedding dimension D."""
 
 
 class MnistView(Block):
     """A second view of an image."""
 
     schedule: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    """Factor on the strengths of all perturbations, at the start and at the end of the training."""
 
 
 POINTS: dict[str, type[Block]] = {"Encoder": MogEncoder, "MaskedEncoder": MogEncoder, "Mlp": MogMlp, "View": MogView}
@@ -86,7 +101,9 @@ class Box(Block):
     """The part of the plane that is looked at."""
 
     x: Pair
+    """Left and right end."""
     y: Pair
+    """Lower and upper end."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Box:
@@ -101,8 +118,11 @@ class MixtureParams(Block):
     """A mixture of Gaussians in the plane and the box it is looked at in."""
 
     means: Annotated[list[Pair], Field(min_length=1)]
+    """Of each mode."""
     covariances: list[Annotated[list[Pair], Field(min_length=2, max_length=2)]]
+    """Of each mode, symmetric and positive definite."""
     weights: list[Positive]
+    """Of each mode, with sum 1."""
     box: Box
 
     @model_validator(mode="after")
@@ -198,7 +218,9 @@ class Dataset(Block):
     """A data set of 28 × 28 images in ten classes, as four idx files."""
 
     sources: Annotated[list[Source], Field(min_length=1)]
+    """Tried in this order until one gives files with these digests."""
     digests: dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
+    """The sha256 of each uncompressed idx file."""
 
     @model_validator(mode="after")
     def _complete(self) -> Dataset:
@@ -255,46 +277,62 @@ class AffineParams(Block):
     """See `perturbations.Affine`."""
 
     probability: Fraction
+    """That an image is perturbed so."""
     rotation: Annotated[float, Field(ge=0, le=180)]
+    """Up to ±, degrees."""
     scale: Annotated[float, Field(ge=0, lt=1)]
+    """Up to ±, relative."""
     shear: Annotated[float, Field(ge=0, lt=90)]
+    """Up to ±, degrees."""
     translation: Annotated[float, Field(ge=0, le=28)]
+    """Up to ±, pixels."""
 
 
 class ElasticParams(Block):
     """See `perturbations.Elastic`."""
 
     probability: Fraction
+    """That an image is perturbed so."""
     nodes: Annotated[int, Field(ge=2, le=28)]
+    """Of the coarse grid, along a side."""
     displacement: Annotated[float, Field(ge=0, le=28)]
+    """Standard deviation of that of a node, pixels."""
 
 
 class MorphologyParams(Block):
     """See `perturbations.Morphology`."""
 
     probability: Fraction
+    """That an image is perturbed so."""
     side: Annotated[int, Field(ge=1, le=15)]
+    """Of the square, pixels."""
 
 
 class InversionParams(Block):
     """See `perturbations.Inversion`."""
 
     probability: Fraction
+    """That an image is perturbed so."""
     amount: Fraction
+    """The contrast is 1 − 2 · amount: ½ is uniform grey, 1 the negative."""
 
 
 class SaltAndPepperParams(Block):
     """See `perturbations.SaltAndPepper`."""
 
     probability: Fraction
+    """That an image is perturbed so."""
     fraction: Fraction
+    """Of the pixels."""
 
 
 class GaussianParams(Block):
     """See `perturbations.Gaussian`."""
 
     probability: Fraction
+    """That an image is perturbed so."""
     std: NonNegative
+    """Of grey values in [0, 1]."""
 
 
 class Perturbations(Block):
@@ -345,7 +383,9 @@ class Claim(Block):
     """What can be said of a method, in words, and what decides it: the first criterion whose figure there is."""
 
     statement: str
+    """What is said, in words."""
     decided_by: Annotated[list[Criterion], Field(min_length=1)]
+    """Criteria, of which the first one counts whose figure the method has."""
 
 
 class Claims(Block):
@@ -356,7 +396,9 @@ class Claims(Block):
 
     criteria: dict[str, Claim]
     stated: dict[str, dict[str, bool]]
+    """Whether it is said of the method that the claim is met."""
     words: dict[str, dict[str, str]]
+    """How that is said where it is not by yes or no."""
 
     @model_validator(mode="after")
     def _known(self) -> Claims:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from torch import Tensor
@@ -149,7 +149,10 @@ def kill_training(folder: Path) -> None:
     while not list(folder.glob(".checkpoints/*.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    # Those that share a training have sessions of their own: all that works in the folder is killed.
+    for one in psutil.process_iter(["cwd"]):
+        if one.info["cwd"] == str(folder):
+            one.kill()
     process.wait()
 
 
@@ -157,8 +160,9 @@ LONG = {"mnist_jepa_ema": {"train": {"steps": 1400}}}
 
 
 @pytest.mark.integration
-def test_a_stage_that_was_killed_goes_on_and_force_starts_anew(copied: Path) -> None:
-    small.change_params(copied, LONG)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stage_that_was_killed_goes_on_and_force_starts_anew(copied: Path, processes: int) -> None:
+    small.change_params(copied, {**LONG, "processes": processes})
     kill_training(copied)
     output = small.run(copied, "dvc", "repro", "--no-run-cache", "mnist_train@jepa_ema")
     assert "going on from step 500" in output or "going on from step 1000" in output

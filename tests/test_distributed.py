@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,20 @@ def test_a_stage_of_two_processes_learns_as_well_as_one_of_one(copied: Path) -> 
     assert abs(shared - alone) < 4 * (2 * alone * (1 - alone) / 300) ** 0.5
     lines = (copied / "reports/curves/mnist/jepa_ema.csv").read_text().splitlines()
     assert len(lines) == 31
+
+
+@pytest.mark.integration
+def test_two_machines_end_in_the_bytes_of_two_processes_on_one(copied: Path) -> None:
+    small.change_params(copied, {"processes": 2})
+    model = copied / "models/mnist/jepa_ema.safetensors"
+    small.run(copied, "dvc", "repro", "mnist_train@jepa_ema")
+    together = model.read_bytes()
+    model.unlink()
+    meet = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{small.free_port()}"]
+    command = ["torchrun", "--nnodes", "2", "--nproc-per-node", "1", *meet, "-m", "stages.mnist.train", "jepa_ema"]
+    nodes = [subprocess.Popen(command, cwd=copied, env=small.environment(), stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [node.wait(timeout=300) for node in nodes] == [0, 0]
+    assert model.read_bytes() == together
 
 
 def test_a_process_that_fails_is_one_line_at_the_end(copied: Path) -> None:
