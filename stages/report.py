@@ -96,7 +96,7 @@ def world(params: Params) -> dict[str, Any]:
             "covariances": mixture.covariances.tolist(),
             "x": x.tolist(),
             "y": y.tolist(),
-            "coarse": scripts.few(params.mog.grid, params.atlas.coarse).tolist(),
+            "coarse": min(params.atlas.coarse, params.mog.grid),
             "reference": list(params.mog.reference),
             "points": scripts.quantised(points, "uint16"),
         },
@@ -166,13 +166,16 @@ def claim(method: str, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def sentence(method: str, entry: Mapping[str, Any], shown: str) -> str:
     """The claim, its figure and its verdict in plain words."""
-    bound = f"{entry['direction']} {entry['threshold']:g}"
     if entry["mean"] is None:
-        return f"Nothing decides it: {entry['metric']} is not measured of this method."
-    met = (entry["mean"] < entry["threshold"]) == (entry["direction"] == "below")
-    there = "it is" if met else "it is not"
-    asked = f"That {method} {entry['statement']} would take {entry['metric']} {bound}"
-    return f"{asked}. Measured is {shown}: {there}. ({entry['reason']}.)"
+        return "Of this method there is no figure that could decide it."
+    asked = f"{entry['direction']} {entry['threshold']:g}"
+    found = "it is" if entry["met"] else "it is not"
+    but = "; but it has collapsed, and that counts against it" if entry["barred"] else ""
+    narrowly = " narrowly" if entry["narrow"] else ""
+    return (
+        f"If {method} {entry['statement']}, the figure is {asked}. It was measured at {shown}: {found}{but}. "
+        f"Said was “{entry['claimed']}”, which {entry['verdict']}{narrowly}. About the figure: {entry['reason']}."
+    )
 
 
 def bar(mean: float, std: float, bound: float) -> dict[str, str]:
@@ -198,6 +201,8 @@ def inputs(params: Params) -> dict[str, str]:
     files += [Path(f"reports/metrics/mnist/{name}.json") for name in params.mnist.methods]
     files += [Path(f"reports/atlas/mog/{name}.js") for name in params.methods]
     files += [Path(f"reports/atlas/mnist/{name}.js") for name in params.mnist.methods]
+    files += [Path(f"reports/atlas/mnist/{name}.reconstruction.js") for name in params.mnist_reconstruct.methods]
+    files += [Path("reports/atlas/world.js"), Path("data/mog/test.npz"), Path("data/mnist/test.npz")]
     return {file.as_posix(): digests.of_file(file) for file in files}
 
 

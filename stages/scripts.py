@@ -79,8 +79,7 @@ def write(path: Path, name: str, content: Mapping[str, Any]) -> None:
     What stands in it is JSON, in which `<` and the two line ends that JSON knows and older JavaScript does not are escaped.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(f"atlas.add({escaped(name)}, {escaped(content)});\n")
-    path.write_text(text, encoding="utf-8")
+    path.write_text(f"atlas.add({escaped(name)}, {escaped(content)});\n", encoding="utf-8")
 
 
 def escaped(content: Any) -> str:

@@ -64,8 +64,8 @@ def decide(
         barred = bool(criterion.unless and look_up(metrics, criterion.unless))
         verdict = "holds" if (met and not barred) == said else "fails"
         narrow = not barred and abs(measured["mean"] - threshold) < 2 * measured["error"]
-        return _entry(claim, words, criterion, method, verdict, measured, narrow=narrow)
-    nothing = {"mean": None, "std": None}
+        return _entry(claim, words, criterion, method, verdict, {**measured, "met": met, "barred": barred}, narrow=narrow)
+    nothing = {"mean": None, "std": None, "met": None, "barred": False}
     return _entry(claim, words, claim.decided_by[0], method, "not applicable", nothing, narrow=False)
 
 
@@ -126,6 +126,8 @@ def _entry(
         "direction": direction,
         "mean": measured["mean"],
         "std": measured["std"],
+        "met": measured["met"],
+        "barred": measured["barred"],
         "verdict": verdict,
         "narrow": narrow,
         "figure": f"reports/{place}/{criterion.figure.format(method=method)}",

@@ -4,7 +4,8 @@ Writes reports/atlas/mog/METHOD.js (scripts.py): what the method's own functions
 grid and, in `other_seeds` and `moments`, of the other seeds and of moments of the training (at `steps`) at every few nodes.
 
 - Of a joint embedding: `embedding` (H, W, D), of unit length; the energy at a node is minus its product with the reference's.
-- Of a score: `energy` (H, W); `sigmas` (L,) and `score` (L, H, W, 2), at each noise level that the method knows.
+- Of a score: `energy` (H, W) and `score` (H, W, 2), at the noise level `sigma`; where the method has a `ladder`, its `sigmas` (L,)
+  and `scores` (L, H, W, 2) at each of them; `other_scores` (S − 1, H', W', 2).
 - Of a conditional method: `point` (2, G), the prediction of the hidden coordinate at each value of the seen one, for the line
   x₀ = value and x₁ = value; where it knows a density, `density` (2, G, G), along each of these lines.
 """
@@ -17,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import zoom
 
 from stages import runtime, scripts
 from stages.metrics.collapse import normalise
@@ -46,49 +48,52 @@ def main(params: Params, name: str) -> None:
 
 def _embeddings(subject: Subject, moments: NDArray[np.int64]) -> dict[str, Any]:
     """The directions of the embeddings of the nodes."""
-    kept = _coarse(subject)
-    nodes = subject.nodes.reshape(len(subject.grid_y), len(subject.grid_x), 2)
 
-    def directions(model: Any, nodes: Array) -> Array:
+    def directions(model: Any, x: Array, y: Array) -> Array:
+        nodes = np.stack(np.meshgrid(x, y), -1)
         z = normalise(apply(model.embed, nodes.reshape(-1, 2), subject.device))
         return z.reshape(len(z), *nodes.shape[:-1], -1)
 
-    coarse = nodes[kept]
+    count = _coarse(subject)
+    few = [np.linspace(axis[0], axis[-1], count) for axis in (subject.grid_x, subject.grid_y)]
     return {
         "kind": "embedding",
-        "embedding": scripts.quantised(directions(subject.trained, nodes)[0], FINE),
-        "other_seeds": scripts.quantised(directions(subject.trained, coarse)[1:], ROUGH),
-        "moments": scripts.quantised(directions(subject.snapshots, coarse)[moments], ROUGH),
+        "embedding": scripts.quantised(directions(subject.trained, subject.grid_x, subject.grid_y)[0], FINE),
+        "other_seeds": scripts.quantised(directions(subject.trained, *few)[1:], ROUGH),
+        "moments": scripts.quantised(directions(subject.snapshots, *few)[moments], ROUGH),
     }
 
 
 def _scores(subject: Subject, fields: dict[str, Any], moments: NDArray[np.int64]) -> dict[str, Any]:
     """Energies and scores at the nodes."""
-    trained, kept = subject.trained, _coarse(subject)
-    if isinstance(trained, Anneals):
-        sigmas = list(trained.sigmas)
-        score = np.stack(
-            [apply(lambda p, s=sigma: trained.score_at(p, s), subject.nodes, subject.device)[0] for sigma in sigmas]
-        )
-    else:
-        sigmas = [trained.sigma]
-        score = apply(trained.score, subject.nodes, subject.device)[:1]
-    return {
+    trained, few = subject.trained, _coarse(subject)
+    content = {
         "kind": "score",
         "sigma": trained.sigma,
-        "sigmas": sigmas,
-        "score": scripts.quantised(subject.on_grid(score, 2), FINE),
         "energy": scripts.quantised(fields["energy"][0], FINE),
-        "other_seeds": scripts.quantised(fields["energy"][1:][:, *kept], FINE),
-        "other_scores": scripts.quantised(fields["score"][1:][:, *kept], FINE),
-        "moments": scripts.quantised(fields["snapshot_energy"][moments][:, *kept], FINE),
+        "score": scripts.quantised(fields["score"][0], FINE),
+        "other_seeds": scripts.quantised(_resampled(fields["energy"][1:], few), FINE),
+        "other_scores": scripts.quantised(np.moveaxis(_resampled(np.moveaxis(fields["score"][1:], -1, 0), few), 0, -1), FINE),
+        "moments": scripts.quantised(_resampled(fields["snapshot_energy"][moments], few), FINE),
     }
+    if isinstance(trained, Anneals):
+        rungs = [apply(lambda p, s=sigma: trained.score_at(p, s), subject.nodes, subject.device)[0] for sigma in trained.sigmas]
+        content["ladder"] = {
+            "sigmas": list(trained.sigmas),
+            "scores": scripts.quantised(subject.on_grid(np.stack(rungs), 2), FINE),
+        }
+    return content
 
 
-def _coarse(subject: Subject) -> tuple[NDArray[np.int64], ...]:
-    """The index of the few nodes of the grid that other seeds and moments of the training are shown on."""
-    nodes = scripts.few(subject.params.mog.grid, subject.params.atlas.coarse)
-    return np.ix_(nodes, nodes)
+def _coarse(subject: Subject) -> int:
+    """How many nodes along a side other seeds and moments of the training are shown on."""
+    return min(subject.params.atlas.coarse, subject.params.mog.grid)
+
+
+def _resampled(field: Array, count: int) -> Array:
+    """A field (..., H, W) at so many evenly spaced nodes along each side, between its own by linear interpolation."""
+    factors = (*[1] * (field.ndim - 2), count / field.shape[-2], count / field.shape[-1])
+    return zoom(field, factors, order=1) if field.size else np.zeros((*field.shape[:-2], count, count))
 
 
 def _conditionals(subject: Subject) -> dict[str, Any]:

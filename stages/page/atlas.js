@@ -2,8 +2,9 @@
 /* The data. Scripts beside the page add it: a page that is opened from the file system may load no other kind of file. */
 
 const atlas = {
-  /** What was added, by name. */
+  /** What was added, by name, and the scripts that were asked for. */
   contents: new Map(),
+  asked: new Map(),
 
   /** Called by the data's scripts; see stages/scripts.py. */
   add(name, content) {
@@ -11,17 +12,18 @@ const atlas = {
   },
 
   /** The content called `name`, once its script has been loaded. */
-  async get(name, file) {
-    if (!this.contents.has(name)) {
-      await new Promise((done, failed) => {
+  get(name, file) {
+    if (!this.asked.has(name)) {
+      const loaded = new Promise((done, failed) => {
         const script = document.createElement("script");
         script.src = file;
-        script.onload = done;
+        script.onload = () => done(this.contents.get(name));
         script.onerror = () => failed(new Error(`${file} is missing: dvc repro makes it, dvc pull brings it`));
         document.head.append(script);
       });
+      this.asked.set(name, loaded);
     }
-    return this.contents.get(name);
+    return this.asked.get(name);
   },
 };
 

@@ -6,7 +6,7 @@ class Conditional {
     Object.assign(this, { learned, section, world: section.world, seen: 1 });
     const part = d3.select(host).append("section").attr("class", "conditional");
     part.append("h4").text("One coordinate given the other");
-    part.append("p").text("The line says which coordinate is seen, and where; it follows the point that is dragged on the map. Along it lie the true density of the other coordinate and what the method makes of it.");
+    part.append("p").text("The line says which coordinate is seen, and where; it follows the point that is dragged on the map. Along it lie the true density of the other coordinate and what the method makes of it, the first seed at the end of its training.");
     const row = controls.row(part.node(), "The line");
     controls.choice(
       row,

@@ -31,6 +31,11 @@ const controls = {
         input.value = now;
         told();
       },
+      /** Another wording of the value that it has. */
+      say(words) {
+        output.textContent = words;
+        input.setAttribute("aria-valuetext", words);
+      },
     };
   },
 

@@ -10,7 +10,15 @@ class Digits {
     this.state = { name: world.methods[0], moment: null, labels: new Set(d3.range(10)), mistakes: false, digit: null };
     const row = controls.row(host, "The scatter plot");
     this.method = controls.choice(row, "Method", world.methods.map((name) => [name, name]), (name) => this.change({ name }));
-    this.moment = controls.slider(row, "Training", { high: 1, value: 1, show: () => "", changed: (moment) => this.change({ moment }) });
+    this.moment = controls.slider(row, "Training", {
+      high: 1,
+      value: 1,
+      show: () => "",
+      changed: (moment) => {
+        clearInterval(this.timer);
+        this.change({ moment });
+      },
+    });
     controls.button(row, "Play", () => this.play());
     this.only = controls.tick(row, "mistakes only", false, (mistakes) => this.change({ mistakes }));
     const labels = controls.row(host, "Labels shown");
@@ -38,7 +46,9 @@ class Digits {
     this.image = side.append("canvas").attr("width", 112).attr("height", 112).attr("class", "digit").attr("aria-hidden", true).node();
     side.append("h4").text("Its nearest training images, which decide");
     this.near = side.append("div").attr("class", "near");
-    this.canvas.addEventListener("pointermove", (event) => this.hover(event));
+    for (const moment of ["pointermove", "pointerdown"]) {
+      this.canvas.addEventListener(moment, (event) => this.hover(event));
+    }
     this.canvas.addEventListener("keydown", (event) => this.walk(event));
   }
 
@@ -55,15 +65,18 @@ class Digits {
 
   async change(changes) {
     Object.assign(this.state, changes);
-    this.content = await atlas.get(`mnist/${this.state.name}`, `atlas/mnist/${this.state.name}.js`);
-    await picture(this.content.neighbours);
-    const last = this.content.steps.length - 1;
-    const moment = Math.min(this.state.moment ?? last, last);
+    const { name } = this.state;
+    const content = await atlas.get(`mnist/${name}`, `atlas/mnist/${name}.js`);
+    await picture(content.neighbours);
+    if (name !== this.state.name) {
+      return; // another method was chosen meanwhile
+    }
+    this.content = content;
+    const last = content.steps.length - 1;
+    this.now = Math.min(this.state.moment ?? last, last);
     this.moment.input.max = last;
-    this.moment.set(moment);
-    this.moment.input.nextElementSibling.textContent = `step ${this.content.steps[moment]}`;
-    this.moment.input.setAttribute("aria-valuetext", `step ${this.content.steps[moment]}`);
-    this.now = moment;
+    this.moment.set(this.now);
+    this.moment.say(`step ${content.steps[this.now]}`);
     this.draw();
     this.tell();
   }
@@ -72,13 +85,16 @@ class Digits {
     clearInterval(this.timer);
     this.change({ moment: 0 });
     this.timer = setInterval(() => {
-      const next = this.now + 1;
+      const next = (this.state.moment ?? 0) + 1;
       next < this.content.steps.length ? this.change({ moment: next }) : clearInterval(this.timer);
     }, 160);
   }
 
   /** Place the digits that are wanted, and draw them. */
   draw() {
+    if (!this.content) {
+      return;
+    }
     const { content, state } = this;
     const labels = numbers(this.world.labels);
     const predicted = numbers(content.predicted);
@@ -98,6 +114,7 @@ class Digits {
     this.tree = d3.quadtree(this.places.map(([a, b], order) => [a, b, order]));
     const context = this.canvas.getContext("2d");
     context.clearRect(0, 0, width, height);
+    context.strokeStyle = getComputedStyle(this.canvas).color;
     this.visible.forEach((i, order) => {
       const wrong = labels[i] !== predicted[i];
       context.beginPath();
@@ -105,11 +122,9 @@ class Digits {
       context.globalAlpha = wrong ? 1 : 0.65;
       context.fillStyle = DIGIT_COLOURS[labels[i]];
       context.fill();
-      if (wrong) {
-        context.lineWidth = 2;
-        context.strokeStyle = getComputedStyle(this.canvas).color;
-        context.stroke();
-      }
+      context.globalAlpha = wrong ? 1 : 0.5;
+      context.lineWidth = wrong ? 3 : 1;
+      context.stroke();
     });
     context.globalAlpha = 1;
     const order = this.visible.indexOf(state.digit);
@@ -117,7 +132,6 @@ class Digits {
       context.beginPath();
       context.arc(...this.places[order], 13, 0, 2 * Math.PI);
       context.lineWidth = 4;
-      context.strokeStyle = getComputedStyle(this.canvas).color;
       context.stroke();
     }
   }

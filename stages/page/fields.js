@@ -7,12 +7,15 @@ class Grid {
     Object.assign(this, { x, y, size: x.length * y.length });
   }
 
-  /** Some of this grid's nodes, the same places along both axes. */
-  some(places) {
-    return new Grid(
-      places.map((place) => this.x[place]),
-      places.map((place) => this.y[place]),
-    );
+  /** A grid of the same box with that many nodes along each side. */
+  coarser(count) {
+    const along = (axis) => d3.range(count).map((i) => axis[0] + (i / (count - 1)) * (axis.at(-1) - axis[0]));
+    return new Grid(along(this.x), along(this.y));
+  }
+
+  /** The coordinates of a node. */
+  point(node) {
+    return [this.x[node % this.x.length], this.y[Math.floor(node / this.x.length)]];
   }
 
   /** The node next to a point, as {column, row}. */

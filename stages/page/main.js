@@ -7,11 +7,15 @@ function theme() {
   const dark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   const tell = () => (button.textContent = dark() ? "Light" : "Dark");
   button.hidden = false;
-  button.addEventListener("click", () => {
-    document.documentElement.dataset.theme = dark() ? "light" : "dark";
+  const changed = () => {
     tell();
     page.digits?.draw();
+  };
+  button.addEventListener("click", () => {
+    document.documentElement.dataset.theme = dark() ? "light" : "dark";
+    changed();
   });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
   tell();
 }
 
@@ -21,16 +25,12 @@ const page = {};
 /** Start a part of the page in its element; what goes wrong is said there. */
 async function start(id, make) {
   const host = document.getElementById(id);
-  if (!host) {
-    return;
-  }
   try {
     page[id] = make(host);
     await page[id].start?.();
     host.dataset.ready = "true";
   } catch (error) {
     d3.select(host).append("p").attr("class", "error").attr("role", "alert").text(error.message);
-    throw error;
   }
 }
 
@@ -38,15 +38,16 @@ async function open() {
   document.documentElement.classList.add("live");
   theme();
   start("measured", (host) => new MeasuredTable(host));
-  const world = await atlas.get("world", "atlas/world.js");
-  const { mog, mnist } = world;
-  mog.grid = new Grid(mog.x, mog.y);
-  mog.mixture = new Mixture(mog.weights, mog.means, mog.covariances);
-  mog.points = d3.range(mog.points.shape[0]).map((i) => [...part(mog.points, i)]);
-  await start("mixture", (host) => new MixtureSection(host, mog));
-  await start("digits", (host) => new Digits(host, mnist));
-  if (mnist.reconstructed.length) {
-    await start("reconstructions", (host) => new Reconstructions(host, mnist));
+  try {
+    const { mog, mnist } = await atlas.get("world", "atlas/world.js");
+    mog.grid = new Grid(mog.x, mog.y);
+    mog.mixture = new Mixture(mog.weights, mog.means, mog.covariances);
+    mog.points = d3.range(mog.points.shape[0]).map((i) => [...part(mog.points, i)]);
+    start("mixture", (host) => new MixtureSection(host, mog));
+    start("digits", (host) => new Digits(host, mnist));
+    start("reconstructions", (host) => new Reconstructions(host, mnist));
+  } catch (error) {
+    d3.select("main").insert("p", ":first-child").attr("class", "error").attr("role", "alert").text(error.message);
   }
 }
 

@@ -36,8 +36,8 @@ function paint(canvas, grid, values, [low, high], scale) {
 const percent = (value, of) => `${(100 * value) / of}%`;
 
 class PlaneMap {
-  /** A map of the box of `grid` inside the element `host`; `label` is what a screen reader says of it. */
-  constructor(host, grid, { size = 480, axes = true, label }) {
+  /** A map of the box of `grid` inside the element `host`. A screen reader is told `label`; without one it passes over the map. */
+  constructor(host, grid, { size = 480, axes = true, label, role = "img" }) {
     this.grid = grid;
     const [left, right, top, bottom] = axes ? [34, 8, 8, 26] : [0, 0, 0, 0];
     const [width, height] = [size, (size * (grid.y.at(-1) - grid.y[0])) / (grid.x.at(-1) - grid.x[0])];
@@ -59,8 +59,9 @@ class PlaneMap {
     this.svg = this.figure
       .append("svg")
       .attr("viewBox", `${-left} ${-top} ${full[0]} ${full[1]}`)
-      .attr("role", "img")
-      .attr("aria-label", label);
+      .attr("role", label ? role : null)
+      .attr("aria-label", label ?? null)
+      .attr("aria-hidden", label ? null : true);
     this.layers = Object.fromEntries(
       ["contours", "points", "arrows", "lines", "marks"].map((name) => [name, this.svg.append("g").attr("class", name)]),
     );
@@ -138,30 +139,48 @@ class PlaneMap {
     return [this.x.invert(a), this.y.invert(b)];
   }
 
-  /** Call `moved(x, y)` with the point that a pointer is dragged to, and `hovered(x, y)` or `hovered()` where it hovers. */
-  listen({ moved, hovered }) {
-    const inside = ([x, y]) => x >= this.x.domain()[0] && x <= this.x.domain()[1] && y >= this.y.domain()[0] && y <= this.y.domain()[1];
+  /** Whether a point of the plane is on the map. */
+  holds([x, y]) {
+    const [[left, right], [low, high]] = [this.x.domain(), this.y.domain()];
+    return x >= left && x <= right && y >= low && y <= high;
+  }
+
+  /** Call `clicked(x, y)` where the map is clicked or tapped. */
+  onClick(clicked) {
+    this.svg.on("click", (event) => {
+      const point = this.at(event);
+      if (this.holds(point)) {
+        clicked(...point);
+      }
+    });
+  }
+
+  /**
+   * Call `moved(x, y)` with the point that a pointer is dragged to or the map is clicked at, and `hovered(x, y)`, or `hovered()`
+   * where it leaves. A finger drags only by the mark: elsewhere it scrolls the page.
+   */
+  listen({ moved, hovered, mark }) {
     const node = this.svg.node();
     let held = false;
     node.addEventListener("pointerdown", (event) => {
-      held = Boolean(moved);
-      if (held && inside(this.at(event))) {
+      const grabbed = event.pointerType !== "touch" || event.target.matches(mark);
+      held = grabbed && event.button === 0 && this.holds(this.at(event));
+      if (held) {
         node.setPointerCapture(event.pointerId);
-        moved(...this.at(event), true);
+        moved(...this.at(event));
       }
     });
     node.addEventListener("pointermove", (event) => {
       const point = this.at(event);
       if (held) {
-        moved(...point, false);
+        moved(...point);
       }
-      if (hovered) {
-        inside(point) ? hovered(...point) : hovered();
-      }
+      this.holds(point) ? hovered(...point) : hovered();
     });
     for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
       node.addEventListener(end, () => (held = false));
     }
-    node.addEventListener("pointerleave", () => hovered?.());
+    node.addEventListener("pointerleave", () => hovered());
+    this.onClick(moved);
   }
 }

@@ -1,37 +1,37 @@
 "use strict";
 /* Langevin dynamics under the learned score and, beside it, under the true one. */
 
-/** A step is this much over the field's largest curvature, 1 / (σ² + the smallest variance of a mode). */
+/** A step is this much of σ² plus the smallest variance of a mode, the inverse of the largest curvature of −log p_σ. */
 const STEP = 0.2;
 const STEPS_A_FRAME = 2;
 const MOST = 4000;
 const DROPPED = 200;
 /** Frames in which σ falls from its largest value to its smallest. */
 const COOLING = 360;
-/** Places of the slider of σ, which are evenly spaced in log σ. */
+/** Places of the slider of σ where σ is free; they are evenly spaced in log σ between these ends. */
 const PLACES = 200;
+const FREE = [0.1, 10];
 
 /** A standard normal number. */
 const normal = d3.randomNormal();
 
 class Particles {
   constructor(host, learned, world) {
-    Object.assign(this, { learned, world, seed: 0 });
-    this.sigmas = learned.content.sigmas;
-    this.temperature = 1;
+    Object.assign(this, { learned, world, seed: 0, temperature: 1, cooling: null });
+    this.ladder = learned.content.ladder && d3.sort(learned.content.ladder.sigmas);
     this.smallest = d3.min(world.covariances, ([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b));
-    const [low, high] = [Math.min(0.1, ...this.sigmas.filter(Boolean)), Math.max(10, ...this.sigmas)];
-    this.toSigma = (place) => low * (high / low) ** (place / PLACES);
-    this.toPlace = (sigma) => (PLACES * Math.log(sigma / low)) / Math.log(high / low);
-    const own = learned.content.sigma || low;
+    this.box = [world.grid.x, world.grid.y].map((axis) => [axis[0], axis.at(-1)]);
+    this.limits = this.box.map(([low, high]) => [2 * low - high, 2 * high - low]);
+    const own = learned.content.sigma;
 
     const section = d3.select(host).append("section").attr("class", "particles");
     section.append("h4").text("Particles under the score");
     section
       .append("p")
-      .text("Click into either map to drop particles there. Both sides start alike and have a noise of their own; the bars count which mode each particle is in.");
+      .text("Click into either map to drop particles there. Both sides start alike and have a noise of their own. The bars are the shares of the modes, the marks their true weights.");
     const row = controls.row(section.node(), "Particles");
     controls.button(row, "Drop 1,000 everywhere", () => this.scatter(1000));
+    controls.button(row, "Drop 200 in the middle", () => this.drop(...this.box.map(d3.mean)));
     this.play = controls.button(row, "Pause", () => this.run(!this.running));
     controls.button(row, "Let σ fall", () => {
       this.cooling = 0;
@@ -39,27 +39,40 @@ class Particles {
     });
     controls.button(row, "Clear", () => this.clear());
     controls.slider(row, "Temperature", { high: 2, step: 0.05, value: 1, show: (t) => t.toFixed(2), changed: (t) => (this.temperature = t) });
-    this.slider = controls.slider(row, "σ", {
-      high: PLACES,
-      value: this.toPlace(own),
-      show: (place) => this.toSigma(place).toFixed(2),
+    this.places = this.ladder ? this.ladder.length - 1 : PLACES;
+    this.slider = controls.slider(row, this.ladder ? "σ" : "σ of the truth", {
+      high: this.places,
+      value: this.ladder ? d3.minIndex(this.ladder, (sigma) => Math.abs(Math.log(sigma / own))) : PLACES * Math.max(0, Math.log(own / FREE[0]) / Math.log(FREE[1] / FREE[0])),
+      show: (place) => this.sigmaAt(place).toFixed(2),
       changed: (place) => {
         this.cooling = null;
-        this.noise(this.toSigma(place));
+        this.noise(this.sigmaAt(place));
       },
     });
-    this.knows = section.append("p").attr("class", "note").node();
+    section
+      .append("p")
+      .attr("class", "note")
+      .text(
+        this.ladder
+          ? `${learned.name} knows ${this.ladder.length} noise levels; both sides are at the same one. The learned side is the first seed's, and behind both lies the true energy.`
+          : `${learned.name} knows one noise level, σ = ${d3.format(".2~g")(own)}; the slider smooths the truth alone.`,
+      );
     const sides = section.append("div").attr("class", "sides");
     this.sides = ["learned", "true"].map((which) => {
       const side = sides.append("div");
       side.append("h5").text(which === "learned" ? `the learned score of ${learned.name}` : "the true score");
-      const map = new PlaneMap(side.node(), world.grid, { size: 360, label: `particles under the ${which} score; click to drop more` });
-      map.listen({ moved: (x, y, first) => first && this.drop(x, y) });
-      const bars = side.append("div").attr("class", "weights");
-      return { which, map, bars, points: [] };
+      const map = new PlaneMap(side.node(), world.grid, { size: 360, label: `particles under the ${which} score` });
+      map.onClick((x, y) => this.drop(x, y));
+      return { which, map, bars: side.append("div").attr("class", "weights"), points: [] };
     });
-    this.noise(own);
-    this.run(true);
+    this.noise(this.ladder ? this.sigmaAt(this.slider.value) : own);
+    this.slider.say(this.sigma.toFixed(2));
+    this.draw();
+  }
+
+  /** σ at a place of the slider: a rung of the ladder, or any. */
+  sigmaAt(place) {
+    return this.ladder ? this.ladder[Math.round(place)] : FREE[0] * (FREE[1] / FREE[0]) ** (place / PLACES);
   }
 
   changed({ seed }) {
@@ -69,39 +82,32 @@ class Particles {
     }
   }
 
-  /** Set the noise level of both fields. */
+  /** Set the noise level: of the truth, and where the method knows several of the learned score too. */
   noise(sigma) {
-    const { learned, world } = this;
-    const own = this.sigmas[learned.level(sigma)];
+    const { learned, world, ladder } = this;
     this.sigma = sigma;
     this.truth = world.mixture.smoothed(sigma);
-    this.field = learned.score({ seed: this.seed, sigma });
-    this.size = STEP * (sigma * sigma + this.smallest);
-    this.knows.textContent =
-      this.sigmas.length === 1
-        ? `${learned.name} knows one noise level, σ = ${own.toPrecision(2)}: the slider smooths the truth alone, and sets the steps of both.`
-        : `${learned.name} knows ${this.sigmas.length} noise levels; the one next to the slider is σ = ${own.toPrecision(2)}. Behind both lies the true energy at that of the slider.`;
-    const energy = world.grid.sample((x, y) => -this.truth.logDensity(x, y));
+    const rung = ladder && learned.content.ladder.sigmas.indexOf(sigma);
+    this.field = ladder ? { grid: world.grid, values: part(learned.content.ladder.scores, rung) } : learned.score(this.seed);
+    const step = (level) => STEP * (level * level + this.smallest);
+    this.steps = { true: step(sigma), learned: step(ladder ? sigma : learned.content.sigma) };
+    const energy = { grid: world.grid, values: world.grid.sample((x, y) => -this.truth.logDensity(x, y)) };
     for (const { which, map } of this.sides) {
-      const values = which === "true" || this.sigmas.length > 1 ? energy : numbers(learned.content.energy);
-      map.show(world.grid, values, [d3.min(values), d3.min(values) + DEPTH]);
+      const { grid, values } = which === "true" || ladder ? energy : learned.energy({ seed: this.seed });
+      map.show(grid, values, [d3.min(values), d3.min(values) + DEPTH]);
     }
   }
 
   drop(x, y) {
     for (const side of this.sides) {
-      for (let i = 0; i < DROPPED; i++) {
-        side.points.push([x + normal() / 4, y + normal() / 4]);
-      }
+      d3.range(DROPPED).forEach(() => side.points.push([x + normal() / 4, y + normal() / 4]));
       side.points.splice(0, side.points.length - MOST);
     }
     this.run(true);
   }
 
   scatter(count) {
-    const { x, y } = this.world.grid;
-    const uniform = (axis) => axis[0] + Math.random() * (axis.at(-1) - axis[0]);
-    const points = d3.range(count).map(() => [uniform(x), uniform(y)]);
+    const points = d3.range(count).map(() => this.box.map(([low, high]) => low + Math.random() * (high - low)));
     this.sides.forEach((side) => (side.points = points.map((point) => [...point])));
     this.run(true);
   }
@@ -111,6 +117,7 @@ class Particles {
     this.draw();
   }
 
+  /** Move on or stand still; without particles there is nothing to do, unless σ is falling. */
   run(on) {
     this.running = on;
     this.play.textContent = on ? "Pause" : "Go on";
@@ -119,7 +126,9 @@ class Particles {
       const next = () => {
         this.step();
         this.draw();
-        this.frame = requestAnimationFrame(next);
+        if (this.sides[0].points.length || this.cooling !== null) {
+          this.frame = requestAnimationFrame(next);
+        }
       };
       this.frame = requestAnimationFrame(next);
     }
@@ -129,61 +138,84 @@ class Particles {
     this.run(false);
   }
 
-  /** x ← x + η s(x) + √(2 η T) ξ, a few times; beyond the box by its own size a particle stops. */
+  /** x ← x + η s(x) + √(2 η T) ξ, a few times. A particle that leaves the box by more than its size has escaped, and stays there. */
   step() {
-    if (this.cooling != null) {
+    if (this.cooling !== null) {
       this.cooling += 1;
-      const place = PLACES * Math.max(1 - this.cooling / COOLING, 0);
+      const place = this.places * (1 - this.cooling / COOLING);
       this.slider.set(place);
-      this.noise(this.toSigma(place));
+      const sigma = this.sigmaAt(place);
+      if (sigma !== this.sigma) {
+        this.noise(sigma);
+      }
       this.cooling = this.cooling < COOLING ? this.cooling : null;
     }
-    const { x, y } = this.world.grid;
-    const limits = [x, y].map((axis) => [2 * axis[0] - axis.at(-1), 2 * axis.at(-1) - axis[0]]);
-    const noise = Math.sqrt(2 * this.size * this.temperature);
     const slope = [0, 0];
     for (const { which, points } of this.sides) {
+      const size = this.steps[which];
+      const noise = Math.sqrt(2 * size * this.temperature);
       for (let i = 0; i < STEPS_A_FRAME; i++) {
         for (const point of points) {
-          which === "true" ? this.truth.score(point[0], point[1], slope) : vectorAt(this.field.values, this.field.grid, point[0], point[1], slope);
-          for (let d = 0; d < 2; d++) {
-            point[d] = Math.max(limits[d][0], Math.min(limits[d][1], point[d] + this.size * slope[d] + noise * normal()));
+          if (this.escaped(point)) {
+            continue;
           }
+          which === "true" ? this.truth.score(...point, slope) : vectorAt(this.field.values, this.field.grid, ...point, slope);
+          point[0] += size * slope[0] + noise * normal();
+          point[1] += size * slope[1] + noise * normal();
         }
       }
     }
   }
 
+  escaped([x, y]) {
+    const [[left, right], [low, high]] = this.limits;
+    return !(x > left && x < right && y > low && y < high);
+  }
+
+  /** How much of the particles that have not escaped is in each mode: P(mode | x), added up, as the pipeline counts. */
+  shares(points) {
+    const sums = this.world.weights.map(() => 0);
+    const there = points.filter((point) => !this.escaped(point));
+    for (const [x, y] of there) {
+      const log = this.truth.logDensity(x, y);
+      this.truth.joint.forEach((joint, k) => (sums[k] += Math.exp(joint - log)));
+    }
+    return sums.map((sum) => (there.length ? sum / there.length : 0));
+  }
+
   draw() {
-    const { world } = this;
+    const { weights } = this.world;
     for (const { map, points, bars } of this.sides) {
       const context = map.particles.getContext("2d");
       context.clearRect(0, 0, map.particles.width, map.particles.height);
       context.fillStyle = "#fff";
-      context.strokeStyle = "#0008";
+      context.strokeStyle = "#000a";
       for (const [x, y] of points) {
         context.beginPath();
         context.arc(2 * map.x(x), 2 * map.y(y), 4, 0, 2 * Math.PI);
         context.fill();
         context.stroke();
       }
-      const counts = world.weights.map(() => 0);
-      points.forEach(([x, y]) => (counts[this.truth.component(x, y)] += 1));
-      const shares = counts.map((count) => (points.length ? count / points.length : 0));
+      const shares = this.shares(points);
+      const percent = d3.format(".0%");
       bars
-        .selectAll("div")
+        .selectAll(".weight")
         .data(shares)
         .join((enter) => {
           const bar = enter.append("div").attr("class", "weight");
           bar.append("span").attr("class", "name");
-          bar.append("span").attr("class", "bar").call((b) => b.append("i")).call((b) => b.append("b"));
+          const drawn = bar.append("span").attr("class", "share");
+          drawn.append("i");
+          drawn.append("b");
           return bar;
         })
         .call((bar) => {
-          bar.select(".name").text((share, k) => `mode ${k + 1}: ${(100 * share).toFixed(0)} % (${(100 * world.weights[k]).toFixed(0)} %)`);
+          bar.select(".name").text((share, k) => `mode ${k + 1}: ${percent(share)} (${percent(weights[k])})`);
           bar.select("i").style("width", (share) => `${100 * share}%`);
-          bar.select("b").style("left", (_, k) => `${100 * world.weights[k]}%`);
+          bar.select("b").style("left", (_, k) => `${100 * weights[k]}%`);
         });
+      const away = points.filter((point) => this.escaped(point)).length;
+      bars.selectAll(".away").data(away ? [away] : []).join("div").attr("class", "away note").text((count) => `${count} escaped`);
       bars.attr("data-shares", shares.map((share) => share.toFixed(4)).join(" "));
     }
   }

@@ -23,39 +23,41 @@ class Reconstructions {
 
   async change(changes) {
     Object.assign(this.state, changes);
-    const { state } = this;
-    const content = await atlas.get(`mnist/${state.name}/reconstruction`, `atlas/mnist/${state.name}.reconstruction.js`);
+    const { name } = this.state;
+    const content = await atlas.get(`mnist/${name}/reconstruction`, `atlas/mnist/${name}.reconstruction.js`);
     const kinds = Object.keys(content.perturbed);
-    state.kind ??= kinds[0];
-    state.level ??= 2;
+    this.state.kind ??= kinds[0];
+    this.state.level ??= content.strengths.length >> 1;
+    const { kind, level } = this.state;
+    await Promise.all(this.grids.map(({ which }) => picture(content[which][kind])));
+    if (name !== this.state.name || kind !== this.state.kind || level !== this.state.level) {
+      return; // something else was chosen meanwhile
+    }
     d3.select(this.kind)
       .selectAll("option")
       .data(kinds)
       .join("option")
-      .attr("value", (kind) => kind)
-      .text((kind) => kind.replaceAll("_", " "));
-    this.kind.value = state.kind;
+      .attr("value", (one) => one)
+      .text((one) => one.replaceAll("_", " "));
+    this.kind.value = kind;
     this.severity.input.max = content.strengths.length - 1;
-    this.severity.set(state.level);
-    const strength = content.strengths[this.severity.value];
+    this.severity.set(level);
+    const strength = content.strengths[level];
     const words = strength ? `${Math.round(100 * strength)} %` : "none: the clean images";
-    this.severity.input.nextElementSibling.textContent = words;
-    this.severity.input.setAttribute("aria-valuetext", words);
+    this.severity.say(words);
     for (const { which, canvas } of this.grids) {
-      const sheet = content[which][state.kind];
-      await picture(sheet);
       const columns = Math.min(12, content.images);
       Object.assign(canvas, { width: 56 * columns, height: 56 * Math.ceil(content.images / columns) });
       const context = canvas.getContext("2d");
       context.imageSmoothingEnabled = false;
       for (let i = 0; i < content.images; i++) {
-        const place = this.severity.value * content.images + i;
-        drawFromSheet(context, sheet, place, 56 * (i % columns), 56 * Math.floor(i / columns), 56, 56);
+        drawFromSheet(context, content[which][kind], level * content.images + i, 56 * (i % columns), 56 * Math.floor(i / columns), 56, 56);
       }
-      canvas.setAttribute("aria-label", `${content.images} ${which} images, ${state.kind.replaceAll("_", " ")}, severity ${words}`);
+      canvas.setAttribute("aria-label", `${content.images} ${which} images, ${kind.replaceAll("_", " ")}, severity ${words}`);
     }
-    const measured = results.reconstruction[state.name];
-    const of = strength ? measured.per_perturbation[state.kind][String(+strength.toPrecision(6))] : measured.clean;
-    this.error.textContent = `mean squared error over the test images measured: ${of.mse.mean.toFixed(4)} (the mean image has ${measured.mean_image_mse.mean.toFixed(4)})`;
+    const measured = results.reconstruction[name];
+    const { mse } = strength ? measured.per_perturbation[kind][String(strength)] : measured.clean;
+    const mean = measured.mean_image_mse.mean;
+    this.error.textContent = `mean squared error over the test images measured: ${mse.mean.toFixed(4)}; that of the mean image: ${mean.toFixed(4)}`;
   }
 }

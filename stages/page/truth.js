@@ -55,12 +55,6 @@ class Mixture {
     });
   }
 
-  /** The component that a point most probably came from. */
-  component(x, y) {
-    this.logDensity(x, y);
-    return d3.maxIndex(this.joint);
-  }
-
   /** The density of the other coordinate where coordinate `seen` is `value`: {weights, means, variances}. */
   conditional(seen, value) {
     const hidden = 1 - seen;
