@@ -110,8 +110,8 @@ def reference(schema: Schema, text: str) -> str:
     parts = [
         "# Params",
         "Every key of [params.yaml](../params.yaml): what it accepts, and what it means. `python -m stages.params_reference`\n"
-        "writes this page from the schema ([stages/schema.py](../stages/schema.py), and the signatures of the methods) and from\n"
-        f"the comments of the file; a test keeps it current. {ANY} stands for a name of your own.",
+        "writes this page from the schema ([stages/schema.py](../stages/schema.py), and the signatures of the methods) and\n"
+        f"from the comments of the file; a test keeps it current. {ANY} stands for a name of your own.",
     ]
     for top, rows in groups.items():
         parts += [f"## {f'`{top}`' if top else 'The whole'}", *([f"{_sentence(said[top])}"] if top in said else [])]

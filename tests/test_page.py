@@ -13,9 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import page as benchmark
 from stages import params as parameters
-from stages import screenshots
+from stages.imports import ROOT
 from stages.metrics.collapse import normalise
 from stages.mog.subject import Subject, apply
 from tests import small
@@ -179,7 +178,7 @@ def test_particles_under_the_true_score_reach_the_true_weights(opened: Opened) -
     assert page.locator(".weight").count() == 2 * len(weights)
 
 
-def test_particles_are_dropped_where_one_clicks_and_obey_the_sliders(opened: Opened) -> None:
+def test_particles_are_dropped_where_one_clicks_and_obey_the_controls(opened: Opened) -> None:
     page = opened.page
     page.click("button[data-method=ncsn]")
     page.locator(".particles .map svg").first.click(position={"x": 200, "y": 200})
@@ -187,50 +186,116 @@ def test_particles_are_dropped_where_one_clicks_and_obey_the_sliders(opened: Ope
     assert page.evaluate(counted) == [200, 200]
     page.click("text=Clear")
     assert page.evaluate(counted) == [0, 0]
+    page.click("text=Drop 200 in the middle")
+    expect(page.locator("button:has-text('Pause')")).to_be_visible()
     page.click("text=Pause")
-    assert page.locator("button:has-text('Go on')").count() == 1
+    expect(page.locator("button:has-text('Run')")).to_be_visible()
     slide(page, "Temperature", 0)
-    slide(page, "σ", 200)
-    state = page.evaluate("() => { const p = page.mixture.tools.parts[0]; return [p.temperature, p.sigma]; }")
-    assert state == [0, pytest.approx(10)]
+    slide(page, "σ", 0)
+    lowest = page.evaluate(
+        "() => { const p = page.mixture.tools.parts[0]; return [p.temperature, p.sigma, Math.min(...p.ladder)]; }"
+    )
+    assert lowest[0] == 0 and lowest[1] == lowest[2]
+    page.click("text=Let σ fall")
+    page.wait_for_function("() => page.mixture.tools.parts[0].cooling > 1")
+    assert page.evaluate("() => page.mixture.tools.parts[0].sigma") > lowest[1]
     cold = page.evaluate(
-        """() => { const p = page.mixture.tools.parts[0]; p.noise(0.3); p.scatter(50); p.run(false);
+        """() => { const p = page.mixture.tools.parts[0]; p.cooling = null; p.noise(p.ladder[3]); p.scatter(50); p.run(false);
         for (let i = 0; i < 2000; i++) p.step(); return p.sides[1].points.map(([x, y]) => p.truth.logDensity(x, y)); }"""
     )
-    top = opened.page.evaluate(
-        "() => { const t = page.mixture.tools.parts[0].truth; return t.means.map(m => t.logDensity(...m)); }"
-    )
+    top = page.evaluate("() => { const t = page.mixture.tools.parts[0].truth; return t.means.map(m => t.logDensity(...m)); }")
     assert min(cold) > min(top) - 1e-3, "without noise every particle ends on top of a mode"
 
 
-@pytest.mark.parametrize("view", ["true", "difference"])
-def test_the_maps_show_the_truth_and_the_difference(opened: Opened, view: str) -> None:
+def test_both_sides_of_the_particles_are_at_the_same_noise_level(made: Path, opened: Opened) -> None:
     page = opened.page
-    for method in METHODS:
-        page.click(f"button[data-method={method}]")
-        page.wait_for_function("name => page.mixture.title.textContent.startsWith(name)", arg=method)
-        before = pixels(page, MAP)
-        page.select_option(".choice:has-text('Maps show') select", view)
-        page.wait_for_function("view => page.mixture.state.view === view", arg=view)
-        assert pixels(page, MAP) != before
-        page.select_option(".choice:has-text('Maps show') select", "learned")
+    page.click("button[data-method=ncsn]")
+    page.wait_for_selector(".particles")
+    sigma = page.evaluate("() => { const p = page.mixture.tools.parts[0]; p.noise(p.sigmaAt(2)); return p.sigma; }")
+    field = np.array(page.evaluate("() => [...page.mixture.tools.parts[0].field.values]")).reshape(-1, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        subject = Subject(parameters.load(), "ncsn")
+        learned = apply(lambda p: subject.trained.score_at(p, sigma), subject.nodes, subject.device)[0]
+    assert np.abs(field - learned).max() < 1e-3 * np.abs(learned).max()
+    means = page.evaluate("() => page.mixture.tools.parts[0].truth.covariances[0][0][0]")
+    assert means == pytest.approx(subject.mixture.covariances[0, 0, 0] + sigma**2)
 
 
-def test_seeds_and_training_are_under_sliders(opened: Opened) -> None:
+def test_the_share_of_a_mode_is_what_the_pipeline_counts(made: Path, opened: Opened) -> None:
     page = opened.page
-    for method in METHODS:
-        page.click(f"button[data-method={method}]")
-        page.wait_for_function("name => page.mixture.title.textContent.startsWith(name)", arg=method)
-        seen = {pixels(page, MAP)}
-        slide(page, "Seed", 1)
-        page.wait_for_function("() => page.mixture.state.seed === 1")
-        seen.add(pixels(page, MAP))
-        slide(page, "Training", 0)
-        page.wait_for_function("() => page.mixture.state.moment === 0 && page.mixture.state.seed === 0")
-        seen.add(pixels(page, MAP))
-        expect(page.locator("#mixture .slider:has-text('Training') output")).to_have_text("step 0")
-        assert len(seen) == 3
+    page.click("button[data-method=ncsn]")
+    page.wait_for_selector(".particles")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        mixture = Subject(parameters.load(), "ncsn").mixture.smoothed(3.0)
+    points = mixture.sample(500, np.random.default_rng(0))[0]
+    away = [[1e6, 0.0], [float("1e9"), 1e9]]
+    shares = page.evaluate(
+        """points => {
+          const particles = page.mixture.tools.parts[0];
+          particles.truth = page.mixture.world.mixture.smoothed(3);
+          return particles.shares(points);
+        }""",
+        [*points.tolist(), *away],
+    )
+    assert np.allclose(shares, mixture.responsibilities(points).mean(0))
+
+
+def fields(folder: Path, name: str) -> Any:
+    return np.load(folder / f"reports/fields/{name}.npz")
+
+
+def choose(page: Page, method: str) -> None:
+    page.click(f"button[data-method={method}]")
+    page.wait_for_function("name => page.mixture.title.textContent.startsWith(name)", arg=method)
+
+
+def seen(page: Page) -> Any:
+    """The values of the large map."""
+    return np.array(page.evaluate("() => [...page.mixture.seen.values]"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_maps_show_the_truth_and_the_difference(made: Path, opened: Opened, method: str) -> None:
+    page, there = opened.page, fields(made, method)
+    choose(page, method)
+    energy, truth = there["energy"][0].ravel(), -there["log_density"].ravel()
+    learned = seen(page)
+    page.select_option(".choice:has-text('Maps show') select", "true")
+    assert np.allclose(seen(page), truth, atol=1e-4)
+    page.select_option(".choice:has-text('Maps show') select", "difference")
+    if method == "ncsn":
+        assert np.abs(learned - energy).max() < 1e-3 * np.ptp(energy)
+        assert np.allclose(seen(page), learned - truth, atol=1e-3)
+    else:
+        expected = (learned.argsort().argsort() - truth.argsort().argsort()) / (len(truth) - 1)
+        assert np.median(np.abs(seen(page) - expected)) < 1e-3
+        expect(page.locator(".large .note")).to_contain_text("even for an ideal embedding")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_seeds_and_training_are_under_sliders(made: Path, opened: Opened, method: str) -> None:
+    page, there = opened.page, fields(made, method)
+    choose(page, method)
+    slide(page, "Seed", 1)
+    assert page.evaluate("() => page.mixture.state.seed") == 1
+    of_seed = seen(page)
+    slide(page, "Training", 0)
+    assert page.evaluate("() => [page.mixture.state.moment, page.mixture.state.seed]") == [0, 0]
+    expect(page.locator("#mixture .slider:has-text('Training') output")).to_have_text("step 0")
+    at_start = seen(page)
+    count = int(len(at_start) ** 0.5)
+    assert count == 8
+    every = slice(None, None, 3)  # of the 22 nodes along a side
+    if method == "ncsn":
+        for found, expected in ((of_seed, there["energy"][1]), (at_start, there["snapshot_energy"][0])):
+            assert np.abs(found.reshape(8, 8) - expected[every, every]).max() < 1e-3 * np.ptp(expected)
+        expect(page.locator(".large .arrows path")).to_have_count(0)
         slide(page, "Training", 2)
+        expect(page.locator(".large .arrows path")).not_to_have_count(0)
+    else:
+        assert -1.001 < of_seed.min() < -0.99 and not np.allclose(of_seed, at_start, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -254,15 +319,21 @@ def test_what_lies_on_a_map_can_be_taken_off(opened: Opened, label: str, selecto
 
 def test_methods_share_a_scale_on_demand(opened: Opened) -> None:
     page = opened.page
+    ranges = "() => page.mixture.small.map(({ name }) => page.mixture.shown(page.mixture.learned.get(name)).range)"
+    page.wait_for_function("count => page.mixture.learned.size === count", arg=len(METHODS))
+    assert page.evaluate(ranges)[0] != [-1, 1]
     page.get_by_label("the same colours for all").check()
-    page.wait_for_function("() => page.mixture.seen.range.join() === '-1,1'")
+    contrastive, ncsn, masked = page.evaluate(ranges)
+    assert contrastive == masked == [-1, 1] and ncsn[1] - ncsn[0] == 12
+    page.select_option(".choice:has-text('Maps show') select", "true")
+    assert len({tuple(one) for one in page.evaluate(ranges)}) == 1
 
 
 def test_the_value_under_the_pointer_is_told(opened: Opened) -> None:
     page = opened.page
     page.locator(".large .map svg").hover(position={"x": 150, "y": 150})
     said = page.locator(".large .readout").text_content() or ""
-    value = re.match(r"at \((.*), (.*)\): (.*) minus the cosine", said)
+    value = re.match(r"at \((.*), (.*)\): (.*) minus the cosine; the truth: −log p = ", said)
     assert value and -1 <= float(value[3]) <= 1
 
 
@@ -319,22 +390,23 @@ def test_digits_are_filtered_found_and_shown_with_their_neighbours(opened: Opene
     assert pixels(page, "#digits .digits > canvas") != before
 
 
-def test_pictures_of_it_are_taken(made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(made)
-    monkeypatch.setattr(screenshots, "COOLED_MS", 100)
-    assert screenshots.main() == 0
+def test_pictures_of_it_are_taken(made: Path, tmp_path: Path) -> None:
+    small.run(made, "python", "-m", "stages.screenshots")
     for name in ("maps", "particles", "digits"):
         picture = np.asarray(Image.open(made / f"docs/page-{name}.png").convert("RGB"))
         assert picture.shape[0] > 200 and picture.std() > 20
-    monkeypatch.chdir(made / "docs")
-    assert screenshots.main() == 1
-    assert capsys.readouterr().err == "error: reports/index.html is missing: `dvc repro` makes it, `dvc pull` brings it\n"
+    output = small.run(tmp_path, "python", "-m", "stages.screenshots", status=1, PYTHONPATH=str(ROOT))
+    assert output == "error: reports/index.html is missing: `dvc repro` makes it, `dvc pull` brings it\n"
 
 
-def test_its_redraws_are_measured(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(made)
-    (row,) = benchmark.rows(parameters.load(), redraws=3, turns=2)
-    assert row.ratio and row.ours.endswith("ms")
+def test_its_redraws_are_measured(made: Path) -> None:
+    code = """
+from benchmarks import page
+from stages import params
+(row,) = page.rows(params.load(), redraws=3, turns=2)
+assert row.ratio and row.ours.endswith("ms"), row
+"""
+    small.run(made, "python", "-c", code, PYTHONPATH=str(ROOT))
 
 
 def test_a_pointer_finds_a_digit(opened: Opened) -> None:
@@ -347,7 +419,61 @@ def test_a_pointer_finds_a_digit(opened: Opened) -> None:
         "() => page.digits.places[7].map((place, d) => place / [page.digits.canvas.width, page.digits.canvas.height][d])"
     )
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    expect(page.locator("#digits .readout")).to_contain_text("test image")
+    expect(page.locator("#digits .readout")).to_contain_text("test image 7: ")
+
+
+def test_the_training_of_the_digits_can_be_played(opened: Opened) -> None:
+    page = opened.page
+    page.click("#digits button:has-text('Play')")
+    expect(page.locator("#digits .slider output")).to_have_text("step 0")
+    expect(page.locator("#digits .slider output")).to_have_text("step 30")
+
+
+def test_the_digits_lie_where_the_projection_has_them(made: Path, opened: Opened) -> None:
+    expected = np.load(made / "reports/fields/mnist/jepa_ema.npz")["pca"]
+    found = np.array(opened.page.evaluate("() => [...numbers(page.digits.content.pca)]")).reshape(expected.shape)
+    assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
+    places = np.array(opened.page.evaluate("() => page.digits.places"))
+    assert np.corrcoef(places[:, 0], expected[-1, :, 0])[0, 1] > 0.999
+    assert np.corrcoef(places[:, 1], expected[-1, :, 1])[0, 1] < -0.999, "up is up"
+
+
+def test_a_finger_finds_a_digit_and_scrolls_past_the_maps(browser: Browser, made: Path) -> None:
+    one = Opened(browser, made, viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
+    page = one.page
+    canvas = page.locator("#digits .digits > canvas")
+    box = canvas.bounding_box()
+    assert box
+    x, y = page.evaluate("() => page.digits.places[7].map((place) => place / page.digits.canvas.width)")
+    canvas.tap(position={"x": x * box["width"], "y": y * box["width"]})
+    expect(page.locator("#digits .readout")).to_contain_text("test image 7: ")
+    before = page.evaluate("() => page.mixture.state.reference")
+    page.locator(".large .map svg").dispatch_event(
+        "pointerdown", {"pointerType": "touch", "button": 0, "clientX": 120, "clientY": 300}
+    )
+    assert page.evaluate("() => page.mixture.state.reference") == before
+    page.locator(".large .map svg").tap(position={"x": 200, "y": 60})
+    page.wait_for_function("before => page.mixture.state.reference.join() !== before.join()", arg=before)
+    one.context.close()
+
+
+def test_a_method_that_is_chosen_before_its_data_are_there_is_shown_when_they_are(browser: Browser, made: Path) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    # Data that come late, as from a slow disk.
+    page.route("**/atlas/mog/*.js", lambda route: (page.wait_for_timeout(300), route.continue_()))
+    page.goto((made / "reports/index.html").as_uri(), wait_until="commit")
+    page.click("button[data-method=jepa_masked_density]")
+    page.click("button[data-method=ncsn]")
+    page.locator(".large .map svg").hover()
+    page.wait_for_selector("#mixture[data-ready]", timeout=60_000)
+    page.wait_for_selector("#digits[data-ready]")
+    assert (page.locator(".large h3").text_content() or "").startswith("ncsn")
+    assert page.locator(".particles").count() == 1 and page.locator(".conditional").count() == 0
+    assert complaints == []
+    context.close()
 
 
 def test_reconstructions_follow_method_perturbation_and_severity(opened: Opened) -> None:
@@ -387,11 +513,10 @@ def test_the_table_is_sorted_narrowed_down_and_linked(opened: Opened, made: Path
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_serious_keeps_anyone_from_using_it(browser: Browser, made: Path, scheme: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_serious_keeps_anyone_from_using_it(browser: Browser, made: Path, scheme: str, method: str) -> None:
     one = Opened(browser, made, color_scheme=scheme)
-    one.page.click("button[data-method=ncsn]")
-    one.page.wait_for_selector(".particles")
-    one.page.click("text=Pause")
+    choose(one.page, method)
     found = Axe().run(one.page).response["violations"]
     serious = {v["id"]: [n["html"][:200] for n in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
     assert serious == {}
@@ -424,13 +549,20 @@ def test_without_scripts_the_pictures_and_the_table_are_there(browser: Browser, 
     one.context.close()
 
 
-def test_data_that_is_missing_is_told(browser: Browser, made: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name, place", [("mnist/jepa_ema.js", "#digits"), ("mog/ncsn.js", "#mixture"), ("world.js", "main")])
+def test_data_that_is_missing_is_told_where_it_is_missed(
+    browser: Browser, made: Path, tmp_path: Path, name: str, place: str
+) -> None:
     shutil.copytree(made / "reports", tmp_path / "reports")
-    (tmp_path / "reports/atlas/mnist/jepa_ema.js").unlink()
+    (tmp_path / "reports/atlas" / name).unlink()
     context = browser.new_context()
     page = context.new_page()
     page.goto((tmp_path / "reports/index.html").as_uri())
-    expect(page.locator("#digits .error")).to_contain_text("jepa_ema.js is missing: dvc repro makes it, dvc pull brings it")
+    expect(page.locator(f"{place} > .error")).to_have_text(f"atlas/{name} is missing: dvc repro makes it, dvc pull brings it")
+    if name != "world.js":
+        page.wait_for_selector("#reconstructions[data-ready]")
+    if place == "#mixture":
+        choose(page, "jepa_masked_density")
     context.close()
 
 

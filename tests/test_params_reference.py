@@ -1,4 +1,4 @@
-"""What is said of params.yaml to readers and to editors: it is current, complete, and accepts and refuses what the schema does."""
+"""What is said of params.yaml to readers and to editors: it is current and complete, and refuses what the pipeline refuses."""
 
 from __future__ import annotations
 

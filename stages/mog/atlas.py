@@ -4,8 +4,8 @@ Writes reports/atlas/mog/METHOD.js (scripts.py): what the method's own functions
 grid and, in `other_seeds` and `moments`, of the other seeds and of moments of the training (at `steps`) at every few nodes.
 
 - Of a joint embedding: `embedding` (H, W, D), of unit length; the energy at a node is minus its product with the reference's.
-- Of a score: `energy` (H, W) and `score` (H, W, 2), at the noise level `sigma`; where the method has a `ladder`, its `sigmas` (L,)
-  and `scores` (L, H, W, 2) at each of them; `other_scores` (S − 1, H', W', 2).
+- Of a score: `energy` (H, W) and `score` (H, W, 2), at the noise level `sigma`; `other_scores` (S − 1, H', W', 2); where the
+  method has a `ladder`, its `sigmas` (L,) and `scores` (L, H, W, 2) at each of them.
 - Of a conditional method: `point` (2, G), the prediction of the hidden coordinate at each value of the seen one, for the line
   x₀ = value and x₁ = value; where it knows a density, `density` (2, G, G), along each of these lines.
 """

@@ -57,14 +57,15 @@ function cosineEnergy(directions, dimension, reference, out) {
   return out;
 }
 
-/** A vector field (N × 2) on a grid at a point between its nodes, written into `out`; beyond the edge it is that of the edge. */
+/** A vector field (N × 2) on a grid at any point, written into `out`: linear between the nodes, and on beyond the edge. */
 function vectorAt(field, grid, x, y, out) {
   const width = grid.x.length;
-  const place = (axis, value) => Math.max(0, Math.min(axis.length - 1.000001, ((value - axis[0]) / (axis.at(-1) - axis[0])) * (axis.length - 1)));
+  const place = (axis, value) => ((value - axis[0]) / (axis.at(-1) - axis[0])) * (axis.length - 1);
+  const cell = (axis, at) => Math.max(0, Math.min(axis.length - 2, Math.floor(at)));
   const column = place(grid.x, x);
   const row = place(grid.y, y);
-  const left = Math.floor(column);
-  const low = Math.floor(row);
+  const left = cell(grid.x, column);
+  const low = cell(grid.y, row);
   const u = column - left;
   const v = row - low;
   const a = (low * width + left) * 2;

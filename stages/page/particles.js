@@ -21,8 +21,10 @@ class Particles {
     this.ladder = learned.content.ladder && d3.sort(learned.content.ladder.sigmas);
     this.smallest = d3.min(world.covariances, ([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b));
     this.box = [world.grid.x, world.grid.y].map((axis) => [axis[0], axis.at(-1)]);
-    this.limits = this.box.map(([low, high]) => [2 * low - high, 2 * high - low]);
     const own = learned.content.sigma;
+    // As in the pipeline: noise alone hardly takes a particle further than its size and 6 σ beyond the box.
+    const margin = 6 * (this.ladder ? d3.max(this.ladder) : FREE[1]);
+    this.limits = this.box.map(([low, high]) => [2 * low - high - margin, 2 * high - low + margin]);
 
     const section = d3.select(host).append("section").attr("class", "particles");
     section.append("h4").text("Particles under the score");
@@ -31,7 +33,7 @@ class Particles {
       .text("Click into either map to drop particles there. Both sides start alike and have a noise of their own. The bars are the shares of the modes, the marks their true weights.");
     const row = controls.row(section.node(), "Particles");
     controls.button(row, "Drop 1,000 everywhere", () => this.scatter(1000));
-    controls.button(row, "Drop 200 in the middle", () => this.drop(...this.box.map(d3.mean)));
+    controls.button(row, "Drop 200 in the middle", () => this.drop(...this.box.map((ends) => d3.mean(ends))));
     this.play = controls.button(row, "Pause", () => this.run(!this.running));
     controls.button(row, "Let σ fall", () => {
       this.cooling = 0;
@@ -67,6 +69,7 @@ class Particles {
     });
     this.noise(this.ladder ? this.sigmaAt(this.slider.value) : own);
     this.slider.say(this.sigma.toFixed(2));
+    this.run(false);
     this.draw();
   }
 
@@ -120,7 +123,7 @@ class Particles {
   /** Move on or stand still; without particles there is nothing to do, unless σ is falling. */
   run(on) {
     this.running = on;
-    this.play.textContent = on ? "Pause" : "Go on";
+    this.play.textContent = on ? "Pause" : "Run";
     cancelAnimationFrame(this.frame);
     if (on) {
       const next = () => {
@@ -138,7 +141,7 @@ class Particles {
     this.run(false);
   }
 
-  /** x ← x + η s(x) + √(2 η T) ξ, a few times. A particle that leaves the box by more than its size has escaped, and stays there. */
+  /** x ← x + η s(x) + √(2 η T) ξ, a few times. What leaves the limits has escaped, and stays there. */
   step() {
     if (this.cooling !== null) {
       this.cooling += 1;
