@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster repro track register ui pr-report test integration lint check reproduce verify bench studies screenshots readme clean
+.PHONY: help setup cluster repro track register ui pr-report test integration nightly lint check reproduce verify bench studies screenshots readme clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -49,6 +49,9 @@ test: lint ## lint and run all tests, two files at a time
 
 integration: $(VENV)/.development ## the tests with real services, several machines and killed processes
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m integration
+
+nightly: $(VENV)/.development ## many more examples of what the tests have some of
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m nightly
 
 lint: $(VENV)/.development ## params, ruff and mypy
 	@python -m stages.params
