@@ -12,12 +12,13 @@ this gains where there are more cores than that.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from stages.errors import UserError
 from stages.graph import cost_file, stage_graph
 
 LOCK = Path("dvc.lock")
+PATIENCE = 10
+"""How often DVC's lock is tried."""
 ENTRY = re.compile(r"(?m)^  (?=\S)")
 """Where a stage begins in dvc.lock."""
 
@@ -132,10 +135,27 @@ class Chains:
 
     def _stop(self) -> None:
         """End what runs as Ctrl-C ends it: the stages, and DVC behind them."""
-        with self.guard:
+        with self.guard, _nobody_writing():
             self.stopped = True
             for process in self.running:
-                os.killpg(process.pid, signal.SIGINT)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                    os.killpg(process.pid, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _nobody_writing() -> Iterator[None]:
+    """Hold DVC's own lock, so that nobody is stopped while writing dvc.lock; go on without if that takes too long."""
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    with Repo() as repo, contextlib.ExitStack() as held:
+        for _ in range(PATIENCE):  # each try takes a few seconds
+            try:
+                held.enter_context(repo.lock)
+                break
+            except LockError:
+                continue
+        yield
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -145,14 +165,26 @@ def main(arguments: Sequence[str]) -> None:
     shared, parts, order = chains(stage_graph())
     before = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
     options = arguments[1:]
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # The chains have sessions of their own: they have to be stopped too when this is.
+        signal.signal(ending, signal.default_int_handler)
     try:
         _repro(*options, "--single-item", *shared)
         Chains(int(arguments[0]), options).run(longest_first(parts))
         # What is left. Nothing of the chains is done again: --force would.
         _repro(*options, "--single-item", *(name for name in order if "@" not in name and name not in shared))
     finally:
-        if LOCK.exists():
-            LOCK.write_text(in_order(LOCK.read_text(encoding="utf-8"), before, order), encoding="utf-8")
+        _put_in_order(before, order)
+
+
+def _put_in_order(before: str, order: Sequence[str]) -> None:
+    """Write dvc.lock as a serial run would have, as a whole or not at all."""
+    now = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
+    wanted = in_order(now, before, order) if now else now
+    if wanted != now:
+        unfinished = LOCK.with_suffix(".unfinished")
+        unfinished.write_text(wanted, encoding="utf-8")
+        os.replace(unfinished, LOCK)
 
 
 def _repro(*arguments: str) -> None:
