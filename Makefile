@@ -68,7 +68,7 @@ verify: $(VENV)/.pipeline ## run everything cold and compare the metrics with th
 
 BASE ?= origin/main
 pr-report: $(VENV)/.pipeline ## print what this branch changes in metrics, params, verdicts and pictures (BASE=origin/main)
-	@python -m stages.pull_request $(BASE)
+	@python -m stages.pull_request "$(BASE)"
 
 BENCH ?=
 bench: $(VENV)/.development ## measure speed, as ratios within one run, into docs/benchmark.md (BENCH=--cold: and a cold run)

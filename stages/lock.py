@@ -33,16 +33,16 @@ def differences(stages: Mapping[str, Any], values: Mapping[str, Any]) -> list[st
         for out in entry.get("outs", []):
             path = Path(out["path"])
             if path.exists() and (path.suffix == ".json" or path.is_relative_to("reports/metrics")):
-                moved += [str(path)] if _md5(path) != out["md5"] else []
+                moved += [str(path)] if file_md5(path) != out["md5"] else []
     return moved
 
 
-def _md5(path: Path) -> str:
+def file_md5(path: Path) -> str:
     """What DVC notes of a file or a folder: a folder's is that of the list of its files."""
     if not path.is_dir():
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    listed = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    listed = [{"md5": file_md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 

@@ -24,7 +24,7 @@ import yaml
 from stages import digests, runtime
 from stages.errors import UserError
 from stages.imports import ROOT
-from stages.lock import locked_stages
+from stages.lock import differences, file_md5, locked_stages
 from stages.params import FILE, Params
 from stages.store import EXPERIMENT, tracking_uri
 
@@ -59,7 +59,12 @@ def main(params: Params) -> None:
     weights = Path(f"models/mnist/{name}.safetensors")
     if not weights.exists():
         raise UserError(f"{weights} is missing: `dvc repro` or `dvc pull` brings it")
-    stages = locked_stages(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+    values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    stages = locked_stages(values)
+    outputs = {out["path"]: out["md5"] for out in stages[f"mnist_train@{name}"]["outs"]}
+    moved = [*differences(stages, values), *([str(weights)] if file_md5(weights) != outputs[str(weights)] else [])]
+    if moved:
+        raise UserError(f"{moved[0]} is not as in dvc.lock: `dvc repro` first")
     tags = {
         "method": name,
         KEY: f"{accuracy:.6g}",
@@ -121,12 +126,8 @@ def _register(client: Any, run: str, name: str, weights: Path, tags: Mapping[str
 
 def _crown(client: Any, version: str, accuracy: float) -> None:
     """Give the alias to the version unless the one that has it is as good."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        holder = client.get_model_version_by_alias(MODEL, ALIAS)
-    except MlflowException:
-        holder = None
+    number = client.get_registered_model(MODEL).aliases.get(ALIAS)
+    holder = client.get_model_version(MODEL, number) if number else None
     if holder and str(holder.version) == version:
         print(f"registry: version {version} is {ALIAS} already")
     elif holder and float(holder.tags[KEY]) >= accuracy:

@@ -6,6 +6,7 @@ The project's folder is also meant from the temporary copies in which `dvc exp r
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from stages.runtime import root
 
@@ -16,6 +17,12 @@ EXPERIMENT = "energy-wells"
 def tracking_uri() -> str:
     """The address of the store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+
+
+def folder() -> Path:
+    """Where what belongs to a local store lies: beside its database."""
+    address = tracking_uri()
+    return Path(address.removeprefix("sqlite:///")).parent if address.startswith("sqlite:///") else root()
 
 
 def is_server() -> bool:

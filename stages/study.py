@@ -96,7 +96,9 @@ def main(params: Params, name: str) -> None:
             print(f"{name}: cell {number} of {len(wanted)}, {method} with {settings}", flush=True)
         found.append(done[0] if done else run_cell(study, method, settings, raw))
         if len(before) < len(wanted):
-            runtime.write_json(path, content(name, study, raw, made, found))
+            unfinished = path.with_suffix(".unfinished")
+            runtime.write_json(unfinished, content(name, study, raw, made, found))
+            os.replace(unfinished, path)  # as a whole: a study that is stopped loses no cell
     report(name, study, found, params)
 
 

@@ -29,13 +29,20 @@ from typing import Any
 
 from stages import digests
 from stages import params as parameters
-from stages.cells import REPORTS, Study, cells, digest, folder, load, runs
+from stages.cells import REPORTS, Study, cells, digest, folder, load, runs, with_settings
 from stages.command import end, output
 from stages.errors import UserError
 from stages.imports import ROOT
+from stages.store import tracking_uri
 
 RETRIES = 3
 """How often a task is started again after its node died."""
+ALONE = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
+"""The lists of methods of each world: an experiment has its cell's method and no other."""
+MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+"""What of the environment every node is told: where the tracking server is, and who asks."""
+OPTIONS = ("endpointurl", "region", "profile", "port", "user")
+"""What of a DVC remote beside its address a node is told; secrets are not among it: each node has its own."""
 
 
 def experiments(name: str, study: Study) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -47,7 +54,7 @@ def experiments(name: str, study: Study) -> Iterator[tuple[str, str, dict[str, A
 def of_cell(name: str, study: Study, method: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The experiments of one cell, one for each of its runs."""
     for run in runs(study, settings):
-        wanted = {**run, "mnist_reconstruct.methods": [method]} if study.world == "mnist_reconstruct" else run
+        wanted = {**run, **{key: [method] for key in ALONE[folder(study)]}}
         label = digests.of_content([method, wanted])[:8]
         yield f"{name.replace('_', '-')}-{method.replace('_', '-')}-{label}", method, wanted
 
@@ -58,10 +65,15 @@ def override(settings: Mapping[str, Any]) -> list[str]:
     return [word for key, value in values.items() for word in ("--set-param", f"{key}={value}")]
 
 
-def run_experiment(task: Mapping[str, Any]) -> str:
-    """Run one experiment in a clone and push it; runs on any node, with nothing but what `task` holds. Returns its name."""
+def run_experiment(task: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Run one experiment in a clone and push it; runs on any node, with nothing but what `task` holds.
+
+    Returns:
+        Its name, and the warnings that its commands gave.
+    """
     here = str(Path(sys.executable).parent)
     environment = {**os.environ, **task["environment"], "PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}
+    warnings: list[str] = []
 
     def call(*command: str) -> None:
         done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
@@ -69,14 +81,19 @@ def run_experiment(task: Mapping[str, Any]) -> str:
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             said = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "no message")
             raise RuntimeError(f"{task['name']}: {' '.join(command[:3])}: {said}")
+        warnings.extend(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("warning: "))
 
     with tempfile.TemporaryDirectory(prefix="sweep-") as clone:
         call("git", "clone", "--quiet", task["git"], ".")
         call("git", "checkout", "--quiet", "--detach", task["commit"])
-        call("dvc", "remote", "add", "--local", "--force", "--default", "shared", task["remote"])
+        name, settings = task["remote"]
+        call("dvc", "remote", "add", "--local", "--force", "--default", name, settings["url"])
+        for option in OPTIONS:
+            if option in settings:
+                call("dvc", "remote", "modify", "--local", name, option, str(settings[option]))
         call("dvc", "exp", "run", "--pull", "--name", task["name"], *task["options"])
         call("dvc", "exp", "push", "--force", "--run-cache", task["git"], task["name"])
-    return str(task["name"])
+    return str(task["name"]), warnings
 
 
 class Home:
@@ -103,14 +120,14 @@ class Home:
         listed = output("git", "for-each-ref", "--format=%(refname)", prefix).split()
         return {reference.removeprefix(prefix): reference for reference in listed}
 
-    def fetch(self, name: str) -> None:
-        """Bring an experiment here from where the nodes pushed it."""
-        if name not in self.experiments():
-            output("dvc", "exp", "pull", "--no-cache", self.git, name)
+    def fetch(self) -> None:
+        """Bring the experiments on the current commit here from where the nodes pushed them, also of an earlier sweep."""
+        ours = f"refs/exps/{self.commit[:2]}/{self.commit[2:]}/*"
+        output("git", "fetch", "--quiet", self.git, f"+{ours}:{ours}")
 
 
-def _remote() -> str:
-    """The address of the default DVC remote."""
+def _remote() -> tuple[str, dict[str, Any]]:
+    """The name of the default DVC remote and its settings."""
     from dvc.repo import Repo
 
     with Repo() as repo:
@@ -118,11 +135,20 @@ def _remote() -> str:
         remotes = repo.config["remote"]
     if name not in remotes:
         raise UserError("there is no DVC remote for the nodes to share: `dvc remote add --default NAME URL` makes one")
-    return str(remotes[name]["url"])
+    return name, dict(remotes[name])
 
 
-def sweep(tasks: list[dict[str, Any]], home: Home, *, address: str | None, cpus: int, gpus: int) -> list[str]:
-    """Run the tasks on Ray and bring each result home as it comes; returns what failed, one line for each."""
+def resources(params: Mapping[str, Any]) -> tuple[int, int]:
+    """How many CPUs and GPUs an experiment with these params asks for."""
+    return (1, params["processes"]) if params["device"] == "cuda" else (params["threads"] * params["processes"], 0)
+
+
+def sweep(tasks: list[dict[str, Any]], home: Home, *, address: str | None) -> list[str]:
+    """Run the tasks on Ray and bring each result home as it comes; returns what failed, one line for each.
+
+    Raises:
+        UserError: an experiment asks for more than any node has.
+    """
     if address and ("RAY_AUTH_TOKEN" in os.environ or Path.home().joinpath(".ray/auth_token").exists()):
         # `ray start` asks for the token as soon as there is one, ray.init with an address does not offer it by itself.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -130,25 +156,42 @@ def sweep(tasks: list[dict[str, Any]], home: Home, *, address: str | None, cpus:
     import ray
 
     ray.init(
-        address=address, runtime_env={"py_modules": [str(ROOT / "stages")]}, log_to_driver=False, logging_level=logging.WARNING
+        address=address or "local",
+        runtime_env={"py_modules": [str(ROOT / "stages")]},
+        log_to_driver=False,
+        logging_level=logging.WARNING,
     )
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(run_experiment)
+    remote = ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_experiment)
     failed: list[str] = []
     try:
-        waiting = [remote.remote(task) for task in tasks]
+        for task in tasks:
+            _check_room(ray.nodes(), *task["resources"])
+        asked = (dict(zip(("num_cpus", "num_gpus"), task["resources"], strict=True)) for task in tasks)
+        waiting = [remote.options(**wish).remote(task) for wish, task in zip(asked, tasks, strict=True)]
         while waiting:
             (done,), waiting = ray.wait(waiting)
             try:
-                name = ray.get(done)
-            except ray.exceptions.RayError as error:
+                name, warnings = ray.get(done)
+                home.fetch()
+            except (ray.exceptions.RayError, UserError) as error:
                 failed.append(str(getattr(error, "cause", None) or error).strip().splitlines()[-1])
                 print(f"sweep: failed: {failed[-1]}", flush=True)
             else:
-                home.fetch(name)
+                print(*(f"sweep: {name}: {line}\n" for line in warnings), sep="", end="")
                 print(f"sweep: {name} is here, {len(waiting)} to go", flush=True)
     finally:
         ray.shutdown()
     return failed
+
+
+def _check_room(nodes: Sequence[Mapping[str, Any]], cpus: int, gpus: int) -> None:
+    """Ray waits for ever for a node that is large enough: say at once that there is none."""
+    there = [node["Resources"] for node in nodes if node["Alive"]]
+    if not any(one.get("CPU", 0) >= cpus and one.get("GPU", 0) >= gpus for one in there):
+        largest = max((one.get("CPU", 0) for one in there), default=0)
+        raise UserError(
+            f"an experiment asks for {cpus} CPUs and {gpus} GPUs: no node has them, the largest has {largest:g} CPUs"
+        )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -160,15 +203,20 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     params, raw, study = parameters.load(), parameters.read(), load(options.study)
     home = Home(options.git)
+    made = digest(study, raw)
     wanted = list(experiments(options.study, study))
+    home.fetch()
     there = home.experiments()
-    environment = {key: os.environ[key] for key in ("MLFLOW_TRACKING_URI",) if key in os.environ}
+    if options.address and "MLFLOW_TRACKING_URI" not in os.environ:
+        print("sweep: without MLFLOW_TRACKING_URI every node logs for itself, and its runs are lost")
+    environment = {"MLFLOW_TRACKING_URI": tracking_uri(), **{key: os.environ[key] for key in MLFLOW if key in os.environ}}
     tasks = [
         {
             "name": name,
             "git": home.git,
             "commit": home.commit,
             "remote": home.remote,
+            "resources": resources(with_settings(raw, settings)),
             "options": override(settings),
             "environment": environment,
         }
@@ -176,15 +224,13 @@ def main(arguments: Sequence[str]) -> None:
         if name not in there
     ]
     print(f"sweep: {len(wanted)} experiments, {len(wanted) - len(tasks)} of them here already", flush=True)
-    on_gpu = params.device == "cuda"
-    cpus, gpus = (1, params.processes) if on_gpu else (params.threads * params.processes, 0)
-    failed = sweep(tasks, home, address=options.address, cpus=cpus, gpus=gpus) if tasks else []
+    failed = sweep(tasks, home, address=options.address) if tasks else []
     if failed:
         raise UserError(f"{len(failed)} of {len(wanted)} experiments failed; started again, the sweep runs those alone")
-    _report(options.study, study, home, params, raw)
+    _report(options.study, study, home, params, raw, made)
 
 
-def _report(name: str, study: Study, home: Home, params: Any, raw: Mapping[str, Any]) -> None:
+def _report(name: str, study: Study, home: Home, params: Any, raw: Mapping[str, Any], made: str) -> None:
     """Write what `python -m stages.study` writes, from the experiments."""
     from stages import runtime
     from stages.study import assemble, content, report
@@ -197,7 +243,7 @@ def _report(name: str, study: Study, home: Home, params: Any, raw: Mapping[str, 
         if study.world == "mnist_reconstruct":
             metrics = [one["reconstruction"] for one in metrics]
         found.append(assemble(study, method, settings, metrics))
-    runtime.write_json(REPORTS / f"{name}.json", content(name, study, raw, digest(study, raw), found))
+    runtime.write_json(REPORTS / f"{name}.json", content(name, study, raw, made, found))
     report(name, study, found, params)
     print(f"sweep: {REPORTS / name}.md has the table; `dvc exp show` has the experiments")
 

@@ -23,7 +23,7 @@ from stages import digests, runtime
 from stages.lock import differences, inputs, locked_stages
 from stages.params import FILE, Params
 from stages.schema import MNIST_PREFIX
-from stages.store import EXPERIMENT, is_server, tracking_uri
+from stages.store import EXPERIMENT, folder, is_server, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -197,6 +197,8 @@ class Tracker:
                 self.client.log_artifact(run, str(path))
 
     def _experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found:
             if found.lifecycle_stage == "deleted":
@@ -204,8 +206,14 @@ class Tracker:
             return str(found.experiment_id)
         # An experiment's artifact location is fixed when it is made; the default would be the working directory, which is
         # a temporary one in `dvc exp run --temp`.
-        location = None if is_server() else (runtime.root() / "mlartifacts").as_uri()
-        return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+        location = None if is_server() else (folder().absolute() / "mlartifacts").as_uri()
+        try:
+            return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+        except MlflowException:
+            found = self.client.get_experiment_by_name(EXPERIMENT)
+            if not found:
+                raise
+            return str(found.experiment_id)  # another machine was first
 
 
 class Store:
@@ -215,7 +223,7 @@ class Store:
         from filelock import FileLock
         from mlflow import MlflowClient
 
-        self.lock = FileLock(runtime.root() / ".mlflow.lock", timeout=300)
+        self.lock = FileLock(folder() / ".mlflow.lock", timeout=300)
         self.lock.acquire()
         try:
             return MlflowClient(tracking_uri=tracking_uri())

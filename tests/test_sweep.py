@@ -24,7 +24,7 @@ def study(**changes: object) -> Study:
 def test_an_experiment_is_a_cell_with_a_seed_and_its_name_follows_its_params() -> None:
     found = list(experiments("some_study", study(runs=[0, 7])))
     assert [settings for _, _, settings in found] == [
-        {"dsm.sigma": sigma, "seed": seed} for sigma in (0.3, 0.5) for seed in (0, 7)
+        {"dsm.sigma": sigma, "seed": seed, "methods": ["dsm"]} for sigma in (0.3, 0.5) for seed in (0, 7)
     ]
     names = [name for name, _, _ in found]
     assert len(set(names)) == 4 and all(name.startswith("some-study-dsm-") for name in names)
