@@ -1,7 +1,8 @@
-"""Take the README's pictures of the page: `python -m stages.screenshots`.
+"""Take the README's pictures: `python -m stages.screenshots`.
 
-Opens reports/index.html in the system's Chromium and writes docs/page-maps.png, page-particles.png and page-digits.png. It
-needs what requirements-dev.txt has; the particles move at random, so their picture is another one each time.
+Opens reports/index.html in the system's Chromium and writes docs/page-maps.png, page-particles.png and page-digits.png; and
+copies some animations, which git does not have where they are made, to docs/. It needs what requirements-dev.txt has. The
+particles move at random, so their picture is another one each time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ from stages.errors import UserError
 
 PAGE = Path("reports/index.html")
 FOLDER = Path("docs")
+ANIMATIONS = {
+    "walk-contrastive": "mog/contrastive/walk.gif",
+    "walk-ncsn": "mog/ncsn/walk.gif",
+    "training-digits": "mnist/jepa_ema/pca.gif",
+    "interpolation": "mnist/jepa_ema/reconstruction/interpolation.gif",
+}
+"""Under which name which of reports/figures is shown."""
 COOLED_MS = 9000
 """Until σ has fallen and the particles have settled."""
 
@@ -42,6 +50,8 @@ def take() -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not browser:
         raise UserError("no browser: chromium is not installed")
+    for name, source in ANIMATIONS.items():
+        shutil.copyfile(Path("reports/figures") / source, FOLDER / f"{name}.gif")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -68,7 +78,6 @@ def take() -> None:
 
 
 def _write(name: str, png: bytes) -> None:
-    FOLDER.mkdir(exist_ok=True)
     picture = (
         Image.open(io.BytesIO(png)).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     )

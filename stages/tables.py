@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+MOST_PLACES = 5
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -13,7 +16,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A figure as `mean ± std`, the deviation to two digits and the mean to as many places; `–` where none applies."""
+    """A figure as `mean ± std`, to so many places that a deviation is seen where there is one; `–` where none applies."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -24,4 +27,6 @@ def cell(value: Any) -> str:
     if abs(mean) < 1e-3 or abs(mean) >= 1e4:
         return f"{mean:.1e} ± {std:.0e}"
     places = 3 if abs(mean) < 10 else 1
+    if std > 0:
+        places = max(places, min(math.ceil(-math.log10(std)), MOST_PLACES))
     return f"{mean:.{places}f} ± {std:.{places}f}"

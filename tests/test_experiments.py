@@ -43,7 +43,7 @@ def test_a_new_method_is_one_file_and_its_params(copied: Path) -> None:
     del block["temperature"]
     small.change_params(copied, {"methods": ["contrastive", "dsm", "jepa_scaled"], "jepa_scaled": block})
     ran = small.stages_run(small.run(copied, "dvc", "repro"))
-    assert ran == {f"mog_{part}@jepa_scaled" for part in ("train", "evaluate", "figures")} | COMPARING
+    assert ran == {f"mog_{part}@jepa_scaled" for part in ("train", "evaluate", "figures", "atlas")} | COMPARING
     row = read(copied, "reports/table.json")["mog"]["jepa_scaled"]
     assert row["held-out loss"]["mean"] > 0
     assert "| jepa_scaled |" in (copied / "reports/table.md").read_text()
@@ -81,7 +81,7 @@ class JepaScaled(Method):
 
 def test_an_experiment_reruns_its_method_and_what_follows(copied: Path) -> None:
     ran = small.stages_run(small.run(copied, "dvc", "exp", "run", "--name", "sharper", "-S", "dsm.sigma=0.3"))
-    assert ran == {f"mog_{part}@dsm" for part in ("train", "evaluate", "figures")} | COMPARING
+    assert ran == {f"mog_{part}@dsm" for part in ("train", "evaluate", "figures", "atlas")} | COMPARING
     diff = json.loads(small.run(copied, "dvc", "metrics", "diff", "--json"))
     changed = diff["reports/metrics/summary.json"]
     assert {key.split(".")[1] for key in changed} == {"dsm"}

@@ -12,12 +12,12 @@ from mlflow import MlflowClient
 
 from tests import small
 
-COMPARING = {"mog_lessons", "claims", "compare", "track"}
+COMPARING = {"mog_lessons", "claims", "compare", "report", "track"}
 ALL_STAGES = {
     "mog_data", "mog_perturb", "mnist_data", "mnist_perturb", "mnist_contact", "mnist_baseline", *COMPARING,
-    *(f"mog_{part}@{method}" for part in ("train", "evaluate", "figures") for method in ("contrastive", "dsm")),
-    *(f"mnist_{part}@{method}" for part in ("train", "evaluate", "figures") for method in ("jepa_ema", "contrastive")),
-    *(f"mnist_{part}@jepa_ema" for part in ("reconstruct", "reconstruct_evaluate", "reconstruct_figures")), "mnist_compare",
+    *(f"mog_{part}@{method}" for part in ("train", "evaluate", "figures", "atlas") for method in ("contrastive", "dsm")),
+    *(f"mnist_{part}@{method}" for part in ("train", "evaluate", "figures", "atlas") for method in ("jepa_ema", "contrastive")),
+    *(f"mnist_reconstruct{part}@jepa_ema" for part in ("", "_evaluate", "_figures", "_atlas")), "mnist_compare",
 }  # fmt: skip
 
 

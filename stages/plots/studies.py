@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from stages.plots.canvas import ACCENT, blank
 
@@ -68,8 +69,9 @@ def lines(x: Sequence[float], figures: Mapping[str, Mapping[str, Sequence[Measur
         axes.set_xlabel(label)
         axes.set_title(titles[name], fontsize=9)
     if len(names) > 1:
-        panels[-1].legend(fontsize=7, frameon=False)
-    figure.suptitle(f"{title}{'' if len(names) > 1 else f': {names[0]}'}, mean ± std over seeds", fontsize=9)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(names), fontsize=7, frameon=False)
+    figure.suptitle(f"{title}{'' if len(names) > 1 else f': {names[0]}'}{_spread(figures.values())}", fontsize=9)
     return figure
 
 
@@ -135,8 +137,16 @@ def bars(labels: Sequence[str], figures: Mapping[str, Sequence[Measured | None]]
             axes.set_xscale("log")
         axes.set_yticks(rows, labels, fontsize=7)
         axes.grid(axis="y", lw=0.3)
+        if axes.get_xscale() == "linear":
+            axes.xaxis.set_major_locator(MaxNLocator(3))
     for empty in grid.flat[len(figures) :]:
         empty.set_axis_off()
     grid[0, 0].invert_yaxis()
-    figure.suptitle(f"{title}, mean ± std over seeds", fontsize=9)
+    figure.suptitle(f"{title}{_spread([figures])}", fontsize=9)
     return figure
+
+
+def _spread(figures: Iterable[Mapping[str, Sequence[Measured | None]]]) -> str:
+    """What the bars at the marks are, where there are any: the words for the title."""
+    measured = (one for lines in figures for along in lines.values() for one in along if one)
+    return ", mean ± std over seeds" if any(len(one["values"]) > 1 for one in measured) else ""
