@@ -62,7 +62,7 @@ def take() -> None:
         page.evaluate("() => page.mixture.drag(-5, 5)")
         page.wait_for_timeout(500)
         _write("page-maps", page.locator("#mixture > .mixture").screenshot())
-        name = page.evaluate("() => [...page.mixture.learned.values()].find((one) => one.content.sigmas?.length > 1)?.name")
+        name = page.evaluate("() => [...page.mixture.learned.values()].find((one) => one.content.ladder)?.name")
         if name:
             page.click(f"button[data-method={name}]")
             page.click("text=Drop 1,000 everywhere")
