@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 import pytest
 
-from benchmarks.model import Costs, changed, experiments_table, makespan, slots_table
+from benchmarks.model import Costs, changed, experiments_table, in_chains, makespan, slots_table
 
 GRAPH = nx.DiGraph([("b", "a"), ("c", "a"), ("d", "a"), ("end", "b"), ("end", "c"), ("end", "d")])
 SECONDS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 5.0, "end": 1.0}
@@ -22,12 +22,27 @@ def test_what_most_work_waits_for_comes_first() -> None:
     assert makespan(graph, {"long1": 2, "long2": 2, "short1": 1, "short2": 1}, 2) == 4
 
 
+def test_methods_side_by_side_are_whole_chains() -> None:
+    graph = nx.DiGraph(
+        [("train@a", "data"), ("train@b", "data"), ("look@a", "train@a"), ("table", "look@a"), ("table", "train@b")]
+    )
+    seconds = {"data": 1.0, "train@a": 2.0, "look@a": 3.0, "train@b": 4.0, "table": 1.0}
+    assert [in_chains(graph, seconds, jobs) for jobs in (1, 2, 9)] == [11, 7, 7]
+
+
+def test_sixteen_machines_take_whole_experiments() -> None:
+    costs = {name: Costs(work=value, start=0.0, size=0) for name, value in SECONDS.items()}
+    rows = experiments_table(GRAPH, costs, "d", (10, 100)).splitlines()[-2:]
+    hours = [float(row.split("|")[4].split()[0]) * 3600 for row in rows]
+    assert hours == [pytest.approx(6, rel=0.01), pytest.approx(7 * 6, rel=0.01)]
+
+
 def test_a_change_reruns_what_depends_on_it() -> None:
     assert set(changed(GRAPH, "b")) == {"b", "end"} and set(changed(GRAPH, "a")) == set(GRAPH)
 
 
 def test_the_tables_count_work_start_and_bytes() -> None:
     costs = {name: Costs(work=value - 0.5, start=0.5, size=10**9) for name, value in SECONDS.items()}
-    assert "| 1 | 12 s | 1 | 100 % |" in slots_table(GRAPH, costs, (1, 2))
+    assert "| 1 | 12 s | 1 | 12 s | 1 |" in slots_table(GRAPH, costs, (1, 2))
     row = experiments_table(GRAPH, costs, "b", (1200,)).splitlines()[-1]
     assert row.startswith("| 1,200 |") and "| 1 h |" in row and "2400 GB" in row.replace(",", "")
