@@ -6,8 +6,8 @@ The model is the DAG with three figures for each stage: the seconds that it comp
 beside that (interpreter, imports, DVC: the wall time of a cold run less the seconds inside, over the stages), and the bytes
 that it wrote (dvc.lock). A machine with room for N stages at a time starts, whenever one ends, the one that most work waits
 for; `make repro JOBS=N` takes each method's stages as one chain and is a little slower. Both are lower bounds: side by side,
-stages also compete for memory bandwidth, and DVC's lock lets one process at a time look at its files. Clones, pulls and pushes of
-a sweep are not in it.
+stages also compete for memory bandwidth, and DVC's lock lets one process at a time look at its files. Clones, pulls and pushes
+of a sweep are not in it.
 """
 
 from __future__ import annotations

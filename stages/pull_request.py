@@ -7,6 +7,7 @@ changed. It reads what is committed or in the working tree and runs no stage; on
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -35,7 +36,7 @@ def changed_pictures(commit: str) -> Iterator[str]:
     """The pictures that differ from those of the commit, as links, and the animations, whose digests do."""
     for line in output("git", "diff", "--name-status", "--no-renames", commit, "--", "reports/figures").splitlines():
         status, name = line.split("\t", 1)
-        yield f"{ {'A': 'new', 'D': 'gone'}.get(status, 'changed') }: [{name}]({name})"
+        yield f"{ {'A': 'new', 'D': 'gone'}.get(status, 'changed') }: {picture(name, gone=status == 'D')}"
     for name in output("git", "diff", "--name-only", "--no-renames", commit, "--", DIGESTS).splitlines():
         old, new = _at(commit, name), _now(name)
         folder = PurePosixPath("reports/figures") / PurePosixPath(name).relative_to(DIGESTS).with_suffix("")
@@ -43,6 +44,16 @@ def changed_pictures(commit: str) -> Iterator[str]:
             if old.get(file) != new.get(file):
                 state = "new" if file not in old else "gone" if file not in new else "changed"
                 yield f"{state}: {folder}/{file} (not in git: `dvc repro` makes it)"
+
+
+def picture(name: str, *, gone: bool = False) -> str:
+    """A link to a picture; on GitHub, whose summaries know no relative links, the picture itself of the job's commit."""
+    server, repository, commit = (os.environ.get(f"GITHUB_{key}") for key in ("SERVER_URL", "REPOSITORY", "SHA"))
+    if gone:
+        return name
+    if not (server and repository and commit):
+        return f"[{name}]({name})"
+    return f"{name}\n\n  ![{name}]({server}/{repository}/raw/{commit}/{name})\n"
 
 
 def verdicts(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.pull_request import verdicts
+from stages.pull_request import picture, verdicts
 from tests import small
 
 
@@ -34,6 +34,15 @@ def test_the_report_says_what_moved_and_only_that(copied: Path) -> None:
 def test_a_base_that_is_not_there_is_one_line(reproduced: Path) -> None:
     output = small.run(reproduced, "python", "-m", "stages.pull_request", "nowhere", status=1)
     assert output.count("\n") == 1 and output.startswith("error: git merge-base nowhere: ")
+
+
+def test_on_github_a_picture_is_shown_as_the_job_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in {"SERVER_URL": "https://example.org", "REPOSITORY": "a/b", "SHA": "0123"}.items():
+        monkeypatch.setenv(f"GITHUB_{key}", value)
+    assert "![reports/x.png](https://example.org/a/b/raw/0123/reports/x.png)" in picture("reports/x.png")
+    assert picture("reports/x.png", gone=True) == "reports/x.png"
+    monkeypatch.delenv("GITHUB_SHA")
+    assert picture("reports/x.png") == "[reports/x.png](reports/x.png)"
 
 
 def test_verdicts_are_compared_by_method_and_claim() -> None:
