@@ -29,10 +29,16 @@ def _refusal(key: str, value: Any, expected: str) -> PydanticCustomError:
 class Block(BaseModel):
     """A part of params.yaml: no unknown key, no conversion between types, no infinity, no NaN."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
-class Train(Block):
+class Described(Block):
+    """A block whose keys are explained here, for docs/params.md and editors; those of others are in params.yaml."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Train(Described):
     """How a method is trained."""
 
     steps: Count
@@ -49,7 +55,7 @@ class Train(Block):
     """Steps of linear rise before that."""
 
 
-class MogEncoder(Block):
+class MogEncoder(Described):
     """An encoder of points."""
 
     width: Count
@@ -60,7 +66,7 @@ class MogEncoder(Block):
     """Embedding dimension D."""
 
 
-class MogMlp(Block):
+class MogMlp(Described):
     """A multilayer perceptron on points."""
 
     width: Count
@@ -69,14 +75,14 @@ class MogMlp(Block):
     """Hidden layers."""
 
 
-class MogView(Block):
+class MogView(Described):
     """A second view of a point; without noise there would be no density of it."""
 
     noise: Positive
     """Standard deviation of the noise, in units of x."""
 
 
-class MnistEncoder(Block):
+class MnistEncoder(Described):
     """An encoder of images."""
 
     channels: Annotated[list[Count], Field(min_length=3, max_length=3)]
@@ -85,7 +91,7 @@ class MnistEncoder(Block):
     """Embedding dimension D."""
 
 
-class MnistView(Block):
+class MnistView(Described):
     """A second view of an image."""
 
     schedule: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
@@ -97,7 +103,7 @@ IMAGES: dict[str, type[Block]] = {"Encoder": MnistEncoder, "View": MnistView}
 """What the words of a method's signature that depend on the world mean in each of the two."""
 
 
-class Box(Block):
+class Box(Described):
     """The part of the plane that is looked at."""
 
     x: Pair
@@ -114,7 +120,7 @@ class Box(Block):
         return self
 
 
-class MixtureParams(Block):
+class MixtureParams(Described):
     """A mixture of Gaussians in the plane and the box it is looked at in."""
 
     means: Annotated[list[Pair], Field(min_length=1)]
@@ -214,7 +220,7 @@ class Source(Block):
     location: str
 
 
-class Dataset(Block):
+class Dataset(Described):
     """A data set of 28 × 28 images in ten classes, as four idx files."""
 
     sources: Annotated[list[Source], Field(min_length=1)]
@@ -273,7 +279,7 @@ class Mnist(Block):
         return self.datasets[self.dataset]
 
 
-class AffineParams(Block):
+class AffineParams(Described):
     """See `perturbations.Affine`."""
 
     probability: Fraction
@@ -288,7 +294,7 @@ class AffineParams(Block):
     """Up to ±, pixels."""
 
 
-class ElasticParams(Block):
+class ElasticParams(Described):
     """See `perturbations.Elastic`."""
 
     probability: Fraction
@@ -299,7 +305,7 @@ class ElasticParams(Block):
     """Standard deviation of that of a node, pixels."""
 
 
-class MorphologyParams(Block):
+class MorphologyParams(Described):
     """See `perturbations.Morphology`."""
 
     probability: Fraction
@@ -308,7 +314,7 @@ class MorphologyParams(Block):
     """Of the square, pixels."""
 
 
-class InversionParams(Block):
+class InversionParams(Described):
     """See `perturbations.Inversion`."""
 
     probability: Fraction
@@ -317,7 +323,7 @@ class InversionParams(Block):
     """The contrast is 1 − 2 · amount: ½ is uniform grey, 1 the negative."""
 
 
-class SaltAndPepperParams(Block):
+class SaltAndPepperParams(Described):
     """See `perturbations.SaltAndPepper`."""
 
     probability: Fraction
@@ -326,7 +332,7 @@ class SaltAndPepperParams(Block):
     """Of the pixels."""
 
 
-class GaussianParams(Block):
+class GaussianParams(Described):
     """See `perturbations.Gaussian`."""
 
     probability: Fraction
@@ -379,7 +385,7 @@ class Criterion(Block):
         return self
 
 
-class Claim(Block):
+class Claim(Described):
     """What can be said of a method, in words, and what decides it: the first criterion whose figure there is."""
 
     statement: str
@@ -388,7 +394,7 @@ class Claim(Block):
     """Criteria, of which the first one counts whose figure the method has."""
 
 
-class Claims(Block):
+class Claims(Described):
     """What is said of the methods on the mixture, and which figures decide it.
 
     `stated`: of which method it is said that the criterion of which claim is met; `words`: where that is not said by yes or no.
