@@ -199,11 +199,12 @@ def test_values_that_crowd_on_an_axis_are_evenly_spaced_under_their_names() -> N
 
 
 def test_a_panel_is_named_by_what_tells_it_from_the_others() -> None:
-    assert studies.short(["mse", "clean.mse", "noisy.clean.mse", "a.some_name"]) == {
+    assert studies.short(["mse", "clean.mse", "noisy.clean.mse", "a.some_name", "b.affine.1"]) == {
         "mse": "mse",
         "clean.mse": "clean mse",
         "noisy.clean.mse": "noisy clean mse",
         "a.some_name": "some name",
+        "b.affine.1": "affine 1",
     }
 
 

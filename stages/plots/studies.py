@@ -25,11 +25,11 @@ ABREAST = 8
 
 
 def short(names: Sequence[str]) -> dict[str, str]:
-    """Each dotted name with as many of its last parts as tell it from the others."""
+    """Each dotted name with as many of its last parts as tell it from the others; a number alone says nothing."""
     shortest = {}
     for name in names:
         parts = name.split(".")
-        tails = (parts[-length:] for length in range(1, len(parts) + 1))
+        tails = (parts[-length:] for length in range(1, len(parts) + 1) if parts[-length][:1].isalpha())
         alone = (tail for tail in tails if sum(other.split(".")[-len(tail) :] == tail for other in names) == 1)
         shortest[name] = " ".join(next(alone, parts)).replace("_", " ")
     return shortest
