@@ -6,17 +6,16 @@ headless browser on reports/index.html of the working tree. It is compared with 
 
 from __future__ import annotations
 
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 from benchmarks.report import Row, duration
 from benchmarks.turns import speedup
+from stages.browser import find
 from stages.params import Params
 
 PAGE = Path("reports/index.html")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FRAME = 1 / 30
 DRAG = """redraws => {
   const { mixture } = page, { x, y } = mixture.world.grid, started = performance.now();
@@ -37,7 +36,7 @@ def rows(params: Params, *, redraws: int, turns: int) -> list[Row]:
         theirs=duration(FRAME),
         ratio=None,
     )
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = find()
     if not (browser and PAGE.exists() and find_spec("playwright")):
         why = f"not measured: {PAGE} is not there" if browser else "not measured: no chromium"
         return [Row(**{**vars(row), "ours": why})]

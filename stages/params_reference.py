@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stages import params as parameters
 from stages import runtime
-from stages.errors import UserError
+from stages.command import end
 from stages.schema import MNIST_PREFIX
 from stages.tables import table
 
@@ -156,16 +155,11 @@ def written() -> dict[Path, str]:
     }
 
 
-def main() -> int:
+def write() -> None:
     """Write both files."""
-    try:
-        for path, content in written().items():
-            runtime.write_text(path, content)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    for path, content in written().items():
+        runtime.write_text(path, content)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(lambda _: write())

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 import shutil
-import sys
 from pathlib import Path
 
 from PIL import Image
 
+from stages.browser import find
+from stages.command import end
 from stages.errors import UserError
 
 PAGE = Path("reports/index.html")
@@ -29,16 +30,6 @@ COOLED_MS = 9000
 """Until σ has fallen and the particles have settled."""
 
 
-def main() -> int:
-    """Take all pictures."""
-    try:
-        take()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 def take() -> None:
     """Open the page, bring each part into the state that is shown, and write it.
 
@@ -47,7 +38,7 @@ def take() -> None:
     """
     if not PAGE.exists():
         raise UserError(f"{PAGE} is missing: `dvc repro` makes it, `dvc pull` brings it")
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    browser = find()
     if not browser:
         raise UserError("no browser: chromium is not installed")
     for name, source in ANIMATIONS.items():
@@ -85,4 +76,4 @@ def _write(name: str, png: bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(lambda _: take())

@@ -39,8 +39,8 @@ RETRIES = 3
 """How often a task is started again after its node died."""
 ALONE = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
 """The lists of methods of each world: an experiment has its cell's method and no other."""
-MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-"""What of the environment every node is told: where the tracking server is, and who asks."""
+MLFLOW = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+"""What of the environment every node is told, beside where the store is: who asks."""
 OPTIONS = ("endpointurl", "region", "profile", "port", "user")
 """What of a DVC remote beside its address a node is told; secrets are not among it: each node has its own."""
 
@@ -208,7 +208,7 @@ def main(arguments: Sequence[str]) -> None:
     home.fetch()
     there = home.experiments()
     if options.address and "MLFLOW_TRACKING_URI" not in os.environ:
-        print("sweep: without MLFLOW_TRACKING_URI every node logs for itself, and its runs are lost")
+        print(f"sweep: without MLFLOW_TRACKING_URI nodes log into {tracking_uri()}, which other machines may not have")
     environment = {"MLFLOW_TRACKING_URI": tracking_uri(), **{key: os.environ[key] for key in MLFLOW if key in os.environ}}
     tasks = [
         {

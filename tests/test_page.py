@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 
 from stages import params as parameters
+from stages.browser import find
 from stages.imports import ROOT
 from stages.metrics.collapse import normalise
 from stages.mog.subject import Subject, apply
 from tests import small
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = find()
 if not BROWSER:
     pytest.skip("no browser: chromium is not installed", allow_module_level=True)
 

@@ -6,10 +6,10 @@ const DIGIT_COLOURS = results.digit_colours;
 
 class Digits {
   constructor(host, world) {
-    Object.assign(this, { world, host });
+    this.world = world;
     this.state = { name: world.methods[0], moment: null, labels: new Set(d3.range(10)), mistakes: false, digit: null };
     const row = controls.row(host, "The scatter plot");
-    this.method = controls.choice(row, "Method", world.methods.map((name) => [name, name]), (name) => this.change({ name }));
+    controls.choice(row, "Method", world.methods.map((name) => [name, name]), (name) => this.change({ name }));
     this.moment = controls.slider(row, "Training", {
       high: 1,
       value: 1,
@@ -20,7 +20,7 @@ class Digits {
       },
     });
     controls.button(row, "Play", () => this.play());
-    this.only = controls.tick(row, "mistakes only", false, (mistakes) => this.change({ mistakes }));
+    controls.tick(row, "mistakes only", false, (mistakes) => this.change({ mistakes }));
     const labels = controls.row(host, "Labels shown");
     this.ticks = d3.range(10).map((label) => {
       const input = controls.tick(labels, String(label), true, (on) => {
