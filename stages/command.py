@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +23,10 @@ def output(*command: str) -> str:
 
 
 def end(main: Callable[[Sequence[str]], None]) -> None:
-    """Run `main` with the arguments of the command line; status 1 on a mistake, 130 on an interrupt."""
+    """Run `main` with the arguments of the command line; status 1 on a mistake, 130 where it is stopped."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # As Ctrl-C does: what it has started in sessions of their own has to be stopped too.
+        signal.signal(ending, signal.default_int_handler)
     try:
         main(sys.argv[1:])
     except UserError as error:

@@ -165,9 +165,6 @@ def main(arguments: Sequence[str]) -> None:
     shared, parts, order = chains(stage_graph())
     before = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
     options = arguments[1:]
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        # The chains have sessions of their own: they have to be stopped too when this is.
-        signal.signal(ending, signal.default_int_handler)
     try:
         _repro(*options, "--single-item", *shared)
         Chains(int(arguments[0]), options).run(longest_first(parts))

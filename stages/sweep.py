@@ -20,6 +20,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -60,9 +61,19 @@ def of_cell(name: str, study: Study, method: str, settings: Mapping[str, Any]) -
 
 
 def override(settings: Mapping[str, Any]) -> list[str]:
-    """Params as options of `dvc exp run`."""
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
-    return [word for key, value in values.items() for word in ("--set-param", f"{key}={value}")]
+    """Params as options of `dvc exp run`, in the grammar of Hydra's overrides, which are not JSON."""
+    return [word for key, value in settings.items() for word in ("--set-param", f"{key}={_hydra(value)}")]
+
+
+def _hydra(value: Any) -> str:
+    if isinstance(value, str):
+        # A backslash escapes only before a quote, be it the closing one.
+        return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), value) + "'"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_hydra(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_hydra, value)) + "]"
+    return json.dumps(value)
 
 
 def run_experiment(task: Mapping[str, Any]) -> tuple[str, list[str]]:

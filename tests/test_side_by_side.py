@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import networkx as nx
@@ -71,7 +73,7 @@ def test_methods_side_by_side_give_the_lock_of_a_serial_run(reproduced: Path, co
         for name in [name for name in entries["stages"] if name.endswith(("mog_train@dsm", "mog_train@contrastive"))]:
             del entries["stages"][name]
         (folder / "dvc.lock").write_text(yaml.safe_dump(entries, sort_keys=False))
-    ran = small.stages_run(small.run(other, "dvc", "repro"))
+    ran = set(small.stages_run(small.run(other, "dvc", "repro")))
     output = small.run(copied, "python", "-m", "stages.side_by_side", "2")
     assert {f"mog_train@{m}" for m in CHANGED} <= ran
     assert all(f"[mog@{m}] Running stage 'mog_train@{m}'" in output for m in CHANGED)
@@ -89,6 +91,29 @@ def test_a_stage_that_fails_is_named_and_nothing_is_left_running(copied: Path) -
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "stages.mog.train contrastive" not in running
     small.change_params(copied, {"dsm": {"train": {"learning_rate": 0.004}}, "contrastive": {"train": {"steps": 30}}})
+    small.run(copied, "dvc", "repro")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_stopped_from_outside_nothing_is_left_running(copied: Path, ending: signal.Signals) -> None:
+    long = {"train": {"steps": 200000}}
+    small.change_params(copied, {"dsm": long, "contrastive": long})
+    command = [sys.executable, "-m", "stages.side_by_side", "2"]
+    jobs = subprocess.Popen(
+        command, cwd=copied, env=small.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert jobs.stdout
+    for line in jobs.stdout:
+        if "contrastive: step" in line:
+            break
+    jobs.send_signal(ending)
+    rest = jobs.stdout.read()
+    assert jobs.wait(timeout=120) == 130, rest
+    assert "Traceback" not in rest
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "stages.mog.train contrastive" not in running and "stages.mog.train dsm" not in running
+    small.change_params(copied, {name: {"train": {"steps": 30}} for name in ("dsm", "contrastive")})
     small.run(copied, "dvc", "repro")
 
 

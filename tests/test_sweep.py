@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import load_yaml
 
 from stages.cells import Study
 from stages.sweep import experiments, override
@@ -34,8 +38,33 @@ def test_an_experiment_is_a_cell_with_a_seed_and_its_name_follows_its_params() -
 def test_params_are_written_as_dvc_reads_them() -> None:
     settings = {"dsm.sigma": 0.3, "mog.preset": "ring", "jepa_ema.predictor": True, "mnist_vicreg.encoder.channels": [1, 2, 3]}
     assert override(settings)[1::2] == [
-        "dsm.sigma=0.3", "mog.preset=ring", "jepa_ema.predictor=true", "mnist_vicreg.encoder.channels=[1, 2, 3]",
+        "dsm.sigma=0.3", "mog.preset='ring'", "jepa_ema.predictor=true", "mnist_vicreg.encoder.channels=[1,2,3]",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a,b",
+        "0.3",
+        "true",
+        "it's",
+        "a\\b",
+        "end\\",
+        "x'\\'y",
+        "",
+        "new\nline\n",
+        [1, "a,b"],
+        {"a": {"b": [0.1, True]}},
+        None,
+        1e-7,
+    ],
+)
+def test_values_of_every_kind_reach_dvc_as_they_are(value: object, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("key: 0\n")
+    apply_overrides(path, override({"key": value})[1::2])
+    assert load_yaml(path) == {"key": value}
 
 
 STUDIES = {"widths": {"methods": ["dsm"], "grid": {"dsm.sigma": [0.3, 0.4, 0.6]}, "keep": ["score.relative_fisher_error"]}}
@@ -83,6 +112,23 @@ def test_a_sweep_on_one_machine_brings_experiments_home_and_does_not_repeat_them
     output = small.run(shared, "python", "-m", "stages.study", "widths")
     again = json.loads((shared / "reports/studies/widths.json").read_text())["cells"]
     assert again == cells
+
+
+@pytest.mark.integration
+def test_a_sweep_that_is_killed_and_started_again_does_what_is_missing(shared: Path) -> None:
+    command = [sys.executable, "-m", "stages.sweep", "widths"]
+    sweep = subprocess.Popen(
+        command, cwd=shared, env=small.environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert sweep.stdout
+    line = next((line for line in sweep.stdout if "is here" in line), "")
+    os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+    assert line.endswith(" is here, 2 to go\n")
+    output = small.run(shared, *command)
+    there = int(output.split("3 experiments, ")[1].split()[0])
+    assert 1 <= there < 3 and output.count("is here, ") == 3 - there
+    assert len(json.loads((shared / "reports/studies/widths.json").read_text())["cells"]) == 3
 
 
 @pytest.mark.integration
