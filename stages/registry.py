@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from stages.errors import UserError
 from stages.imports import ROOT
 from stages.lock import differences, file_md5, locked_stages
 from stages.params import FILE, Params
+from stages.pins import pinned
 from stages.store import EXPERIMENT, tracking_uri
 
 MODEL = "energy-wells-mnist"
@@ -117,7 +117,7 @@ def _register(client: Any, run: str, name: str, weights: Path, tags: Mapping[str
             code_paths=[str(ROOT / "stages")],
             signature=infer_signature(example, embeddings),
             input_example=example,
-            pip_requirements=_requirements(),
+            pip_requirements=[pin for pin in pinned() if pin.split("==")[0] in NEEDS],
         )
     made = mlflow.register_model(logged.model_uri, MODEL, tags=dict(tags))
     print(f"registry: {name} is version {made.version} of {MODEL}")
@@ -135,13 +135,6 @@ def _crown(client: Any, version: str, accuracy: float) -> None:
     else:
         client.set_registered_model_alias(MODEL, ALIAS, version)
         print(f"registry: version {version} is {ALIAS} now, with {accuracy:.6g}")
-
-
-def _requirements() -> list[str]:
-    """The pinned packages that a loaded version needs."""
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    pinned = [re.split(r"\s+#", line)[0].strip() for line in lines]
-    return [line for line in pinned if line.split("==")[0] in NEEDS]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from stages import digests, runtime, scripts
 from stages.imports import ROOT
 from stages.mog import setting
 from stages.params import FILE, Params
+from stages.pins import direct
 from stages.plots.canvas import ENERGY_MAP
 from stages.plots.images import DIGIT_COLOURS
 
@@ -71,7 +72,7 @@ def main(params: Params) -> None:
         claims=claims,
         digests=inputs(params),
         params=FILE.read_text(encoding="utf-8"),
-        versions=(ROOT / "requirements.txt").read_text(encoding="utf-8"),
+        versions="\n".join(direct()),
         d3_licence=_read("vendor/d3.LICENSE"),
     )
     runtime.write_text(Path("reports/index.html"), page)
