@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster repro track register ui pr-report test integration nightly lint check reproduce verify bench studies screenshots readme clean
+.PHONY: help setup cluster repro track register ui pr-report test integration nightly lint check reproduce bench studies screenshots readme requirements audit licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -31,7 +31,7 @@ check: $(VENV)/.pipeline ## check params.yaml and nothing else
 
 JOBS ?= 1
 repro: check ## reproduce the pipeline and log it to MLflow (JOBS=4: methods side by side, on a machine with many cores)
-	$(if $(filter-out 1,$(JOBS)),python -m stages.side_by_side $(JOBS),dvc repro)
+	ENERGY_WELLS_TRACK_LATER=1 $(if $(filter-out 1,$(JOBS)),python -m stages.side_by_side $(JOBS),dvc repro)
 	@$(MAKE) --no-print-directory track
 
 track: $(VENV)/.pipeline ## log what is not logged yet to MLflow
@@ -50,8 +50,8 @@ test: lint ## lint and run all tests, two files at a time
 integration: $(VENV)/.development ## the tests with real services, several machines and killed processes
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m integration
 
-nightly: $(VENV)/.development ## many more examples of what the tests have some of
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m nightly
+nightly: $(VENV)/.development ## faults, and many more examples of what the tests have some of
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=many pytest -n 2 --dist loadfile -m "nightly or properties"
 
 lint: $(VENV)/.development ## params, ruff and mypy
 	@python -m stages.params
@@ -59,12 +59,9 @@ lint: $(VENV)/.development ## params, ruff and mypy
 	ruff format --check
 	mypy
 
-reproduce: $(VENV)/.development ## run a small pipeline cold twice and compare every byte
-	pytest -q tests/test_pipeline.py -k cold
-
-verify: $(VENV)/.pipeline ## run everything cold and compare the metrics with the committed ones
-	dvc repro --force --no-run-cache
-	@python -m stages.verify
+QUICK ?=
+reproduce: $(VENV)/.pipeline ## run a clone of HEAD cold and compare every byte with dvc.lock (QUICK=1: two small clones)
+	@python -m stages.reproduce $(if $(QUICK),--quick)
 
 BASE ?= origin/main
 pr-report: $(VENV)/.pipeline ## print what this branch changes in metrics, params, verdicts and pictures (BASE=origin/main)
@@ -82,6 +79,19 @@ screenshots: $(VENV)/.development ## take the README's pictures of the page, in 
 
 readme: $(VENV)/.pipeline ## put the measured table into the README
 	@python -m stages.readme
+
+UPGRADE ?= --upgrade
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
+requirements: $(VENV)/.development ## pin the newest releases that the ranges in requirements*.in allow (UPGRADE=: keep the pins)
+	$(COMPILE) $(UPGRADE) requirements-dev.in --output-file requirements-dev.txt
+	$(COMPILE) --constraint requirements-dev.txt requirements-cluster.in --output-file requirements-cluster.txt
+	$(COMPILE) --constraint requirements-dev.txt requirements.in --output-file requirements.txt
+
+audit: $(VENV)/.development ## ask whether a pinned package that is for this machine has a known vulnerability
+	pip-audit --requirement requirements-dev.txt --require-hashes --disable-pip --strict
+
+licences: $(VENV)/.development ## list the licences of all packages that the pipeline needs
+	@pip-licenses --order=license --packages $$(sed -nE "s/^([a-z0-9.-]+)==.*/\1/p" requirements.txt)
 
 clean: ## remove what the pipeline made and git ignores; DVC's cache, the runs and your own files stay
 	git clean -dfXq -- data models reports

@@ -12,6 +12,8 @@ from stages.runtime import root
 
 EXPERIMENT = "energy-wells"
 """The name of the experiment that all runs are in."""
+LATER = "ENERGY_WELLS_TRACK_LATER"
+"""Environment variable under which stage track logs nothing: `make repro` logs once when all is done, and warns once."""
 
 
 def tracking_uri() -> str:

@@ -19,21 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from stages import digests, runtime
+from stages import digests, machine, runtime
 from stages.lock import differences, inputs, locked_stages
 from stages.params import FILE, Params
 from stages.schema import MNIST_PREFIX
-from stages.store import EXPERIMENT, folder, is_server, tracking_uri
+from stages.store import EXPERIMENT, LATER, folder, is_server, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BATCH = 1000
 """Metrics in one call, the most that MLflow takes."""
+MACHINE = "machine."
+"""How the tags with the facts of the machine begin."""
 
 
 def main(params: Params) -> None:
-    """Log what is not logged yet; warn where that fails."""
+    """Note the machine; log what is not logged yet, and warn where that fails."""
     # MLflow's own patience, seven tries of two minutes each, would hold the pipeline up where a server hangs.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -44,11 +46,27 @@ def main(params: Params) -> None:
         if moved:
             print(f"track: nothing is logged, since {moved[0]} is not as in dvc.lock: `dvc repro` first")
             return
+        facts = _facts(params, stages)
+        if LATER in os.environ:
+            return
         with Store() as client:
-            Tracker(client, params, stages).log()
+            Tracker(client, params, stages, facts).log()
     except Exception as error:  # whatever the server or its store says, the pipeline's results stand
         text = " ".join(str(error).split())[:300]
         print(f"warning: not logged to MLflow ({type(error).__name__}: {text}); `make track` tries again", file=sys.stderr)
+
+
+def _facts(params: Params, stages: Mapping[str, Any]) -> dict[str, str]:
+    """The facts of the machine that made the results of dvc.lock, noted where DVC has just made them; none where unknown."""
+    recorded = runtime.read_json(machine.FILE) if machine.FILE.exists() else {}
+    wanted = machine.record(stages, {})["outputs"]
+    if recorded.get("outputs") != wanted:
+        # Called by hand, this may see what another machine made.
+        recorded = machine.record(stages, machine.facts(params)) if "DVC_STAGE" in os.environ else {"facts": {}}
+        if recorded["facts"]:
+            runtime.write_json(machine.FILE, recorded)
+    facts: dict[str, str] = recorded["facts"]
+    return facts
 
 
 @dataclass(frozen=True)
@@ -65,9 +83,10 @@ class Part:
 
 
 class Tracker:
-    """Logs the working directory's dvc.lock, params, metrics, curves and figures."""
+    """Logs the working directory's dvc.lock, params, metrics, curves and figures, with the facts of the machine."""
 
-    def __init__(self, client: MlflowClient, params: Params, stages: dict[str, Any]) -> None:
+    def __init__(self, client: MlflowClient, params: Params, stages: dict[str, Any], facts: Mapping[str, str]) -> None:
+        self.facts = {f"{MACHINE}{name}": value for name, value in facts.items()}
         self.client = client
         self.params = params
         self.stages = stages
@@ -83,6 +102,7 @@ class Tracker:
             "git_commit": _git("rev-parse", "HEAD"),
             "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
             "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
+            **self.facts,
         }
         name = os.environ.get("DVC_EXP_NAME") or f"{tags['git_commit'][:7] or 'no-git'}-{lock_digest[:7]}"
         query = f"tags.lock_digest = '{lock_digest}' and tags.part = 'pipeline'"
@@ -159,7 +179,9 @@ class Tracker:
             [self.experiment], f"tags.inputs_digest = '{inputs_digest}' and tags.part = 'pipeline'"
         ):
             if run.data.tags["lock_digest"] != lock_digest:
-                print(f"warning: run {run.info.run_name} had equal inputs and other outputs", file=sys.stderr)
+                there = {name: value for name, value in run.data.tags.items() if name.startswith(MACHINE)}
+                why = f" ({'; '.join(machine.moved(there, self.facts))})" if there != self.facts else ""
+                print(f"warning: run {run.info.run_name} had equal inputs and other outputs{why}", file=sys.stderr)
 
     def _params(self, run: str, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param

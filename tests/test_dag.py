@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from importlib import import_module
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from stages import machine
 from stages import params as parameters
 from stages.imports import ROOT, closure, deciding, third_party
+from stages.lock import locked_stages
 from tests.small import change_params, run, stages_run
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -174,11 +177,17 @@ def test_declared_params_are_the_ones_that_are_read(copied: Path, monkeypatch: p
 
 def stale(folder: Path) -> set[str]:
     """The stages whose committed results are not those of the code and params beside them."""
-    return stages_run(run(folder, "dvc", "repro", "--dry", "--allow-missing"))
+    return set(stages_run(run(folder, "dvc", "repro", "--dry", "--allow-missing")))
 
 
 def test_the_committed_results_are_those_of_the_committed_code() -> None:
     assert stale(ROOT) == set()
+
+
+def test_the_machine_of_the_committed_results_is_recorded() -> None:
+    stages = locked_stages(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    recorded = json.loads((ROOT / machine.FILE).read_text())
+    assert recorded == machine.record(stages, recorded["facts"]) and recorded["facts"]["torch"]
 
 
 def test_nothing_is_stale_in_a_fresh_clone(reproduced: Path, tmp_path: Path) -> None:

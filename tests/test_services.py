@@ -87,10 +87,10 @@ def test_a_server_that_does_not_answer_delays_nothing_and_is_made_up_for(server:
         threading.Thread(target=silent.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{silent.server_address[1]}"
         small.change_params(copied, {"dsm": {"sigma": 0.6}})
-        started = time.monotonic()
         output = small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=address)
         assert output.count("warning: not logged to MLflow") == 1
-        assert time.monotonic() - started < 400
+        # Logging costs little but waiting: 20 s for each of two tries, whatever else this machine does.
+        assert json.loads((copied / "reports/costs/track.json").read_text())["seconds"] < 60
         silent.shutdown()
     output = small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=server)
     assert "track: logged run" in output
@@ -172,7 +172,7 @@ def test_clones_share_results_and_experiments_through_s3(bucket: str, copied: Pa
     small.run(tmp_path, "git", "clone", "--quiet", str(origin), str(second))
     small.run(second, "dvc", "pull", "--run-cache")
     assert "up to date" in small.run(second, "dvc", "status")
-    assert small.stages_run(small.run(second, "dvc", "repro")) <= {"track"}
+    assert set(small.stages_run(small.run(second, "dvc", "repro"))) <= {"track"}
 
     small.run(tmp_path, "git", "clone", "--quiet", str(origin), str(third))
     small.run(third, "dvc", "exp", "pull", "origin", "sharper")

@@ -16,10 +16,11 @@ from stages import params
 from stages.cells import Study, cells, digest, load, preset, with_settings
 from stages.errors import UserError
 from stages.imports import ROOT
+from stages.small import PARAMS as SMALL
+from stages.small import merged, write_digits
 from stages.study import main, run_cell
 from stages.study_report import caption, draw, markdown, with_verdicts
-from stages.verify import allowed
-from tests.small import SMALL, merged, write_digits
+from stages.tolerance import allowed
 
 RAW: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 STUDIES = list(yaml.safe_load((ROOT / "studies.yaml").read_text()))

@@ -1,4 +1,4 @@
-"""`make verify`: are the metrics in the working tree those of the last commit, within what chance explains?
+"""Whether the metrics of a run are those of another one, within what chance explains.
 
 On a machine like the committed run's they are equal to the last byte. Another processor gives other last digits, which a
 training amplifies until it amounts to another seed. So a figure over S seeds may move by four standard errors of the difference
@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages import params as parameters
-from stages.errors import UserError
 from stages.goals import KNN
+from stages.schema import Mnist
 
 METRICS = Path("reports/metrics")
 UNTRAINED = ("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "ideal", "control_")
@@ -90,43 +87,25 @@ def below_floor(path: Path, found: Mapping[str, Any]) -> Iterator[tuple[str, str
                 yield f"{path.stem}:knn.{key}", f"{found['knn'][key]['mean']:g} is below {KNN}", False
 
 
-def committed_metrics() -> dict[Path, dict[str, Any]]:
-    """The metrics files of the last commit."""
-    names = _git("ls-tree", "-r", "--name-only", "HEAD", "--", str(METRICS)).split()
-    return {Path(name): json.loads(_git("show", f"HEAD:{name}")) for name in names if not name.endswith("summary.json")}
+def metrics_of(folder: Path) -> dict[Path, dict[str, Any]]:
+    """The metrics files of a clone, by their path in it."""
+    files = sorted((folder / METRICS).rglob("*.json"))
+    return {
+        path.relative_to(folder): json.loads(path.read_text(encoding="utf-8")) for path in files if path.name != "summary.json"
+    }
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"git {arguments[0]}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def main() -> int:
-    """Print every deviation; status 1 where one is out of tolerance."""
-    try:
-        committed = committed_metrics()
-        mnist = parameters.load().mnist
-    except UserError as error:
-        sys.exit(f"error: {error}")
+def compare(
+    committed: Mapping[Path, dict[str, Any]], found: Mapping[Path, dict[str, Any]], mnist: Mnist
+) -> list[tuple[str, str, bool]]:
+    """What differs between the metrics of two runs: the figure, by how much, and whether that is within tolerance."""
     sizes = {"test": mnist.test_images, "knn_validation": mnist.validation_images}
     sizes |= dict.fromkeys(("robustness", "robustness_clean"), mnist.robustness_images)
     rows: list[tuple[str, str, bool]] = []
     for path, metrics in committed.items():
-        if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            rows += deviations(path.stem, metrics, found, sizes)
-            rows += below_floor(path, found)
+        if path in found:
+            rows += deviations(path.stem, metrics, found[path], sizes)
+            rows += below_floor(path, found[path])
         else:
             rows.append((str(path), "is missing", False))
-    for label, what, fine in rows:
-        print(f"{'ok  ' if fine else 'FAIL'}  {label}  {what}")
-    failed = sum(not fine for _, _, fine in rows)
-    total = sum(len(dict(figures(metrics))) for metrics in committed.values())
-    print(f"{total} figures in {len(committed)} files: {len(rows)} moved, {failed} out of tolerance")
-    return int(failed > 0 or not committed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return rows

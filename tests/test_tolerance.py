@@ -1,4 +1,4 @@
-"""The check of a full run against the committed metrics passes what chance explains and nothing else."""
+"""The comparison of two runs' metrics passes what chance explains and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.imports import ROOT
-from stages.verify import allowed, below_floor, deviations, figures
+from stages.tolerance import allowed, below_floor, deviations, figures
 
 SIZES = {"test": 10_000, "knn_validation": 5000}
 

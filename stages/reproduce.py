@@ -1,0 +1,270 @@
+"""`make reproduce`: prove that the committed results come out of the committed code, or say where they do not.
+
+    python -m stages.reproduce [--quick] [--keep FOLDER]
+
+A fresh clone of HEAD is run cold, `dvc repro --force --no-run-cache`. On a machine like the one that made the committed run
+(reports/machine.json) every output has to have the digest that dvc.lock has of it. On another machine a figure may move by what
+chance explains (tolerance.py). `--quick` runs the small pipeline (small.py) in two clones side by side. The second one is in
+another folder, time zone and language, and has another seed of Python's hashes and another order of the stages; all of its
+outputs have to be the same bytes.
+
+Prints a report, also written to reports/reproduction.md; status 1 where something is not as it has to be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import networkx as nx
+import yaml
+
+from stages import machine, params, runtime, small, tolerance
+from stages.command import end, output
+from stages.errors import UserError
+from stages.graph import stage_graph
+from stages.imports import ROOT
+from stages.params import Params
+from stages.store import LATER
+from stages.tables import table
+
+REPORT = Path("reports/reproduction.md")
+LOG = Path("reports/reproduction.log")
+COLD = ("repro", "--force", "--no-run-cache")
+QUICK = {"mnist": {"methods": ["jepa_ema"]}}
+"""What is left out of the small pipeline: one method on images suffices."""
+ELSEWHERE = {"TZ": "Asia/Kathmandu", "LANG": "C", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+"""The environment of the second quick run; none of it may decide a byte."""
+SHOWN = 40
+"""Rows of a report."""
+Outputs = Mapping[str, Mapping[str, str]]
+"""Digests by stage and path."""
+
+
+@dataclass
+class Proof:
+    """What a reproduction found.
+
+    Args:
+        headline: what was run against what.
+        same: outputs with the bytes that they have to have.
+        rows: what is not the same: its name, how it differs, and whether that is within what is allowed.
+        facts: further lines for the report.
+    """
+
+    headline: str
+    same: int
+    rows: list[tuple[str, str, bool]]
+    facts: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """How many rows are out of what is allowed."""
+        return sum(not fine for _, _, fine in self.rows)
+
+    def markdown(self) -> str:
+        """The report."""
+        verdict = "**Reproduced.**" if not self.failed and self.same else "**Not reproduced.**"
+        text = [f"# Reproduction\n\n{verdict} {self.headline}\n", *(f"- {fact}" for fact in self.facts)]
+        text.append(f"- {self.same} outputs have the same bytes")
+        text.append(f"- {len(self.rows)} differences, {self.failed} of them not allowed\n")
+        rows = sorted(self.rows, key=lambda row: row[2])
+        shown = (["ok" if fine else "**no**", name, how] for name, how, fine in rows[:SHOWN])
+        text.append(table(["allowed", "what", "how it differs"], shown) if rows else "")
+        if len(rows) > SHOWN:
+            text.append(f"… and {len(rows) - SHOWN} more.\n")
+        return "\n".join(text)
+
+
+def outputs(lock: str) -> dict[str, dict[str, str]]:
+    """The digests of all outputs in the text of a dvc.lock, by stage and path."""
+    stages = yaml.safe_load(lock)["stages"]
+    return {name: {out["path"]: out["md5"] for out in entry.get("outs", [])} for name, entry in stages.items()}
+
+
+def differing(there: Outputs, here: Outputs) -> tuple[int, list[tuple[str, str, bool]]]:
+    """How many outputs are the same in two locks, and which are not: `stage: path`, how, and whether both have one."""
+    same, rows = 0, []
+    for stage in [*there, *(name for name in here if name not in there)]:
+        old, new = there.get(stage, {}), here.get(stage, {})
+        if stage not in there or stage not in here:
+            rows.append((stage, "the stage is in one of them alone", False))
+        for path in [*old, *(name for name in new if name not in old)]:
+            if old.get(path) == new.get(path):
+                same += 1
+            else:
+                rows.append((f"{stage}: {path}", f"{_short(old, path)} -> {_short(new, path)}", path in old and path in new))
+    return same, rows
+
+
+def _short(digests: Mapping[str, str], path: str) -> str:
+    return digests[path][:8] if path in digests else "none"
+
+
+def other_order(graph: nx.DiGraph) -> list[str]:
+    """The stages in an order that is legal and not DVC's: of those that could be next, the last in the alphabet."""
+    names = sorted(graph, reverse=True)
+    return list(nx.lexicographical_topological_sort(graph.reverse(), key=names.index))
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of a run that tracks nothing, neither here nor on a server, and whose DVC takes nothing from elsewhere."""
+    keep = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{keep.get('PATH', os.defpath)}"
+    return {**keep, "PATH": path, LATER: "1", "DVC_NO_ANALYTICS": "1", **more}
+
+
+def clone(folder: Path) -> Path:
+    """A clone of HEAD."""
+    output("git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
+    return folder
+
+
+def cold(*runs: tuple[Path, Sequence[str], Mapping[str, str]]) -> float:
+    """Run the pipelines of clones cold, side by side; their lines go to NAME.log beside each clone.
+
+    Args:
+        runs: the clone, options for DVC and environment variables of each run.
+
+    Returns:
+        The seconds until all had ended.
+
+    Raises:
+        UserError: one failed.
+    """
+    started, processes = time.monotonic(), []
+    try:
+        for folder, options, variables in runs:
+            log = folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8")
+            command, where = ["dvc", *COLD, *options], environment(**variables)
+            processes.append(subprocess.Popen(command, cwd=folder, env=where, stdout=log, stderr=log, start_new_session=True))
+        statuses = [process.wait() for process in processes]
+    finally:
+        # Where this is stopped: the stages too, which DVC would leave behind.
+        for process in processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    for status, (folder, _, _) in zip(statuses, runs, strict=True):
+        if status:
+            said = folder.with_name(f"{folder.name}.log").read_text(encoding="utf-8")
+            runtime.write_text(LOG, said)
+            line = next((line for line in said.splitlines() if line.startswith(("error: ", "ERROR: "))), "it gave no reason")
+            raise UserError(f"not reproduced: the run failed: {line}; {LOG} has all that it said")
+    return time.monotonic() - started
+
+
+def quick(folder: Path) -> Proof:
+    """The small pipeline twice, under circumstances that must not matter."""
+    first, second = clone(folder / "clone"), clone(folder / "another folder" / "clone ä")
+    for one in (first, second):
+        small.shrink(one, QUICK)
+        (one / "dvc.lock").unlink(missing_ok=True)
+    with contextlib.chdir(second):
+        order = other_order(stage_graph())
+    seconds = cold((first, [], {}), (second, ["--single-item", *order], ELSEWHERE))
+    same, rows = differing(*(outputs((one / "dvc.lock").read_text(encoding="utf-8")) for one in (first, second)))
+    return Proof(
+        f"The small pipeline, cold, in two clones of {_head()}.",
+        same,
+        [(name, how, False) for name, how, _ in rows],
+        [
+            f"{len(order)} stages took {seconds:.0f} s, both clones side by side",
+            f"the second clone: `{second.relative_to(folder)}`, {' '.join(f'{k}={v}' for k, v in ELSEWHERE.items())}, "
+            f"stages in another order ({', '.join(order[:3])}, …)",
+        ],
+    )
+
+
+def full(folder: Path) -> Proof:
+    """The whole pipeline against the committed results."""
+    fresh = clone(folder / "clone")
+    lock = fresh / "dvc.lock"
+    committed, metrics = outputs(lock.read_text(encoding="utf-8")), tolerance.metrics_of(fresh)
+    wanted = params.load(fresh / "params.yaml")
+    recorded = runtime.read_json(fresh / machine.FILE)["facts"]
+    moved = machine.moved(recorded, machine.facts(wanted))
+    _bring_images(wanted, fresh)
+    # An entry of a stage that is no more would be compared with itself.
+    lock.unlink()
+    seconds = cold((fresh, [], {}))
+    same, different = differing(committed, outputs(lock.read_text(encoding="utf-8")))
+    changed = output("git", "-C", str(fresh), "diff", "--name-only").split("\n")
+    different += [
+        (path, "is committed otherwise", True)
+        for path in changed
+        if path and Path(path) not in (Path("dvc.lock"), machine.FILE)
+    ]
+    rows = [(name, how, both and bool(moved)) for name, how, both in different]
+    if different:
+        rows += tolerance.compare(metrics, tolerance.metrics_of(fresh), wanted.mnist)
+    return Proof(
+        f"The whole pipeline, cold, in a clone of {_head()}, against the results committed there.",
+        same,
+        rows,
+        [
+            f"{len(committed)} stages took {seconds:.0f} s",
+            "the machine is like that of the committed run: every byte has to be the same"
+            if not moved
+            else f"the machine is not like that of the committed run, other bytes are allowed ({'; '.join(moved)})",
+        ],
+    )
+
+
+def _bring_images(wanted: Params, fresh: Path) -> None:
+    """Copy the local folders that the images may come from: git does not have them."""
+    for source in wanted.mnist.datasets[wanted.mnist.dataset].sources:
+        there = ROOT / source.location
+        if source.kind == "folder" and there.is_dir() and not (fresh / source.location).exists():
+            shutil.copytree(there, fresh / source.location)
+
+
+def _head() -> str:
+    return output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD").strip()
+
+
+@contextlib.contextmanager
+def _kept(folder: str | None) -> Iterator[Path]:
+    """A folder to work in: a given new one that stays, or a temporary one."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="reproduce-") as made:
+            yield Path(made)
+        return
+    path = Path(folder).resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    if any(path.iterdir()):
+        raise UserError(f"{folder} is not empty")
+    yield path
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run it, print and write the report; status 1 where something is not as it has to be."""
+    parser = argparse.ArgumentParser(prog="python -m stages.reproduce", description="Run HEAD cold and compare every byte.")
+    parser.add_argument("--quick", action="store_true", help="the small pipeline, in two clones")
+    parser.add_argument("--keep", metavar="FOLDER", help="work in this new folder and leave the clones there")
+    options = parser.parse_args(arguments)
+    if output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no").strip():
+        print("reproduce: what is not committed is left out: a clone of HEAD is run", flush=True)
+    for old in (REPORT, LOG):
+        old.unlink(missing_ok=True)
+    with _kept(options.keep) as folder:
+        proof = quick(folder) if options.quick else full(folder)
+    text = proof.markdown()
+    runtime.write_text(REPORT, text)
+    print(text)
+    if proof.failed or not proof.same:
+        raise UserError(f"not reproduced: {REPORT} has the differences")
+
+
+if __name__ == "__main__":
+    end(main)

@@ -1,0 +1,139 @@
+"""The proof of reproduction: what it compares, and that it fails where bytes differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import networkx as nx
+import pytest
+
+from stages import machine, params
+from stages.imports import ROOT
+from stages.lock import file_md5
+from stages.reproduce import Proof, differing, other_order, outputs
+from tests import small
+
+LOCK = """schema: '2.0'
+stages:
+  one:
+    cmd: python -m stages.one
+    outs:
+    - {path: a.json, hash: md5, md5: aaaaaaaaaa, size: 1}
+    - {path: b.json, hash: md5, md5: bbbbbbbbbb, size: 1}
+  two:
+    cmd: python -m stages.two
+"""
+
+
+def test_the_outputs_of_a_lock() -> None:
+    assert outputs(LOCK) == {"one": {"a.json": "aaaaaaaaaa", "b.json": "bbbbbbbbbb"}, "two": {}}
+
+
+def test_what_differs_is_named_with_both_digests() -> None:
+    there = outputs(LOCK)
+    assert differing(there, there) == (2, [])
+    here = {"one": {"a.json": "aaaaaaaaaa", "b.json": "cccccccccc", "new.json": "d"}, "three": {}}
+    assert differing(there, here) == (
+        1,
+        [
+            ("one: b.json", "bbbbbbbb -> cccccccc", True),
+            ("one: new.json", "none -> d", False),
+            ("two", "the stage is in one of them alone", False),
+            ("three", "the stage is in one of them alone", False),
+        ],
+    )
+
+
+def test_the_other_order_is_legal_and_another_one() -> None:
+    graph = nx.DiGraph(
+        [("train@a", "data"), ("train@b", "data"), ("table", "train@a"), ("table", "train@b"), ("page", "table")]
+    )
+    assert other_order(graph) == ["data", "train@b", "train@a", "table", "page"]
+
+
+def test_a_report_says_whether_it_is_proved() -> None:
+    assert "**Reproduced.** Two clones" in Proof("Two clones", 3, []).markdown()
+    allowed = Proof("Two clones", 3, [("one: a", "x -> y", True)]).markdown()
+    assert "**Reproduced.**" in allowed and "| ok | one: a | x -> y |" in allowed
+    failed = Proof("Two clones", 3, [("one: a", "x -> y", True), ("one: b", "x -> y", False)], ["took 3 s"]).markdown()
+    assert "**Not reproduced.**" in failed and "- took 3 s\n" in failed and "2 differences, 1 of them not allowed" in failed
+    assert failed.index("**no** | one: b") < failed.index("ok | one: a")
+    assert "**Not reproduced.**" in Proof("Nothing", 0, []).markdown()
+
+
+def test_the_facts_of_a_machine_are_told_where_they_differ() -> None:
+    here = machine.facts(params.load(ROOT / "params.yaml"))
+    assert {"system", "device", "torch instructions", "numpy instructions", "linear algebra", "python", "torch"} <= set(here)
+    assert all(value and isinstance(value, str) for value in here.values())
+    assert machine.moved(here, here) == []
+    there = {**here, "torch instructions": "AVX9", "MKL_CBWR": "AVX2"}
+    assert machine.moved(there, here) == [
+        f"torch instructions: AVX9 there, {here['torch instructions']} here",
+        "MKL_CBWR: AVX2 there, not set here",
+    ]
+
+
+@pytest.mark.integration
+def test_the_small_pipeline_is_reproduced_in_two_clones(copied: Path) -> None:
+    output = small.run(copied, "python", "-m", "stages.reproduce", "--quick")
+    assert "**Reproduced.** The small pipeline" in output and "0 differences" in output
+    assert (copied / "reports/reproduction.md").read_text() in output
+
+
+@pytest.mark.integration
+def test_what_is_not_reproduced_is_named(copied: Path) -> None:
+    source = (copied / "stages/tables.py").read_text()
+    (copied / "stages/tables.py").write_text(f'{source}\n\nMOST_PLACES += hash("a") % 3  # differs with PYTHONHASHSEED\n')
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=differs", PYTHONHASHSEED="0")
+    output = small.run(copied, "python", "-m", "stages.reproduce", "--quick", status=1, PYTHONHASHSEED="0")
+    assert "**Not reproduced.**" in output and "| **no** | compare: reports/table.md |" in output
+    assert output.splitlines()[-1] == "error: not reproduced: reports/reproduction.md has the differences"
+
+
+@pytest.mark.integration
+def test_the_committed_results_are_reproduced_and_on_this_machine_to_the_last_byte(copied: Path) -> None:
+    output = small.run(copied, "python", "-m", "stages.reproduce")
+    assert "**Reproduced.** The whole pipeline" in output and "every byte has to be the same" in output
+    # A figure that was edited by hand, in its file and in dvc.lock.
+    path, lock = copied / "reports/metrics/mog/dsm.json", copied / "dvc.lock"
+    before = file_md5(path)
+    path.write_text(path.read_text().replace("0.", "0.1", 1))
+    lock.write_text(lock.read_text().replace(before, file_md5(path)))
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=edited")
+    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    assert "| **no** | mog_evaluate@dsm: reports/metrics/mog/dsm.json |" in output
+    assert "| **no** | reports/metrics/mog/dsm.json | is committed otherwise |" in output
+
+
+@pytest.mark.integration
+def test_on_another_machine_bytes_may_differ_and_figures_by_what_chance_explains(copied: Path) -> None:
+    recorded = json.loads((copied / "reports/machine.json").read_text())
+    recorded["facts"]["torch instructions"] = "of another machine"
+    (copied / "reports/machine.json").write_text(json.dumps(recorded))
+    path, lock = copied / "reports/metrics/mog/dsm.json", copied / "dvc.lock"
+    before, metrics = file_md5(path), json.loads(path.read_text())
+    figure = metrics["score"]["relative_fisher_error"]
+    figure["mean"] += figure["std"]
+    path.write_text(json.dumps(metrics))
+    lock.write_text(lock.read_text().replace(before, file_md5(path)))
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=elsewhere")
+    output = small.run(copied, "python", "-m", "stages.reproduce")
+    assert "torch instructions: of another machine there" in output
+    assert "| ok | dsm:score.relative_fisher_error |" in output
+    figure["mean"] *= 100
+    path.write_text(json.dumps(metrics))
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=wrong")
+    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    assert "| **no** | dsm:score.relative_fisher_error |" in output
+
+
+@pytest.mark.integration
+def test_a_run_that_fails_leaves_its_log_and_no_older_report(copied: Path) -> None:
+    (copied / "reports/reproduction.md").write_text("**Reproduced.** long ago")
+    small.change_params(copied, {"dsm": {"train": {"learning_rate": 1e30}}})
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=diverges")
+    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    assert output.startswith("error: not reproduced: the run failed: error: dsm: the loss is not finite")
+    assert not (copied / "reports/reproduction.md").exists()
+    assert "Running stage" in (copied / "reports/reproduction.log").read_text()
