@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from tests import small
+
+# Property tests: the same few examples each time, or, in `make nightly`, many that are new each time.
+settings.register_profile("few", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.register_profile("many", max_examples=250, deadline=None, derandomize=False, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the property tests, which `make nightly` runs with more examples."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("properties")
 
 
 @pytest.fixture(scope="session")

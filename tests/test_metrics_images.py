@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import ndimage
@@ -16,8 +16,6 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, Nearest
 from stages.metrics import images, neighbours
 from stages.metrics.classification import confusion, report
 from stages.metrics.neighbours import knn_classify, knn_regress, nearest, vote
-
-few = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
 
 def pictures(seed: int, height: int = 28, width: int = 28) -> np.ndarray:
@@ -31,7 +29,6 @@ def pictures(seed: int, height: int = 28, width: int = 28) -> np.ndarray:
 # ---------------------------------------------------------------- images
 
 
-@few
 @given(st.integers(0, 999), st.integers(7, 30), st.integers(7, 30))
 def test_mse_psnr_and_ssim_are_scikit_images(seed: int, height: int, width: int) -> None:
     true, other = pictures(seed, height, width), pictures(seed + 1, height, width)
@@ -73,7 +70,6 @@ def test_each_image_of_a_batch_is_judged_alone() -> None:
 # ---------------------------------------------------------------- classification
 
 
-@few
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=80))
 def test_the_report_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     true, predicted = np.array(pairs, dtype=np.int64).T
@@ -97,7 +93,6 @@ def test_macro_averages_see_the_rare_class_that_accuracy_hides() -> None:
     assert figures["recall_macro"] == pytest.approx(0.5)
 
 
-@few
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=80))
 def test_confusion_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     true, predicted = np.array(pairs, dtype=np.int64).T

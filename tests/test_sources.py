@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from stages.errors import DataUnavailable
@@ -67,7 +67,6 @@ def folder(path: Path, *, packed: bool = False, **other: bytes) -> Path:
 # ---------------------------------------------------------------- idx
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(arrays(np.uint8, array_shapes(max_dims=4, min_side=0, max_side=5)))
 def test_what_is_written_as_idx_is_read_back(array: np.ndarray) -> None:
     back = read_idx(write_idx(array))

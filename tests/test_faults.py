@@ -1,0 +1,217 @@
+"""What goes wrong while a pipeline runs: afterwards `dvc repro` ends in the bytes of an undisturbed run.
+
+`make nightly` runs all of it; the quickest two are in `make test`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from stages.lock import file_md5
+from tests import small
+from tests.test_pipeline import runs
+
+KILLS = 10
+OUTPUTS = (
+    "data/mog/train.npz",
+    "models/mog/dsm.safetensors",
+    "reports/fields/contrastive.npz",
+    "reports/metrics/mog/dsm.json",
+    "reports/curves/mnist/jepa_ema.csv",
+    "reports/figures/gallery.png",
+    "reports/index.html",
+)
+DAMAGES = ("deleted", "truncated", "flipped")
+
+
+def locked(folder: Path) -> dict[str, str]:
+    """The digests of all outputs in a clone's dvc.lock."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for entry in stages.values() for out in entry.get("outs", [])}
+
+
+def assert_undisturbed(folder: Path, reproduced: Path) -> None:
+    """The lock has the digests of an undisturbed run, and every output is what the lock says."""
+    assert locked(folder) == locked(reproduced)
+    for path, digest in locked(folder).items():
+        assert file_md5(folder / path) == digest, path
+    assert "up to date" in small.run(folder, "dvc", "status")
+
+
+def damage(path: Path, how: str) -> None:
+    """Damage a file in place, as a disk or a person would."""
+    content = bytearray(path.read_bytes())
+    path.chmod(0o644)
+    if how == "deleted":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=small.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until(process: subprocess.Popen[str], text: str) -> str:
+    """What a process prints until a line has `text` in it."""
+    said = ""
+    for line in process.stdout or ():
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"{text!r} was never said:\n{said}")
+
+
+def test_an_interrupted_stage_says_so_in_one_line_and_leaves_no_output(copied: Path) -> None:
+    small.change_params(copied, {"dsm": {"train": {"steps": 100000}}})
+    model = copied / "models/mog/dsm.safetensors"
+    model.unlink()
+    stage = start(copied, sys.executable, "-m", "stages.mog.train", "dsm")
+    until(stage, "step")
+    stage.send_signal(signal.SIGINT)
+    rest, _ = stage.communicate(timeout=60)
+    assert stage.returncode == 130
+    assert [line for line in rest.splitlines() if ": step" not in line] == ["interrupted"]
+    assert not model.exists()
+
+
+def test_damaged_outputs_are_made_again(copied: Path, reproduced: Path) -> None:
+    for number, path in enumerate(OUTPUTS):
+        damage(copied / path, DAMAGES[number % 3])
+    small.run(copied, "dvc", "repro")
+    assert_undisturbed(copied, reproduced)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_outputs_are_made_again_without_the_cache(copied: Path, reproduced: Path, how: str) -> None:
+    shutil.rmtree(copied / ".dvc/cache")
+    for path in OUTPUTS:
+        damage(copied / path, how)
+    small.run(copied, "dvc", "repro")
+    assert_undisturbed(copied, reproduced)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_cache_gives_no_damaged_output(copied: Path, reproduced: Path, how: str) -> None:
+    for path in OUTPUTS:
+        digest = locked(copied)[path]
+        damage(copied / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}", how)
+        (copied / path).unlink()
+    small.run(copied, "dvc", "repro")
+    assert_undisturbed(copied, reproduced)
+
+
+@pytest.mark.nightly
+def test_a_cold_run_that_is_killed_again_and_again(reproduced: Path, tmp_path: Path) -> None:
+    folder, moments = small.clone(tmp_path / "clone"), random.Random(0)
+    kills = 0
+    while kills < KILLS:
+        run = start(folder, "dvc", "repro")
+        try:
+            run.communicate(timeout=moments.uniform(3, 25))
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.communicate()
+            kills += 1
+        else:
+            assert run.returncode == 0
+            # It came to its end: begin anew.
+            shutil.rmtree(folder)
+            small.clone(folder)
+    small.run(folder, "dvc", "repro")
+    assert_undisturbed(folder, reproduced)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("stage", ["mog_train@dsm", "mnist_evaluate@jepa_ema", "mog_figures@contrastive", "track"])
+def test_control_c_ends_the_pipeline_without_a_traceback(reproduced: Path, copied: Path, stage: str) -> None:
+    (copied / "dvc.lock").unlink()
+    shutil.rmtree(copied / ".dvc/cache")
+    run = start(copied, "dvc", "repro")
+    until(run, f"Running stage '{stage}'")
+    time.sleep(1)
+    os.killpg(run.pid, signal.SIGINT)
+    rest, _ = run.communicate(timeout=120)
+    assert run.returncode not in (0, -signal.SIGINT)
+    assert "Traceback" not in rest
+    small.run(copied, "dvc", "repro")
+    assert_undisturbed(copied, reproduced)
+
+
+@pytest.mark.nightly
+def test_two_runs_at_once(reproduced: Path, tmp_path: Path) -> None:
+    folder = small.clone(tmp_path / "clone")
+    runs = [start(folder, "dvc", "repro") for _ in range(2)]
+    said = [run.communicate()[0] for run in runs]
+    assert 0 in [run.returncode for run in runs], said
+    for run, text in zip(runs, said, strict=True):
+        assert run.returncode == 0 or re.search("lock|is busy", text), text
+        assert "Traceback" not in text
+    small.run(folder, "dvc", "repro")
+    assert_undisturbed(folder, reproduced)
+
+
+@pytest.fixture
+def jumping(tmp_path: Path) -> str:
+    """A folder for PYTHONPATH under which a process sees a clock that is set back by an hour every other second."""
+    folder = tmp_path / "clock"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import time\n"
+        "_real = time.time\n"
+        "time.time = lambda: _real() - 3600 * (int(_real()) % 2)\n"
+        "time.time_ns = lambda: int(time.time() * 1e9)\n"
+    )
+    return str(folder)
+
+
+@pytest.mark.nightly
+def test_a_clock_that_goes_backwards(reproduced: Path, tmp_path: Path, jumping: str) -> None:
+    folder = small.clone(tmp_path / "clone")
+    small.run(folder, "dvc", "repro", PYTHONPATH=jumping)
+    # Files from the future, and from long ago.
+    for number, path in enumerate(sorted(locked(folder))):
+        if (folder / path).is_file():
+            moment = time.time() + (86400 if number % 2 else -(10**8))
+            os.utime(folder / path, (moment, moment))
+    damage(folder / OUTPUTS[1], "flipped")
+    small.run(folder, "dvc", "repro", PYTHONPATH=jumping)
+    assert_undisturbed(folder, reproduced)
+
+
+@pytest.mark.nightly
+def test_four_experiments_that_make_the_store_at_once(copied: Path) -> None:
+    (copied / "mlflow.db").unlink()
+    names = [f"sigma-{number}" for number in range(4)]
+    command = ["dvc", "exp", "run", "--temp"]
+    started = [start(copied, *command, "--name", name, "-S", f"dsm.sigma=0.{3 + i}") for i, name in enumerate(names)]
+    said = [run.communicate()[0] for run in started]
+    assert all(run.returncode == 0 for run in started) and not any("warning: not logged" in text for text in said), said
+    (experiment,) = MlflowClient(f"sqlite:///{copied / 'mlflow.db'}").search_experiments(filter_string="name = 'energy-wells'")
+    assert experiment.lifecycle_stage == "active"
+    assert {run.info.run_name for run in runs(copied, "tags.part = 'pipeline'")} == set(names)
