@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 from stages import params
 from stages.imports import ROOT
 from stages.methods import build
-from stages.mnist.checkpoints import FileCheckpoints, key
+from stages.mnist.checkpoints import FORCE, FileCheckpoints, key
 from stages.mnist.processes import Place
 from stages.mnist.world import Images
 from stages.nn.draws import TrainingDraws
@@ -42,14 +43,21 @@ def make(name: str) -> Method:
     return build(name, Images(perturbations=perturbations, mixed_precision=False), settings)
 
 
-def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -> tuple[Method, Any, list[Tensor]]:
-    """Train in the current folder; `killed_after` so many steps."""
-    method, images = make(name), torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+def checkpoints(name: str, digest: str) -> FileCheckpoints:
+    """Those of a training that has not begun."""
+    images = torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     shuffle, perturb = torch.Generator().manual_seed(2), torch.Generator().manual_seed(3)
     batches = EpochBatches(images, batch_size=16, generator=shuffle)
-    snapshots: list[Tensor] = []
-    checkpoints = FileCheckpoints(name, digest, HERE, generators=[shuffle, perturb], batches=batches, snapshots=snapshots)
-    checkpoints.every = 4
+    made = FileCheckpoints(name, digest, HERE, generators=[shuffle, perturb], batches=batches, snapshots=[])
+    made.every = 4
+    return made
+
+
+def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -> tuple[Method, Any, list[Tensor]]:
+    """Train in the current folder; `killed_after` so many steps."""
+    method, kept = make(name), checkpoints(name, digest)
+    _, perturb = kept.generators
+    batches, snapshots = kept.batches, kept.snapshots
 
     def until_killed() -> Iterator[Tensor]:
         for number, batch in enumerate(batches):
@@ -69,8 +77,8 @@ def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -
         warmup=2,
         log_every=1,
         snapshots=[0, 2, 5, 8, STEPS],
-        on_snapshot=lambda step: snapshots.append(method.embed(images[:5]).detach()),
-        checkpoints=checkpoints,
+        on_snapshot=lambda step: snapshots.append(method.embed(batches.x[:5]).detach()),
+        checkpoints=kept,
     )
     return method, rows, snapshots
 
@@ -99,8 +107,51 @@ def test_an_interrupted_training_ends_in_the_same_bytes(name: str, killed_after:
 def test_what_is_kept_of_another_training_is_left_alone(capsys: Any) -> None:
     with pytest.raises(Killed):
         run("contrastive", killed_after=9)
-    run("contrastive", digest="e" * 64)
+    (kept,) = Path(".checkpoints").iterdir()
+    with pytest.raises(Killed):
+        run("contrastive", killed_after=9, digest="e" * 64)
     assert "going on" not in capsys.readouterr().out
+    checkpoints("contrastive", "e" * 64).remove()
+    assert list(Path(".checkpoints").iterdir()) == [kept]
+
+
+def test_what_was_given_up_long_ago_is_removed() -> None:
+    with pytest.raises(Killed):
+        run("contrastive", killed_after=9)
+    (kept,) = Path(".checkpoints").iterdir()
+    other, unfinished = kept.with_name("vicreg.0.safetensors"), kept.with_suffix(".7.unfinished")
+    for path in (other, unfinished):
+        path.write_bytes(b"")
+    for path in (kept, other, unfinished):
+        os.utime(path, (0, 0))
+    checkpoints("contrastive", "e" * 64).remove()
+    assert list(Path(".checkpoints").iterdir()) == [other]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "in the header"])
+def test_a_damaged_checkpoint_is_not_gone_on_from(damage: str, capsys: Any) -> None:
+    undisturbed = run("contrastive", digest="e" * 64)
+    with pytest.raises(Killed):
+        run("contrastive", killed_after=9)
+    kept = checkpoints("contrastive", "d" * 64).path
+    content = bytearray(kept.read_bytes())
+    content[len(content) * 2 // 3] ^= 1 if damage == "flipped" else 0
+    content[5] ^= 1 if damage == "in the header" else 0
+    kept.write_bytes(content[: {"truncated": len(content) // 2, "empty": 0}.get(damage, len(content))])
+    anew = run("contrastive")
+    output = capsys.readouterr().out
+    assert "is damaged, starting anew" in output and "going on" not in output
+    assert undisturbed[1] == anew[1]
+
+
+@pytest.mark.parametrize("word", ["-f", "--force", "-sf", "-fs", "-qfR"])
+def test_force_is_seen_in_each_way_it_can_be_written(word: str) -> None:
+    assert FORCE.fullmatch(word)
+
+
+@pytest.mark.parametrize("word", ["-s", "-nfast", "-Sdsm.sigma=.3", "fast", "f", "--force-whatever", "-S", "dvc"])
+def test_other_words_are_no_force(word: str) -> None:
+    assert not FORCE.fullmatch(word)
 
 
 def test_a_checkpoint_is_written_as_a_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +222,7 @@ def test_a_stage_that_was_killed_goes_on_and_force_starts_anew(copied: Path, pro
     assert not list((copied / ".checkpoints").iterdir())
     kept = copied / ".checkpoints/mnist_train.jepa_ema.0.safetensors"
     kept.write_bytes(b"of another time")
+    os.utime(kept, (0, 0))
     output = small.run(copied, "dvc", "repro", "--no-run-cache", "--force", "--single-item", "mnist_train@jepa_ema")
     assert "going on" not in output and not kept.exists()
     assert (copied / "models/mnist/jepa_ema.safetensors").read_bytes() == resumed
@@ -183,3 +235,24 @@ def test_force_ignores_what_is_kept(copied: Path) -> None:
     kill_training(copied)
     output = small.run(copied, "dvc", "repro", "--no-run-cache", "--force", "mnist_train@jepa_ema")
     assert "going on" not in output
+
+
+@pytest.mark.integration
+def test_processes_that_share_a_training_end_with_the_stage_that_started_them(copied: Path) -> None:
+    small.change_params(copied, {"mnist_jepa_ema": {"train": {"steps": 100000}}, "processes": 2})
+    stage = subprocess.Popen(
+        [sys.executable, "-m", "stages.mnist.train", "jepa_ema"],
+        cwd=copied,
+        env=small.environment(),
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(copied.glob(".checkpoints/*.safetensors")):
+        assert stage.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    others = psutil.Process(stage.pid).children(recursive=True)
+    assert len(others) >= 3
+    stage.kill()
+    stage.wait()
+    _, alive = psutil.wait_procs(others, timeout=60)
+    assert not alive

@@ -2,22 +2,26 @@
 
 DVC deletes a stage's outputs before it runs, so what is kept lies elsewhere: in .checkpoints beside dvc.yaml, which neither DVC
 nor git tracks. The file's name is a digest of all that decides the training: code, params, data, versions, device, number of
-processes. After any change of those the training starts anew; it also does under `dvc repro --force`, and a training that ends
-removes what was kept of it.
+processes. After any change of those the training starts anew; it also does under `dvc repro --force` and where the file is
+damaged. A training whose model is written removes what was kept of it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import re
+import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -29,6 +33,8 @@ from stages.nn.training import EpochBatches
 
 EVERY = 500
 """Steps between two checkpoints; it changes no result."""
+ABANDONED = 7 * 24 * 3600
+"""Seconds after which a checkpoint that nobody has gone on from is removed."""
 
 
 def key(stage: Path, name: str, values: Mapping[str, Any], data: Sequence[Path], place: Place) -> str:
@@ -40,15 +46,22 @@ def key(stage: Path, name: str, values: Mapping[str, Any], data: Sequence[Path],
     return digests.of_content(content)
 
 
+FORCE = re.compile(r"--force|-[ismpPRkqv]*f[fismpPRkqv]*")
+"""DVC's option, also where it stands together with others that take no value: `-sf`."""
+
+
 def forced() -> bool:
-    """Whether a `dvc repro --force` or `dvc exp run --force` runs this: only DVC's command line says so."""
+    """Whether a `dvc repro --force` or `dvc exp run --force` runs this: only DVC's command line says so.
+
+    A queued experiment is run by a worker, whose command line does not; going on ends in the same bytes as starting anew.
+    """
     for process in psutil.Process().parents():
         try:
             words = process.cmdline()
         except psutil.Error:
             continue
         if any(Path(word).stem == "dvc" for word in words[:3]) and {"repro", "run"} & set(words):
-            return bool({"-f", "--force"} & set(words))
+            return any(FORCE.fullmatch(word) for word in words)
     return False
 
 
@@ -90,18 +103,27 @@ class FileCheckpoints:
         tensors |= {f"generator.{i}": v for i, v in enumerate(self._states())}
         if self.place.writes:
             self.folder.mkdir(exist_ok=True)
-            unfinished = self.path.with_suffix(".unfinished")
+            # Of this process alone: another one may be keeping the same training.
+            unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")
             whole = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
-            save_file(whole, unfinished, {"step": str(step), "rows": json.dumps(rows)})
+            about = {"step": str(step), "rows": json.dumps(rows)}
+            save_file(whole, unfinished, {**about, "checksum": _checksum(whole, about)})
             os.replace(unfinished, self.path)
 
     def restore(self, method: Method, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
-        """Put everything back; 0 and no rows where nothing is kept of this very training."""
+        """Put everything back; 0 and no rows where nothing is kept, or nothing whole, of this very training."""
         if self.fresh or not self.path.exists():
             return 0, []
-        with safe_open(self.path, "pt") as file:
-            about = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(self.path, "pt") as file:
+                about = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError:
+            about, tensors = {}, {}
+        if about.pop("checksum", "") != _checksum(tensors, about):
+            if self.place.writes:
+                print(f"{self.name}: {self.path} is damaged, starting anew", flush=True)
+            return 0, []
         groups: dict[str, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             group, rest = name.split(".", 1)
@@ -121,9 +143,12 @@ class FileCheckpoints:
         return step, json.loads(about["rows"])
 
     def remove(self) -> None:
-        """Forget what was kept of this stage and method: the training is done."""
+        """Forget what was kept of this training, whose model is written, and of others of its method that were given up."""
+        self.path.unlink(missing_ok=True)
         for path in self.folder.glob(f"{self.name}.*"):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
 
     def _states(self) -> list[Tensor]:
         """The states of the generators of all processes."""
@@ -134,6 +159,15 @@ class FileCheckpoints:
         every = [torch.empty_like(own) for _ in range(self.place.count)]
         torch.distributed.all_gather(every, own)
         return [state.cpu() for states in every for state in states]
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """Of everything that is kept: a disk that lost a bit must not decide a result."""
+    checksum = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        checksum = zlib.crc32(name.encode(), checksum)
+        checksum = zlib.crc32(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().data, checksum)
+    return str(checksum)
 
 
 def _trained(optimizer: torch.optim.Optimizer) -> list[Tensor]:

@@ -28,14 +28,16 @@ def affine(x: Tensor, *, angle: Tensor, scale: Tensor, shear: Tensor, shift: Ten
         shear: radians (B,), along x.
         shift: pixels (B, 2) to the right and down.
     """
-    cos, sin, tan = angle.cos() / scale, angle.sin() / scale, shear.tan()
-    # The rows of A⁻¹ = Shear(−shear) · R(−angle) / scale.
-    inverse = torch.stack((cos + tan * sin, sin - tan * cos, -sin, cos), -1).view(-1, 2, 2)
     if x.shape[-1] != x.shape[-2]:
         raise ValueError(f"affine works on square images, not on {tuple(x.shape[-2:])}")
-    offset = -(inverse @ (shift * 2 / x.shape[-1]).unsqueeze(-1))
-    grid = F.affine_grid(torch.cat((inverse, offset), -1), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    turned = torch.polar(scale.reciprocal(), angle)
+    cos, sin, tan = turned.real, turned.imag, shear.tan()
+    # The rows of A⁻¹ = Shear(−shear) · R(−angle) / scale.
+    inverse = torch.stack((torch.addcmul(cos, tan, sin), torch.addcmul(sin, tan, cos, value=-1), -sin, cos), -1).view(-1, 2, 2)
+    offset = (inverse * shift.mul(-2 / x.shape[-1]).unsqueeze(-2)).sum(-1, keepdim=True)
+    centres = positions(*x.shape[-2:], x.device, x.dtype)
+    sources = inverse @ centres.flatten(1) + offset
+    return _taken_from(x, sources.unflatten(-1, x.shape[-2:]))
 
 
 def elastic(x: Tensor, displacement: Tensor) -> Tensor:
@@ -52,11 +54,28 @@ def elastic(x: Tensor, displacement: Tensor) -> Tensor:
     nodes, kind = displacement.shape[-1], (displacement.device, displacement.dtype)
     rows, columns = (bicubic(nodes, size, *kind) for size in (height, width))
     smooth = rows @ displacement @ columns.T
-    identity = torch.eye(2, 3, device=x.device, dtype=x.dtype).expand(len(x), 2, 3)
-    # Positions run from −1 to 1 over an image's width, so a pixel is 2 / width.
-    moved = torch.stack((smooth[:, 0] * (2 / width), smooth[:, 1] * (2 / height)), -1)
-    grid = F.affine_grid(identity, list(x.shape), align_corners=False) + moved
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return _taken_from(x, positions(height, width, *kind) + smooth * pixel(height, width, *kind))
+
+
+def _taken_from(x: Tensor, sources: Tensor) -> Tensor:
+    """Images whose pixels come from `sources` (B, 2, H, W) of x, bilinearly, with zeros from outside."""
+    return F.grid_sample(x, sources.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+@cache
+def positions(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """x and y of each pixel's centre, (2, H, W): from −1 to 1 between the edges of an image.
+
+    Kept where it is used: `F.affine_grid` makes it anew each time, which takes longer than sampling the images does.
+    """
+    x, y = (((torch.arange(n, dtype=torch.float64) * 2 + 1) / n - 1) for n in (width, height))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy")).to(device, dtype)
+
+
+@cache
+def pixel(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The width and the height of a pixel, (2, 1, 1), in the units of `positions`."""
+    return torch.tensor([2 / width, 2 / height], dtype=torch.float64).view(2, 1, 1).to(device, dtype)
 
 
 @cache
@@ -90,7 +109,17 @@ def _highest(x: Tensor, side: int, before: int) -> Tensor:
     """The maximum over the square at each pixel, which reaches `before` pixels up and left: first along rows, then columns."""
     after = side - 1 - before
     padded = F.pad(x, (before, after, before, after), value=-math.inf)
-    return F.max_pool2d(F.max_pool2d(padded, (1, side), stride=1), (side, 1), stride=1)
+    return _along(_along(padded, -1, side), -2, side)
+
+
+def _along(x: Tensor, dim: int, length: int) -> Tensor:
+    """The maximum of each `length` neighbours along `dim`, by doubling: in a third of the time of `F.max_pool2d`."""
+    if length == 1:
+        return x
+    half = length // 2
+    highest = _along(x, dim, length - half)
+    count = x.shape[dim] - length + 1
+    return torch.maximum(highest.narrow(dim, 0, count), highest.narrow(dim, half, count))
 
 
 def inversion(x: Tensor, amount: Tensor | float) -> Tensor:
@@ -134,14 +163,14 @@ class Affine:
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
         """Perturb every image of x with all amplitudes times `factor`."""
         count = x.shape[0]
-        draw = (torch.rand(5, count, generator=generator, device=x.device) * 2 - 1) * factor
-        return affine(
-            x,
-            angle=draw[0] * math.radians(self.rotation),
-            scale=1 + draw[1] * self.scale,
-            shear=draw[2] * math.radians(self.shear),
-            shift=draw[3:].T * self.translation,
-        )
+        draw = torch.empty(count, 5, device=x.device).uniform_(-factor, factor, generator=generator) * self._limits(x.device)
+        angle, scale, shear, *_ = draw.unbind(-1)
+        return affine(x, angle=angle, scale=1 + scale, shear=shear, shift=draw[:, 3:])
+
+    @cache  # noqa: B019
+    def _limits(self, device: torch.device) -> Tensor:
+        angles = (math.radians(self.rotation), self.scale, math.radians(self.shear))
+        return torch.tensor([*angles, self.translation, self.translation], device=device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,12 +282,22 @@ class Perturbation:
         start, end = self.schedule
         factor = start + (end - start) * progress
         chosen = torch.rand(len(self.steps), x.shape[0], generator=generator, device=x.device)
-        for step, draw in zip(self.steps, chosen, strict=True):
-            hit = draw < step.probability
-            if x.device.type == "cpu":
-                # Most steps hit few images. A GPU would have to wait for their number, and is faster with them all.
-                rows = hit.nonzero().squeeze(-1)
-                x = x.index_copy(0, rows, step(x[rows], factor, generator)) if len(rows) else x
-            else:
-                x = torch.where(hit.view(-1, 1, 1, 1), step(x, factor, generator), x)
+        hit = chosen < self._probabilities(x.device)
+        if x.device.type != "cpu":
+            for step, hits in zip(self.steps, hit, strict=True):
+                x = torch.where(hits.view(-1, 1, 1, 1), step(x, factor, generator), x)
+            return x
+        # Most steps hit few images. A GPU would have to wait for their number, and is faster with them all.
+        given = x
+        rows = hit.nonzero()[:, 1].split(hit.sum(-1).tolist())
+        for step, hits in zip(self.steps, rows, strict=True):
+            if len(hits) == len(x):
+                x = step(x, factor, generator)
+            elif len(hits):
+                x = x.clone() if x is given else x
+                x.index_copy_(0, hits, step(x[hits], factor, generator))
         return x
+
+    @cache  # noqa: B019
+    def _probabilities(self, device: torch.device) -> Tensor:
+        return torch.tensor([step.probability for step in self.steps], device=device).view(-1, 1)

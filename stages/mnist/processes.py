@@ -8,19 +8,26 @@ torchrun on each of them, on a folder that all share:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psutil
 import torch
 import torch.distributed as dist
 
 from stages import runtime
 from stages.errors import UserError
 from stages.params import Params
+
+STARTED_BY = "ENERGY_WELLS_STARTED_BY"
+"""Environment variable with the process of the stage that started torchrun."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,10 @@ def start(params: Params, module: str, name: str) -> bool:
     """
     if params.processes == 1 or "WORLD_SIZE" in os.environ:
         return False
+    # torchrun would outlive a stage that is killed, and its processes would go on writing: they look for this one.
+    environment = {**os.environ, STARTED_BY: str(os.getpid())}
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={params.processes}", "-m", module, name]
-    if subprocess.run([sys.executable, "-m", *torchrun], check=False).returncode:
+    if subprocess.run([sys.executable, "-m", *torchrun], env=environment, check=False).returncode:
         raise UserError(f"{name}: one of the {params.processes} processes failed, and said why above")
     return True
 
@@ -61,7 +70,7 @@ def place(params: Params) -> Iterator[Place]:
     """This process's place among those that train together.
 
     Raises:
-        UserError: torchrun started another number of processes than the params say.
+        UserError: torchrun started another number of processes than the params say, or more than this machine has GPUs.
     """
     device = runtime.device(params)
     count = int(os.environ.get("WORLD_SIZE", "1"))
@@ -70,8 +79,13 @@ def place(params: Params) -> Iterator[Place]:
     if count == 1:
         yield Place(0, 1, device)
         return
+    _end_with(os.getppid(), *(int(pid) for pid in [os.environ.get(STARTED_BY)] if pid))
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+        if here > gpus:
+            # NCCL does not serve two processes on one GPU.
+            raise UserError(f"params.yaml: processes: {count} is not accepted: {here} of them on a machine with {gpus} GPUs")
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
@@ -80,3 +94,17 @@ def place(params: Params) -> Iterator[Place]:
         dist.barrier()
     finally:
         dist.destroy_process_group()
+
+
+def _end_with(*others: int) -> None:
+    """End this process as soon as one of `others` has ended, which may have been killed without a chance to say so."""
+
+    def watch() -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            watched = [psutil.Process(pid) for pid in others]
+            # A number that another process has taken over since does not count as running.
+            while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in watched):
+                time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

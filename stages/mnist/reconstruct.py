@@ -28,7 +28,7 @@ def main(params: Params, name: str) -> None:
         if here.shared:
             synchronise(reconstruction)
         settings = params.mnist_reconstruct
-        rows, _ = fit_images(
+        fitted = fit_images(
             reconstruction,
             params,
             here,
@@ -40,7 +40,8 @@ def main(params: Params, name: str) -> None:
         if here.writes:
             state = {k: v.cpu().contiguous() for k, v in reconstruction.state_dict().items()}
             save_file(state, MODELS / f"{name}.decoder.safetensors")
-            runtime.write_curves(Path(f"reports/curves/mnist/{name}.reconstruction.csv"), rows)
+            runtime.write_curves(Path(f"reports/curves/mnist/{name}.reconstruction.csv"), fitted.rows)
+            fitted.checkpoints.remove()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from stages import runtime
 from stages.mnist.embed import as_seen, embed
 from stages.mnist.models import MODELS, untrained
 from stages.mnist.processes import place, start
-from stages.mnist.training import fit_images, look_across
+from stages.mnist.training import SHOWN, fit_images, look_across
 from stages.nn.moments import log_spaced
 from stages.params import Params
 from stages.schema import MNIST_PREFIX
@@ -33,9 +33,9 @@ def main(params: Params, name: str) -> None:
         method = untrained(params, name).to(here.device)
         if here.shared:
             look_across(method)
-        shown = torch.from_numpy(runtime.read_arrays(Path("data/mnist/test.npz"))["images"][: params.mnist.snapshot_images])
+        shown = torch.from_numpy(runtime.read_arrays(SHOWN)["images"][: params.mnist.snapshot_images])
         moments = log_spaced(train.steps, params.mnist.snapshots)
-        rows, snapshots = fit_images(
+        fitted = fit_images(
             method,
             params,
             here,
@@ -49,10 +49,10 @@ def main(params: Params, name: str) -> None:
         if here.writes:
             MODELS.mkdir(parents=True, exist_ok=True)
             save_file({k: v.cpu().contiguous() for k, v in method.state_dict().items()}, MODELS / f"{name}.safetensors")
-            runtime.write_arrays(
-                MODELS / f"{name}.snapshots.npz", {"steps": np.array(moments), "embedding": torch.stack(snapshots).numpy()}
-            )
-            runtime.write_curves(Path(f"reports/curves/mnist/{name}.csv"), rows)
+            recorded = {"steps": np.array(moments), "embedding": torch.stack(fitted.recorded).numpy()}
+            runtime.write_arrays(MODELS / f"{name}.snapshots.npz", recorded)
+            runtime.write_curves(Path(f"reports/curves/mnist/{name}.csv"), fitted.rows)
+            fitted.checkpoints.remove()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,16 @@ from stages.params import Params
 from stages.schema import MNIST_PREFIX, Train
 
 DATA = Path("data/mnist/train.npz")
+SHOWN = Path("data/mnist/test.npz")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training gave: the rows of its curves, what was recorded, and what is kept of it until both are written."""
+
+    rows: list[dict[str, float]]
+    recorded: list[Tensor]
+    checkpoints: FileCheckpoints
 
 
 def look_across(method: Method) -> None:
@@ -43,7 +54,7 @@ def fit_images(
     settings: Mapping[str, Any],
     moments: Sequence[int] = (),
     record: Callable[[], Tensor] | None = None,
-) -> tuple[list[dict[str, float]], list[Tensor]]:
+) -> Fitted:
     """Train `method` in place on the images that are not held out.
 
     Args:
@@ -58,7 +69,7 @@ def fit_images(
         record: what is kept at these moments, by the process that writes.
 
     Returns:
-        The rows of the curves, and what was recorded.
+        What the training gave. Its checkpoints are to be removed once that is written.
     """
     images = torch.from_numpy(runtime.read_arrays(DATA)["images"]).to(place.device)
     # Every process shuffles alike and perturbs its own part in its own way.
@@ -104,12 +115,10 @@ def fit_images(
         report=place.writes,
         **train.model_dump(exclude={"batch_size"}),
     )
-    if place.writes:
-        checkpoints.remove()
-    return rows, recorded
+    return Fitted(rows, recorded, checkpoints)
 
 
 def _inputs(stage: str, name: str) -> list[Path]:
-    """The files that a training starts from."""
-    encoder = Path(f"models/mnist/{name}.safetensors")
-    return [DATA, *([encoder] if stage != "train" and encoder.exists() else [])]
+    """The files that a training starts from, or of which it records something."""
+    other = SHOWN if stage == "train" else Path(f"models/mnist/{name}.safetensors")
+    return [path for path in (DATA, other) if path.exists()]
