@@ -24,8 +24,9 @@ def output(*command: str) -> str:
 
 def end(main: Callable[[Sequence[str]], None]) -> None:
     """Run `main` with the arguments of the command line; status 1 on a mistake, 130 where it is stopped."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        # As Ctrl-C does: what it has started in sessions of their own has to be stopped too.
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # What this starts in sessions of their own has to be stopped too. A script that puts a command into the background
+        # has it and all that it starts ignore interrupts, and stages are stopped by one.
         signal.signal(ending, signal.default_int_handler)
     try:
         main(sys.argv[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from filelock import FileLock
 from hypothesis import settings
 
 from tests import small
+
+# A script that has put the tests into the background has them, and all that they start, ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Property tests: the same few examples each time, or, in `make nightly`, many that are new each time.
 settings.register_profile("few", max_examples=40, deadline=None, derandomize=True, database=None)

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+
 from stages.imports import ROOT
 from stages.small import change_params, shrink
 
-__all__ = ["change_params", "clone", "environment", "free_port", "run", "stages_run"]
+__all__ = ["change_params", "clone", "environment", "free_port", "run", "running", "stages_run"]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -59,3 +61,12 @@ def free_port() -> int:
 def stages_run(output: str) -> list[str]:
     """The stages that DVC says it ran, in their order."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+
+def running(folder: Path) -> list[str]:
+    """The command lines of all processes that work in the clone."""
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        if process.info["cwd"] == str(folder):
+            found.append(" ".join(process.info["cmdline"] or []))
+    return found

@@ -67,6 +67,7 @@ def test_values_of_every_kind_reach_dvc_as_they_are(value: object, tmp_path: Pat
     assert load_yaml(path) == {"key": value}
 
 
+HEAD = "127.0.0.1:6399"
 STUDIES = {"widths": {"methods": ["dsm"], "grid": {"dsm.sigma": [0.3, 0.4, 0.6]}, "keep": ["score.relative_fisher_error"]}}
 
 
@@ -86,11 +87,17 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[byt
     monkeypatch.setenv("RAY_AUTH_TOKEN", "known to all nodes of this test " * 2)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
+
+    def until_there(text: str) -> None:
+        deadline = time.monotonic() + 240
+        while text not in subprocess.run([ray[0], "status", f"--address={HEAD}"], capture_output=True, text=True).stdout:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+
     started = [subprocess.Popen([*ray, "--head", "--port=6399", "--num-cpus=0", "--include-dashboard=false"])]
-    time.sleep(12)
-    for _ in range(2):
-        started.append(subprocess.Popen([*ray, "--address=127.0.0.1:6399", "--num-cpus=1"]))
-    time.sleep(10)
+    until_there("Active:")
+    started += [subprocess.Popen([*ray, f"--address={HEAD}", "--num-cpus=1"]) for _ in range(2)]
+    until_there("/2.0 CPU")
     yield started
     subprocess.run([ray[0], "stop", "--force"], capture_output=True, check=False)
     for process in started:
@@ -121,9 +128,9 @@ def test_a_sweep_that_is_killed_and_started_again_does_what_is_missing(shared: P
         command, cwd=shared, env=small.environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert sweep.stdout
-    line = next((line for line in sweep.stdout if "is here" in line), "")
-    os.killpg(sweep.pid, signal.SIGKILL)
-    sweep.wait()
+    with sweep:
+        line = next((line for line in sweep.stdout if "is here" in line), "")
+        os.killpg(sweep.pid, signal.SIGKILL)
     assert line.endswith(" is here, 2 to go\n")
     output = small.run(shared, *command)
     there = int(output.split("3 experiments, ")[1].split()[0])
@@ -134,7 +141,7 @@ def test_a_sweep_that_is_killed_and_started_again_does_what_is_missing(shared: P
 @pytest.mark.integration
 def test_a_node_that_dies_costs_its_experiment_a_retry(shared: Path, nodes: list[subprocess.Popen[bytes]]) -> None:
     sweep = subprocess.Popen(
-        [sys.executable, "-m", "stages.sweep", "widths", "--address", "127.0.0.1:6399"],
+        [sys.executable, "-m", "stages.sweep", "widths", "--address", HEAD],
         cwd=shared,
         env=small.environment(),
         stdout=subprocess.PIPE,
