@@ -103,9 +103,11 @@ def test_stopped_from_outside_nothing_is_left_running(copied: Path, ending: sign
         command, cwd=copied, env=small.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert jobs.stdout
-    for line in jobs.stdout:
-        if "contrastive: step" in line:
-            break
+    waiting = {"contrastive: step", "dsm: step"}
+    while waiting:
+        line = jobs.stdout.readline()
+        assert line
+        waiting -= {one for one in waiting if one in line}
     jobs.send_signal(ending)
     with jobs:
         rest = jobs.stdout.read()
