@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from stages.errors import UserError
 
@@ -20,6 +22,13 @@ def output(*command: str) -> str:
     if done.returncode:
         raise UserError(f"{' '.join(command[:3])}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return done.stdout
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of a user who has this Python's tools on the path, and nothing that steers DVC, git or MLflow; and `more`."""
+    keep = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{keep.get('PATH', os.defpath)}"
+    return {**keep, "PATH": path, "DVC_NO_ANALYTICS": "1", **more}
 
 
 def end(main: Callable[[Sequence[str]], None]) -> None:

@@ -19,7 +19,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ import networkx as nx
 import yaml
 
 from stages import machine, params, runtime, small, tolerance
-from stages.command import end, output
+from stages.command import end, environment, output
 from stages.errors import UserError
 from stages.graph import stage_graph
 from stages.imports import ROOT
@@ -117,13 +116,6 @@ def other_order(graph: nx.DiGraph) -> list[str]:
     return list(nx.lexicographical_topological_sort(graph.reverse(), key=names.index))
 
 
-def environment(**more: str) -> dict[str, str]:
-    """That of a run that tracks nothing, neither here nor on a server, and whose DVC takes nothing from elsewhere."""
-    keep = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "GIT_"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{keep.get('PATH', os.defpath)}"
-    return {**keep, "PATH": path, LATER: "1", "DVC_NO_ANALYTICS": "1", **more}
-
-
 def clone(folder: Path) -> Path:
     """A clone of HEAD."""
     output("git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
@@ -143,18 +135,23 @@ def cold(*runs: tuple[Path, Sequence[str], Mapping[str, str]]) -> float:
         UserError: one failed.
     """
     started, processes = time.monotonic(), []
-    try:
-        for folder, options, variables in runs:
-            log = folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8")
-            command, where = ["dvc", *COLD, *options], environment(**variables)
-            processes.append(subprocess.Popen(command, cwd=folder, env=where, stdout=log, stderr=log, start_new_session=True))
-        statuses = [process.wait() for process in processes]
-    finally:
-        # Where this is stopped: the stages too, which DVC would leave behind.
-        for process in processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+    with contextlib.ExitStack() as logs:
+        try:
+            for folder, options, variables in runs:
+                log = logs.enter_context(folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8"))
+                # Nothing is tracked, neither here nor on a server.
+                where = environment(**{LATER: "1", **variables})
+                command = ["dvc", *COLD, *options]
+                processes.append(
+                    subprocess.Popen(command, cwd=folder, env=where, stdout=log, stderr=log, start_new_session=True)
+                )
+            statuses = [process.wait() for process in processes]
+        finally:
+            # Where this is stopped: the stages too, which DVC would leave behind.
+            for process in processes:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
     for status, (folder, _, _) in zip(statuses, runs, strict=True):
         if status:
             said = folder.with_name(f"{folder.name}.log").read_text(encoding="utf-8")
@@ -199,12 +196,9 @@ def full(folder: Path) -> Proof:
     lock.unlink()
     seconds = cold((fresh, [], {}))
     same, different = differing(committed, outputs(lock.read_text(encoding="utf-8")))
-    changed = output("git", "-C", str(fresh), "diff", "--name-only").split("\n")
-    different += [
-        (path, "is committed otherwise", True)
-        for path in changed
-        if path and Path(path) not in (Path("dvc.lock"), machine.FILE)
-    ]
+    changed = set(map(Path, output("git", "-C", str(fresh), "diff", "--name-only").splitlines()))
+    changed -= {Path(lock.name), machine.FILE}
+    different += [(path.as_posix(), "is committed otherwise", True) for path in sorted(changed)]
     rows = [(name, how, both and bool(moved)) for name, how, both in different]
     if different:
         rows += tolerance.compare(metrics, tolerance.metrics_of(fresh), wanted.mnist)

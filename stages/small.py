@@ -5,7 +5,6 @@ Everything that the pipeline does is done, in a minute or two and without a down
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 from scipy.ndimage import zoom
 from sklearn.datasets import load_digits
 
+from stages import digests
 from stages.mnist.sources import FILES, write_idx
 
 PARAMS: dict[str, Any] = {
@@ -78,8 +78,8 @@ def change_params(folder: Path, changes: Mapping[str, Any]) -> None:
 
 def shrink(folder: Path, changes: Mapping[str, Any] | None = None) -> None:
     """Make the pipeline in a clone small, with further `changes` of its params, and put its images there."""
-    digests = write_digits(folder / "digits")
-    dataset = {"sources": [{"kind": "folder", "location": "digits"}], "digests": digests}
+    found = write_digits(folder / "digits")
+    dataset = {"sources": [{"kind": "folder", "location": "digits"}], "digests": found}
     change_params(folder, merged(merged(PARAMS, {"mnist": {"datasets": {"digits": dataset}}}), changes or {}))
 
 
@@ -91,9 +91,8 @@ def write_digits(folder: Path) -> dict[str, str]:
     parts = {"train_images": images[:1400], "train_labels": labels[:1400], "test_images": images[1400:1700]}
     parts["test_labels"] = labels[1400:1700]
     folder.mkdir(parents=True, exist_ok=True)
-    digests = {}
+    found = {}
     for name, part in parts.items():
-        content = write_idx(part)
-        (folder / FILES[name]).write_bytes(content)
-        digests[name] = hashlib.sha256(content).hexdigest()
-    return digests
+        (folder / FILES[name]).write_bytes(write_idx(part))
+        found[name] = digests.of_file(folder / FILES[name])
+    return found

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 
+from stages.command import environment as plain
 from stages.imports import ROOT
 from stages.small import change_params, shrink
 
-__all__ = ["change_params", "clone", "environment", "free_port", "run", "running", "stages_run"]
+__all__ = [
+    "change_params", "clone", "environment", "free_port", "rest_of", "run", "running", "stages_run", "start", "until",
+]  # fmt: skip
+WHO = {"NAME": "A", "EMAIL": "a@example.org"}
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a user who has the project's tools on the path and no tracking server."""
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))}
-    who = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A"}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{keep['PATH']}"
-    return {**keep, **who, "GIT_COMMITTER_EMAIL": "a@example.org", "PATH": path, "DVC_NO_ANALYTICS": "1", **more}
+    """The environment of a user who has a name for git and no tracking server."""
+    who = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in WHO.items()}
+    return plain(**who, **more)
 
 
 def run(folder: Path, *command: str, status: int = 0, **more: str) -> str:
@@ -63,10 +63,36 @@ def stages_run(output: str) -> list[str]:
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
 
 
-def running(folder: Path) -> list[str]:
-    """The command lines of all processes that work in the clone."""
-    found = []
-    for process in psutil.process_iter(["cwd", "cmdline"]):
-        if process.info["cwd"] == str(folder):
-            found.append(" ".join(process.info["cmdline"] or []))
-    return found
+def running(folder: Path) -> list[psutil.Process]:
+    """All processes that work in the clone."""
+    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a command in the clone, in a session of its own."""
+    return subprocess.Popen(
+        words,
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until(process: subprocess.Popen[str], *texts: str) -> str:
+    """What a process prints until each of the texts has been in a line of it; the last of these lines is the last."""
+    said, waiting = "", set(texts)
+    for line in process.stdout or ():
+        said += line
+        waiting -= {text for text in waiting if text in line}
+        if not waiting:
+            return said
+    raise AssertionError(f"{waiting} was never said:\n{said}")
+
+
+def rest_of(process: subprocess.Popen[str]) -> str:
+    """What else a process prints, until it ends."""
+    with process:
+        return process.stdout.read() if process.stdout else ""

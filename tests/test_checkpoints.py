@@ -201,9 +201,8 @@ def kill_training(folder: Path) -> None:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     # Those that share a training have sessions of their own: all that works in the folder is killed.
-    for one in psutil.process_iter(["cwd"]):
-        if one.info["cwd"] == str(folder):
-            one.kill()
+    for one in small.running(folder):
+        one.kill()
     process.wait()
 
 

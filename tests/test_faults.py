@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from mlflow import MlflowClient
 
 from stages.lock import file_md5
+from stages.reproduce import outputs
 from tests import small
 from tests.test_pipeline import runs
 
@@ -38,8 +38,7 @@ DAMAGES = ("deleted", "truncated", "flipped")
 
 def locked(folder: Path) -> dict[str, str]:
     """The digests of all outputs in a clone's dvc.lock."""
-    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
-    return {out["path"]: out["md5"] for entry in stages.values() for out in entry.get("outs", [])}
+    return {path: md5 for outs in outputs((folder / "dvc.lock").read_text()).values() for path, md5 in outs.items()}
 
 
 def assert_undisturbed(folder: Path, reproduced: Path) -> None:
@@ -63,42 +62,14 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(content)
 
 
-def start(folder: Path, *command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=small.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def all_of(process: subprocess.Popen[str]) -> str:
-    """The rest of what a process prints, until it ends."""
-    with process:
-        return process.stdout.read() if process.stdout else ""
-
-
-def until(process: subprocess.Popen[str], text: str) -> str:
-    """What a process prints until a line has `text` in it."""
-    said = ""
-    for line in process.stdout or ():
-        said += line
-        if text in line:
-            return said
-    raise AssertionError(f"{text!r} was never said:\n{said}")
-
-
 def test_an_interrupted_stage_says_so_in_one_line_and_leaves_no_output(copied: Path) -> None:
     small.change_params(copied, {"dsm": {"train": {"steps": 100000}}})
     model = copied / "models/mog/dsm.safetensors"
     model.unlink()
-    stage = start(copied, sys.executable, "-m", "stages.mog.train", "dsm")
-    until(stage, "step")
+    stage = small.start(copied, sys.executable, "-m", "stages.mog.train", "dsm")
+    small.until(stage, "step")
     stage.send_signal(signal.SIGINT)
-    rest = all_of(stage)
+    rest = small.rest_of(stage)
     assert stage.returncode == 130
     assert [line for line in rest.splitlines() if ": step" not in line] == ["interrupted"]
     assert not model.exists()
@@ -137,7 +108,7 @@ def test_a_cold_run_that_is_killed_again_and_again(reproduced: Path, tmp_path: P
     folder, moments = small.clone(tmp_path / "clone"), random.Random(0)
     kills = 0
     while kills < KILLS:
-        run = start(folder, "dvc", "repro")
+        run = small.start(folder, "dvc", "repro")
         try:
             run.communicate(timeout=moments.uniform(3, 25))
         except subprocess.TimeoutExpired:
@@ -158,11 +129,11 @@ def test_a_cold_run_that_is_killed_again_and_again(reproduced: Path, tmp_path: P
 def test_control_c_ends_the_pipeline_without_a_traceback(reproduced: Path, copied: Path, stage: str) -> None:
     (copied / "dvc.lock").unlink()
     shutil.rmtree(copied / ".dvc/cache")
-    run = start(copied, "dvc", "repro")
-    until(run, f"Running stage '{stage}'")
+    run = small.start(copied, "dvc", "repro")
+    small.until(run, f"Running stage '{stage}'")
     time.sleep(1)
     os.killpg(run.pid, signal.SIGINT)
-    rest = all_of(run)
+    rest = small.rest_of(run)
     assert run.returncode not in (0, -signal.SIGINT)
     assert "Traceback" not in rest
     small.run(copied, "dvc", "repro")
@@ -172,7 +143,7 @@ def test_control_c_ends_the_pipeline_without_a_traceback(reproduced: Path, copie
 @pytest.mark.nightly
 def test_two_runs_at_once(reproduced: Path, tmp_path: Path) -> None:
     folder = small.clone(tmp_path / "clone")
-    runs = [start(folder, "dvc", "repro") for _ in range(2)]
+    runs = [small.start(folder, "dvc", "repro") for _ in range(2)]
     said = [run.communicate()[0] for run in runs]
     assert 0 in [run.returncode for run in runs], said
     for run, text in zip(runs, said, strict=True):
@@ -215,7 +186,7 @@ def test_four_experiments_that_make_the_store_at_once(copied: Path) -> None:
     (copied / "mlflow.db").unlink()
     names = [f"sigma-{number}" for number in range(4)]
     command = ["dvc", "exp", "run", "--temp"]
-    started = [start(copied, *command, "--name", name, "-S", f"dsm.sigma=0.{3 + i}") for i, name in enumerate(names)]
+    started = [small.start(copied, *command, "--name", name, "-S", f"dsm.sigma=0.{3 + i}") for i, name in enumerate(names)]
     said = [run.communicate()[0] for run in started]
     assert all(run.returncode == 0 for run in started) and not any("warning: not logged" in text for text in said), said
     (experiment,) = MlflowClient(f"sqlite:///{copied / 'mlflow.db'}").search_experiments(filter_string="name = 'energy-wells'")

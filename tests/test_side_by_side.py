@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -98,19 +97,10 @@ def test_a_stage_that_fails_is_named_and_nothing_is_left_running(copied: Path) -
 def test_stopped_from_outside_nothing_is_left_running(copied: Path, ending: signal.Signals) -> None:
     long = {"train": {"steps": 200000}}
     small.change_params(copied, {"dsm": long, "contrastive": long})
-    command = [sys.executable, "-m", "stages.side_by_side", "2"]
-    jobs = subprocess.Popen(
-        command, cwd=copied, env=small.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert jobs.stdout
-    waiting = {"contrastive: step", "dsm: step"}
-    while waiting:
-        line = jobs.stdout.readline()
-        assert line
-        waiting -= {one for one in waiting if one in line}
+    jobs = small.start(copied, sys.executable, "-m", "stages.side_by_side", "2")
+    small.until(jobs, "contrastive: step", "dsm: step")
     jobs.send_signal(ending)
-    with jobs:
-        rest = jobs.stdout.read()
+    rest = small.rest_of(jobs)
     assert jobs.returncode == 130, rest
     assert "Traceback" not in rest
     assert not small.running(copied)

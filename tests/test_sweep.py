@@ -124,13 +124,10 @@ def test_a_sweep_on_one_machine_brings_experiments_home_and_does_not_repeat_them
 @pytest.mark.integration
 def test_a_sweep_that_is_killed_and_started_again_does_what_is_missing(shared: Path) -> None:
     command = [sys.executable, "-m", "stages.sweep", "widths"]
-    sweep = subprocess.Popen(
-        command, cwd=shared, env=small.environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert sweep.stdout
-    with sweep:
-        line = next((line for line in sweep.stdout if "is here" in line), "")
-        os.killpg(sweep.pid, signal.SIGKILL)
+    sweep = small.start(shared, *command)
+    line = small.until(sweep, "is here")
+    os.killpg(sweep.pid, signal.SIGKILL)
+    small.rest_of(sweep)
     assert line.endswith(" is here, 2 to go\n")
     output = small.run(shared, *command)
     there = int(output.split("3 experiments, ")[1].split()[0])
