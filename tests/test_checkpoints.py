@@ -144,12 +144,12 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(damage: str, capsys: Any) -> N
     assert undisturbed[1] == anew[1]
 
 
-@pytest.mark.parametrize("word", ["-f", "--force", "-sf", "-fs", "-qfR"])
+@pytest.mark.parametrize("word", ["-f", "--force", "-sf", "-fs", "-qfR", "-fn", "-fnfast", "-ifj"])
 def test_force_is_seen_in_each_way_it_can_be_written(word: str) -> None:
     assert FORCE.fullmatch(word)
 
 
-@pytest.mark.parametrize("word", ["-s", "-nfast", "-Sdsm.sigma=.3", "fast", "f", "--force-whatever", "-S", "dvc"])
+@pytest.mark.parametrize("word", ["-s", "-nfast", "-mf", "-jf", "-Sdsm.sigma=.3", "fast", "f", "--force-whatever", "-S", "dvc"])
 def test_other_words_are_no_force(word: str) -> None:
     assert not FORCE.fullmatch(word)
 

@@ -46,8 +46,8 @@ def key(stage: Path, name: str, values: Mapping[str, Any], data: Sequence[Path],
     return digests.of_content(content)
 
 
-FORCE = re.compile(r"--force|-[ismpPRkqv]*f[fismpPRkqv]*")
-"""DVC's option, also where it stands together with others that take no value: `-sf`."""
+FORCE = re.compile(r"--force|-[isPpRkqv]*f.*")
+"""DVC's option, also where it stands behind others that take no value, as in `-sf`, or before one that does, as in `-fn`."""
 
 
 def forced() -> bool:
@@ -102,13 +102,19 @@ class FileCheckpoints:
         tensors |= {f"snapshot.{i}": v for i, v in enumerate(self.snapshots)}
         tensors |= {f"generator.{i}": v for i, v in enumerate(self._states())}
         if self.place.writes:
-            self.folder.mkdir(exist_ok=True)
             # Of this process alone: another one may be keeping the same training.
             unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")
             whole = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
             about = {"step": str(step), "rows": json.dumps(rows)}
-            save_file(whole, unfinished, {**about, "checksum": _checksum(whole, about)})
-            os.replace(unfinished, self.path)
+            try:
+                self.folder.mkdir(exist_ok=True)
+                save_file(whole, unfinished, {**about, "checksum": _checksum(whole, about)})
+                os.replace(unfinished, self.path)
+            except (OSError, SafetensorError) as error:
+                # A full disk, say: the training itself may still come to its end.
+                with contextlib.suppress(OSError):
+                    unfinished.unlink(missing_ok=True)
+                print(f"{self.name}: not kept at step {step}: {error}", flush=True)
 
     def restore(self, method: Method, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
         """Put everything back; 0 and no rows where nothing is kept, or nothing whole, of this very training."""

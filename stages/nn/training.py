@@ -162,21 +162,26 @@ def fit(
 
 
 class _Watch:
-    """Notes each seed's first loss that is not finite, on the device: nothing waits for it until `check`."""
+    """Keeps the losses since the last `check`, on the device, so that no step waits for its own."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.first: Tensor | None = None
+        self.steps: list[int] = []
+        self.losses: list[Tensor] = []
 
     def note(self, step: int, loss: Tensor) -> None:
-        broken = torch.where(loss.detach().isfinite(), math.inf, float(step))
-        self.first = broken if self.first is None else torch.minimum(self.first, broken)
+        self.steps.append(step)
+        self.losses.append(loss.detach())
 
     def check(self) -> None:
-        first = torch.atleast_1d(torch.as_tensor(self.first)).cpu()
-        seed = int(first.argmin())
-        if first[seed].isfinite():
-            raise TrainingDiverged(f"{self.name}: the loss is not finite at step {int(first[seed])}, seed {seed}")
+        if not self.losses:
+            return
+        broken = (~torch.stack(self.losses).isfinite()).reshape(len(self.losses), -1).nonzero()
+        if len(broken):
+            row, seed = broken[0].tolist()
+            raise TrainingDiverged(f"{self.name}: the loss is not finite at step {self.steps[row]}, seed {seed}")
+        self.steps.clear()
+        self.losses.clear()
 
     def check_parameters(self, method: Method, steps: int) -> None:
         for key, value in method.state_dict().items():
