@@ -50,8 +50,10 @@ test: lint ## lint and run all tests, two files at a time
 integration: $(VENV)/.development ## the tests with real services, several machines and killed processes
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m integration
 
-nightly: $(VENV)/.development ## faults, and many more examples of what the tests have some of
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=many pytest -n 2 --dist loadfile -m "nightly or properties"
+TRIED := --reliability docs/reliability.md -m "nightly or properties or hostile"
+nightly: $(VENV)/.development ## faults, hostile inputs and many examples of properties, and the page on how they ended
+	rm -f docs/reliability.md
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=many python -m pytest -n 2 -p tests.reliability $(TRIED)
 
 lint: $(VENV)/.development ## params, ruff and mypy
 	@python -m stages.params

