@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks import animation, lightly_step, neighbours, page, pipeline, seeds, training, tutorial
 from benchmarks.images import training_images
 from benchmarks.report import Row, document, machine
+from stages import files, runtime
 from stages import params as parameters
-from stages import runtime
 from stages.errors import UserError
 from stages.params import Params
 
@@ -107,7 +107,7 @@ def main(words: list[str]) -> int:
     print(text, end="")
     output = wishes.output or (None if wishes.quick or wishes.subjects else OUTPUT)
     if output:
-        runtime.write_text(output, text)
+        files.write_text(output, text)
     return 0
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stages import runtime
+from stages import files
 from stages.mnist.measure import small_digits
 from stages.params import Params
 
@@ -26,7 +26,7 @@ def training_images(params: Params) -> tuple[Tensor, str]:
     """
     count = params.mnist.train_images - params.mnist.validation_images
     if FILE.exists():
-        images = torch.from_numpy(runtime.read_arrays(FILE)["images"])
+        images = torch.from_numpy(files.read_arrays(FILE)["images"])
         return images[: len(images) - params.mnist.validation_images], f"the training images of {FILE}"
     few, _ = small_digits()
     reason = f"scikit-learn's digits, enlarged and repeated, since {FILE} is missing"

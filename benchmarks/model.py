@@ -24,9 +24,10 @@ import networkx as nx
 import yaml
 
 from benchmarks.report import duration, figure
-from stages import runtime
+from stages import files
 from stages.errors import UserError
-from stages.graph import cost_file, stage_graph
+from stages.graph import stage_graph
+from stages.runtime import cost_file
 from stages.side_by_side import chains
 from stages.tables import table
 
@@ -98,7 +99,7 @@ def measured(wall: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
     for name in graph:
         if not cost_file(name).exists():
             raise UserError(f"{cost_file(name)} is missing: `dvc repro --force` measures every stage")
-    work = {name: runtime.read_json(cost_file(name))["seconds"] for name in graph}
+    work = {name: files.read_json(cost_file(name))["seconds"] for name in graph}
     start = max(wall - sum(work.values()), 0.0) / len(work)
     sizes = {name: sum(out["size"] for out in lock.get(name, {}).get("outs", [])) for name in graph}
     return graph, {name: Costs(work[name], start, sizes[name]) for name in graph}

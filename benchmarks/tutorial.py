@@ -24,8 +24,8 @@ from benchmarks import training, transforms
 from benchmarks.images import PILDataset
 from benchmarks.report import Row, duration, figure
 from benchmarks.turns import Side, speedup, take_turns
+from stages import files
 from stages import params as parameters
-from stages import runtime
 from stages.goals import KNN
 from stages.lookup import look_up
 from stages.params import Params
@@ -41,7 +41,7 @@ def refusal(metrics: Path = METRICS, lock: Path = LOCK, params: Path = parameter
     """Why the committed run says nothing of how long the accuracy takes with the params as they are; empty if it does."""
     if not metrics.exists() or not lock.exists():
         return f"{metrics if lock.exists() else lock} is missing: `dvc repro` makes it"
-    accuracy = look_up(runtime.read_json(metrics), "knn.accuracy.mean")
+    accuracy = look_up(files.read_json(metrics), "knn.accuracy.mean")
     if accuracy is None or accuracy < KNN:
         return f"the k-NN accuracy in {metrics} is {accuracy}, below {KNN}"
     stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]

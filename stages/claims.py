@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages import runtime
+from stages import files, runtime
 from stages.params import Params
 from stages.tables import table
 from stages.verdicts import Decided, decide_all
@@ -32,14 +32,14 @@ def main(params: Params) -> None:
     """Decide every claim about the methods of this run."""
     criteria = [criterion for claim in params.claims.criteria.values() for criterion in claim.decided_by]
     named = sorted({criterion.study for criterion in criteria if criterion.study})
-    found = {name: runtime.read_json(STUDIES / f"{name}.json") for name in named}
+    found = {name: files.read_json(STUDIES / f"{name}.json") for name in named}
     studies = {name: _of_this_run(study, params) for name, study in found.items()}
     decided: dict[str, Decided] = {}
     for method in params.methods:
-        metrics = runtime.read_json(Path(f"reports/metrics/mog/{method}.json"))
+        metrics = files.read_json(Path(f"reports/metrics/mog/{method}.json"))
         decided[method] = decide_all(method, params.claims, metrics, studies)
-    runtime.write_json(Path("reports/claims.json"), decided)
-    runtime.write_text(Path("reports/claims.md"), markdown(decided))
+    files.write_json(Path("reports/claims.json"), decided)
+    files.write_text(Path("reports/claims.md"), markdown(decided))
 
 
 def _of_this_run(study: Mapping[str, Any], params: Params) -> list[Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stages import runtime
+from stages import files, runtime
 from stages.lookup import look_up
 from stages.mog import setting
 from stages.params import Params
@@ -98,14 +98,14 @@ def main(params: Params) -> None:
     tables = []
     means: dict[str, Any] = {}
     for world, (methods, groups) in worlds.items():
-        metrics = {m: runtime.read_json(Path(f"reports/metrics/{world}/{m}.json")) for m in methods}
+        metrics = {m: files.read_json(Path(f"reports/metrics/{world}/{m}.json")) for m in methods}
         keys = {c: key.format(components=components) for columns in groups.values() for c, key in columns.items()}
         rows[world] = {m: {column: look_up(metrics[m], key) for column, key in keys.items()} for m in methods}
         tables += [markdown(title, rows[world], list(columns)) for title, columns in groups.items()]
         means[world] = {m: summary(rows[world][m], keys) for m in methods}
-    runtime.write_json(Path("reports/table.json"), rows)
-    runtime.write_text(Path("reports/table.md"), "\n".join(filter(None, tables)))
-    runtime.write_json(Path("reports/metrics/summary.json"), means)
+    files.write_json(Path("reports/table.json"), rows)
+    files.write_text(Path("reports/table.md"), "\n".join(filter(None, tables)))
+    files.write_json(Path("reports/metrics/summary.json"), means)
     _draw_gallery(params)
 
 
@@ -125,10 +125,10 @@ def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[st
 
 
 def _draw_gallery(params: Params) -> None:
-    fields = {name: runtime.read_arrays(Path(f"reports/fields/{name}.npz")) for name in params.methods}
+    fields = {name: files.read_arrays(Path(f"reports/fields/{name}.npz")) for name in params.methods}
     first = fields[params.methods[0]]
     grid = Grid(x=first["grid_x"], y=first["grid_y"])
-    points = runtime.read_arrays(Path("data/mog/test.npz"))["x"]
+    points = files.read_arrays(Path("data/mog/test.npz"))["x"]
     truth = -setting.mixture(params.mog).log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
     final = {name: (f["energy"][0], _scale(f)) for name, f in fields.items()}
     moments = {name: (f["snapshot_energy"], _scale(f)) for name, f in fields.items()}

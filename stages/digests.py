@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stages import files
+
 
 def of_file(path: Path) -> str:
     """The sha256 of a file."""
@@ -16,3 +18,9 @@ def of_file(path: Path) -> str:
 def of_content(content: Any) -> str:
     """The sha256 of anything that JSON can hold, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_of_folder(path: Path, folder: Path) -> None:
+    """Write the sha256 of every file in a folder of pictures: what stands for them in git, where animations are not."""
+    pictures = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    files.write_json(path, {file.name: of_file(file) for file in pictures})

@@ -1,12 +1,8 @@
-"""The graph of the pipeline's stages, and where the last run noted what each of them cost."""
+"""The graph of the pipeline's stages."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import networkx as nx
-
-from stages import runtime
 
 
 def stage_graph() -> nx.DiGraph:
@@ -16,8 +12,3 @@ def stage_graph() -> nx.DiGraph:
     with Repo() as repo:
         stages = repo.index.graph
         return nx.relabel_nodes(stages, {stage: stage.addressing for stage in stages})
-
-
-def cost_file(name: str) -> Path:
-    """Where the seconds and the memory of a stage's last run are."""
-    return runtime.COSTS / f"{name.replace('@', '.')}.json"

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stages import files
 from stages import params as parameters
-from stages import runtime
 from stages.command import end
 from stages.schema import MNIST_PREFIX
 from stages.tables import table
@@ -158,7 +158,7 @@ def written() -> dict[Path, str]:
 def write() -> None:
     """Write both files."""
     for path, content in written().items():
-        runtime.write_text(path, content)
+        files.write_text(path, content)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from stages import digests, runtime
+from stages import digests, files, runtime
 from stages.errors import UserError
 from stages.imports import ROOT
 from stages.lock import differences, file_md5, locked_stages
@@ -41,7 +41,7 @@ def best(params: Params) -> tuple[str, float]:
     Raises:
         UserError: no images are held out, so that nothing can be chosen without looking at the test images.
     """
-    figures = {m: runtime.read_json(Path(f"reports/metrics/mnist/{m}.json")) for m in params.mnist.methods}
+    figures = {m: files.read_json(Path(f"reports/metrics/mnist/{m}.json")) for m in params.mnist.methods}
     held_out = {m: found["knn_validation"]["accuracy"]["mean"] for m, found in figures.items() if "knn_validation" in found}
     if not held_out:
         raise UserError("mnist.validation_images is 0: which encoder is best is decided on held-out training images")
@@ -106,7 +106,7 @@ def _register(client: Any, run: str, name: str, weights: Path, tags: Mapping[str
 
     from stages.serving import Encoder
 
-    example = runtime.read_arrays(Path("data/mnist/test.npz"))["images"][:2]
+    example = files.read_arrays(Path("data/mnist/test.npz"))["images"][:2]
     embeddings = Encoder.load(FILE, weights, name).embed(example)
     with mlflow.start_run(run_id=run):
         logged = mlflow.pyfunc.log_model(

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from stages import digests, runtime, scripts
+from stages import digests, files, runtime, scripts
 from stages.imports import ROOT
 from stages.mog import setting
 from stages.params import FILE, Params
@@ -49,9 +49,9 @@ BAR = 120
 
 def main(params: Params) -> None:
     """Write the page and what its parts share."""
-    mnist = {m: runtime.read_json(Path(f"reports/metrics/mnist/{m}.json")) for m in params.mnist.methods}
+    mnist = {m: files.read_json(Path(f"reports/metrics/mnist/{m}.json")) for m in params.mnist.methods}
     reconstructed = params.mnist_reconstruct.methods
-    decided = runtime.read_json(Path("reports/claims.json"))
+    decided = files.read_json(Path("reports/claims.json"))
     claims = [claim(method, entry) for method, entries in decided.items() for entry in entries.values()]
     scripts.write(Path("reports/atlas/world.js"), "world", world(params))
     environment = Environment(
@@ -75,7 +75,7 @@ def main(params: Params) -> None:
         versions="\n".join(direct()),
         d3_licence=_read("vendor/d3.LICENSE"),
     )
-    runtime.write_text(Path("reports/index.html"), page)
+    files.write_text(Path("reports/index.html"), page)
 
 
 def _read(name: str) -> str:
@@ -85,8 +85,8 @@ def _read(name: str) -> str:
 def world(params: Params) -> dict[str, Any]:
     """What the maps of all methods share, and the digits."""
     mixture, (x, y) = setting.mixture(params.mog), setting.grid_axes(params.mog)
-    points = runtime.read_arrays(Path("data/mog/test.npz"))["x"][: params.atlas.points]
-    test = runtime.read_arrays(Path("data/mnist/test.npz"))
+    points = files.read_arrays(Path("data/mog/test.npz"))["x"][: params.atlas.points]
+    test = files.read_arrays(Path("data/mnist/test.npz"))
     shown = slice(params.mnist.snapshot_images)
     return {
         "mog": {
@@ -195,16 +195,16 @@ def counts(claims: list[dict[str, Any]]) -> str:
 
 def inputs(params: Params) -> dict[str, str]:
     """The digests of the models, and of what the page shows of them."""
-    files = [Path(f"models/mog/{name}.safetensors") for name in params.methods]
-    files += [Path(f"models/mnist/{name}.safetensors") for name in params.mnist.methods]
-    files += [Path(f"models/mnist/{name}.decoder.safetensors") for name in params.mnist_reconstruct.methods]
-    files += [Path("reports/claims.json"), Path("params.yaml"), Path("requirements.txt")]
-    files += [Path(f"reports/metrics/mnist/{name}.json") for name in params.mnist.methods]
-    files += [Path(f"reports/atlas/mog/{name}.js") for name in params.methods]
-    files += [Path(f"reports/atlas/mnist/{name}.js") for name in params.mnist.methods]
-    files += [Path(f"reports/atlas/mnist/{name}.reconstruction.js") for name in params.mnist_reconstruct.methods]
-    files += [Path("reports/atlas/world.js"), Path("data/mog/test.npz"), Path("data/mnist/test.npz")]
-    return {file.as_posix(): digests.of_file(file) for file in files}
+    shown = [Path(f"models/mog/{name}.safetensors") for name in params.methods]
+    shown += [Path(f"models/mnist/{name}.safetensors") for name in params.mnist.methods]
+    shown += [Path(f"models/mnist/{name}.decoder.safetensors") for name in params.mnist_reconstruct.methods]
+    shown += [Path("reports/claims.json"), Path("params.yaml"), Path("requirements.txt")]
+    shown += [Path(f"reports/metrics/mnist/{name}.json") for name in params.mnist.methods]
+    shown += [Path(f"reports/atlas/mog/{name}.js") for name in params.methods]
+    shown += [Path(f"reports/atlas/mnist/{name}.js") for name in params.mnist.methods]
+    shown += [Path(f"reports/atlas/mnist/{name}.reconstruction.js") for name in params.mnist_reconstruct.methods]
+    shown += [Path("reports/atlas/world.js"), Path("data/mog/test.npz"), Path("data/mnist/test.npz")]
+    return {file.as_posix(): digests.of_file(file) for file in shown}
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from pathlib import Path
 import networkx as nx
 import yaml
 
-from stages import machine, params, runtime, small, tolerance
+from stages import files, machine, params, small, tolerance
 from stages.command import end, environment, output
 from stages.errors import UserError
 from stages.graph import stage_graph
@@ -155,7 +155,7 @@ def cold(*runs: tuple[Path, Sequence[str], Mapping[str, str]]) -> float:
     for status, (folder, _, _) in zip(statuses, runs, strict=True):
         if status:
             said = folder.with_name(f"{folder.name}.log").read_text(encoding="utf-8")
-            runtime.write_text(LOG, said)
+            files.write_text(LOG, said)
             line = next((line for line in said.splitlines() if line.startswith(("error: ", "ERROR: "))), "it gave no reason")
             raise UserError(f"not reproduced: the run failed: {line}; {LOG} has all that it said")
     return time.monotonic() - started
@@ -189,7 +189,7 @@ def full(folder: Path) -> Proof:
     lock = fresh / "dvc.lock"
     committed, metrics = outputs(lock.read_text(encoding="utf-8")), tolerance.metrics_of(fresh)
     wanted = params.load(fresh / "params.yaml")
-    recorded = runtime.read_json(fresh / machine.FILE)["facts"]
+    recorded = files.read_json(fresh / machine.FILE)["facts"]
     moved = machine.moved(recorded, machine.facts(wanted))
     _bring_images(wanted, fresh)
     # An entry of a stage that is no more would be compared with itself.
@@ -254,7 +254,7 @@ def main(arguments: Sequence[str]) -> None:
     with _kept(options.keep) as folder:
         proof = quick(folder) if options.quick else full(folder)
     text = proof.markdown()
-    runtime.write_text(REPORT, text)
+    files.write_text(REPORT, text)
     print(text)
     if proof.failed or not proof.same:
         raise UserError(f"not reproduced: {REPORT} has the differences")

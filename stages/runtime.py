@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import inspect
-import json
 import os
 import resource
 import sys
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stages import files
 from stages import params as parameters
 from stages.errors import UserError
 from stages.params import Params
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 
 COSTS = Path("reports/costs")
 """Time and memory of each stage's last run, which neither DVC nor git tracks."""
+REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+REFUSED |= {errno.EISDIR, errno.ENOTDIR}
+"""What a system answers that has no room, or does not want to; a stage can't mend it and its user can."""
 
 
 def run(work: Callable[..., None]) -> None:
-    """Run a stage: `work(params)`, or `work(params, NAME)` with the command line's arguments.
+    """Run a stage: `work(params)`, or `work(params, NAME)` with the command line's argument or the name of DVC's stage.
 
     Ends with status 1 and one line on a user's mistake, with 130 on an interrupt.
     """
@@ -41,75 +44,43 @@ def run(work: Callable[..., None]) -> None:
         threadpoolctl.threadpool_limits(params.threads)
         started = time.perf_counter()
         wanted = [name for name in inspect.signature(work).parameters if name != "params"]
-        if len(sys.argv) - 1 != len(wanted):
+        given = sys.argv[1:] or _named_by_dvc()
+        if len(given) != len(wanted):
             raise UserError(f"this stage takes {f'one argument, the {wanted[0]} of a method' if wanted else 'no argument'}")
-        work(params, *sys.argv[1:])
+        work(params, *given)
         _record_cost(time.perf_counter() - started)
     except UserError as error:
         sys.exit(f"error: {error}")
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename} is missing: `dvc repro` makes what a stage reads")
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        sys.exit(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
+def _named_by_dvc() -> list[str]:
+    """The method in the name of the stage that DVC runs, as in mog_train@dsm."""
+    return os.environ.get("DVC_STAGE", "").split("@")[1:]
+
+
+def cost_file(stage: str) -> Path:
+    """Where the seconds and the memory of a stage's last run are."""
+    return COSTS / f"{stage.replace('@', '.')}.json"
+
+
 def _record_cost(seconds: float) -> None:
     """Note time and memory of a stage beside the outputs: they differ from run to run, so no output may hold them."""
     stage = os.environ.get("DVC_STAGE")
-    if stage:
+    # Of processes that train together it is the stage which started them that knows how long it all took.
+    if stage and "WORLD_SIZE" not in os.environ:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        write_json(COSTS / f"{stage.replace('@', '.')}.json", {"seconds": round(seconds, 3), "memory_mb": round(memory)})
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, the same bytes for the same content; NaN and infinity are refused."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not path.exists():
-        raise UserError(
-            f"{path} is missing: `dvc repro` makes what the pipeline makes, `make studies` what lies in reports/studies"
-        )
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write a text file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content, encoding="utf-8")
-
-
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an .npz file without pickles and without compression."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, allow_pickle=False, **dict(arrays))
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read an .npz file without pickles."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def write_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write learning curves as CSV with one row per logged step."""
-    lines = [",".join(rows[0])]
-    lines += [",".join(str(value) if isinstance(value, int) else f"{value:.6g}" for value in row.values()) for row in rows]
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def write_digests(path: Path, folder: Path) -> None:
-    """Write the sha256 of every file in a folder of pictures: what stands for them in git, where animations are not."""
-    files = sorted(file for file in folder.iterdir() if file.is_file() and file.name != ".gitignore")
-    write_json(path, {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files})
+        # The work is done, and no result hangs on what it cost.
+        with suppress(UserError):
+            files.write_json(cost_file(stage), {"seconds": round(seconds, 3), "memory_mb": round(memory)})
 
 
 def root() -> Path:

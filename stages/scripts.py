@@ -18,6 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages import files
+from stages.errors import UserError
+
 COLUMNS = 50
 """Pictures in a row of a sheet."""
 
@@ -31,11 +34,11 @@ def quantised(values: NDArray[Any], kind: Literal["uint8", "uint16"]) -> dict[st
     """Numbers in equal steps between their lowest and their highest, each off by half a step at most.
 
     Raises:
-        ValueError: a number is not finite.
+        UserError: a number is not finite.
     """
     x = np.asarray(values, dtype=np.float64)
     if not np.isfinite(x).all():
-        raise ValueError("only finite numbers can be quantised")
+        raise UserError("what the page shows is not finite, so these params give no result")
     low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
     step = (high - low) / np.iinfo(kind).max
     steps = np.rint((x - low) / step) if step else np.zeros_like(x)
@@ -78,8 +81,7 @@ def write(path: Path, name: str, content: Mapping[str, Any]) -> None:
 
     What stands in it is JSON, in which `<` and the two line ends that JSON knows and older JavaScript does not are escaped.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"atlas.add({escaped(name)}, {escaped(content)});\n", encoding="utf-8")
+    files.write_text(path, f"atlas.add({escaped(name)}, {escaped(content)});\n")
 
 
 def escaped(content: Any) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from mlflow.pyfunc.model import PythonModel
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
+from stages import files
 from stages import params as parameters
 from stages.mnist.embed import as_seen, embed
 from stages.mnist.models import untrained
@@ -34,7 +34,7 @@ class Encoder(PythonModel):  # type: ignore[misc]
         """The encoder of the method called `name` from its params and its weights."""
         encoder = cls()
         encoder.method = untrained(parameters.load(params), name)
-        encoder.method.load_state_dict(load_file(weights))
+        files.load(encoder.method, weights)
         return encoder
 
     def load_context(self, context: Any) -> None:

@@ -24,10 +24,11 @@ from pathlib import Path
 
 import networkx as nx
 
-from stages import runtime
+from stages import files
 from stages.command import end
 from stages.errors import UserError
-from stages.graph import cost_file, stage_graph
+from stages.graph import stage_graph
+from stages.runtime import cost_file
 
 LOCK = Path("dvc.lock")
 PATIENCE = 10
@@ -62,7 +63,7 @@ def longest_first(parts: Iterable[list[str]]) -> list[list[str]]:
 
     def seconds(part: Sequence[str]) -> float:
         costs = map(cost_file, part)
-        return sum(runtime.read_json(path)["seconds"] for path in costs if path.exists())
+        return sum(files.read_json(path)["seconds"] for path in costs if path.exists())
 
     return sorted(parts, key=seconds, reverse=True)
 
@@ -179,9 +180,7 @@ def _put_in_order(before: str, order: Sequence[str]) -> None:
     now = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
     wanted = in_order(now, before, order) if now else now
     if wanted != now:
-        unfinished = LOCK.with_suffix(".unfinished")
-        unfinished.write_text(wanted, encoding="utf-8")
-        os.replace(unfinished, LOCK)
+        files.write_text(LOCK, wanted)
 
 
 def _repro(*arguments: str) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
+from stages import files, runtime
 from stages import params as parameters
-from stages import runtime
 from stages.cells import PARTS, REPORTS, Study, block, cells, digest, folder, load, preset, runs, varied, with_settings
 from stages.errors import UserError
 from stages.imports import ROOT
@@ -69,7 +69,7 @@ def _measure(study: Study, method: str, settings: Mapping[str, Any], raw: Mappin
             done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise UserError(f"{method} with {dict(settings)}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-        return runtime.read_json(Path(place, MEASURED[study.world].format(method=method)))
+        return files.read_json(Path(place, MEASURED[study.world].format(method=method)))
 
 
 def over_runs(figures: Sequence[Any]) -> Any:
@@ -86,7 +86,7 @@ def main(params: Params, name: str) -> None:
     """
     study, raw, path = load(name), parameters.read(), REPORTS / f"{name}.json"
     made = digest(study, raw)
-    there = runtime.read_json(path) if path.exists() else {}
+    there = files.read_json(path) if path.exists() else {}
     before = there["cells"] if there.get("digest") == made else []
     wanted = list(cells(study))
     found: list[dict[str, Any]] = []
@@ -96,16 +96,14 @@ def main(params: Params, name: str) -> None:
             print(f"{name}: cell {number} of {len(wanted)}, {method} with {settings}", flush=True)
         found.append(done[0] if done else run_cell(study, method, settings, raw))
         if len(before) < len(wanted):
-            unfinished = path.with_suffix(".unfinished")
-            runtime.write_json(unfinished, content(name, study, raw, made, found))
-            os.replace(unfinished, path)  # as a whole: a study that is stopped loses no cell
+            files.write_json(path, content(name, study, raw, made, found))
     report(name, study, found, params)
 
 
 def report(name: str, study: Study, found: Sequence[dict[str, Any]], params: Params) -> None:
     """Write the table of a study and draw it."""
     decided = with_verdicts(study, found, params.claims)
-    runtime.write_text(REPORTS / f"{name}.md", markdown(name, study, decided))
+    files.write_text(REPORTS / f"{name}.md", markdown(name, study, decided))
     write_png(Path(f"reports/figures/studies/{name}.png"), draw(name, study, decided))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from stages import runtime
+from stages import files
 from stages.cells import REPORTS, Study, varied
 from stages.plots import studies
 from stages.schema import Claims
@@ -20,7 +20,7 @@ def with_verdicts(study: Study, found: Sequence[dict[str, Any]], claims: Claims)
     """The cells with the verdicts on all `claims` about them, where the study decides them; they take no training."""
     if not study.claims:
         return list(found)
-    others = {claimed: runtime.read_json(REPORTS / f"{name}.json")["cells"] for claimed, name in study.studies.items()}
+    others = {claimed: files.read_json(REPORTS / f"{name}.json")["cells"] for claimed, name in study.studies.items()}
     return [{**cell, "claims": decide_all(cell["method"], claims, cell["metrics"], others)} for cell in found]
 
 

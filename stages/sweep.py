@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import digests
+from stages import digests, files
 from stages import params as parameters
 from stages.cells import REPORTS, Study, cells, digest, folder, load, runs, with_settings
 from stages.command import end, output
@@ -243,7 +243,6 @@ def main(arguments: Sequence[str]) -> None:
 
 def _report(name: str, study: Study, home: Home, params: Any, raw: Mapping[str, Any], made: str) -> None:
     """Write what `python -m stages.study` writes, from the experiments."""
-    from stages import runtime
     from stages.study import assemble, content, report
 
     here, found = home.experiments(), []
@@ -254,7 +253,7 @@ def _report(name: str, study: Study, home: Home, params: Any, raw: Mapping[str, 
         if study.world == "mnist_reconstruct":
             metrics = [one["reconstruction"] for one in metrics]
         found.append(assemble(study, method, settings, metrics))
-    runtime.write_json(REPORTS / f"{name}.json", content(name, study, raw, made, found))
+    files.write_json(REPORTS / f"{name}.json", content(name, study, raw, made, found))
     report(name, study, found, params)
     print(f"sweep: {REPORTS / name}.md has the table; `dvc exp show` has the experiments")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from stages import digests, machine, runtime
+from stages import digests, files, machine, runtime
 from stages.lock import differences, inputs, locked_stages
 from stages.params import FILE, Params
 from stages.schema import MNIST_PREFIX
@@ -58,13 +58,13 @@ def main(params: Params) -> None:
 
 def _facts(params: Params, stages: Mapping[str, Any]) -> dict[str, str]:
     """The facts of the machine that made the results of dvc.lock, noted where DVC has just made them; none where unknown."""
-    recorded = runtime.read_json(machine.FILE) if machine.FILE.exists() else {}
+    recorded = files.read_json(machine.FILE) if machine.FILE.exists() else {}
     wanted = machine.record(stages, {})["outputs"]
     if recorded.get("outputs") != wanted:
         # Called by hand, this may see what another machine made.
         recorded = machine.record(stages, machine.facts(params)) if "DVC_STAGE" in os.environ else {"facts": {}}
         if recorded["facts"]:
-            runtime.write_json(machine.FILE, recorded)
+            files.write_json(machine.FILE, recorded)
     facts: dict[str, str] = recorded["facts"]
     return facts
 
@@ -109,7 +109,7 @@ class Tracker:
         parent, new = self._run(query, name, {"part": "pipeline", **tags})
         if new:
             self._params(parent, self.params.model_dump(exclude={"blocks"}))
-            self._metrics(parent, {**_costs(), **flatten(runtime.read_json(Path("reports/metrics/summary.json")))})
+            self._metrics(parent, {**_costs(), **flatten(files.read_json(Path("reports/metrics/summary.json")))})
             self._artifacts(
                 parent,
                 [
@@ -129,7 +129,7 @@ class Tracker:
             print(f"track: logged run {name}")
 
     def _parts(self) -> Iterator[Part]:
-        claims = runtime.read_json(Path("reports/claims.json"))
+        claims = files.read_json(Path("reports/claims.json"))
         for world, methods, prefix in (
             ("mog", self.params.methods, ""),
             ("mnist", self.params.mnist.methods, MNIST_PREFIX),
@@ -157,7 +157,7 @@ class Tracker:
         if not new:
             return
         self._params(run, part.params)
-        self._metrics(run, flatten(runtime.read_json(part.metrics)))
+        self._metrics(run, flatten(files.read_json(part.metrics)))
         for curve in part.curves:
             self._curve(run, curve)
         self._artifacts(run, [part.metrics, *sorted(part.figures.rglob("*"))])
@@ -282,7 +282,7 @@ def _verdicts(claims: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _costs() -> dict[str, float]:
-    costs = {path.stem: runtime.read_json(path) for path in sorted(runtime.COSTS.glob("*.json"))}
+    costs = {path.stem: files.read_json(path) for path in sorted(runtime.COSTS.glob("*.json"))}
     return {f"cost.{stage}.{key}": value for stage, figures in costs.items() for key, value in figures.items()}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from stages import params, runtime
+from stages import files, params
 from stages.claims import TABLE, main, markdown
 from stages.imports import ROOT
 from stages.metrics.measured import figure
@@ -192,7 +192,7 @@ def test_a_study_of_another_mixture_or_other_params_of_the_method_decides_nothin
     monkeypatch.chdir(tmp_path)
     criteria = {"stabler": claim({**IN_STUDY, "figure": "s.png"})}
     claims = PARAMS.claims.model_copy(update={"criteria": criteria, "stated": {"dsm": {"stabler": True}}, "words": {}})
-    runtime.write_json(Path("reports/metrics/mog/dsm.json"), {})
+    files.write_json(Path("reports/metrics/mog/dsm.json"), {})
     now = {name: PARAMS.blocks[name].model_dump() for name in ("dsm", "ism")}
     other = {**now, "dsm": {**now["dsm"], "sigma": 9.0}}
     for preset, blocks, verdict in (
@@ -200,7 +200,7 @@ def test_a_study_of_another_mixture_or_other_params_of_the_method_decides_nothin
         ("reference", other, "not applicable"),
         ("reference", now, "fails"),
     ):
-        runtime.write_json(Path("reports/studies/s.json"), {"preset": preset, "blocks": blocks, "cells": STUDIES["s"]})
+        files.write_json(Path("reports/studies/s.json"), {"preset": preset, "blocks": blocks, "cells": STUDIES["s"]})
         main(PARAMS.model_copy(update={"claims": claims, "methods": ["dsm"]}))
         assert json.loads(Path("reports/claims.json").read_text())["dsm"]["stabler"]["verdict"] == verdict
 

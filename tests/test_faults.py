@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,7 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(content)
 
 
+@pytest.mark.hostile
 def test_an_interrupted_stage_says_so_in_one_line_and_leaves_no_output(copied: Path) -> None:
     small.change_params(copied, {"dsm": {"train": {"steps": 100000}}})
     model = copied / "models/mog/dsm.safetensors"
@@ -75,11 +77,26 @@ def test_an_interrupted_stage_says_so_in_one_line_and_leaves_no_output(copied: P
     assert not model.exists()
 
 
+@pytest.mark.hostile
 def test_damaged_outputs_are_made_again(copied: Path, reproduced: Path) -> None:
     for number, path in enumerate(OUTPUTS):
         damage(copied / path, DAMAGES[number % 3])
     small.run(copied, "dvc", "repro")
     assert_undisturbed(copied, reproduced)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("key", ["methods", "mnist.methods"])
+def test_no_name_of_a_method_reaches_a_shell(copied: Path, key: str) -> None:
+    """The name leads to a file that there is and, as DVC reads it, to a key that there is, so DVC runs its stage."""
+    evil = "x; touch caught #/../contrastive"
+    block = {"": {"/contrastive": {"train": {}}}}
+    world, *inner = key.split(".")
+    names = {world: {inner[0]: [evil]} if inner else [evil]}
+    small.change_params(copied, {**names, "x; touch caught #/": block, "mnist_x; touch caught #/": block})
+    said = small.run(copied, "dvc", "repro", status=255)
+    assert f"_train@{evil}'" in said and f"error: params.yaml: {key}: {evil!r} is not accepted: expected any of" in said
+    assert not (copied / "caught").exists()
 
 
 @pytest.mark.nightly
@@ -104,7 +121,10 @@ def test_a_damaged_cache_gives_no_damaged_output(copied: Path, reproduced: Path,
 
 
 @pytest.mark.nightly
-def test_a_cold_run_that_is_killed_again_and_again(reproduced: Path, tmp_path: Path) -> None:
+def test_a_cold_run_that_is_killed_again_and_again(
+    reproduced: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("tries", KILLS)
     folder, moments = small.clone(tmp_path / "clone"), random.Random(0)
     kills = 0
     while kills < KILLS:
@@ -138,6 +158,51 @@ def test_control_c_ends_the_pipeline_without_a_traceback(reproduced: Path, copie
     assert "Traceback" not in rest
     small.run(copied, "dvc", "repro")
     assert_undisturbed(copied, reproduced)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kilobytes", [4, 40, 90, 400])
+def test_a_disk_without_room_for_larger_files_is_said_and_made_up_for(reproduced: Path, tmp_path: Path, kilobytes: int) -> None:
+    folder = small.clone(tmp_path / "clone")
+    run = small.start(folder, "bash", "-c", f"ulimit -f {kilobytes}; exec dvc repro")
+    said = small.rest_of(run)
+    assert run.returncode not in (0, -signal.SIGXFSZ) and "Traceback" not in said, said
+    assert re.search(r"^(error|ERROR): .*File too large", said, re.MULTILINE), said
+    assert not list(folder.rglob(".unfinished.*"))
+    small.run(folder, "dvc", "repro")
+    assert_undisturbed(folder, reproduced)
+
+
+UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+"""What takes from root the right to write where it is not allowed to."""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("dvc", "repro"), r"ERROR: .*Permission denied: '\S*/\.dvc/tmp/\S*'"),
+        ((sys.executable, "-m", "stages.mog.data"), r"error: data/mog/train\.npz can't be written: Permission denied"),
+        (
+            (sys.executable, "-m", "stages.track"),
+            r"warning: not logged to MLflow \(.*Permission denied: '\S*'\); `make track` .*",
+        ),
+    ],
+    ids=["dvc repro", "a stage", "the tracking"],
+)
+def test_a_checkout_that_may_only_be_read(copied: Path, command: tuple[str, ...], said: str) -> None:
+    (copied / "data/mog/train.npz").unlink()
+    places = [copied, *(path for path in copied.rglob("*") if not path.is_symlink())]
+    modes = {path: path.stat().st_mode for path in places}
+    for path in places:
+        path.chmod(modes[path] & ~0o222)
+    try:
+        run = small.start(copied, *UNPRIVILEGED, *command)
+        output = small.rest_of(run)
+    finally:
+        for path in places:
+            path.chmod(modes[path])
+    assert "Traceback" not in output and re.search(f"^{said}$", output, re.MULTILINE), output
 
 
 @pytest.mark.nightly

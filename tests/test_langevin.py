@@ -71,6 +71,11 @@ def test_it_keeps_the_asked_moments_of_the_walk() -> None:
     assert (kept[-1] == x).all()
 
 
+def test_one_particle_that_is_nowhere_is_enough_to_refuse_the_chain() -> None:
+    with pytest.raises(UserError, match=r"Langevin dynamics diverged"):
+        walk(lambda x: np.where(x > 2.5, np.nan, -x), np.array([[3.0, 1], [1, 1], [0, 0], [-1, 1]]), rng=Silent(), steps=5)
+
+
 def test_the_start_is_left_alone() -> None:
     start = np.ones((5, 2))
     walk(lambda x: -x, start)

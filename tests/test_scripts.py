@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages import scripts
+from stages.errors import UserError
 
 
 def unpacked(packed: dict[str, Any]) -> NDArray[np.float64]:
@@ -40,7 +41,7 @@ def test_no_numbers_and_equal_ones_come_out_exactly(values: list[float]) -> None
 
 
 def test_what_is_not_finite_is_refused() -> None:
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(UserError, match="finite"):
         scripts.quantised(np.array([1.0, np.nan]), "uint16")
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages import runtime, scripts
+from stages import files, runtime, scripts
 from stages.metrics.neighbours import nearest
 from stages.params import Params
 
 
 def main(params: Params, name: str) -> None:
     """Write the script of the method called `name`."""
-    fields = runtime.read_arrays(Path(f"reports/fields/mnist/{name}.npz"))
-    embeddings = runtime.read_arrays(Path(f"reports/embeddings/mnist/{name}.npz"))
-    images = runtime.read_arrays(Path("data/mnist/train.npz"))["images"]
+    fields = files.read_arrays(Path(f"reports/fields/mnist/{name}.npz"))
+    embeddings = files.read_arrays(Path(f"reports/embeddings/mnist/{name}.npz"))
+    images = files.read_arrays(Path("data/mnist/train.npz"))["images"]
     index, queries = (torch.from_numpy(embeddings[part]) for part in ("train", "test"))
     shown = params.mnist.snapshot_images
     close = nearest(index, queries[:shown], params.mnist.neighbours).numpy()

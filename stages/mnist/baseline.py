@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from stages import runtime
+from stages import files, runtime
 from stages.metrics import classification
 from stages.metrics.measured import figure
 from stages.metrics.neighbours import knn_classify
@@ -30,8 +30,8 @@ Labels = NDArray[np.int64]
 def main(params: Params) -> None:
     """Measure the references."""
     runtime.set_up_torch(params)
-    train, test = (runtime.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
-    perturbed = runtime.read_arrays(Path("data/mnist/perturbed.npz"))
+    train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
+    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
     mnist = params.mnist
     digits, digit_labels = measure.small_digits()
     index, queries = as_pixels(train["images"]), as_pixels(test["images"])
@@ -60,7 +60,7 @@ def main(params: Params) -> None:
         for kind in params.mnist_severity.model_dump()
     }
     uses["robustness_clean"] = {"accuracy": figure((predicted[: len(few)] == few).mean())}
-    runtime.write_json(
+    files.write_json(
         Path("reports/metrics/mnist_baseline.json"),
         {
             "knn_raw_pixels": {k: figure(v) for k, v in classification.report(test["labels"], predicted).items()},
@@ -68,7 +68,7 @@ def main(params: Params) -> None:
             "references": _references(index.numpy(), queries.numpy(), params.mnist_reconstruct.pca_components),
         },
     )
-    runtime.write_arrays(Path("reports/fields/mnist/raw_pixels.npz"), {"predicted": predicted, **by_image})
+    files.write_arrays(Path("reports/fields/mnist/raw_pixels.npz"), {"predicted": predicted, **by_image})
 
 
 def as_pixels(images: NDArray[np.uint8]) -> torch.Tensor:

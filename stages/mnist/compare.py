@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import runtime
+from stages import files, runtime
 from stages.lookup import look_up
 from stages.metrics.paired import Right, difference, holm, mcnemar
 from stages.params import Params
@@ -45,13 +45,13 @@ class Contestant:
 def main(params: Params) -> None:
     """Put the methods on the images side by side."""
     methods = params.mnist.methods
-    metrics = {name: runtime.read_json(MEASURED / f"{name}.json") for name in methods}
+    metrics = {name: files.read_json(MEASURED / f"{name}.json") for name in methods}
     for name in params.mnist_reconstruct.methods:
-        metrics[name]["reconstruction"] = runtime.read_json(MEASURED / f"{name}.reconstruction.json")
+        metrics[name]["reconstruction"] = files.read_json(MEASURED / f"{name}.reconstruction.json")
     for name, measured in metrics.items():
-        runtime.write_json(Path(f"reports/metrics/mnist/{name}.json"), measured)
-    fields = {name: runtime.read_arrays(FIELDS / f"{name}.npz") for name in methods}
-    true = runtime.read_arrays(Path("data/mnist/test.npz"))["labels"]
+        files.write_json(Path(f"reports/metrics/mnist/{name}.json"), measured)
+    fields = {name: files.read_arrays(FIELDS / f"{name}.npz") for name in methods}
+    true = files.read_arrays(Path("data/mnist/test.npz"))["labels"]
     trained = {name: _contestant(metrics[name], fields[name], true) for name in methods}
     untrained = {
         name: _contestant(
@@ -61,7 +61,7 @@ def main(params: Params) -> None:
     }
     first = metrics[methods[0]]
     raw = _contestant(
-        {**first["raw_pixels"], "knn": first["knn_raw_pixels"]}, runtime.read_arrays(FIELDS / "raw_pixels.npz"), true
+        {**first["raw_pixels"], "knn": first["knn_raw_pixels"]}, files.read_arrays(FIELDS / "raw_pixels.npz"), true
     )
     # One untrained encoder stands for all in tables and pictures: they differ in nothing but whether lengths are seen.
     shown = {**trained, UNTRAINED: untrained[methods[0]], RAW: raw}
@@ -70,7 +70,7 @@ def main(params: Params) -> None:
     pairs |= {(name, RAW): (trained[name], raw) for name in methods}
     parts = [uses(shown), tests(pairs), differences(pairs)]
     parts += [reconstructions(name, metrics[name]["reconstruction"]) for name in params.mnist_reconstruct.methods]
-    runtime.write_text(Path("reports/mnist.md"), "\n".join(parts))
+    files.write_text(Path("reports/mnist.md"), "\n".join(parts))
     robust = {who: shown[who].figures for who in (*methods, RAW)}
     write_png(FIGURES / "robustness.png", images.robustness_of_all(robust, params.mnist.robustness_images))
     write_png(FIGURES / "few_labels.png", images.few_labels({who: v.figures["few_labels"] for who, v in shown.items()}))

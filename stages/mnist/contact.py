@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages import runtime
+from stages import files, runtime
 from stages.params import Params
 from stages.plots.canvas import write_png
 from stages.plots.images import sheet
@@ -18,8 +18,8 @@ SHOWN = 12
 
 def main(params: Params) -> None:
     """Draw the sheet."""
-    images = runtime.read_arrays(Path("data/mnist/test.npz"))["images"]
-    perturbed = runtime.read_arrays(Path("data/mnist/perturbed.npz"))
+    images = files.read_arrays(Path("data/mnist/test.npz"))["images"]
+    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
     rows = {"original": images[:SHOWN], "training view": perturbed["mixed"][:SHOWN]}
     for kind in params.mnist_severity.model_dump():
         for strength, moved in zip(params.mnist.strengths, perturbed[kind], strict=True):

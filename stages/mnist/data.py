@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import runtime
+from stages import files, runtime
 from stages.errors import UserError
 from stages.mnist.sources import fetch
 from stages.params import Params
@@ -18,14 +18,14 @@ from stages.params import Params
 def main(params: Params) -> None:
     """Fetch the chosen data set and keep the first images of each part."""
     dataset = params.mnist.dataset
-    files = fetch(params.mnist.chosen)
+    parts = fetch(params.mnist.chosen)
     for part, count in (("train", params.mnist.train_images), ("test", params.mnist.test_images)):
-        images, labels = files[f"{part}_images"], files[f"{part}_labels"].astype(np.int64)
+        images, labels = parts[f"{part}_images"], parts[f"{part}_labels"].astype(np.int64)
         if len(images) < count:
             raise UserError(
                 f"params.yaml: mnist.{part}_images: {count} is not accepted: expected at most {len(images)}, all of {dataset}"
             )
-        runtime.write_arrays(Path(f"data/mnist/{part}.npz"), {"images": images[:count], "labels": labels[:count]})
+        files.write_arrays(Path(f"data/mnist/{part}.npz"), {"images": images[:count], "labels": labels[:count]})
 
 
 if __name__ == "__main__":

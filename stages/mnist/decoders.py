@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from safetensors.torch import load_file
 
-from stages import runtime
+from stages import files, runtime
 from stages.mnist.models import MODELS, trained, untrained, world
 from stages.mnist.reconstruction import Reconstruction
 from stages.nn.conv import Decoder
@@ -31,5 +30,5 @@ def untrained_decoder(params: Params, name: str) -> Reconstruction:
 def trained_decoder(params: Params, name: str) -> Reconstruction:
     """Encoder and decoder after phase 2."""
     reconstruction = untrained_decoder(params, name)
-    reconstruction.load_state_dict(load_file(MODELS / f"{name}.decoder.safetensors"))
+    files.load(reconstruction, MODELS / f"{name}.decoder.safetensors")
     return reconstruction.eval()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stages import runtime
+from stages import files, runtime
 from stages.metrics import classification, collapse
 from stages.metrics.measured import figure
 from stages.metrics.neighbours import knn_classify
@@ -38,9 +38,9 @@ def main(params: Params, name: str) -> None:
     runtime.set_up_torch(params)
     device = runtime.device(params)
     mnist = params.mnist
-    train, test = (runtime.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
-    perturbed = runtime.read_arrays(Path("data/mnist/perturbed.npz"))
-    baseline = runtime.read_json(Path("reports/metrics/mnist_baseline.json"))
+    train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
+    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
+    baseline = files.read_json(Path("reports/metrics/mnist_baseline.json"))
     digits, digit_labels = measure.small_digits()
     labels = torch.from_numpy(train["labels"])
     seed = runtime.stream(params, "mnist.labels")
@@ -87,8 +87,8 @@ def main(params: Params, name: str) -> None:
             for kind in params.mnist_severity.model_dump()
         },
     }
-    runtime.write_json(Path(f"reports/measured/mnist/{name}.json"), metrics)
-    runtime.write_arrays(
+    files.write_json(Path(f"reports/measured/mnist/{name}.json"), metrics)
+    files.write_arrays(
         Path(f"reports/embeddings/mnist/{name}.npz"),
         {
             "train": z_train.numpy(),
@@ -97,9 +97,9 @@ def main(params: Params, name: str) -> None:
             "test_labels": test["labels"],
         },
     )
-    snapshots = runtime.read_arrays(MODELS / f"{name}.snapshots.npz")
+    snapshots = files.read_arrays(MODELS / f"{name}.snapshots.npz")
     queries, others = measure.examples(z_test, test["labels"], SHOWN)
-    runtime.write_arrays(
+    files.write_arrays(
         Path(f"reports/fields/mnist/{name}.npz"),
         {
             "steps": snapshots["steps"],

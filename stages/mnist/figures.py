@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages import runtime
+from stages import digests, files, runtime
 from stages.goals import KNN
 from stages.metrics import classification
 from stages.params import Params
@@ -21,9 +21,9 @@ CLASSES = 10
 
 def main(params: Params, name: str) -> None:
     """Draw the method called `name` from its metrics and fields."""
-    metrics = runtime.read_json(Path(f"reports/measured/mnist/{name}.json"))
-    fields = runtime.read_arrays(Path(f"reports/fields/mnist/{name}.npz"))
-    test = runtime.read_arrays(Path("data/mnist/test.npz"))
+    metrics = files.read_json(Path(f"reports/measured/mnist/{name}.json"))
+    fields = files.read_arrays(Path(f"reports/fields/mnist/{name}.npz"))
+    test = files.read_arrays(Path("data/mnist/test.npz"))
     digits, true, predicted = test["images"], test["labels"], fields["predicted"]
     labels = true[: params.mnist.snapshot_images]
     folder = Path(f"reports/figures/mnist/{name}")
@@ -62,7 +62,7 @@ def main(params: Params, name: str) -> None:
         write_png(folder / f"{key}.png", picture)
     frames = images.pca_over_training(fields["pca"], labels, fields["steps"], f"{name}: test embeddings over training")
     write_gif(folder / "pca.gif", frames, seconds=5, accents=images.DIGIT_COLOURS)
-    runtime.write_digests(Path(f"reports/digests/mnist/{name}.json"), folder)
+    digests.write_of_folder(Path(f"reports/digests/mnist/{name}.json"), folder)
 
 
 if __name__ == "__main__":

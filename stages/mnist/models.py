@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
-from stages import runtime
+from stages import files, runtime
 from stages.methods import build
 from stages.mnist.world import Images
 from stages.nn.method import Method
@@ -32,5 +31,5 @@ def untrained(params: Params, name: str) -> Method:
 def trained(params: Params, name: str) -> Method:
     """The method called `name` after phase 1."""
     method = untrained(params, name)
-    method.load_state_dict(load_file(MODELS / f"{name}.safetensors"))
+    files.load(method, MODELS / f"{name}.safetensors")
     return method.eval()

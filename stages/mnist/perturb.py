@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stages import runtime
+from stages import files, runtime
 from stages.mnist.perturbations import Perturbation, make
 from stages.nn.conv import as_images
 from stages.params import Params
@@ -21,7 +21,7 @@ from stages.params import Params
 def main(params: Params) -> None:
     """Perturb the test images once and for all."""
     runtime.set_up_torch(params)
-    images = as_images(torch.from_numpy(runtime.read_arrays(Path("data/mnist/test.npz"))["images"]))
+    images = as_images(torch.from_numpy(files.read_arrays(Path("data/mnist/test.npz"))["images"]))
     generator = torch.Generator().manual_seed(runtime.stream(params, "mnist.perturbed"))
     training = params.mnist_perturbations.model_dump()
     steps = {name: make(name, settings) for name, settings in training.items()}
@@ -36,7 +36,7 @@ def main(params: Params) -> None:
         # The same draws at every strength, so that each image is perturbed in the same way, only more.
         by_strength = (step(few, factor, torch.Generator().manual_seed(seed)) for factor in params.mnist.strengths)
         sets[name] = torch.stack(list(by_strength))
-    runtime.write_arrays(Path("data/mnist/perturbed.npz"), {name: _bytes(x).numpy() for name, x in sets.items()})
+    files.write_arrays(Path("data/mnist/perturbed.npz"), {name: _bytes(x).numpy() for name, x in sets.items()})
 
 
 def _bytes(x: Tensor) -> Tensor:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import save_file
-
-from stages import runtime
+from stages import files, runtime
 from stages.mnist.decoders import untrained_decoder
 from stages.mnist.models import MODELS
 from stages.mnist.processes import place, start
@@ -38,9 +36,8 @@ def main(params: Params, name: str) -> None:
             settings=settings.model_dump(exclude={"methods"}),
         )
         if here.writes:
-            state = {k: v.cpu().contiguous() for k, v in reconstruction.state_dict().items()}
-            save_file(state, MODELS / f"{name}.decoder.safetensors")
-            runtime.write_curves(Path(f"reports/curves/mnist/{name}.reconstruction.csv"), fitted.rows)
+            files.write_tensors(MODELS / f"{name}.decoder.safetensors", reconstruction.state_dict())
+            files.write_curves(Path(f"reports/curves/mnist/{name}.reconstruction.csv"), fitted.rows)
             fitted.checkpoints.remove()
 
 

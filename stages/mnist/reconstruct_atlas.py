@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import runtime, scripts
+from stages import files, runtime, scripts
 from stages.mnist import quality
 from stages.mnist.decoders import trained_decoder
 from stages.params import Params
@@ -20,9 +20,9 @@ def main(params: Params, name: str) -> None:
     """Write the script of the reconstructions by the method called `name`."""
     runtime.set_up_torch(params)
     device = runtime.device(params)
-    perturbed = runtime.read_arrays(Path("data/mnist/perturbed.npz"))
+    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
     few = slice(min(params.atlas.reconstructions, params.mnist.robustness_images))
-    clean = runtime.read_arrays(Path("data/mnist/test.npz"))["images"][few]
+    clean = files.read_arrays(Path("data/mnist/test.npz"))["images"][few]
     decoder = trained_decoder(params, name).to(device)
     views = {kind: np.concatenate([clean[None], perturbed[kind][:, few]]) for kind in params.mnist_severity.model_dump()}
     flat = {kind: view.reshape(-1, *clean.shape[1:]) for kind, view in views.items()}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stages import runtime
+from stages import files, runtime
 from stages.mnist import quality
 from stages.mnist.decoders import trained_decoder
 from stages.params import Params
@@ -28,9 +28,9 @@ def main(params: Params, name: str) -> None:
     """Measure the reconstructions by the method called `name`."""
     runtime.set_up_torch(params)
     device = runtime.device(params)
-    test = runtime.read_arrays(Path("data/mnist/test.npz"))
-    perturbed = runtime.read_arrays(Path("data/mnist/perturbed.npz"))
-    references = runtime.read_json(Path("reports/metrics/mnist_baseline.json"))["references"]
+    test = files.read_arrays(Path("data/mnist/test.npz"))
+    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
+    references = files.read_json(Path("reports/metrics/mnist_baseline.json"))["references"]
     decoder = trained_decoder(params, name).to(device)
     views = {"mixed": perturbed["mixed"], "without_affine": perturbed["mixed_without_affine"], "clean": test["images"]}
     found = {key: quality.reconstruct(decoder, images, device) for key, images in views.items()}
@@ -46,7 +46,7 @@ def main(params: Params, name: str) -> None:
         }
         shown[f"{kind}_perturbed"] = perturbed[kind][:, 0]
         shown[f"{kind}_reconstructed"] = np.stack([images[0] for images in by_strength]).astype(np.float32)
-    runtime.write_json(
+    files.write_json(
         Path(f"reports/measured/mnist/{name}.reconstruction.json"),
         {
             **closeness["mixed"],
@@ -57,7 +57,7 @@ def main(params: Params, name: str) -> None:
         },
     )
     ends = np.stack([test["images"][np.flatnonzero(test["labels"] == label)[0]] for label in np.unique(test["labels"])])
-    runtime.write_arrays(
+    files.write_arrays(
         Path(f"reports/fields/mnist/{name}.reconstruction.npz"),
         {
             "original": test["images"][:SHOWN],

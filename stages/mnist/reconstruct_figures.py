@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages import runtime
+from stages import digests, files, runtime
 from stages.params import Params
 from stages.plots import images
 from stages.plots.canvas import write_gif, write_png
@@ -17,8 +17,8 @@ from stages.plots.canvas import write_gif, write_png
 
 def main(params: Params, name: str) -> None:
     """Draw the reconstructions by the method called `name`."""
-    metrics = runtime.read_json(Path(f"reports/measured/mnist/{name}.reconstruction.json"))
-    fields = runtime.read_arrays(Path(f"reports/fields/mnist/{name}.reconstruction.npz"))
+    metrics = files.read_json(Path(f"reports/measured/mnist/{name}.reconstruction.json"))
+    fields = files.read_arrays(Path(f"reports/fields/mnist/{name}.reconstruction.npz"))
     folder = Path(f"reports/figures/mnist/{name}/reconstruction")
     mse, psnr, ssim = (metrics[key]["mean"] for key in ("mse", "psnr", "ssim"))
     rows = {row: fields[row] for row in ("original", "perturbed", "reconstructed")}
@@ -37,7 +37,7 @@ def main(params: Params, name: str) -> None:
     )
     frames = images.movie(fields["interpolation"], f"{name}: from digit to digit")
     write_gif(folder / "interpolation.gif", frames, seconds=8)
-    runtime.write_digests(Path(f"reports/digests/mnist/{name}.reconstruction.json"), folder)
+    digests.write_of_folder(Path(f"reports/digests/mnist/{name}.reconstruction.json"), folder)
 
 
 if __name__ == "__main__":

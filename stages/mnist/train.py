@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
-from stages import runtime
+from stages import files, runtime
 from stages.mnist.embed import as_seen, embed
 from stages.mnist.models import MODELS, untrained
 from stages.mnist.processes import place, start
@@ -33,7 +32,7 @@ def main(params: Params, name: str) -> None:
         method = untrained(params, name).to(here.device)
         if here.shared:
             look_across(method)
-        shown = torch.from_numpy(runtime.read_arrays(SHOWN)["images"][: params.mnist.snapshot_images])
+        shown = torch.from_numpy(files.read_arrays(SHOWN)["images"][: params.mnist.snapshot_images])
         moments = log_spaced(train.steps, params.mnist.snapshots)
         fitted = fit_images(
             method,
@@ -47,11 +46,10 @@ def main(params: Params, name: str) -> None:
             record=lambda: as_seen(method, embed(method, shown, here.device)),
         )
         if here.writes:
-            MODELS.mkdir(parents=True, exist_ok=True)
-            save_file({k: v.cpu().contiguous() for k, v in method.state_dict().items()}, MODELS / f"{name}.safetensors")
+            files.write_tensors(MODELS / f"{name}.safetensors", method.state_dict())
             recorded = {"steps": np.array(moments), "embedding": torch.stack(fitted.recorded).numpy()}
-            runtime.write_arrays(MODELS / f"{name}.snapshots.npz", recorded)
-            runtime.write_curves(Path(f"reports/curves/mnist/{name}.csv"), fitted.rows)
+            files.write_arrays(MODELS / f"{name}.snapshots.npz", recorded)
+            files.write_curves(Path(f"reports/curves/mnist/{name}.csv"), fitted.rows)
             fitted.checkpoints.remove()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages import runtime
+from stages import files, runtime
 from stages.imports import ROOT
 from stages.mnist.checkpoints import FileCheckpoints, key
 from stages.mnist.processes import Place
@@ -71,7 +71,7 @@ def fit_images(
     Returns:
         What the training gave. Its checkpoints are to be removed once that is written.
     """
-    images = torch.from_numpy(runtime.read_arrays(DATA)["images"]).to(place.device)
+    images = torch.from_numpy(files.read_arrays(DATA)["images"]).to(place.device)
     # Every process shuffles alike and perturbs its own part in its own way.
     shuffle = torch.Generator(place.device).manual_seed(runtime.stream(params, f"mnist.{stage}.batches"))
     perturb = torch.Generator(place.device).manual_seed(runtime.stream(params, f"mnist.{stage}.{place.rank}"))

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
-from stages import runtime, scripts
+from stages import files, runtime, scripts
 from stages.metrics.collapse import normalise
 from stages.mog import measure
 from stages.mog.subject import Array, Subject, apply, values
@@ -34,7 +34,7 @@ ROUGH: Final = "uint8"
 def main(params: Params, name: str) -> None:
     """Write the script of the method called `name`."""
     subject = Subject(params, name)
-    fields = runtime.read_arrays(Path(f"reports/fields/{name}.npz"))
+    fields = files.read_arrays(Path(f"reports/fields/{name}.npz"))
     moments = scripts.few(len(subject.steps), params.atlas.moments)
     content: dict[str, Any] = {"steps": subject.steps[moments].tolist()}
     if isinstance(subject.trained, Scores):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import runtime
+from stages import files, runtime
 from stages.mog import setting
 from stages.params import Params
 
@@ -20,7 +20,7 @@ def main(params: Params) -> None:
     for name, count in (("train", params.mog.train_points), ("test", params.mog.test_points)):
         rng = np.random.default_rng(runtime.stream(params, f"mog.{name}"))
         x, component = mixture.sample(count, rng)
-        runtime.write_arrays(Path(f"data/mog/{name}.npz"), {"x": x.astype(np.float32), "component": component})
+        files.write_arrays(Path(f"data/mog/{name}.npz"), {"x": x.astype(np.float32), "component": component})
 
 
 if __name__ == "__main__":

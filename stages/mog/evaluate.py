@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages import runtime
+from stages import files, runtime
 from stages.metrics.measured import figure
 from stages.mog.conditionals import conditional
 from stages.mog.critics import critic
@@ -47,8 +47,8 @@ def main(params: Params, name: str) -> None:
             figures, arrays = group(subject)
             metrics |= figures
             fields |= arrays
-    runtime.write_json(Path(f"reports/metrics/mog/{name}.json"), metrics)
-    runtime.write_arrays(
+    files.write_json(Path(f"reports/metrics/mog/{name}.json"), metrics)
+    files.write_arrays(
         Path(f"reports/fields/{name}.npz"),
         {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in fields.items()},
     )

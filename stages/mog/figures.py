@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from stages import runtime
+from stages import digests, files, runtime
 from stages.params import Params
 from stages.plots import animation, landscape
 from stages.plots.canvas import write_gif, write_png
@@ -31,8 +31,8 @@ def caption(name: str, settings: dict[str, Any], width: int) -> str:
 
 def main(params: Params, name: str) -> None:
     """Draw the method called `name` from its fields."""
-    fields = runtime.read_arrays(Path(f"reports/fields/{name}.npz"))
-    points = runtime.read_arrays(Path("data/mog/test.npz"))["x"]
+    fields = files.read_arrays(Path(f"reports/fields/{name}.npz"))
+    points = files.read_arrays(Path("data/mog/test.npz"))["x"]
     folder = Path(f"reports/figures/mog/{name}")
     settings, _ = params.method(name)
     title, short = caption(name, settings, 64), caption(name, settings, 44)
@@ -53,7 +53,7 @@ def main(params: Params, name: str) -> None:
     write_gif(folder / "walk.gif", walk, seconds=4)
     formation = animation.training(grid, fields["snapshot_energy"], steps, limits, short, unit)
     write_gif(folder / "training.gif", formation, seconds=6)
-    runtime.write_digests(Path(f"reports/digests/mog/{name}.json"), folder)
+    digests.write_of_folder(Path(f"reports/digests/mog/{name}.json"), folder)
 
 
 if __name__ == "__main__":

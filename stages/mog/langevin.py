@@ -59,7 +59,7 @@ def langevin(
         The last points (..., N, 2) and the walk at the moments (F, ..., N, 2).
 
     Raises:
-        UserError: most particles escaped, or none is anywhere.
+        UserError: most particles escaped, or one is nowhere.
     """
     return _walk([(score, step_size)] * steps, start, moments, region, rng)
 
@@ -96,7 +96,7 @@ def annealed_langevin(
         The last points (..., N, 2) and the walk at the moments (F, ..., N, 2).
 
     Raises:
-        UserError: most particles escaped, or none is anywhere.
+        UserError: most particles escaped, or one is nowhere.
     """
     rungs = [(partial(_at, score, sigma), step_ratio * sigma**2) for sigma in sigmas for _ in range(steps)]
     return _walk(rungs, start, moments, region, rng)
@@ -121,7 +121,7 @@ def _walk(
         x = np.where(region.holds(x)[..., None], moved.clip(region.low, region.high), x)
         if step in moments:
             walk.append(x.copy())
-    if region.holds(x).mean() < 0.5:
+    if not np.isfinite(x).all() or region.holds(x).mean() < 0.5:
         largest = max(step_size for _, step_size in plan)
         raise UserError(f"Langevin dynamics diverged: a step size of {largest:g} is too large for this score")
     return x, np.array(walk)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stages import runtime
+from stages import files, runtime
 from stages.mog import setting
 from stages.params import Params
 from stages.plots import lessons
@@ -25,9 +25,9 @@ Fields = Mapping[str, Any]
 
 def main(params: Params) -> None:
     """Draw every picture and write its caption."""
-    fields = {name: runtime.read_arrays(Path(f"reports/fields/{name}.npz")) for name in params.methods}
-    metrics = {name: runtime.read_json(Path(f"reports/metrics/mog/{name}.json")) for name in params.methods}
-    points = runtime.read_arrays(Path("data/mog/test.npz"))["x"]
+    fields = {name: files.read_arrays(Path(f"reports/fields/{name}.npz")) for name in params.methods}
+    metrics = {name: files.read_json(Path(f"reports/metrics/mog/{name}.json")) for name in params.methods}
+    points = files.read_arrays(Path("data/mog/test.npz"))["x"]
     first = fields[params.methods[0]]
     grid = Grid(x=first["grid_x"], y=first["grid_y"])
     truth = setting.mixture(params.mog).weights
@@ -65,7 +65,7 @@ def main(params: Params) -> None:
         "mode_weights": _mode_weights(metrics),
     }
     sections = [f"![{name}](figures/mog/{name}.png)\n\n{text}\n" for name, text in captions.items()]
-    runtime.write_text(Path("reports/lessons.md"), "\n".join(sections))
+    files.write_text(Path("reports/lessons.md"), "\n".join(sections))
 
 
 def _list(names: list[str]) -> str:

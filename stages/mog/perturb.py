@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import runtime
+from stages import files, runtime
 from stages.params import Params
 
 
 def main(params: Params) -> None:
     """Draw the noise, the masks and the orders."""
     rng = np.random.default_rng(runtime.stream(params, "mog.views"))
-    test = runtime.read_arrays(Path("data/mog/test.npz"))["x"]
+    test = files.read_arrays(Path("data/mog/test.npz"))["x"]
     rounds = params.mog.heldout_rounds
     noise = rng.standard_normal((rounds, 2, *test.shape), dtype=np.float32)
     visible = np.eye(2, dtype=np.float32)[rng.integers(2, size=(rounds, len(test)))]
     order = rng.permuted(np.tile(np.arange(len(test)), (rounds, 1)), axis=1)
-    runtime.write_arrays(Path("data/mog/views.npz"), {"noise": noise, "visible": visible, "order": order})
+    files.write_arrays(Path("data/mog/views.npz"), {"noise": noise, "visible": visible, "order": order})
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
-from stages import runtime
+from stages import files, runtime
 from stages.methods import build
 from stages.mog import setting
 from stages.mog.world import Points
@@ -33,16 +32,18 @@ class Subject:
         self.device = runtime.device(params)
         self.mixture = setting.mixture(params.mog)
         self.rng = np.random.default_rng(runtime.stream(params, "mog.evaluate"))
-        self.train = runtime.read_arrays(Path("data/mog/train.npz"))
-        self.test = runtime.read_arrays(Path("data/mog/test.npz"))
-        self.views = runtime.read_arrays(Path("data/mog/views.npz"))
+        self.train = files.read_arrays(Path("data/mog/train.npz"))
+        self.test = files.read_arrays(Path("data/mog/test.npz"))
+        self.views = files.read_arrays(Path("data/mog/views.npz"))
+        models = Path("models/mog")
         self.untrained = self._method(params.seeds)
         self.trained = self._method(params.seeds)
-        self.trained.load_state_dict(load_file(f"models/mog/{name}.safetensors"))
-        snapshots = load_file(f"models/mog/{name}.snapshots.safetensors")
+        files.load(self.trained, models / f"{name}.safetensors")
+        kept = models / f"{name}.snapshots.safetensors"
+        snapshots = files.read_tensors(kept)
         self.steps = snapshots.pop("snapshot_steps").numpy()
         self.snapshots = self._method(len(self.steps))
-        self.snapshots.load_state_dict(snapshots)
+        files.fill(self.snapshots, snapshots, kept)
         self.grid_x, self.grid_y = setting.grid_axes(params.mog)
         self.nodes = np.stack(np.meshgrid(self.grid_x, self.grid_y), -1).reshape(-1, 2)
 

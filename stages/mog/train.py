@@ -10,9 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from stages import runtime
+from stages import files, runtime
 from stages.methods import build
 from stages.mog import setting
 from stages.mog.world import Points
@@ -30,7 +29,7 @@ def main(params: Params, name: str) -> None:
     torch.manual_seed(runtime.stream(params, "mog.init"))
     method = build(name, Points(copies=params.seeds, box=setting.box(params.mog)), settings).to(device)
     generator = torch.Generator(device).manual_seed(runtime.stream(params, "mog.training"))
-    x = torch.from_numpy(runtime.read_arrays(Path("data/mog/train.npz"))["x"]).to(device)
+    x = torch.from_numpy(files.read_arrays(Path("data/mog/train.npz"))["x"]).to(device)
     moments = log_spaced(train.steps, params.mog.snapshots)
     snapshots: list[dict[str, torch.Tensor]] = []
     rows = fit(
@@ -44,11 +43,10 @@ def main(params: Params, name: str) -> None:
         **train.model_dump(exclude={"batch_size"}),
     )
     models = Path("models/mog")
-    models.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.cpu().contiguous() for k, v in method.state_dict().items()}, models / f"{name}.safetensors")
+    files.write_tensors(models / f"{name}.safetensors", method.state_dict())
     stacked = {key: torch.stack([snapshot[key] for snapshot in snapshots]) for key in snapshots[0]}
-    save_file({**stacked, "snapshot_steps": torch.tensor(moments)}, models / f"{name}.snapshots.safetensors")
-    runtime.write_curves(Path(f"reports/curves/mog/{name}.csv"), rows)
+    files.write_tensors(models / f"{name}.snapshots.safetensors", {**stacked, "snapshot_steps": torch.tensor(moments)})
+    files.write_curves(Path(f"reports/curves/mog/{name}.csv"), rows)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages import files
+
 DPI = 80
 ENERGY_MAP = "viridis"
 """Dark is low energy: a well looks deep. Even in lightness, so that it survives colour blindness and grey printing."""
@@ -36,9 +38,10 @@ def write_png(path: Path, figure: Figure) -> None:
     """Write the figure with a palette of 256 of its own colours: a third of the bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.open(buffer).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    image.save(path, optimize=True)
+    content = io.BytesIO()
+    image.save(content, format="png", optimize=True)
+    files.write_bytes(path, content.getvalue())
 
 
 def animate(figure: Figure, moving: list[Artist], update: Callable[[int], None], frames: int) -> list[NDArray[np.uint8]]:
@@ -80,5 +83,5 @@ def write_gif(path: Path, images: Iterable[NDArray[np.uint8]], seconds: float, a
     reduced = [
         np.asarray(Image.fromarray(i).quantize(palette=colours, dither=Image.Dither.NONE).convert("RGB")) for i in images
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    imageio.imwrite(path, np.stack(reduced), extension=".gif", duration=round(1000 * seconds / len(images)), loop=0)
+    duration = round(1000 * seconds / len(images))
+    files.write_bytes(path, imageio.imwrite("<bytes>", np.stack(reduced), extension=".gif", duration=duration, loop=0))
