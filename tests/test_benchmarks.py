@@ -21,6 +21,7 @@ from benchmarks.__main__ import OUTPUT, QUICK, SUBJECTS, arguments, measured
 from benchmarks.images import PILDataset, training_images
 from benchmarks.report import HEADER, Row, document, duration, figure, machine
 from benchmarks.turns import Spread, speedup, take_turns
+from stages import files
 from stages import params as parameters
 from stages.goals import KNN
 from stages.imports import ROOT
@@ -113,9 +114,9 @@ def test_durations_have_a_unit_that_suits(seconds: float, text: str) -> None:
 
 
 def test_the_pipelines_images_are_taken_without_the_held_out_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data/mnist").mkdir(parents=True)
     count = PARAMS.mnist.validation_images + 3
-    np.savez(tmp_path / "data/mnist/train.npz", images=np.arange(count * 4, dtype=np.uint8).reshape(count, 2, 2))
+    images = np.arange(count * 4, dtype=np.uint8).reshape(count, 2, 2)
+    files.write_arrays(tmp_path / "data/mnist/train.npz", {"images": images})
     monkeypatch.chdir(tmp_path)
     found, source = training_images(PARAMS)
     assert found.flatten().tolist() == list(range(12)) and "data/mnist/train.npz" in source
