@@ -112,10 +112,16 @@ def test_damaged_outputs_are_made_again_without_the_cache(copied: Path, reproduc
 @pytest.mark.nightly
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_cache_gives_no_damaged_output(copied: Path, reproduced: Path, how: str) -> None:
+    cached = 0
     for path in OUTPUTS:
         digest = locked(copied)[path]
-        damage(copied / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}", how)
+        kept = copied / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
+        # What is in git is not in the cache.
+        if kept.exists():
+            damage(kept, how)
+            cached += 1
         (copied / path).unlink()
+    assert cached > 3
     small.run(copied, "dvc", "repro")
     assert_undisturbed(copied, reproduced)
 
@@ -167,7 +173,8 @@ def test_a_disk_without_room_for_larger_files_is_said_and_made_up_for(reproduced
     run = small.start(folder, "bash", "-c", f"ulimit -f {kilobytes}; exec dvc repro")
     said = small.rest_of(run)
     assert run.returncode not in (0, -signal.SIGXFSZ) and "Traceback" not in said, said
-    assert re.search(r"^(error|ERROR): .*File too large", said, re.MULTILINE), said
+    # The second is what SQLite makes of it, in which DVC keeps what it knows of files.
+    assert re.search(r"^(error|ERROR): .*(File too large|disk I/O error)", said, re.MULTILINE), said
     assert not list(folder.rglob(".unfinished.*"))
     small.run(folder, "dvc", "repro")
     assert_undisturbed(folder, reproduced)
@@ -181,7 +188,7 @@ UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if o
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("dvc", "repro"), r"ERROR: .*Permission denied: '\S*/\.dvc/tmp/\S*'"),
+        (("dvc", "repro"), r"ERROR: .*Permission denied: '\S*/\.dvc/tmp\S*'"),
         ((sys.executable, "-m", "stages.mog.data"), r"error: data/mog/train\.npz can't be written: Permission denied"),
         (
             (sys.executable, "-m", "stages.track"),
@@ -250,7 +257,7 @@ def test_a_clock_that_goes_backwards(reproduced: Path, tmp_path: Path, jumping: 
 def test_four_experiments_that_make_the_store_at_once(copied: Path) -> None:
     (copied / "mlflow.db").unlink()
     names = [f"sigma-{number}" for number in range(4)]
-    command = ["dvc", "exp", "run", "--temp"]
+    command = ["dvc", "--wait-for-lock", "exp", "run", "--temp"]
     started = [small.start(copied, *command, "--name", name, "-S", f"dsm.sigma=0.{3 + i}") for i, name in enumerate(names)]
     said = [run.communicate()[0] for run in started]
     assert all(run.returncode == 0 for run in started) and not any("warning: not logged" in text for text in said), said
