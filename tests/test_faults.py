@@ -99,6 +99,15 @@ def test_no_name_of_a_method_reaches_a_shell(copied: Path, key: str) -> None:
     assert not (copied / "caught").exists()
 
 
+@pytest.mark.hostile
+def test_a_model_in_the_place_of_its_snapshots_is_refused(copied: Path) -> None:
+    snapshots = copied / "models/mog/dsm.snapshots.safetensors"
+    snapshots.unlink()
+    shutil.copy(copied / "models/mog/dsm.safetensors", snapshots)
+    said = small.run(copied, sys.executable, "-m", "stages.mog.evaluate", "dsm", status=1)
+    assert said == "error: models/mog/dsm.snapshots.safetensors has no snapshot_steps: `dvc repro` makes it anew\n"
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("how", DAMAGES)
 def test_damaged_outputs_are_made_again_without_the_cache(copied: Path, reproduced: Path, how: str) -> None:

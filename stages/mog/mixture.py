@@ -21,6 +21,12 @@ def _log_sum_exp(a: Array) -> Array:
     return np.asarray(np.log(np.exp(a - top).sum(-1)) + top[..., 0])
 
 
+def _softmax(a: Array) -> Array:
+    # Not exp(a − log Σ exp a): where a is large, that sum is not one.
+    parts = np.exp(a - a.max(-1, keepdims=True))
+    return np.asarray(parts / parts.sum(-1, keepdims=True))
+
+
 @dataclass(frozen=True)
 class Mixture:
     """A mixture of K Gaussians in d dimensions.
@@ -78,8 +84,7 @@ class Mixture:
 
     def responsibilities(self, x: ArrayLike) -> Array:
         """P(k | x) of points (..., d), as (..., K)."""
-        log_joint = self.component_log_density(x)
-        return np.exp(log_joint - _log_sum_exp(log_joint)[..., None])
+        return _softmax(self.component_log_density(x))
 
     def score(self, x: ArrayLike) -> Array:
         """∇ log p(x) = Σ_k P(k | x) C_k⁻¹ (μ_k − x), of points (..., d), as (..., d)."""
@@ -113,9 +118,8 @@ class Mixture:
         variance = self.covariances[:, seen, seen]
         offset = value - self.means[:, seen]
         log_joint = np.log(self.weights) - (offset**2 / variance + np.log(2 * np.pi * variance)) / 2
-        weights = np.exp(log_joint - _log_sum_exp(log_joint)[:, None])
         means = self.means[:, hidden] + covariance / variance * offset
-        return weights, means, self.covariances[:, hidden, hidden] - covariance**2 / variance
+        return _softmax(log_joint), means, self.covariances[:, hidden, hidden] - covariance**2 / variance
 
     def conditional_log_density(self, hidden: int, x: ArrayLike) -> Array:
         """Log p(x_h | x_v) in nats at points (N, 2), (N,)."""

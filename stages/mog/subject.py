@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages import files, runtime
+from stages.errors import UserError
 from stages.methods import build
 from stages.mog import setting
 from stages.mog.world import Points
@@ -41,6 +42,8 @@ class Subject:
         files.load(self.trained, models / f"{name}.safetensors")
         kept = models / f"{name}.snapshots.safetensors"
         snapshots = files.read_tensors(kept)
+        if "snapshot_steps" not in snapshots:
+            raise UserError(f"{kept} has no snapshot_steps: {files.AGAIN}")
         self.steps = snapshots.pop("snapshot_steps").numpy()
         self.snapshots = self._method(len(self.steps))
         files.fill(self.snapshots, snapshots, kept)
