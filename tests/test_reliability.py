@@ -1,7 +1,8 @@
-"""The page on reliability says what was tried, how often and how it ended."""
+"""docs/reliability.md says what was tried, how often and how it ended."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,15 @@ def test_the_page_is_what_the_tests_did(tmp_path: Path) -> None:
 def test_a_page_on_which_all_went_well_says_so() -> None:
     page = table([Try("A", "test_it_holds", "", 1, "passed")], "With care.")
     assert "1 tries in 1 tests, of which none failed. With care." in page and "not so" not in page
+
+
+def test_all_that_make_nightly_tries_is_on_the_page() -> None:
+    marks = re.findall(r'^TRIED := .* -m (".*")$', (ROOT / "Makefile").read_text(), re.MULTILINE)[0].strip('"')
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", marks]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = set(re.findall(r"^tests/\S+?::(test_\w+)", listed, re.MULTILINE))
+    page = (ROOT / "docs/reliability.md").read_text()
+    said = set(re.findall(r"^\| ([^|:]+)", page, re.MULTILINE)) - {"what was tried "}
+    assert len(names) > 50
+    assert {Try("", name, "", 1, "passed").said for name in names} == {one.strip() for one in said}
+    assert "not so" not in page
