@@ -89,7 +89,7 @@ def test_a_page_on_which_all_went_well_says_so() -> None:
 
 def test_all_that_make_nightly_tries_is_on_the_page() -> None:
     marks = re.findall(r'^TRIED := .* -m (".*")$', (ROOT / "Makefile").read_text(), re.MULTILINE)[0].strip('"')
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", marks]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=", "-m", marks]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     names = set(re.findall(r"^tests/\S+?::(test_\w+)", listed, re.MULTILINE))
     page = (ROOT / "docs/reliability.md").read_text()
