@@ -17,7 +17,6 @@ from stages.params import Params
 from stages.tables import table
 from stages.verdicts import Decided, decide_all
 
-STUDIES = Path("reports/studies")
 TABLE = {
     "contrastive": ("contrastive",),
     "learns score": ("learns_score",),
@@ -32,7 +31,7 @@ def main(params: Params) -> None:
     """Decide every claim about the methods of this run."""
     criteria = [criterion for claim in params.claims.criteria.values() for criterion in claim.decided_by]
     named = sorted({criterion.study for criterion in criteria if criterion.study})
-    found = {name: files.read_json(STUDIES / f"{name}.json") for name in named}
+    found = {name: files.read_json(files.STUDIES / f"{name}.json") for name in named}
     studies = {name: _of_this_run(study, params) for name, study in found.items()}
     decided: dict[str, Decided] = {}
     for method in params.methods:

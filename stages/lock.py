@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stages.lookup import look_up
-from stages.params import FILE
+from stages.params import FILE, read
 
 
 def locked_stages(values: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of dvc.lock of all stages that dvc.yaml has with these params, but for `track` itself."""
-    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8")) if Path("dvc.lock").exists() else {}
-    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    lock = read(Path("dvc.lock")) if Path("dvc.lock").exists() else {}
+    pipeline = read(Path("dvc.yaml"))["stages"]
     names = set()
     for name, entry in pipeline.items():
         items = look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None

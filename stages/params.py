@@ -11,7 +11,9 @@ from __future__ import annotations
 import ast
 import difflib
 import re
+import reprlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +27,8 @@ from stages.schema import IMAGES, MNIST_PREFIX, POINTS, Block, Settings, Train
 
 FILE = Path("params.yaml")
 METHODS = Path(__file__).parent / "methods"
+MOST = 2**31 - 1
+"""The largest whole number that is accepted anywhere: seeds go so far, and of nothing does a machine hold more."""
 
 
 class Params(Settings):
@@ -61,8 +65,20 @@ def load(path: Path = FILE) -> Params:
         details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         raise InvalidParams(f"{path}: {_explain(details[0], whole)}{more}") from None
+    for place, value in _whole_numbers(checked.model_dump()):
+        if value > MOST:
+            raise InvalidParams(f"{path}: {place}: {_show(value)} is not accepted: expected at most {MOST}")
     values = {name: getattr(checked, name) for name in Settings.model_fields}
     return Params.model_construct(**values, blocks={name: getattr(checked, name) for name in blocks})
+
+
+def _whole_numbers(value: Any, place: str = "") -> Iterator[tuple[str, int]]:
+    """All whole numbers in nested values, with their keys."""
+    if isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _whole_numbers(part, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, int):
+        yield place, value
 
 
 def schema(path: Path = FILE) -> dict[str, Any]:
@@ -86,8 +102,24 @@ def _whole(blocks: dict[str, type[Block]]) -> type[Settings]:
     return create_model("Whole", __base__=Settings, **fields)
 
 
+DEPTH = 100
+"""Blocks within blocks, of which no file of ours needs ten: the parser in C would end the process at some hundred thousand."""
+DIGITS = 30
+"""Of a whole number: a longer one is none that anything here could work with, and is infinite."""
+WRITTEN = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    "float": (
+        r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+}
+"""What is more than a text, and how it may begin: where YAML 1.1, which PyYAML reads, and 1.2, which DVC reads, agree."""
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the one in C is seven times as fast
-    """YAML as DVC writes and reads it: `1e-05` is a number, and a key may stand only once."""
+    """YAML as DVC writes and reads it: `1e-05` is a number, `yes` and `010` are texts, and a key may stand only once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -98,22 +130,62 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+0123456789.")
-)
+def _constructor(kind: str, make: Callable[[str], Any]) -> Callable[[Any, yaml.ScalarNode], Any]:
+    """Makes a value of a text, also where a tag says that it is of this kind."""
+
+    def construct(loader: Any, node: yaml.ScalarNode) -> Any:
+        text = loader.construct_scalar(node)
+        if not re.fullmatch(WRITTEN[kind][0], text):
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {text[:40]!r} is no {kind}")
+        return make(text)
+
+    return construct
+
+
+def _float(text: str) -> float:
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_MAKE: dict[str, Callable[[str], Any]] = {
+    "bool": lambda text: text.lower() == "true",
+    "int": lambda text: int(text) if len(text) <= DIGITS else float(text),
+    "float": lambda text: _float(text.lower()),
+    "null": lambda text: None,
+}
+_Loader.yaml_implicit_resolvers = {}
+_Loader.yaml_constructors = {
+    tag: make
+    for tag, make in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in ("str", "seq", "map")
+}
+for _kind, (_pattern, _begin) in WRITTEN.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), list(_begin))
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _constructor(_kind, _MAKE[_kind]))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<"])
+
+
+def _no_deeper(text: str) -> None:
+    """Refuse blocks within blocks within blocks and so on."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH:
+            raise yaml.YAMLError(f"more than {DEPTH} blocks within one another")
 
 
 def read(path: Path = FILE) -> dict[str, Any]:
-    """The file as it is written, unchecked but for being YAML with named keys.
+    """A YAML file as it is written, unchecked but for being one with named keys.
 
     Raises:
         InvalidParams: it is not.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # a SafeLoader
+        text = path.read_text(encoding="utf-8")
+        _no_deeper(text)
+        raw = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
     except OSError as error:
         raise InvalidParams(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except Exception as error:  # whatever else somebody's bytes make of the parser
         raise InvalidParams(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise InvalidParams(f"{path}: expected named keys with values, found {_show(raw)}")
@@ -201,11 +273,13 @@ def _keys(model: type[Block], place: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
+_BRIEF = reprlib.Repr()
+"""Looks at a part of a value only: what aliases make of a few lines may have more parts than any memory."""
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 4, 12, 12, 100, 100
+
+
 def _show(value: Any) -> str:
-    try:
-        text = repr(value)
-    except RecursionError:
-        return "[[[..."
+    text = _BRIEF.repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -18,15 +18,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stages import digests, files, runtime
 from stages.errors import UserError
 from stages.imports import ROOT
 from stages.lock import differences, file_md5, locked_stages
-from stages.params import FILE, Params
+from stages.params import FILE, Params, read
 from stages.pins import pinned
-from stages.store import EXPERIMENT, tracking_uri
+from stages.store import EXPERIMENT, be_impatient, tracking_uri
 
 MODEL = "energy-wells-mnist"
 ALIAS = "best"
@@ -53,13 +51,15 @@ def main(params: Params) -> None:
     """Register the best encoder of the working directory, unless that is done."""
     # No bars for a file or two.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    be_impatient()
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     name, accuracy = best(params)
     weights = Path(f"models/mnist/{name}.safetensors")
     if not weights.exists():
         raise UserError(f"{weights} is missing: `dvc repro` or `dvc pull` brings it")
-    values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    values = read()
     stages = locked_stages(values)
     outputs = {out["path"]: out["md5"] for out in stages[f"mnist_train@{name}"]["outs"]}
     moved = [*differences(stages, values), *([str(weights)] if file_md5(weights) != outputs[str(weights)] else [])]
@@ -74,8 +74,12 @@ def main(params: Params) -> None:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri())
     client = mlflow.MlflowClient()
-    version = _registered(client, tags["weights_digest"]) or _register(client, _run(client, name, tags), name, weights, tags)
-    _crown(client, version, accuracy)
+    try:
+        version = _registered(client, tags["weights_digest"])
+        version = version or _register(client, _run(client, name, tags), name, weights, tags)
+        _crown(client, version, accuracy)
+    except MlflowException as error:
+        raise UserError(f"not registered: {' '.join(str(error).split())[:300]}") from None
 
 
 def _run(client: Any, name: str, tags: Mapping[str, str]) -> str:

@@ -267,8 +267,8 @@ class Mnist(Block):
         }
         _limited(self, limits, "images")
         for key in ("strengths", "labels"):
-            if len(set(getattr(self, key))) < len(getattr(self, key)):
-                raise _refusal(key, getattr(self, key), "each value once")
+            if sorted(set(getattr(self, key))) != list(getattr(self, key)):
+                raise _refusal(key, getattr(self, key), "each value once, the smallest first")
         if max(self.labels) > self.train_images:
             raise _refusal("labels", self.labels, f"at most {self.train_images}, the training images")
         return self

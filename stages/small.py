@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from stages import digests
 from stages.mnist.sources import FILES, write_idx
+from stages.params import read
 
 PARAMS: dict[str, Any] = {
     "seeds": 2,
@@ -72,7 +73,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 def change_params(folder: Path, changes: Mapping[str, Any]) -> None:
     """Change the params.yaml of a clone."""
     path = folder / "params.yaml"
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values = read(path)
     path.write_text(yaml.safe_dump(merged(values, changes), sort_keys=False), encoding="utf-8")
 
 

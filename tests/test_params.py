@@ -141,6 +141,7 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
         ("mnist_jepa_ema.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
         ("mnist_reconstruct.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
         ("mnist.strengths", [0.5, 1.0, 0.5], "each value once"),
+        ("mnist.strengths", [1.0, 0.5], "the smallest first"),
         ("mnist.labels", [10, 100, 10], "each value once"),
         ("mnist.labels", [10, 60_010], "at most 60000, the training images"),
         ("mnist.retrieval_queries", 10_001, "at most 10000 with the images there are"),

@@ -116,8 +116,10 @@ def hold(seeds: range, folder: Path) -> None:
         what, said, key = mutate(seed, folder)
         if said:
             refused += 1
-            above = [str(part) for part in what.split(" at ")[1].split(" (")[0].split(".")]
-            assert any(re.search(rf"(^|\W){re.escape(name)}", said) for name in (key, *above)), f"{what}: {said}"
+            # An element of a list, or of what is refused as a whole, stands for the key that has it.
+            path = [part for part in what.split(" at ")[1].split(" (")[0].split(".") if not part.isdecimal()]
+            named = {key, *path[-2:]} if not key.isdecimal() else set(path[-2:])
+            assert any(re.search(rf"(^|[ .]){re.escape(name)}(?=[:. ;?,]|$)", said) for name in named), f"{what}: {said}"
     assert refused > len(seeds) // 2
 
 
@@ -153,6 +155,20 @@ ODDITIES = {
     "itself": TEXT + "\nx: &x [*x]\n",
     "a date": TEXT.replace("seed: 0", "seed: 2020-01-01", 1),
     "octal": TEXT.replace("seeds: 8 ", "seeds: 0o10 ", 1),
+    "octal of old": TEXT.replace("seeds: 8 ", "seeds: 010 ", 1),
+    "hexadecimal": TEXT.replace("seeds: 8 ", "seeds: 0x8 ", 1),
+    "minutes": TEXT.replace("seeds: 8 ", "seeds: 1:30 ", 1),
+    "thousands": TEXT.replace("seeds: 8 ", "seeds: 1_000 ", 1),
+    "very many digits": TEXT.replace("seeds: 8 ", f"seeds: {'9' * 5000} ", 1),
+    "more than any memory": TEXT.replace("seeds: 8 ", "seeds: 1000000000000 ", 1),
+    "no whole number at all": TEXT.replace("seed: 0", 'seed: !!int ""', 1),
+    "no number at all": TEXT.replace("seed: 0", 'seed: !!float ""', 1),
+    "neither true nor false": TEXT.replace("seed: 0", "seed: !!bool foo", 1),
+    "no date at all": TEXT.replace("seed: 0", "seed: !!timestamp foo", 1),
+    "a set": TEXT.replace("seed: 0", "seed: !!set {a}", 1),
+    "very deep nesting": "- " * 200_000,
+    "very many laughs": "".join(f"b{i}: &b{i} [*b{i - 1}, *b{i - 1}]\n" if i else "b0: &b0 [x]\n" for i in range(60)) + TEXT,
+    "no in the words of old": TEXT.replace("mixed_precision: true", "mixed_precision: no", 1),
     "a NUL": TEXT + "\n\0\n",
     "yes": TEXT.replace("mixed_precision: true", "mixed_precision: 'yes'", 1),
 }

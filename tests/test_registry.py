@@ -1,0 +1,47 @@
+"""Which version of the registered encoder has the alias, and which method is registered; test_services.py has the rest."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from stages import registry
+from stages.registry import ALIAS, KEY, MODEL
+
+
+class Client:
+    """A model registry in memory: versions with their accuracy, and who has the alias."""
+
+    def __init__(self, holder: str | None, **accuracies: str) -> None:
+        self.aliases = {ALIAS: holder} if holder else {}
+        self.accuracies = accuracies
+
+    def get_registered_model(self, name: str) -> SimpleNamespace:
+        assert name == MODEL
+        return SimpleNamespace(aliases=self.aliases)
+
+    def get_model_version(self, name: str, version: str) -> SimpleNamespace:
+        return SimpleNamespace(version=int(version), tags={KEY: self.accuracies[f"v{version}"]})
+
+    def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+        self.aliases[alias] = version
+
+
+@pytest.mark.parametrize(
+    ("holder", "accuracy", "holds", "said"),
+    [
+        (None, 0.99, "2", "version 2 is best now, with 0.99"),
+        ("1", 0.9921, "2", "version 2 is best now, with 0.9921"),
+        ("1", 0.9920, "1", "version 1 stays best, with 0.992 against 0.992"),
+        ("1", 0.9919, "1", "version 1 stays best, with 0.992 against 0.9919"),
+        ("2", 0.9, "2", "version 2 is best already"),
+    ],
+)
+def test_the_alias_goes_to_a_better_version_alone(
+    holder: str | None, accuracy: float, holds: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Client(holder, v1="0.992", v2="0.9")
+    registry._crown(client, "2", accuracy)
+    assert client.aliases[ALIAS] == holds
+    assert capsys.readouterr().out == f"registry: {said}\n"
