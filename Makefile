@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster repro track register ui pr-report test integration nightly lint check reproduce bench studies screenshots readme requirements audit licences clean
+.PHONY: help setup cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies screenshots readme requirements audit licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -29,8 +29,11 @@ cluster: $(VENV)/.pipeline ## add to .venv what sweeps over many machines and an
 check: $(VENV)/.pipeline ## check params.yaml and nothing else
 	@python -m stages.params
 
+verify: $(VENV)/.pipeline ## read all that DVC keeps, and remove from its cache what is damaged
+	@python -m stages.intact
+
 JOBS ?= 1
-repro: check ## reproduce the pipeline and log it to MLflow (JOBS=4: methods side by side, on a machine with many cores)
+repro: check verify ## reproduce the pipeline and log it to MLflow (JOBS=4: methods side by side, on a machine with many cores)
 	ENERGY_WELLS_TRACK_LATER=1 $(if $(filter-out 1,$(JOBS)),python -m stages.side_by_side $(JOBS),dvc repro)
 	@$(MAKE) --no-print-directory track
 
@@ -70,10 +73,10 @@ pr-report: $(VENV)/.pipeline ## print what this branch changes in metrics, param
 	@python -m stages.pull_request "$(BASE)"
 
 BENCH ?=
-bench: $(VENV)/.development ## measure speed, as ratios within one run, into docs/benchmark.md (BENCH=--cold: and a cold run)
+bench: $(VENV)/.development ## measure speed, as ratios within one run, into docs/benchmark.md (BENCH=--warm: without a cold run)
 	@python -m benchmarks $(BENCH)
 
-studies: $(VENV)/.pipeline ## run all studies of studies.yaml again (about three quarters of an hour)
+studies: $(VENV)/.pipeline ## run all studies of studies.yaml again (some three hours on two cores)
 	@for name in $$(sed -nE 's/^([a-z_]+):.*/\1/p' studies.yaml); do python -m stages.study $$name || exit 1; done
 
 screenshots: $(VENV)/.development ## take the README's pictures of the page, in the Chromium of this machine

@@ -16,10 +16,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from stages import files
 from stages.lock import file_md5
+from stages.mnist.sources import write_idx
 from stages.reproduce import outputs
 from tests import small
 from tests.test_pipeline import runs
@@ -50,17 +53,27 @@ def assert_undisturbed(folder: Path, reproduced: Path) -> None:
     assert "up to date" in small.run(folder, "dvc", "status")
 
 
-def damage(path: Path, how: str) -> None:
-    """Damage a file in place, as a disk or a person would."""
-    content = bytearray(path.read_bytes())
+def damage(path: Path, how: str, *, in_secret: bool = False) -> None:
+    """Damage a file in place, as a person would, or a disk: `in_secret`, which keeps its mode and its times."""
+    content, before = bytearray(path.read_bytes()), path.stat()
     path.chmod(0o644)
     if how == "deleted":
         path.unlink()
-    elif how == "truncated":
+        return
+    if how == "truncated":
         path.write_bytes(content[: len(content) // 2])
     else:
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
+    if in_secret:
+        path.chmod(before.st_mode)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def kept(folder: Path, path: str) -> Path:
+    """Where DVC's cache has an output."""
+    digest = locked(folder)[path]
+    return folder / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
 
 
 @pytest.mark.hostile
@@ -100,6 +113,67 @@ def test_no_name_of_a_method_reaches_a_shell(copied: Path, key: str) -> None:
 
 
 @pytest.mark.hostile
+def test_what_a_disk_lost_in_secret_is_found_and_made_again(copied: Path, reproduced: Path) -> None:
+    assert small.run(copied, "python", "-m", "stages.intact") == ""
+    cached, output = kept(copied, OUTPUTS[1]), copied / OUTPUTS[2]
+    for path in (cached, output):
+        damage(path, "flipped", in_secret=True)
+    (copied / OUTPUTS[1]).unlink()
+    said = small.run(copied, "python", "-m", "stages.intact")
+    assert f"verify: {cached} was damaged and is removed from DVC's cache" in said
+    assert f"verify: {OUTPUTS[2]} is not as in dvc.lock" in said
+    small.run(copied, "dvc", "repro")
+    assert_undisturbed(copied, reproduced)
+
+
+def test_what_a_killed_stage_left_unfinished_is_removed_after_a_day(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda source, target: named.append(source))
+        files.write_text(copied / "models/mog/weights", "")
+    (left,) = named
+    fresh = left.with_name(f"{left.name}.fresh")
+    for path in (left, fresh):
+        path.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    small.run(copied, "python", "-m", "stages.intact")
+    assert not left.exists() and fresh.exists()
+
+
+@pytest.mark.hostile
+def test_more_than_any_memory_is_one_line(copied: Path) -> None:
+    small.change_params(copied, {"mog": {"train_points": 2**31 - 1}})
+    run = small.start(copied, "bash", "-c", f"ulimit -v 8000000; exec {sys.executable} -m stages.mog.data")
+    said = small.rest_of(run)
+    assert run.returncode == 1 and said.count("\n") == 1, said
+    assert said.startswith("error: not enough memory for these params: ")
+
+
+BAD_SOURCES: dict[str, bytes] = {
+    "a page that asks who you are": b"<!DOCTYPE html><html><body>Please log in</body></html>",
+    "another file": write_idx(np.zeros((5, 28, 28), np.uint8)),
+    "half of the file": b"",
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("how", BAD_SOURCES)
+def test_a_source_that_gives_something_else_is_said_and_made_up_for(copied: Path, reproduced: Path, how: str) -> None:
+    source = copied / "digits/train-images-idx3-ubyte"
+    good = source.read_bytes()
+    source.write_bytes(BAD_SOURCES[how] or good[: len(good) // 2])
+    for path in ("data/mnist/train.npz", "data/mnist/test.npz"):
+        kept(copied, path).unlink()
+        (copied / path).unlink()
+    said = small.run(copied, "dvc", "repro", "--no-run-cache", status=255)
+    assert "error: no source gave the images: folder digits: " in said and "Traceback" not in said
+    assert not any((copied / f"data/mnist/{part}.npz").exists() for part in ("train", "test"))
+    source.write_bytes(good)
+    small.run(copied, "dvc", "repro")
+    assert_undisturbed(copied, reproduced)
+
+
+@pytest.mark.hostile
 def test_a_model_in_the_place_of_its_snapshots_is_refused(copied: Path) -> None:
     snapshots = copied / "models/mog/dsm.snapshots.safetensors"
     snapshots.unlink()
@@ -121,16 +195,15 @@ def test_damaged_outputs_are_made_again_without_the_cache(copied: Path, reproduc
 @pytest.mark.nightly
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_cache_gives_no_damaged_output(copied: Path, reproduced: Path, how: str) -> None:
-    cached = 0
+    # What is in git is not in the cache.
+    cached = [path for path in OUTPUTS if kept(copied, path).exists()]
+    assert len(cached) > 3
+    for path in cached:
+        damage(kept(copied, path), how, in_secret=True)
     for path in OUTPUTS:
-        digest = locked(copied)[path]
-        kept = copied / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
-        # What is in git is not in the cache.
-        if kept.exists():
-            damage(kept, how)
-            cached += 1
         (copied / path).unlink()
-    assert cached > 3
+    said = small.run(copied, "python", "-m", "stages.intact")
+    assert said.count("was damaged and is removed from DVC's cache") == (0 if how == "deleted" else len(cached))
     small.run(copied, "dvc", "repro")
     assert_undisturbed(copied, reproduced)
 
@@ -140,9 +213,11 @@ def test_a_cold_run_that_is_killed_again_and_again(
     reproduced: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("tries", KILLS)
-    folder, moments = small.clone(tmp_path / "clone"), random.Random(0)
+    folder, moments = tmp_path / "clone", random.Random(0)
     kills = 0
     while kills < KILLS:
+        if not folder.exists():
+            small.clone(folder)
         run = small.start(folder, "dvc", "repro")
         try:
             run.communicate(timeout=moments.uniform(3, 25))
@@ -152,11 +227,11 @@ def test_a_cold_run_that_is_killed_again_and_again(
             kills += 1
         else:
             assert run.returncode == 0
-            # It came to its end: begin anew.
+        if run.returncode == 0 or not kills % 2:
+            # Every other time one more kill hits what the last one left.
+            small.run(folder, "dvc", "repro")
+            assert_undisturbed(folder, reproduced)
             shutil.rmtree(folder)
-            small.clone(folder)
-    small.run(folder, "dvc", "repro")
-    assert_undisturbed(folder, reproduced)
 
 
 @pytest.mark.nightly
@@ -251,6 +326,8 @@ def jumping(tmp_path: Path) -> str:
 @pytest.mark.nightly
 def test_a_clock_that_goes_backwards(reproduced: Path, tmp_path: Path, jumping: str) -> None:
     folder = small.clone(tmp_path / "clone")
+    moments = "import time; a = time.time(); time.sleep(1); print(abs(time.time() - a) > 3000)"
+    assert small.run(folder, "python", "-c", moments, PYTHONPATH=jumping) == "True\n"
     small.run(folder, "dvc", "repro", PYTHONPATH=jumping)
     # Files from the future, and from long ago.
     for number, path in enumerate(sorted(locked(folder))):

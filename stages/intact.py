@@ -1,0 +1,86 @@
+"""`make verify`: is every file that DVC keeps what its name says, and every output what dvc.lock says?
+
+DVC does not look into a file of its cache that is write-protected, nor into an output whose size and time are those that it
+remembers. So a bit that a disk lost stays, and a run that takes the file from the cache takes the damage with it. This reads
+them all, removes from the cache what is damaged, and has DVC look anew at outputs that are not as it remembers; `dvc repro`
+then makes good what is gone. Prints a line for each; status 0, since nothing damaged is left where DVC would trust it. What a
+stage that was killed had not finished writing is removed once it is a day old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from stages.command import end
+from stages.lock import file_md5, locked_stages
+from stages.params import read
+
+LOCK = Path("dvc.lock")
+UNFINISHED = ".unfinished."
+"""How the names of files begin that are not complete (files.py)."""
+WRITTEN = (Path(".checkpoints"), Path("data"), Path("models"), Path("reports"))
+"""Where stages write."""
+DAY = 24 * 60 * 60
+"""Seconds after which a file that is still unfinished belongs to no stage that runs."""
+
+
+def damaged_objects(cache: Path) -> Iterator[Path]:
+    """The files of DVC's cache whose content does not have the digest that is their name."""
+    for path in sorted(cache.glob("??/*")):
+        name = path.parent.name + path.name.removesuffix(".dir")
+        with suppress(FileNotFoundError):
+            if len(name) == 32 and path.is_file() and _md5(path) != name:
+                yield path
+
+
+def damaged_outputs() -> Iterator[Path]:
+    """The outputs in the working directory that are not what dvc.lock says of them."""
+    for entry in locked_stages(read()).values():
+        for out in entry.get("outs", []):
+            path = Path(out["path"])
+            # A pipeline that is running may take a file away.
+            with suppress(FileNotFoundError):
+                if path.exists() and file_md5(path) != out["md5"]:
+                    yield path
+
+
+def unfinished() -> Iterator[Path]:
+    """What was being written when its stage was killed, a day ago or earlier: nothing goes on from it."""
+    for folder in WRITTEN:
+        for path in folder.rglob(f"{UNFINISHED}*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - DAY:
+                    yield path
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def main(_: Sequence[str]) -> None:
+    """Look at every file once."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        cache = Path(repo.cache.local.path)
+    for path in damaged_objects(cache):
+        path.unlink(missing_ok=True)
+        print(f"verify: {path} was damaged and is removed from DVC's cache", flush=True)
+    for path in damaged_outputs():
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            # DVC then reads it instead of remembering it.
+            with suppress(FileNotFoundError):
+                os.utime(file)
+        print(f"verify: {path} is not as in {LOCK}: `dvc repro` makes it anew", flush=True)
+    for path in unfinished():
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    end(main)
