@@ -33,7 +33,8 @@ from stages.command import end, environment, output
 from stages.errors import UserError
 from stages.graph import stage_graph
 from stages.imports import ROOT
-from stages.params import Params
+from stages.lock import locked_stages
+from stages.params import Params, read
 from stages.store import LATER
 from stages.tables import table
 
@@ -45,7 +46,7 @@ QUICK = {"mnist": {"methods": ["jepa_ema"]}}
 ELSEWHERE = {"TZ": "Asia/Kathmandu", "LANG": "C", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
 """The environment of the second quick run; none of it may decide a byte."""
 SHOWN = 40
-"""Rows of a report."""
+"""Rows that are printed; the file has all."""
 Outputs = Mapping[str, Mapping[str, str]]
 """Digests by stage and path."""
 
@@ -71,17 +72,17 @@ class Proof:
         """How many rows are out of what is allowed."""
         return sum(not fine for _, _, fine in self.rows)
 
-    def markdown(self) -> str:
-        """The report."""
+    def markdown(self, most: int | None = None) -> str:
+        """The report, with so many differences at most: first what is not allowed, figures before digests."""
         verdict = "**Reproduced.**" if not self.failed and self.same else "**Not reproduced.**"
         text = [f"# Reproduction\n\n{verdict} {self.headline}\n", *(f"- {fact}" for fact in self.facts)]
         text.append(f"- {self.same} outputs have the same bytes")
         text.append(f"- {len(self.rows)} differences, {self.failed} of them not allowed\n")
         rows = sorted(self.rows, key=lambda row: row[2])
-        shown = (["ok" if fine else "**no**", name, how] for name, how, fine in rows[:SHOWN])
+        shown = (["ok" if fine else "**no**", name, how] for name, how, fine in rows[:most])
         text.append(table(["allowed", "what", "how it differs"], shown) if rows else "")
-        if len(rows) > SHOWN:
-            text.append(f"… and {len(rows) - SHOWN} more.\n")
+        if most is not None and len(rows) > most:
+            text.append(f"… and {len(rows) - most} more in {REPORT}.\n")
         return "\n".join(text)
 
 
@@ -187,10 +188,12 @@ def full(folder: Path) -> Proof:
     """The whole pipeline against the committed results."""
     fresh = clone(folder / "clone")
     lock = fresh / "dvc.lock"
+    if not lock.exists():
+        raise UserError("nothing to compare with: there is no dvc.lock in HEAD")
     committed, metrics = outputs(lock.read_text(encoding="utf-8")), tolerance.metrics_of(fresh)
     wanted = params.load(fresh / "params.yaml")
-    recorded = files.read_json(fresh / machine.FILE)["facts"]
-    moved = machine.moved(recorded, machine.facts(wanted))
+    there, here = _recorded(fresh), machine.facts(wanted)
+    moved = machine.moved(there, here)
     _bring_images(wanted, fresh)
     # An entry of a stage that is no more would be compared with itself.
     lock.unlink()
@@ -199,9 +202,11 @@ def full(folder: Path) -> Proof:
     changed = set(map(Path, output("git", "-C", str(fresh), "diff", "--name-only").splitlines()))
     changed -= {Path(lock.name), machine.FILE}
     different += [(path.as_posix(), "is committed otherwise", True) for path in sorted(changed)]
-    rows = [(name, how, both and bool(moved)) for name, how, both in different]
+    rows = []
     if different:
-        rows += tolerance.compare(metrics, tolerance.metrics_of(fresh), wanted.mnist)
+        other = there.get("device") != here.get("device")
+        rows = tolerance.compare(metrics, tolerance.metrics_of(fresh), wanted.mnist, other_device=other)
+    rows += [(name, how, both and bool(moved)) for name, how, both in different]
     return Proof(
         f"The whole pipeline, cold, in a clone of {_head()}, against the results committed there.",
         same,
@@ -213,6 +218,16 @@ def full(folder: Path) -> Proof:
             else f"the machine is not like that of the committed run, other bytes are allowed ({'; '.join(moved)})",
         ],
     )
+
+
+def _recorded(fresh: Path) -> dict[str, str]:
+    """The facts of the machine that made the committed results."""
+    with contextlib.chdir(fresh):
+        record, stages = files.read_json(machine.FILE), locked_stages(read())
+    if record["outputs"] != machine.record(stages, {})["outputs"]:
+        raise UserError(f"{machine.FILE} is not of the results in dvc.lock: `dvc repro` notes the machine; commit both")
+    facts: dict[str, str] = record["facts"]
+    return facts
 
 
 def _bring_images(wanted: Params, fresh: Path) -> None:
@@ -235,9 +250,9 @@ def _kept(folder: str | None) -> Iterator[Path]:
             yield Path(made)
         return
     path = Path(folder).resolve()
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(f"{folder} is no new or empty folder")
     path.mkdir(parents=True, exist_ok=True)
-    if any(path.iterdir()):
-        raise UserError(f"{folder} is not empty")
     yield path
 
 
@@ -253,9 +268,8 @@ def main(arguments: Sequence[str]) -> None:
         old.unlink(missing_ok=True)
     with _kept(options.keep) as folder:
         proof = quick(folder) if options.quick else full(folder)
-    text = proof.markdown()
-    files.write_text(REPORT, text)
-    print(text)
+    files.write_text(REPORT, proof.markdown())
+    print(proof.markdown(SHOWN))
     if proof.failed or not proof.same:
         raise UserError(f"not reproduced: {REPORT} has the differences")
 

@@ -56,6 +56,10 @@ def test_a_report_says_whether_it_is_proved() -> None:
     assert "**Reproduced.** Two clones" in Proof("Two clones", 3, []).markdown()
     allowed = Proof("Two clones", 3, [("one: a", "x -> y", True)]).markdown()
     assert "**Reproduced.**" in allowed and "| ok | one: a | x -> y |" in allowed
+    many = Proof("Two clones", 3, [*(("one: a", "x -> y", True) for _ in range(50)), ("figure", "1 -> 2", False)])
+    assert many.markdown().count("\n| ok |") == 50 and "more in" not in many.markdown()
+    assert many.markdown(40).count("\n| ok |") == 39 and "| **no** | figure |" in many.markdown(40)
+    assert "… and 11 more in reports/reproduction.md." in many.markdown(40)
     failed = Proof("Two clones", 3, [("one: a", "x -> y", True), ("one: b", "x -> y", False)], ["took 3 s"]).markdown()
     assert "**Not reproduced.**" in failed and "- took 3 s\n" in failed and "2 differences, 1 of them not allowed" in failed
     assert failed.index("**no** | one: b") < failed.index("ok | one: a")
@@ -127,6 +131,22 @@ def test_on_another_machine_bytes_may_differ_and_figures_by_what_chance_explains
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=wrong")
     output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
     assert "| **no** | dsm:score.relative_fisher_error |" in output
+
+
+def test_what_cannot_be_compared_is_one_line(copied: Path) -> None:
+    (copied / "somewhere").write_text("")
+    output = small.run(copied, "python", "-m", "stages.reproduce", "--keep", "somewhere", status=1)
+    assert output == "error: somewhere is no new or empty folder\n"
+    machine_file = copied / "reports/machine.json"
+    recorded = json.loads(machine_file.read_text())
+    machine_file.write_text(json.dumps({**recorded, "outputs": "of something else"}))
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=another machine's")
+    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    assert output.startswith("error: reports/machine.json is not of the results in dvc.lock")
+    small.run(copied, "git", "rm", "--quiet", "dvc.lock")
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=no results")
+    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    assert output == "error: nothing to compare with: there is no dvc.lock in HEAD\n"
 
 
 @pytest.mark.integration
