@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from stages import digests
+from stages import digests, files
 from stages.errors import UserError
 from stages.imports import ROOT, deciding
 from stages.schema import MNIST_PREFIX, Block
 
 FILE = Path("studies.yaml")
-REPORTS = Path("reports/studies")
+REPORTS = files.STUDIES
 PARTS = {
     "mog": ("data", "perturb", "train", "evaluate"),
     "mnist": ("data", "perturb", "baseline", "train", "evaluate"),

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from stages.errors import UserError
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that ask a command to end."""
+
 
 def output(*command: str) -> str:
     """What a command prints.
@@ -33,7 +36,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def end(main: Callable[[Sequence[str]], None]) -> None:
     """Run `main` with the arguments of the command line; status 1 on a mistake, 130 where it is stopped."""
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for ending in ENDINGS:
         # What this starts in sessions of their own has to be stopped too. A script that puts a command into the background
         # has it and all that it starts ignore interrupts, and stages are stopped by one.
         signal.signal(ending, signal.default_int_handler)
@@ -41,5 +44,7 @@ def end(main: Callable[[Sequence[str]], None]) -> None:
         main(sys.argv[1:])
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)

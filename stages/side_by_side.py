@@ -17,6 +17,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -25,7 +26,7 @@ from pathlib import Path
 import networkx as nx
 
 from stages import files
-from stages.command import end
+from stages.command import ENDINGS, end
 from stages.errors import UserError
 from stages.graph import stage_graph
 from stages.runtime import cost_file
@@ -33,6 +34,8 @@ from stages.runtime import cost_file
 LOCK = Path("dvc.lock")
 PATIENCE = 10
 """How often DVC's lock is tried."""
+NAMED = re.compile(r"(?:^Running stage|failed to reproduce) '([^']+)'")
+"""DVC's lines that say which stage is meant."""
 ENTRY = re.compile(r"(?m)^  (?=\S)")
 """Where a stage begins in dvc.lock."""
 
@@ -97,7 +100,7 @@ class Chains:
         self.stopped = False
 
     def run(self, parts: Iterable[list[str]]) -> None:
-        """Reproduce every chain.
+        """Reproduce every chain; a part without a method has no label before its lines.
 
         Raises:
             UserError: one failed; the message names the stage.
@@ -123,11 +126,14 @@ class Chains:
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
             )
             self.running.add(process)
-        current, label = part[0], part[0].split("_", 1)[0] + part[0][part[0].index("@") :]
+        world, method = part[0].split("_", 1)[0], part[0].partition("@")[2]
+        current, label = part[0], f"[{world}@{method}] " if method else ""
         for line in process.stdout or ():
-            current = line.split("'")[1] if line.startswith("Running stage '") else current
+            # A stage that lacks what it needs never runs: there DVC's own words name it.
+            named = NAMED.search(line)
+            current = named[1] if named else current
             if line.strip():
-                print(f"[{label}] {line.rstrip()}", flush=True)
+                print(f"{label}{line.rstrip()}", flush=True)
         status = process.wait()
         with self.guard:
             self.running.discard(process)
@@ -135,12 +141,20 @@ class Chains:
             raise UserError(f"{current} failed; what was finished is kept, and `make repro` goes on from there")
 
     def _stop(self) -> None:
-        """End what runs as Ctrl-C ends it: the stages, and DVC behind them."""
-        with self.guard, _nobody_writing():
-            self.stopped = True
-            for process in self.running:
-                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
-                    os.killpg(process.pid, signal.SIGINT)
+        """End what runs as Ctrl-C ends it: the stages, and DVC behind them; a second Ctrl-C does not come in between."""
+        self.stopped = True
+        print("stopping what runs", file=sys.stderr, flush=True)
+        before = {ending: signal.signal(ending, signal.SIG_IGN) for ending in ENDINGS}
+        try:
+            with self.guard, contextlib.ExitStack() as held:
+                with contextlib.suppress(Exception):  # a project that DVC can no longer open is no reason to let them run
+                    held.enter_context(_nobody_writing())
+                for process in self.running:
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                        os.killpg(process.pid, signal.SIGINT)
+        finally:
+            for ending, handler in before.items():
+                signal.signal(ending, handler)
 
 
 @contextlib.contextmanager
@@ -164,13 +178,13 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments or not arguments[0].isdecimal() or int(arguments[0]) < 1:
         raise UserError(f"JOBS: {arguments[0] if arguments else 'nothing'!r} is not accepted: expected a whole number above 0")
     shared, parts, order = chains(stage_graph())
+    joining = [name for name in order if "@" not in name and name not in shared]
     before = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
     options = arguments[1:]
     try:
-        _repro(*options, "--single-item", *shared)
-        Chains(int(arguments[0]), options).run(longest_first(parts))
-        # What is left. Nothing of the chains is done again: --force would.
-        _repro(*options, "--single-item", *(name for name in order if "@" not in name and name not in shared))
+        # What joins comes alone. Nothing of the chains is done again: --force would.
+        for together in ([shared], longest_first(parts), [joining]):
+            Chains(int(arguments[0]), options).run(filter(None, together))
     finally:
         _put_in_order(before, order)
 
@@ -181,12 +195,6 @@ def _put_in_order(before: str, order: Sequence[str]) -> None:
     wanted = in_order(now, before, order) if now else now
     if wanted != now:
         files.write_text(LOCK, wanted)
-
-
-def _repro(*arguments: str) -> None:
-    status = subprocess.run(["dvc", "--wait-for-lock", "repro", *arguments], check=False).returncode
-    if status:
-        raise UserError("DVC failed: see above")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def _measure(study: Study, method: str, settings: Mapping[str, Any], raw: Mappin
     params = with_settings(raw, {**settings, **alone})
     with tempfile.TemporaryDirectory() as place:
         Path(place, "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        if study.images:
+            _bring_images(params, Path(place))
         for part in PARTS[study.world]:
             command = [sys.executable, "-m", f"stages.{folder(study)}.{part}", *([] if part in SHARED else [method])]
             environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": ""}
@@ -70,6 +73,15 @@ def _measure(study: Study, method: str, settings: Mapping[str, Any], raw: Mappin
             if done.returncode:
                 raise UserError(f"{method} with {dict(settings)}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
         return files.read_json(Path(place, MEASURED[study.world].format(method=method)))
+
+
+def _bring_images(params: Mapping[str, Any], place: Path) -> None:
+    """Make the local folders that the images may come from visible where a cell is run."""
+    for source in params["mnist"]["datasets"][params["mnist"]["dataset"]]["sources"]:
+        here, there = Path(source["location"]), place / source["location"]
+        if source["kind"] == "folder" and here.is_dir() and not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.symlink_to(here.absolute())
 
 
 def over_runs(figures: Sequence[Any]) -> Any:
@@ -86,7 +98,10 @@ def main(params: Params, name: str) -> None:
     """
     study, raw, path = load(name), parameters.read(), REPORTS / f"{name}.json"
     made = digest(study, raw)
-    there = files.read_json(path) if path.exists() else {}
+    there: dict[str, Any] = {}
+    # Where it is missing or damaged all cells are run.
+    with suppress(UserError):
+        there = files.read_json(path)
     before = there["cells"] if there.get("digest") == made else []
     wanted = list(cells(study))
     found: list[dict[str, Any]] = []

@@ -8,19 +8,22 @@ to the Git repository that it was cloned from, where `dvc exp show` then has it.
 it is pulled instead of computed. Placement, retries after the death of a node, logs and the dashboard are Ray's; a sweep that
 was stopped and is started again finds the experiments that are there and runs the others.
 
-Without an address Ray starts on this machine. On a cluster every node needs the packages of requirements.txt and
-requirements-cluster.txt and has to reach the DVC remote, the Git URL (by default this folder, which suffices where file systems
-are shared) and, where MLFLOW_TRACKING_URI is set, that server. A task asks for `threads` × `processes` CPUs, or where `device`
-is cuda for one GPU a process. The study's table and picture are written when all of its cells are there.
+Without an address, or with `auto` where no cluster is running, Ray starts on this machine. On a cluster every node needs the
+packages of requirements.txt and requirements-cluster.txt and has to reach the DVC remote, the Git URL (by default this folder,
+which suffices where file systems are shared) and, where MLFLOW_TRACKING_URI is set, that server. A task asks for `threads` ×
+`processes` CPUs, or where `device` is cuda for one GPU a process. The study's table and picture are written when all of its
+cells are there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,8 +41,12 @@ from stages.store import tracking_uri
 
 RETRIES = 3
 """How often a task is started again after its node died."""
+STOPPING = 10
+"""Seconds that the tasks of a sweep that is stopped have to end what they started."""
 ALONE = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
 """The lists of methods of each world: an experiment has its cell's method and no other."""
+IDLE = {"mog": {}, "mnist": {"methods": ["dsm"]}}
+"""What an experiment is spared of the other world, which the pipeline has too."""
 MLFLOW = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 """What of the environment every node is told, beside where the store is: who asks."""
 OPTIONS = ("endpointurl", "region", "profile", "port", "user")
@@ -55,7 +62,7 @@ def experiments(name: str, study: Study) -> Iterator[tuple[str, str, dict[str, A
 def of_cell(name: str, study: Study, method: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The experiments of one cell, one for each of its runs."""
     for run in runs(study, settings):
-        wanted = {**run, **{key: [method] for key in ALONE[folder(study)]}}
+        wanted = {**run, **IDLE[folder(study)], **{key: [method] for key in ALONE[folder(study)]}}
         label = digests.of_content([method, wanted])[:8]
         yield f"{name.replace('_', '-')}-{method.replace('_', '-')}-{label}", method, wanted
 
@@ -82,17 +89,19 @@ def run_experiment(task: Mapping[str, Any]) -> tuple[str, list[str]]:
     Returns:
         Its name, and the warnings that its commands gave.
     """
+    # A Ray that reaps what its workers start has them ignore the end of a child: its status would always be 0.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     here = str(Path(sys.executable).parent)
     environment = {**os.environ, **task["environment"], "PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}
     warnings: list[str] = []
 
     def call(*command: str) -> None:
-        done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            said = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "no message")
-            raise RuntimeError(f"{task['name']}: {' '.join(command[:3])}: {said}")
-        warnings.extend(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("warning: "))
+        status, said = _in_a_group(command, clone, environment)
+        lines = [line for line in said.splitlines() if line.strip()]
+        if status:
+            last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "no message")
+            raise RuntimeError(f"{task['name']}: {' '.join(command[:3])}: {last}")
+        warnings.extend(line for line in lines if line.startswith("warning: "))
 
     with tempfile.TemporaryDirectory(prefix="sweep-") as clone:
         call("git", "clone", "--quiet", task["git"], ".")
@@ -103,8 +112,32 @@ def run_experiment(task: Mapping[str, Any]) -> tuple[str, list[str]]:
             if option in settings:
                 call("dvc", "remote", "modify", "--local", name, option, str(settings[option]))
         call("dvc", "exp", "run", "--pull", "--name", task["name"], *task["options"])
-        call("dvc", "exp", "push", "--force", "--run-cache", task["git"], task["name"])
+        # An experiment that is home counts as done, so what belongs to it goes before.
+        call("dvc", "push", "--run-cache")
+        call("dvc", "exp", "push", "--force", "--no-cache", task["git"], task["name"])
     return str(task["name"]), warnings
+
+
+def _in_a_group(command: Sequence[str], folder: str, environment: Mapping[str, str]) -> tuple[int, str]:
+    """The status of a command and what it printed; where this is stopped, what the command started ends with it."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while True:
+            # Ray stops a task by an exception that does not wake what waits.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                said, _ = process.communicate(timeout=1)
+                return process.returncode, said
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 class Home:
@@ -114,16 +147,24 @@ class Home:
         git: from where the nodes clone, and to where they push.
 
     Raises:
-        UserError: something is not committed, or there is no DVC remote.
+        UserError: something is not committed or not where the nodes clone from, or there is no DVC remote.
     """
 
     def __init__(self, git: str | None) -> None:
-        self.git = git or str(Path.cwd())
+        self.git = _anywhere(git) if git else str(Path.cwd())
         self.commit = output("git", "rev-parse", "HEAD").strip()
         changed = output("git", "status", "--porcelain", "--untracked-files=no").strip()
         if changed:
             raise UserError(f"{changed.splitlines()[0].split()[-1]} is not committed: every node clones the last commit")
         self.remote = _remote()
+        if git:
+            # As a node gets it: what is asked for from here git takes from here.
+            with tempfile.TemporaryDirectory(prefix="sweep-") as clone:
+                try:
+                    output("git", "clone", "--quiet", "--bare", self.git, clone)
+                    output("git", "-C", clone, "cat-file", "-e", f"{self.commit}^{{commit}}")
+                except UserError as error:
+                    raise UserError(f"{git} does not give the commit {self.commit[:7]}, is it pushed? {error}") from None
 
     def experiments(self) -> dict[str, str]:
         """The experiments on the current commit that are here, with their Git references."""
@@ -135,6 +176,12 @@ class Home:
         """Bring the experiments on the current commit here from where the nodes pushed them, also of an earlier sweep."""
         ours = f"refs/exps/{self.commit[:2]}/{self.commit[2:]}/*"
         output("git", "fetch", "--quiet", self.git, f"+{ours}:{ours}")
+
+
+def _anywhere(git: str) -> str:
+    """The address of a Git repository, given as a path, an address or the name of a remote, as it is in every folder."""
+    address = output("git", "ls-remote", "--get-url", git).strip()
+    return str(Path(address).resolve()) if Path(address).exists() else address
 
 
 def _remote() -> tuple[str, dict[str, Any]]:
@@ -158,22 +205,33 @@ def sweep(tasks: list[dict[str, Any]], home: Home, *, address: str | None) -> li
     """Run the tasks on Ray and bring each result home as it comes; returns what failed, one line for each.
 
     Raises:
-        UserError: an experiment asks for more than any node has.
+        UserError: Ray is not installed, there is no such cluster, or an experiment asks for more than any node has.
     """
     if address and ("RAY_AUTH_TOKEN" in os.environ or Path.home().joinpath(".ray/auth_token").exists()):
         # `ray start` asks for the token as soon as there is one, ray.init with an address does not offer it by itself.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
+    # Where Ray starts here. By itself it ends the commands of a task that dies, but not what they started.
+    os.environ.setdefault("RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper", "true")
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise UserError("Ray is not installed: `make cluster`, or `pip install -r requirements-cluster.txt`") from None
 
-    ray.init(
-        address=address or "local",
-        runtime_env={"py_modules": [str(ROOT / "stages")]},
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    def join(where: str) -> None:
+        environment = {"py_modules": [str(ROOT / "stages")]}
+        ray.init(address=where, runtime_env=environment, log_to_driver=False, logging_level=logging.WARNING)
+
+    try:
+        join(address or "local")
+    except ConnectionError as error:
+        if address != "auto":
+            raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
+        print("sweep: no Ray cluster is running here, one is started on this machine", flush=True)
+        join("local")
     remote = ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_experiment)
     failed: list[str] = []
+    waiting: list[Any] = []
     try:
         for task in tasks:
             _check_room(ray.nodes(), *task["resources"])
@@ -191,6 +249,10 @@ def sweep(tasks: list[dict[str, Any]], home: Home, *, address: str | None) -> li
                 print(*(f"sweep: {name}: {line}\n" for line in warnings), sep="", end="")
                 print(f"sweep: {name} is here, {len(waiting)} to go", flush=True)
     finally:
+        if waiting:
+            for one in waiting:
+                ray.cancel(one)
+            ray.wait(waiting, num_returns=len(waiting), timeout=STOPPING)
         ray.shutdown()
     return failed
 
@@ -209,7 +271,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run what is missing of a study; then write its table and its picture."""
     parser = argparse.ArgumentParser(prog="python -m stages.sweep", description=__doc__.splitlines()[0])
     parser.add_argument("study", help="a study of studies.yaml")
-    parser.add_argument("--address", help="of the Ray cluster, or auto; without it Ray starts on this machine")
+    parser.add_argument("--address", help="of the Ray cluster, or auto; where there is none Ray starts on this machine")
     parser.add_argument("--git", help="from where the nodes clone and to where they push; by default this folder")
     options = parser.parse_args(arguments)
     params, raw, study = parameters.load(), parameters.read(), load(options.study)

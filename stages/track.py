@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from stages import digests, files, machine, runtime
+from stages.errors import UserError
 from stages.lock import differences, inputs, locked_stages
-from stages.params import FILE, Params
+from stages.params import FILE, Params, read
 from stages.schema import MNIST_PREFIX
-from stages.store import EXPERIMENT, LATER, folder, is_server, tracking_uri
+from stages.store import EXPERIMENT, LATER, be_impatient, folder, is_server, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+PATIENCE = 300
+"""Seconds that a server may take for everything; hundreds of requests that each are answered slowly would take hours."""
 BATCH = 1000
 """Metrics in one call, the most that MLflow takes."""
 MACHINE = "machine."
@@ -36,11 +39,9 @@ MACHINE = "machine."
 
 def main(params: Params) -> None:
     """Note the machine; log what is not logged yet, and warn where that fails."""
-    # MLflow's own patience, seven tries of two minutes each, would hold the pipeline up where a server hangs.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    be_impatient()
     try:
-        values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+        values = read()
         stages = locked_stages(values)
         moved = differences(stages, values)
         if moved:
@@ -49,16 +50,25 @@ def main(params: Params) -> None:
         facts = _facts(params, stages)
         if LATER in os.environ:
             return
-        with Store() as client:
+        with Store() as client, deadline(PATIENCE if is_server() else None):
             Tracker(client, params, stages, facts).log()
     except Exception as error:  # whatever the server or its store says, the pipeline's results stand
         text = " ".join(str(error).split())[:300]
-        print(f"warning: not logged to MLflow ({type(error).__name__}: {text}); `make track` tries again", file=sys.stderr)
+        print(f"warning: not logged to MLflow ({type(error).__name__}: {text}); {_again()} tries again", file=sys.stderr)
+
+
+def _again() -> str:
+    """The command by which this state is logged later; an experiment's results lie nowhere but in the experiment."""
+    name = os.environ.get("DVC_EXP_NAME")
+    return f"`dvc exp apply {name} && DVC_EXP_NAME={name} make track`" if name else "`make track`"
 
 
 def _facts(params: Params, stages: Mapping[str, Any]) -> dict[str, str]:
     """The facts of the machine that made the results of dvc.lock, noted where DVC has just made them; none where unknown."""
-    recorded = files.read_json(machine.FILE) if machine.FILE.exists() else {}
+    recorded: dict[str, Any] = {}
+    # Where it is missing or damaged it is made anew.
+    with suppress(UserError):
+        recorded = files.read_json(machine.FILE)
     wanted = machine.record(stages, {})["outputs"]
     if recorded.get("outputs") != wanted:
         # Called by hand, this may see what another machine made.
@@ -67,6 +77,26 @@ def _facts(params: Params, stages: Mapping[str, Any]) -> dict[str, str]:
             files.write_json(machine.FILE, recorded)
     facts: dict[str, str] = recorded["facts"]
     return facts
+
+
+class TooSlow(Exception):
+    """Logging takes too long. No OSError: what reads from a server would try again after one."""
+
+
+@contextmanager
+def deadline(seconds: float | None) -> Iterator[None]:
+    """Raise TooSlow in the main thread where the block takes longer than so many seconds; None is no limit."""
+
+    def late(*_: object) -> None:
+        raise TooSlow(f"it takes longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass(frozen=True)
@@ -101,7 +131,7 @@ class Tracker:
             "inputs_digest": inputs_digest,
             "git_commit": _git("rev-parse", "HEAD"),
             "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
-            "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
+            "dvc_baseline": _baseline(),
             **self.facts,
         }
         name = os.environ.get("DVC_EXP_NAME") or f"{tags['git_commit'][:7] or 'no-git'}-{lock_digest[:7]}"
@@ -279,6 +309,11 @@ def flatten(values: Mapping[str, Any], prefix: str = "", numbers: bool = True) -
 def _verdicts(claims: Mapping[str, Any]) -> dict[str, str]:
     """The verdicts on the claims about a method, as tags by which runs can be searched."""
     return {f"claim.{name}": f"{claim['claimed']}: {claim['verdict']}" for name, claim in claims.items()}
+
+
+def _baseline() -> str:
+    """The commit that an experiment started from; one that was applied lies on it."""
+    return os.environ.get("DVC_EXP_BASELINE_REV") or (_git("rev-parse", "HEAD") if "DVC_EXP_NAME" in os.environ else "")
 
 
 def _costs() -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,45 @@ def test_an_experiment_in_a_temporary_copy_logs_to_the_same_store(copied: Path) 
     assert len(runs(copied, "tags.part = 'pipeline'")) == before + 1
     (child,) = runs(copied, "tags.part = 'mog.contrastive' and params.temperature = '0.2'")
     assert MlflowClient(f"sqlite:///{copied / 'mlflow.db'}").list_artifacts(child.info.run_id)
+
+
+@pytest.mark.integration
+def test_a_queue_of_experiments_runs_and_each_is_in_the_store_and_in_dvcs_tables(copied: Path) -> None:
+    head = small.run(copied, "git", "rev-parse", "HEAD").strip()
+    small.run(copied, "dvc", "exp", "run", "--queue", "-S", "dsm.sigma=range(0.3,0.5,0.1)")
+    small.run(copied, "dvc", "queue", "start", "-j", "2")
+    deadline = time.monotonic() + 900
+    while len(small.run(copied, "dvc", "exp", "list", "--name-only").split()) < 2:
+        status = small.run(copied, "dvc", "queue", "status")
+        assert "Failed" not in status and time.monotonic() < deadline, status
+        time.sleep(5)
+    small.run(copied, "dvc", "queue", "stop")
+    names = set(small.run(copied, "dvc", "exp", "list", "--name-only").split())
+    logged = {run.info.run_name: run for run in runs(copied, "tags.part = 'pipeline'") if run.data.tags["dvc_experiment"]}
+    assert set(logged) == names
+    assert {run.data.tags["dvc_baseline"] for run in logged.values()} == {head}
+    sigmas = [
+        child.data.params["sigma"]
+        for run in logged.values()
+        for child in runs(copied, f"tags.mlflow.parentRunId = '{run.info.run_id}' and tags.part = 'mog.dsm'")
+    ]
+    assert sorted(map(float, sigmas)) == pytest.approx([0.3, 0.4])
+    shown = small.run(copied, "dvc", "exp", "show", "--csv")
+    assert all(name in shown for name in names)
+    first, second = sorted(names)
+    changed = json.loads(small.run(copied, "dvc", "metrics", "diff", "--json", first, second))
+    assert "dsm" in json.dumps(changed["reports/metrics/summary.json"])
+    assert "file://" in small.run(copied, "dvc", "plots", "diff", first, second)
+
+
+@pytest.mark.integration
+def test_an_experiment_that_could_not_be_logged_is_logged_later(copied: Path) -> None:
+    down = f"http://127.0.0.1:{small.free_port()}"
+    command = ["dvc", "exp", "run", "--name", "later", "--set-param", "dsm.sigma=0.35"]
+    said = small.run(copied, *command, MLFLOW_TRACKING_URI=down)
+    assert "warning: not logged" in said and "`dvc exp apply later && DVC_EXP_NAME=later make track` tries again" in said
+    small.run(copied, "dvc", "exp", "apply", "later")
+    small.run(copied, "python", "-m", "stages.track", DVC_EXP_NAME="later")
+    (run,) = runs(copied, "tags.dvc_experiment = 'later'")
+    assert run.info.run_name == "later"
+    assert run.data.tags["dvc_baseline"] == small.run(copied, "git", "rev-parse", "HEAD").strip()

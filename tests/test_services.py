@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import shutil
 import signal
 import socketserver
 import subprocess
@@ -15,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ import pytest
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 
+from stages import browser, track
+from stages.params import load
 from tests import small
 
 pytestmark = pytest.mark.integration
@@ -95,13 +97,15 @@ def test_runs_on_a_server_hold_all_and_are_seen_in_its_pages(server: str, copied
     assert [point.step for point in curve] == sorted(point.step for point in curve) and len(curve) == 30
     picture = Path(client.download_artifacts(dsm.info.run_id, "landscape.png", str(copied)))
     assert picture.read_bytes() == (copied / "reports/figures/mog/dsm/landscape.png").read_bytes()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    chromium = browser.find()
     if not chromium:
         pytest.skip("no chromium to look at the pages with")
-    address = f"{server}/#/experiments/{parent.info.experiment_id}/runs/{dsm.info.run_id}"
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom", address]
-    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert "mog.dsm" in page and "relative_fisher_error" in page
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
+    shown = {"": ["mog.dsm", "relative_fisher_error"], "/model-metrics": ["curve.dsm.loss"], "/artifacts": ["landscape.png"]}
+    for tab, texts in shown.items():
+        address = f"{server}/#/experiments/{parent.info.experiment_id}/runs/{dsm.info.run_id}{tab}"
+        page = subprocess.run([*command, address], capture_output=True, text=True, check=True, timeout=120).stdout
+        assert all(text in page for text in texts), tab
 
 
 def test_a_server_that_does_not_answer_delays_nothing_and_is_made_up_for(server: str, copied: Path) -> None:
@@ -140,8 +144,53 @@ def test_a_server_that_fails_is_a_warning(copied: Path) -> None:
     assert output.count("warning: not logged to MLflow") == 1
 
 
+def test_a_server_that_is_slow_holds_nothing_up_for_long(copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            time.sleep(1)
+            content = b'{"experiment": {"experiment_id": "1", "lifecycle_stage": "active"}, "run": {"info": {"run_id": "a"}}}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            with suppress(BrokenPipeError):
+                self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None: ...
+
+    monkeypatch.chdir(copied)
+    monkeypatch.setattr(track, "PATIENCE", 5)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as slow:
+        threading.Thread(target=slow.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{slow.server_address[1]}")
+        started = time.monotonic()
+        track.main(load())
+        took = time.monotonic() - started
+        slow.shutdown()
+    assert "it takes longer than 5 s" in capsys.readouterr().err
+    assert 5 <= took < 60
+
+
+def test_registering_without_a_server_is_one_line(copied: Path) -> None:
+    address = f"http://127.0.0.1:{small.free_port()}"
+    output = small.run(copied, "python", "-m", "stages.registry", status=1, MLFLOW_TRACKING_URI=address)
+    assert output.splitlines()[-1].startswith("error: not registered: ") and "Traceback" not in output
+
+
+ELSEWHERE = """
+import sys, mlflow, numpy
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/energy-wells-mnist@best")
+numpy.save("found.npy", model.predict(numpy.load(sys.argv[2])["images"]))
+"""
+"""Embeds images without the project at hand."""
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's own, when its loaders are imported
-def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_worse_one(server: str, copied: Path) -> None:
+def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_worse_one(
+    server: str, copied: Path, tmp_path: Path
+) -> None:
     small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=server)
     output = small.run(copied, "python", "-m", "stages.registry", MLFLOW_TRACKING_URI=server)
     assert "is version 1 of energy-wells-mnist" in output and "version 1 is best now" in output
@@ -152,12 +201,19 @@ def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_
     name = version.tags["method"]
     metrics = json.loads((copied / f"reports/metrics/mnist/{name}.json").read_text())
     assert float(version.tags["knn_validation.accuracy"]) == metrics["knn_validation"]["accuracy"]["mean"]
+    (logged,) = runs(client, f"tags.lock_digest = '{version.tags['lock_digest']}' and tags.part = 'pipeline'")
+    assert client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == logged.info.run_id
     mlflow.set_tracking_uri(server)
     model = mlflow.pyfunc.load_model("models:/energy-wells-mnist@best")
     assert model.metadata.signature is not None and model.input_example is not None
-    with np.load(copied / "data/mnist/test.npz") as test, np.load(copied / f"reports/embeddings/mnist/{name}.npz") as seen:
-        np.testing.assert_allclose(model.predict(test["images"]), seen["test"], atol=1e-6)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    # Isolated: neither this folder nor an environment variable leads to the project.
+    small.run(elsewhere, sys.executable, "-I", "-c", ELSEWHERE, server, str(copied / "data/mnist/test.npz"))
+    with np.load(copied / f"reports/embeddings/mnist/{name}.npz") as seen:
+        np.testing.assert_allclose(np.load(elsewhere / "found.npy"), seen["test"], atol=1e-6)
     folder = Path(mlflow.artifacts.download_artifacts("models:/energy-wells-mnist@best", dst_path=str(copied / "version")))
+    assert (folder / "artifacts/params.yaml").read_bytes() == (copied / "params.yaml").read_bytes()
     held = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert ".safetensors" in held and not held & {".pkl", ".pickle", ".pt", ".pth"}
     two_numbers = {"encoder": {"channels": [2, 2, 2], "dim": 2}, "train": {"steps": 1, "warmup": 0}}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import networkx as nx
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from stages.errors import UserError
+from stages.imports import ROOT
 from stages.side_by_side import chains, in_order, longest_first
 from tests import small
 
@@ -100,12 +103,55 @@ def test_stopped_from_outside_nothing_is_left_running(copied: Path, ending: sign
     jobs = small.start(copied, sys.executable, "-m", "stages.side_by_side", "2")
     small.until(jobs, "contrastive: step", "dsm: step")
     jobs.send_signal(ending)
+    # Whoever sees nothing happen presses again.
+    time.sleep(0.2)
+    jobs.send_signal(ending)
     rest = small.rest_of(jobs)
     assert jobs.returncode == 130, rest
     assert "Traceback" not in rest
     assert not small.running(copied)
     small.change_params(copied, {name: {"train": {"steps": 30}} for name in ("dsm", "contrastive")})
     small.run(copied, "dvc", "repro")
+
+
+SLOW_STAGES = {"mnist_baseline": "stages/mnist/baseline.py", "compare": "stages/compare.py"}
+"""A stage that comes before the chains, and one that joins them."""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("stage", SLOW_STAGES)
+def test_stopped_outside_of_the_chains_nothing_is_left_running_either(copied: Path, stage: str) -> None:
+    path = copied / SLOW_STAGES[stage]
+    before = path.read_text()
+    path.write_text(before.replace("runtime.run(main)", "__import__('time').sleep(600)"))
+    jobs = small.start(copied, sys.executable, "-m", "stages.side_by_side", "2")
+    small.until(jobs, f"Running stage '{stage}'")
+    time.sleep(3)
+    jobs.send_signal(signal.SIGTERM)
+    rest = small.rest_of(jobs)
+    assert jobs.returncode == 130 and "Traceback" not in rest, rest
+    assert not small.running(copied)
+    path.write_text(before)
+    small.run(copied, "dvc", "repro")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("missing", "stage"),
+    [("stages/mog/figures.py", r"mog_figures@(dsm|contrastive)"), ("stages/mnist/contact.py", "mnist_contact")],
+)
+def test_a_stage_that_lacks_what_it_needs_is_named(copied: Path, missing: str, stage: str) -> None:
+    (copied / missing).unlink()
+    output = small.run(copied, "python", "-m", "stages.side_by_side", "2", status=1)
+    assert re.match(f"error: {stage} failed; ", output.strip().splitlines()[-1]), output[-2000:]
+
+
+def test_a_pipeline_that_is_none_is_one_line(tmp_path: Path) -> None:
+    small.run(tmp_path, "git", "init", "--quiet")
+    small.run(tmp_path, "dvc", "init", "--quiet")
+    (tmp_path / "dvc.yaml").write_text("stages: [1]\n")
+    output = small.run(tmp_path, "python", "-m", "stages.side_by_side", "2", status=1, PYTHONPATH=str(ROOT))
+    assert output.startswith("error: ") and output.count("\n") == 1 and "dvc.yaml" in output
 
 
 @pytest.mark.parametrize("jobs", ["0", "many", "-1"])

@@ -7,17 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import load_yaml
 
 from stages.cells import Study
-from stages.sweep import experiments, override
+from stages.errors import UserError
+from stages.sweep import experiments, override, sweep
 from tests import small
 
 
@@ -67,7 +72,6 @@ def test_values_of_every_kind_reach_dvc_as_they_are(value: object, tmp_path: Pat
     assert load_yaml(path) == {"key": value}
 
 
-HEAD = "127.0.0.1:6399"
 STUDIES = {"widths": {"methods": ["dsm"], "grid": {"dsm.sigma": [0.3, 0.4, 0.6]}, "keep": ["score.relative_fisher_error"]}}
 
 
@@ -81,27 +85,64 @@ def shared(copied: Path, tmp_path: Path) -> Path:
     return copied
 
 
-@pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+@dataclass
+class Cluster:
     """A Ray cluster: a head, which runs nothing, and two nodes with one CPU each."""
+
+    address: str
+    nodes: list[subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "known to all nodes of this test " * 2)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    port = small.free_port()
+    address = f"127.0.0.1:{port}"
     ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
+    started: list[subprocess.Popen[bytes]] = []
 
     def until_there(text: str) -> None:
         deadline = time.monotonic() + 240
-        while text not in subprocess.run([ray[0], "status", f"--address={HEAD}"], capture_output=True, text=True).stdout:
-            assert time.monotonic() < deadline
+        while text not in subprocess.run([ray[0], "status", f"--address={address}"], capture_output=True, text=True).stdout:
+            assert time.monotonic() < deadline and all(process.poll() is None for process in started)
             time.sleep(1)
 
-    started = [subprocess.Popen([*ray, "--head", "--port=6399", "--num-cpus=0", "--include-dashboard=false"])]
-    until_there("Active:")
-    started += [subprocess.Popen([*ray, f"--address={HEAD}", "--num-cpus=1"]) for _ in range(2)]
-    until_there("/2.0 CPU")
-    yield started
-    subprocess.run([ray[0], "stop", "--force"], capture_output=True, check=False)
-    for process in started:
-        process.wait(timeout=60)
+    try:
+        started.append(subprocess.Popen([*ray, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]))
+        until_there("Active:")
+        # One after the other: of two that start at once on one machine, one may give up.
+        for count in (1, 2):
+            started.append(subprocess.Popen([*ray, f"--address={address}", "--num-cpus=1"]))
+            until_there(f"/{count}.0 CPU")
+        yield Cluster(address, started[1:])
+    finally:
+        # Not `ray stop`, which would end every other cluster of this user too.
+        for tree in [tree_of(process.pid) for process in started]:
+            for one in tree:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+        for process in started:
+            process.wait(timeout=60)
+
+
+def tree_of(pid: int) -> list[psutil.Process]:
+    """A process and all that it started."""
+    try:
+        return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def in_clones(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that work in a clone of a sweep."""
+
+    def folder(process: psutil.Process) -> str:
+        with suppress(psutil.Error):
+            return process.cwd()
+        return ""
+
+    return [process for process in processes if Path(folder(process)).name.startswith("sweep-")]
 
 
 @pytest.mark.integration
@@ -124,10 +165,10 @@ def test_a_sweep_on_one_machine_brings_experiments_home_and_does_not_repeat_them
 @pytest.mark.integration
 def test_a_sweep_that_is_killed_and_started_again_does_what_is_missing(shared: Path) -> None:
     command = [sys.executable, "-m", "stages.sweep", "widths"]
-    sweep = small.start(shared, *command)
-    line = small.until(sweep, "is here")
-    os.killpg(sweep.pid, signal.SIGKILL)
-    small.rest_of(sweep)
+    first = small.start(shared, *command)
+    line = small.until(first, "is here")
+    os.killpg(first.pid, signal.SIGKILL)
+    small.rest_of(first)
     assert line.endswith(" is here, 2 to go\n")
     output = small.run(shared, *command)
     there = int(output.split("3 experiments, ")[1].split()[0])
@@ -136,22 +177,99 @@ def test_a_sweep_that_is_killed_and_started_again_does_what_is_missing(shared: P
 
 
 @pytest.mark.integration
-def test_a_node_that_dies_costs_its_experiment_a_retry(shared: Path, nodes: list[subprocess.Popen[bytes]]) -> None:
-    sweep = subprocess.Popen(
-        [sys.executable, "-m", "stages.sweep", "widths", "--address", HEAD],
-        cwd=shared,
-        env=small.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    time.sleep(25)
-    nodes[1].kill()
-    subprocess.run(["pkill", "--signal", "KILL", "--parent", str(nodes[1].pid)], check=False)
-    output, _ = sweep.communicate(timeout=900)
-    assert sweep.returncode == 0, output
+def test_a_sweep_that_is_stopped_leaves_nothing_running(shared: Path) -> None:
+    before = {process.pid for process in in_clones(psutil.process_iter())}
+    left = set(Path(tempfile.gettempdir()).glob("sweep-*"))
+    run = small.start(shared, sys.executable, "-m", "stages.sweep", "widths")
+    deadline = time.monotonic() + 240
+    while not any("stages.mog" in " ".join(p.cmdline()) for p in in_clones(tree_of(run.pid))):
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.2)
+    run.send_signal(signal.SIGINT)
+    rest = small.rest_of(run)
+    assert run.returncode == 130 and "Traceback" not in rest, rest
+    assert {process.pid for process in in_clones(psutil.process_iter())} <= before
+    assert set(Path(tempfile.gettempdir()).glob("sweep-*")) <= left
+
+
+@pytest.mark.integration
+def test_a_node_that_dies_costs_its_experiment_a_retry(shared: Path, cluster: Cluster) -> None:
+    run = small.start(shared, sys.executable, "-m", "stages.sweep", "widths", "--address", cluster.address)
+    deadline = time.monotonic() + 240
+    while not in_clones(tree_of(cluster.nodes[0].pid)):
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.5)
+    for one in tree_of(cluster.nodes[0].pid):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    output = small.rest_of(run)
+    assert run.returncode == 0, output
     assert output.count("is here") == 3 and "sweep: failed" not in output
     assert "so the task will be retried" in output  # Ray says so of the task that ran on the node
+
+
+@pytest.mark.integration
+def test_auto_starts_a_cluster_where_there_is_none_and_another_address_is_refused(shared: Path) -> None:
+    output = small.run(shared, "python", "-m", "stages.sweep", "widths", "--address", "127.0.0.1:1", status=1)
+    assert output.splitlines()[-1].startswith("error: no Ray cluster answers at 127.0.0.1:1: ") and "Traceback" not in output
+    output = small.run(shared, "python", "-m", "stages.sweep", "widths", "--address", "auto")
+    assert "sweep: no Ray cluster is running here, one is started on this machine" in output and "0 to go" in output
+
+
+def test_without_ray_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="Ray is not installed: `make cluster`"):
+        sweep([], object(), address=None)  # type: ignore[arg-type]
+
+
+def test_an_experiment_on_the_images_trains_one_method_of_the_mixture_that_no_seed_multiplies() -> None:
+    found = list(experiments("seeds", study(methods=["jepa_ema"], world="mnist", grid={}, runs=[0, 1])))
+    assert [settings["methods"] for _, _, settings in found] == [["dsm"], ["dsm"]]
+    assert all(settings["mnist.methods"] == ["jepa_ema"] for _, _, settings in found)
+
+
+IMAGES = {
+    "rates": {
+        "world": "mnist_reconstruct",
+        "methods": ["jepa_ema"],
+        "grid": {"mnist_jepa_ema.train.learning_rate": [0.001]},
+        "runs": [0, 1],
+        "keep": ["mse"],
+    }
+}
+
+
+@pytest.mark.integration
+def test_a_sweep_of_the_images_gives_what_the_study_does(shared: Path) -> None:
+    (shared / "studies.yaml").write_text(yaml.safe_dump(IMAGES))
+    small.run(shared, "git", "commit", "--quiet", "--all", "--message=images")
+    small.run(shared, "python", "-m", "stages.sweep", "rates")
+    swept = json.loads((shared / "reports/studies/rates.json").read_text())["cells"]
+    assert len(swept[0]["mse"]["values"]) == 2
+    (shared / "reports/studies/rates.json").unlink()
+    small.run(shared, "python", "-m", "stages.study", "rates")
+    assert json.loads((shared / "reports/studies/rates.json").read_text())["cells"] == swept
+
+
+@pytest.mark.integration
+def test_an_experiment_is_home_only_with_all_that_belongs_to_it(shared: Path, tmp_path: Path) -> None:
+    """Through a repository that is named as seen from here, into a remote that takes nothing at first."""
+    small.run(shared, "git", "clone", "--quiet", "--bare", ".", "../nodes.git")
+    storage = tmp_path / "storage"
+    moved = storage.rename(tmp_path / "away")
+    storage.write_text("no folder")
+    command = ["python", "-m", "stages.sweep", "widths", "--git", "../nodes.git"]
+    output = small.run(shared, *command, status=1)
+    assert output.splitlines()[-1].startswith("error: 3 of 3 experiments failed; started again, the sweep runs those alone")
+    storage.unlink()
+    moved.rename(storage)
+    output = small.run(shared, *command)
+    assert "sweep: 3 experiments, 0 of them here already" in output and "0 to go" in output
+    name = small.run(shared, "dvc", "exp", "list", "--name-only").split()[-1]
+    # What was made on a node is in the remote alone.
+    small.run(shared, "dvc", "exp", "apply", name, status=255)
+    small.run(shared, "dvc", "pull")
+    assert "up to date" in small.run(shared, "dvc", "status")
 
 
 @pytest.mark.integration
@@ -162,3 +280,8 @@ def test_what_is_not_committed_or_has_no_remote_is_one_line(copied: Path) -> Non
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=study")
     output = small.run(copied, "python", "-m", "stages.sweep", "widths", status=1)
     assert output.startswith("error: there is no DVC remote for the nodes to share")
+    small.run(copied, "git", "clone", "--quiet", "--bare", ".", "elsewhere.git")
+    small.run(copied, "dvc", "remote", "add", "--default", "shared", str(copied / "storage"))
+    small.run(copied, "git", "commit", "--quiet", "--all", "--message=remote")
+    output = small.run(copied, "python", "-m", "stages.sweep", "widths", "--git", "elsewhere.git", status=1)
+    assert output.startswith("error: elsewhere.git does not give the commit ") and "is it pushed?" in output
