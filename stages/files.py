@@ -23,11 +23,12 @@ from stages.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-FORMAT = 1
+FORMAT = 2
 """Of arrays and tensors: one more whenever their content changes its meaning, so that no older file is taken for one of now."""
 VERSION = "format_version"
 """The name under which a file has it."""
 AGAIN = "`dvc repro` makes it anew"
+STUDIES = Path("reports/studies")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -40,7 +41,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f".unfinished.{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
+        with unfinished.open("wb") as file:
+            file.write(content)
+            # Or a computer that loses its power may find the new name on a file without content.
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from None
@@ -80,19 +85,20 @@ def _finite(path: Path, name: str, is_so: bool) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file.
+    """Read a JSON file with named values.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
+    again = f"`python -m stages.study {path.stem}` makes it anew" if STUDIES in path.parents else AGAIN
     if not path.exists():
-        raise UserError(
-            f"{path} is missing: `dvc repro` makes what the pipeline makes, `make studies` what lies in reports/studies"
-        )
+        raise UserError(f"{path} is missing: {again.removesuffix(' anew')}")
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes(), parse_constant=_no_number)
-    except ValueError:
-        raise UserError(f"{path} is damaged: {AGAIN}") from None
+        content = json.loads(path.read_bytes(), parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: {again}")
     return content
 
 

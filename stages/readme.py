@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from stages import files
+
 PARTS = ("table", "mnist", "claims", "lessons")
-STUDIES = Path("reports/studies")
 HERE = "](reports/figures/"
 """How links of the reports begin in the README."""
 
@@ -18,7 +19,9 @@ HERE = "](reports/figures/"
 def parts(root: Path = Path()) -> dict[str, str]:
     """The parts that the reports give: four as they are, and of every study its picture and its caption."""
     found = {name: (root / f"reports/{name}.md").read_text(encoding="utf-8").replace("](figures/", HERE) for name in PARTS}
-    captions = {file.stem: file.read_text(encoding="utf-8").split("\n")[0] for file in sorted((root / STUDIES).glob("*.md"))}
+    captions = {
+        file.stem: file.read_text(encoding="utf-8").split("\n")[0] for file in sorted((root / files.STUDIES).glob("*.md"))
+    }
     sections = [f"![{name}](reports/figures/studies/{name}.png)\n\n{text}\n" for name, text in captions.items()]
     return {**found, "studies": "\n".join(sections)}
 

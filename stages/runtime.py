@@ -29,6 +29,8 @@ COSTS = Path("reports/costs")
 REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 REFUSED |= {errno.EISDIR, errno.ENOTDIR}
 """What a system answers that has no room, or does not want to; a stage can't mend it and its user can."""
+NO_MEMORY = ("can't allocate memory", "out of memory")
+"""What torch says on a CPU and on a GPU."""
 
 
 def run(work: Callable[..., None]) -> None:
@@ -51,6 +53,12 @@ def run(work: Callable[..., None]) -> None:
         _record_cost(time.perf_counter() - started)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except MemoryError as error:
+        sys.exit(_too_much(error))
+    except RuntimeError as error:
+        if not any(words in str(error) for words in NO_MEMORY):
+            raise
+        sys.exit(_too_much(error))
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename} is missing: `dvc repro` makes what a stage reads")
     except OSError as error:
@@ -60,6 +68,10 @@ def run(work: Callable[..., None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _too_much(error: Exception) -> str:
+    return f"error: not enough memory for these params: {(str(error).splitlines() or ['no more is known'])[0][:200]}"
 
 
 def _named_by_dvc() -> list[str]:
@@ -96,11 +108,14 @@ def stream(params: Params, name: str) -> int:
 def set_up_torch(params: Params) -> None:
     """Fix the threads and the algorithms of torch."""
     import torch
+    import torch.utils.deterministic
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(params.threads)
     # What use_deterministic_algorithms(True) does, without loading a compiler that nothing here uses: seconds a stage.
     torch.set_deterministic_debug_mode("error")
+    # With it torch would fill every tensor that it makes, in case that what nobody wrote is read: a twentieth of a training.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it makes itself one
 
 
 def device(params: Params) -> torch.device:

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from tests import small
 
 PARAMS = params.load(ROOT / "params.yaml")
 BATCH = 24
+MODES = ("frozen", "finetuned", "scratch")
 
 
 class Mirrored(Images):
@@ -42,14 +44,15 @@ class Mirrored(Images):
 
 
 def make(name: str) -> Method:
-    settings = copy.deepcopy(PARAMS.method(MNIST_PREFIX + name.removeprefix("decoder of "))[0])
+    mode, _, encoder = name.rpartition(" decoder of ")
+    settings = copy.deepcopy(PARAMS.method(MNIST_PREFIX + encoder)[0])
     settings["encoder"] = {"channels": [4, 6, 8], "dim": 12}
     torch.manual_seed(3)
     world = Mirrored(perturbations={}, mixed_precision=False)
-    method = build(name.removeprefix("decoder of "), world, settings).double()
-    if name.startswith("decoder of "):
+    method = build(encoder, world, settings).double()
+    if mode:
         decoder = Decoder(dim=12, channels=4).double()
-        return Reconstruction(method, decoder, world.perturbation(), encoder_mode="scratch", encoder_scale=1)
+        return Reconstruction(method, decoder, world.perturbation(), encoder_mode=mode, encoder_scale=1)
     return method
 
 
@@ -69,12 +72,12 @@ def draws() -> TrainingDraws:
 
 def shared_step(name: str) -> dict[str, Tensor]:
     method = make(name).train()
-    if name.startswith("decoder of "):
+    if " decoder of " in name:
         synchronise(method)
     else:
         look_across(method)
     part = images().chunk(dist.get_world_size())[dist.get_rank()]
-    loss = shared_loss(method, some_unused=name.startswith("decoder of "))
+    loss = shared_loss(method, some_unused=" decoder of " in name)
     return state(method, loss(part, draws()))
 
 
@@ -103,7 +106,7 @@ def on_two_processes(task: str, name: str, folder: Path) -> list[dict[str, Tenso
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-@pytest.mark.parametrize("name", [*PARAMS.mnist.methods, "decoder of jepa_ema"])
+@pytest.mark.parametrize("name", [*PARAMS.mnist.methods, *(f"{mode} decoder of jepa_ema" for mode in MODES)])
 def test_two_processes_make_the_step_of_one(name: str, tmp_path: Path) -> None:
     method = make(name).train()
     alone = state(method, method.loss(images(), draws()))
@@ -149,6 +152,45 @@ def test_a_stage_of_two_processes_learns_as_well_as_one_of_one(copied: Path) -> 
     assert abs(shared - alone) < 4 * (2 * alone * (1 - alone) / 300) ** 0.5
     lines = (copied / "reports/curves/mnist/jepa_ema.csv").read_text().splitlines()
     assert len(lines) == 31
+
+
+@pytest.mark.integration
+def test_machines_of_different_kinds_go_on_together_from_what_was_kept(copied: Path) -> None:
+    small.change_params(copied, {"processes": 2, "mnist_jepa_ema": {"train": {"steps": 1200}}})
+    model = copied / "models/mnist/jepa_ema.safetensors"
+    model.unlink()
+
+    def nodes() -> list[subprocess.Popen[str]]:
+        # The first of them writes what is kept and decides whose it is.
+        meet = ["--master-addr", "127.0.0.1", "--master-port", str(small.free_port())]
+        command = ["torchrun", "--nnodes", "2", "--nproc-per-node", "1", *meet]
+        kinds: list[dict[str, str]] = [{}, {"ATEN_CPU_CAPABILITY": "default"}]
+        return [
+            subprocess.Popen(
+                [*command, "--node-rank", str(rank), "-m", "stages.mnist.train", "jepa_ema"],
+                cwd=copied,
+                env=small.environment(**kind),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank, kind in enumerate(kinds)
+        ]
+
+    first = nodes()
+    deadline = time.monotonic() + 240
+    while not list(copied.glob(".checkpoints/*.safetensors")):
+        assert time.monotonic() < deadline and all(node.poll() is None for node in first)
+        time.sleep(0.05)
+    for one in small.running(copied):
+        one.kill()
+    for node in first:
+        node.communicate()
+    second = nodes()
+    said = "".join(node.communicate(timeout=300)[0] for node in second)
+    assert [node.returncode for node in second] == [0, 0], said
+    assert "going on from step" in said, said
+    assert model.exists() and not list(copied.glob(".checkpoints/*.safetensors"))
 
 
 @pytest.mark.integration

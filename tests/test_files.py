@@ -129,8 +129,8 @@ MODEL = f", as params.yaml describes the model{AGAIN}"
         (huge_header, DAMAGED),
         (beyond_its_end, DAMAGED),
         (a_pickle, DAMAGED),
-        (no_version, " is of format 0, and this code reads format 1" + AGAIN),
-        (another_version, " is of format 7, and this code reads format 1" + AGAIN),
+        (no_version, " is of format 0, and this code reads format 2" + AGAIN),
+        (another_version, " is of format 7, and this code reads format 2" + AGAIN),
     ],
 )
 def test_tensors_that_are_not_the_networks_are_refused(tmp_path: Path, write: Callable[[Path], None], said: str) -> None:
@@ -162,7 +162,7 @@ def test_arrays_that_are_none_are_refused(tmp_path: Path) -> None:
     np.savez(path, x=np.array([Hostile()], dtype=object))
     assert refusal(files.read_arrays, path) == f"{path}{DAMAGED}"
     np.savez(path, x=np.arange(3))
-    assert refusal(files.read_arrays, path) == f"{path} is of format 0, and this code reads format 1{AGAIN}"
+    assert refusal(files.read_arrays, path) == f"{path} is of format 0, and this code reads format 2{AGAIN}"
 
 
 def test_arrays_with_any_bit_flipped_are_what_they_were_or_refused(
@@ -188,11 +188,20 @@ def test_arrays_with_any_bit_flipped_are_what_they_were_or_refused(
     assert refused > 4 * len(content)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b'{"a": NaN}', b'{"a": "\xff"}', b"\0"])
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b'{"a": NaN}', b'{"a": "\xff"}', b"\0", b"null", b"[1]", b"[" * 10**5])
 def test_json_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     assert refusal(files.read_json, path) == f"{path}{DAMAGED}"
+
+
+def test_what_makes_a_file_anew_is_what_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = files.STUDIES / "sigma.json"
+    assert refusal(files.read_json, path) == f"{path} is missing: `python -m stages.study sigma` makes it"
+    path.parent.mkdir(parents=True)
+    path.write_text("<<<<<<< HEAD")
+    assert refusal(files.read_json, path) == f"{path} is damaged: `python -m stages.study sigma` makes it anew"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

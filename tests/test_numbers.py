@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,12 @@ IMAGE_EDGES: dict[str, dict[str, Any]] = {
 
 
 def ending(folder: Path, *targets: str) -> str:
-    """How stages end: they work, or are refused in one line; no file that they leave holds a number that is not finite."""
-    run = small.start(folder, "dvc", "repro", *targets)
+    """How stages end: each works, or is refused in one line; no file that they leave holds a number that is not finite."""
+    run = small.start(folder, "dvc", "repro", "--keep-going", *targets)
     said = small.rest_of(run)
     assert "Traceback" not in said, said
-    refusals = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert len(refusals) == (run.returncode != 0), said
+    refusals = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
+    assert len(refusals) == len(re.findall("exited with [0-9]", said)) and bool(refusals) == (run.returncode != 0), said
     for path in [path for place in ("data", "models", "reports") for path in (folder / place).rglob("*.npz")]:
         for name, array in files.read_arrays(path).items():
             assert array.dtype.kind != "f" or np.isfinite(array).all(), (path, name)
@@ -88,7 +89,10 @@ def ending(folder: Path, *targets: str) -> str:
         assert not {"nan", "inf", "-inf"} & set(path.read_text().replace("\n", ",").split(",")), path
     for path in folder.glob("reports/**/*.json"):
         json.loads(path.read_text(), parse_constant=lambda what, path=path: pytest.fail(f"{path} holds {what}"))
-    return "refused: " + refusals[0].removeprefix("error: ") if refusals else "works"
+    if not refusals:
+        return "works"
+    others = list(dict.fromkeys(line.split(":")[0] for line in refusals[1:]))
+    return f"refused: {refusals[0]}" + (f"; and likewise {', '.join(others)}" if others else "")
 
 
 @pytest.mark.nightly

@@ -26,18 +26,27 @@ def test_average_precision_of_simple_rankings(ranking: list[int], expected: floa
 def test_separated_classes_are_retrieved_without_a_mistake_and_shuffled_labels_by_chance() -> None:
     labels = torch.arange(600) % 3
     points = labels[:, None] * 10.0 + torch.rand(600, 2, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(retrieve(points, labels, 600), torch.ones(600, dtype=torch.float64))
+    torch.testing.assert_close(retrieve(points, labels, torch.arange(600)), torch.ones(600, dtype=torch.float64))
     shuffled = labels[torch.randperm(600, generator=torch.Generator().manual_seed(1))]
-    assert retrieve(points, shuffled, 600).mean().item() == pytest.approx(1 / 3, abs=0.03)
+    assert retrieve(points, shuffled, torch.arange(600)).mean().item() == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_a_query_does_not_find_itself() -> None:
     points = torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
-    ranked = without_itself(nearest(points, points[10:20], 6), 10)
-    assert ranked.shape == (10, 5)
-    assert not (ranked == torch.arange(10, 20)[:, None]).any()
+    items = torch.tensor([41, 7, 8, 30])
+    ranked = without_itself(nearest(points, points[items], 6), items)
+    assert ranked.shape == (4, 5)
+    assert not (ranked == items[:, None]).any()
+
+
+def test_queries_are_those_that_are_asked_for() -> None:
+    labels = torch.arange(1200) % 3
+    points = torch.rand(1200, 4, generator=torch.Generator().manual_seed(0)) + labels[:, None] * 0.3
+    every = retrieve(points, labels, torch.arange(1200))
+    asked = torch.arange(1199, 0, -2)
+    torch.testing.assert_close(retrieve(points, labels, asked), every[asked])
 
 
 def test_among_many_copies_of_a_query_one_is_left_out() -> None:
-    ranked = without_itself(torch.tensor([[3, 4, 5]]), 0)
+    ranked = without_itself(torch.tensor([[3, 4, 5]]), torch.tensor([0]))
     assert ranked.tolist() == [[3, 4]]

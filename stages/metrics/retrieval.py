@@ -27,19 +27,17 @@ def average_precision(relevant: Tensor) -> Tensor:
     return (hits * hits.cumsum(-1) / ranks).sum(-1) / hits.sum(-1).clamp(min=1)
 
 
-def retrieve(embeddings: Tensor, labels: Tensor, queries: int) -> Tensor:
-    """Average precision (Q,) of the first Q of the embeddings (N, D) as queries, each among all the others by distance."""
-    others = len(embeddings) - 1
+def retrieve(embeddings: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
+    """Average precision (Q,) of the embeddings in the rows `queries` (Q,), each among all the others (N, D) by distance."""
     parts = []
-    for start in range(0, queries, CHUNK):
-        asked = slice(start, min(start + CHUNK, queries))
-        ranked = without_itself(nearest(embeddings, embeddings[asked], others + 1), start)
+    for asked in queries.split(CHUNK):
+        ranked = without_itself(nearest(embeddings, embeddings[asked], len(embeddings)), asked)
         parts.append(average_precision(labels[ranked] == labels[asked, None]))
     return torch.cat(parts)
 
 
-def without_itself(ranked: Tensor, start: int = 0) -> Tensor:
-    """Rankings (Q, K + 1) of the items `start`, `start` + 1, … without the item itself or, where it is not there, the last."""
-    itself = ranked == torch.arange(start, start + len(ranked), device=ranked.device)[:, None]
+def without_itself(ranked: Tensor, items: Tensor) -> Tensor:
+    """Rankings (Q, K + 1) of the items (Q,) without the item itself or, where it is not there, the last."""
+    itself = ranked == items[:, None]
     itself[~itself.any(-1), -1] = True
     return ranked[~itself].view(len(ranked), -1)

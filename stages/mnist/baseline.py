@@ -3,7 +3,7 @@
 Writes reports/metrics/mnist_baseline.json: k-NN on raw pixels and all other `uses` that embeddings are put to, and how close
 the mean training image and a principal component analysis come to the test images. That analysis is given the clean images, so
 it is a bound, not a contestant. Writes reports/fields/mnist/raw_pixels.npz with `predicted` (M,), what k-NN takes the test
-images for, and what `measure.uses` says by image.
+images for, and what `measure.uses` and `measure.robustness` say by image.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(params: Params) -> None:
         predicted: Labels = knn_classify(index, labels, images, mnist.neighbours).numpy()
         return predicted
 
-    predicted, few = knn(queries), test["labels"][: mnist.robustness_images]
+    predicted, rows = knn(queries), perturbed["rows"]
     uses, by_image = measure.uses(
         index,
         train["labels"],
@@ -52,14 +52,11 @@ def main(params: Params) -> None:
         mnist=mnist,
         seed=runtime.stream(params, "mnist.labels"),
     )
-    uses["robustness"] = {
-        kind: {
-            f"{strength:g}": figure((knn(as_pixels(images)) == few).mean())
-            for strength, images in zip(mnist.strengths, perturbed[kind], strict=True)
-        }
-        for kind in params.mnist_severity.model_dump()
-    }
-    uses["robustness_clean"] = {"accuracy": figure((predicted[: len(few)] == few).mean())}
+    kinds = list(params.mnist_severity.model_dump())
+    uses["robustness"], robust_right = measure.robustness(
+        lambda images: knn(as_pixels(images)), perturbed, test["labels"], kinds, mnist.strengths
+    )
+    uses["robustness_clean"] = {"accuracy": figure((predicted == test["labels"])[rows].mean())}
     files.write_json(
         Path("reports/metrics/mnist_baseline.json"),
         {
@@ -68,7 +65,8 @@ def main(params: Params) -> None:
             "references": _references(index.numpy(), queries.numpy(), params.mnist_reconstruct.pca_components),
         },
     )
-    files.write_arrays(Path("reports/fields/mnist/raw_pixels.npz"), {"predicted": predicted, **by_image})
+    raw = {"predicted": predicted, **by_image, "robust_right": robust_right}
+    files.write_arrays(Path("reports/fields/mnist/raw_pixels.npz"), raw)
 
 
 def as_pixels(images: NDArray[np.uint8]) -> torch.Tensor:

@@ -3,14 +3,14 @@
 DVC deletes a stage's outputs before it runs, so what is kept lies elsewhere: in .checkpoints beside dvc.yaml, which neither DVC
 nor git tracks. The file's name is a digest of all that decides the training: code, params, data, versions, device, number of
 processes. After any change of those the training starts anew; it also does under `dvc repro --force` and where the file is
-damaged. A training whose model is written removes what was kept of it.
+damaged. Processes that train together go on together, from what the first one finds, or all start anew where one of them does
+not have that. A training whose model is written removes what was kept of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import re
 import time
@@ -22,10 +22,11 @@ from typing import Any
 import psutil
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from stages import digests, runtime
+from stages import digests, files, runtime
+from stages.errors import UserError
 from stages.imports import ROOT, deciding
 from stages.mnist.processes import Place
 from stages.nn.method import Method
@@ -90,8 +91,10 @@ class FileCheckpoints:
         snapshots: list[Tensor],
     ) -> None:
         self.folder, self.name = runtime.root() / ".checkpoints", name
-        self.path = self.folder / f"{name}.{digest[:32]}.safetensors"
         self.place, self.generators, self.batches, self.snapshots = place, generators, batches, snapshots
+        # Machines of different kinds have different digests: that of the one which writes counts.
+        first = self._all(torch.tensor(list(bytes.fromhex(digest[:32]))))[0]
+        self.path = self.folder / f"{name}.{bytes(first.tolist()).hex()}.safetensors"
         self.fresh = forced()
 
     def save(self, step: int, rows: list[dict[str, float]], method: Method, optimizer: torch.optim.Optimizer) -> None:
@@ -102,33 +105,23 @@ class FileCheckpoints:
         tensors |= {f"snapshot.{i}": v for i, v in enumerate(self.snapshots)}
         tensors |= {f"generator.{i}": v for i, v in enumerate(self._states())}
         if self.place.writes:
-            # Of this process alone: another one may be keeping the same training.
-            unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")
             whole = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
             about = {"step": str(step), "rows": json.dumps(rows)}
             try:
-                self.folder.mkdir(exist_ok=True)
-                save_file(whole, unfinished, {**about, "checksum": _checksum(whole, about)})
-                os.replace(unfinished, self.path)
-            except (OSError, SafetensorError) as error:
+                files.write_bytes(self.path, save(whole, {**about, "checksum": _checksum(whole, about)}))
+            except UserError as error:
                 # A full disk, say: the training itself may still come to its end.
-                with contextlib.suppress(OSError):
-                    unfinished.unlink(missing_ok=True)
                 print(f"{self.name}: not kept at step {step}: {error}", flush=True)
 
     def restore(self, method: Method, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
         """Put everything back; 0 and no rows where nothing is kept, or nothing whole, of this very training."""
-        if self.fresh or not self.path.exists():
-            return 0, []
-        try:
-            with safe_open(self.path, "pt") as file:
-                about = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError:
-            about, tensors = {}, {}
-        if about.pop("checksum", "") != _checksum(tensors, about):
-            if self.place.writes:
-                print(f"{self.name}: {self.path} is damaged, starting anew", flush=True)
+        tensors, about, why = self._found()
+        steps = self._all(torch.tensor([int(about.get("step", 0)), int(about.get("checksum", 0))])).tolist()
+        if steps.count(steps[0]) < len(steps):
+            why = why or "not all processes find what was kept, starting anew"
+        if why and self.place.writes:
+            print(f"{self.name}: {why}", flush=True)
+        if why or not tensors:
             return 0, []
         groups: dict[str, dict[str, Tensor]] = {}
         for name, value in tensors.items():
@@ -148,6 +141,21 @@ class FileCheckpoints:
             print(f"{self.name}: going on from step {step}, where it was interrupted", flush=True)
         return step, json.loads(about["rows"])
 
+    def _found(self) -> tuple[dict[str, Tensor], dict[str, str], str]:
+        """What was kept, what is said of it, and why it is not to be used; nothing at all where nothing was kept."""
+        if self.fresh or not self.path.exists():
+            return {}, {}, ""
+        try:
+            with safe_open(self.path, "pt") as file:
+                about = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            said = {name: value for name, value in about.items() if name != "checksum"}
+            if about.get("checksum") == _checksum(tensors, said):
+                return tensors, about, ""
+        except (SafetensorError, OSError):
+            pass
+        return {}, {}, f"{self.path} is damaged, starting anew"
+
     def remove(self) -> None:
         """Forget what was kept of this training, whose model is written, and of others of its method that were given up."""
         self.path.unlink(missing_ok=True)
@@ -158,13 +166,16 @@ class FileCheckpoints:
 
     def _states(self) -> list[Tensor]:
         """The states of the generators of all processes."""
-        own = torch.stack([generator.get_state() for generator in self.generators])
-        if not self.place.shared:
-            return list(own)
+        return list(self._all(torch.stack([generator.get_state() for generator in self.generators])).flatten(0, 1))
+
+    def _all(self, own: Tensor) -> Tensor:
+        """A tensor of each process, stacked: (N, ...)."""
         own = own.to(self.place.device)
-        every = [torch.empty_like(own) for _ in range(self.place.count)]
-        torch.distributed.all_gather(every, own)
-        return [state.cpu() for states in every for state in states]
+        every = [own]
+        if self.place.shared:
+            every = [torch.empty_like(own) for _ in range(self.place.count)]
+            torch.distributed.all_gather(every, own)
+        return torch.stack(every).cpu()
 
 
 def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:

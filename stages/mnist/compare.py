@@ -8,7 +8,7 @@ few_labels.png.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,14 @@ UNTRAINED, RAW = "untrained encoder", "raw pixels"
 class Contestant:
     """An embedding that is compared: its figures, and what is known of them image by image.
 
-    `right` says of each classifier which images it gets right, `precision` has the average precision of each query.
+    `right` says of each classifier which images it gets right, `precision` has the average precision of each query. `robust`
+    says which images k-NN gets right under each perturbation at full strength, and is empty where nobody measured that.
     """
 
     figures: Mapping[str, Any]
     right: Mapping[str, Right]
     precision: NDArray[np.float64]
+    robust: Mapping[str, Right]
 
 
 def main(params: Params) -> None:
@@ -52,23 +54,33 @@ def main(params: Params) -> None:
         files.write_json(Path(f"reports/metrics/mnist/{name}.json"), measured)
     fields = {name: files.read_arrays(FIELDS / f"{name}.npz") for name in methods}
     true = files.read_arrays(Path("data/mnist/test.npz"))["labels"]
-    trained = {name: _contestant(metrics[name], fields[name], true) for name in methods}
+    first = metrics[methods[0]]
+    kinds = list(first["robustness"])
+    trained = {name: _contestant(metrics[name], fields[name], true, kinds) for name in methods}
     untrained = {
         name: _contestant(
-            {**metrics[name]["untrained"], "knn": metrics[name]["knn_untrained"]}, fields[name], true, "_untrained"
+            {**metrics[name]["untrained"], "knn": metrics[name]["knn_untrained"]}, fields[name], true, which="_untrained"
         )
         for name in methods
     }
-    first = metrics[methods[0]]
     raw = _contestant(
-        {**first["raw_pixels"], "knn": first["knn_raw_pixels"]}, files.read_arrays(FIELDS / "raw_pixels.npz"), true
+        {**first["raw_pixels"], "knn": first["knn_raw_pixels"]}, files.read_arrays(FIELDS / "raw_pixels.npz"), true, kinds
     )
     # One untrained encoder stands for all in tables and pictures: they differ in nothing but whether lengths are seen.
     shown = {**trained, UNTRAINED: untrained[methods[0]], RAW: raw}
     pairs = {(a, b): (trained[a], trained[b]) for a, b in itertools.combinations(methods, 2)}
     pairs |= {(name, UNTRAINED): (trained[name], untrained[name]) for name in methods}
     pairs |= {(name, RAW): (trained[name], raw) for name in methods}
-    parts = [uses(shown), tests(pairs), differences(pairs)]
+    robust_pairs = {pair: both for pair, both in pairs.items() if all(one.robust for one in both)}
+    parts = [
+        uses(shown),
+        tests("paired tests", {pair: (a.right, b.right) for pair, (a, b) in pairs.items()}),
+        differences(pairs),
+        tests(
+            f"paired tests of k-NN on {params.mnist.robustness_images:,} images perturbed at full strength",
+            {pair: (a.robust, b.robust) for pair, (a, b) in robust_pairs.items()},
+        ),
+    ]
     parts += [reconstructions(name, metrics[name]["reconstruction"]) for name in params.mnist_reconstruct.methods]
     files.write_text(Path("reports/mnist.md"), "\n".join(parts))
     robust = {who: shown[who].figures for who in (*methods, RAW)}
@@ -76,7 +88,9 @@ def main(params: Params) -> None:
     write_png(FIGURES / "few_labels.png", images.few_labels({who: v.figures["few_labels"] for who, v in shown.items()}))
 
 
-def _contestant(figures: Mapping[str, Any], fields: Mapping[str, Any], true: NDArray[Any], which: str = "") -> Contestant:
+def _contestant(
+    figures: Mapping[str, Any], fields: Mapping[str, Any], true: NDArray[Any], kinds: Sequence[str] = (), which: str = ""
+) -> Contestant:
     """What the evaluation noted of an embedding: of the trained encoder, or with `which` of the untrained one."""
     right = {
         "k-NN": fields[f"predicted{which}"] == true,
@@ -84,7 +98,8 @@ def _contestant(figures: Mapping[str, Any], fields: Mapping[str, Any], true: NDA
         "8 × 8 digits, leave one out": fields[f"leave_one_out_right{which}"],
         "8 × 8 digits, from MNIST": fields[f"from_mnist_right{which}"],
     }
-    return Contestant(figures, right, fields[f"average_precision{which}"])
+    robust = {kind.replace("_", " "): fields["robust_right"][row, -1] for row, kind in enumerate(kinds)}
+    return Contestant(figures, right, fields[f"average_precision{which}"], robust)
 
 
 def uses(contestants: Mapping[str, Contestant]) -> str:
@@ -105,16 +120,16 @@ def uses(contestants: Mapping[str, Contestant]) -> str:
 Pairs = Mapping[tuple[str, str], tuple[Contestant, Contestant]]
 
 
-def tests(pairs: Pairs) -> str:
+def tests(what: str, pairs: Mapping[tuple[str, str], tuple[Mapping[str, Right], Mapping[str, Right]]]) -> str:
     """McNemar's test of every two classifiers on the same images, Holm's correction within each column, as a Markdown table."""
-    classifiers = list(next(iter(pairs.values()))[0].right)
+    classifiers = list(next(iter(pairs.values()))[0])
     columns = []
     for classifier in classifiers:
-        found = [mcnemar(first.right[classifier], second.right[classifier]) for first, second in pairs.values()]
+        found = [mcnemar(first[classifier], second[classifier]) for first, second in pairs.values()]
         adjusted = holm([test["p"] for test in found])
         columns.append([f"{test['difference']:+.4f} ({p:.2g})" for test, p in zip(found, adjusted, strict=True)])
     rows = [[f"{a} – {b}", *row] for (a, b), row in zip(pairs, zip(*columns, strict=True), strict=True)]
-    title = "**MNIST, paired tests: difference of accuracies (p of McNemar's exact test, after Holm)**\n\n"
+    title = f"**MNIST, {what}: difference of accuracies (p of McNemar's exact test, after Holm)**\n\n"
     return title + table(["embeddings", *classifiers], rows)
 
 

@@ -20,7 +20,8 @@ def main(params: Params) -> None:
     """Draw the sheet."""
     images = files.read_arrays(Path("data/mnist/test.npz"))["images"]
     perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
-    rows = {"original": images[:SHOWN], "training view": perturbed["mixed"][:SHOWN]}
+    shown = perturbed["rows"][:SHOWN]
+    rows = {"original": images[shown], "training view": perturbed["mixed"][shown]}
     for kind in params.mnist_severity.model_dump():
         for strength, moved in zip(params.mnist.strengths, perturbed[kind], strict=True):
             rows[f"{kind.replace('_', ' ')} {strength:g}"] = moved[:SHOWN]

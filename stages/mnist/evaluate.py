@@ -3,7 +3,8 @@
 Writes reports/measured/mnist/METHOD.json; reports/embeddings/mnist/METHOD.npz with `train` (N, D) and `test` (M, D) exactly as
 k-NN sees them and `train_labels`, `test_labels`; and reports/fields/mnist/METHOD.npz with what is drawn and compared:
 `steps` (T,) and `pca` (T, P, 2) of the first test images over training in one common projection, `predicted` and
-`predicted_untrained` (M,), what k-NN takes the test images for, and for both encoders what `measure.uses` says by image;
+`predicted_untrained` (M,), what k-NN takes the test images for, for both encoders what `measure.uses` says by image, for the
+trained one `robust_right`, what `measure.robustness` says by image;
 `queries` (10,) and `nearest` (10, K), test images and the test images nearest to them.
 
 Every choice was made on `knn_validation`, the held-out training images; the test images only report.
@@ -49,6 +50,10 @@ def main(params: Params, name: str) -> None:
         predicted = knn_classify(index, labels[: len(index)], queries, mnist.neighbours).numpy()
         return {k: figure(v) for k, v in classification.report(true, predicted).items()}, predicted
 
+    def classify(images: NDArray[np.uint8]) -> Labels:
+        found = knn_classify(z_train, labels, as_seen(method, embeddings(method, images)), mnist.neighbours)
+        return found.numpy()
+
     def uses(z_train: torch.Tensor, z_test: torch.Tensor, z_digits: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         return measure.uses(z_train, train["labels"], z_test, test["labels"], z_digits, digit_labels, mnist=mnist, seed=seed)
 
@@ -66,7 +71,8 @@ def main(params: Params, name: str) -> None:
     before, after = (z.double().numpy()[None] for z in (settled, raw["trained"]))
     of_trained = uses(z_train, z_test, as_seen(method, embeddings(method, digits)))
     of_initial = uses(initial_train, initial_test, as_seen(initial, embeddings(initial, digits)))
-    few = test["labels"][: mnist.robustness_images]
+    kinds = list(params.mnist_severity.model_dump())
+    robust, robust_right = measure.robustness(classify, perturbed, test["labels"], kinds, mnist.strengths)
     _, schedule = params.method(MNIST_PREFIX + name)
     metrics = {
         "thousand_images_seen": figure(schedule.steps * schedule.batch_size / 1000),
@@ -78,14 +84,8 @@ def main(params: Params, name: str) -> None:
         **of_trained[0],
         "untrained": of_initial[0],
         "raw_pixels": baseline["uses"],
-        "robustness_clean": {"accuracy": figure((predicted[: len(few)] == few).mean())},
-        "robustness": {
-            kind: {
-                f"{strength:g}": knn(z_train, as_seen(method, embeddings(method, images)), few)[0]["accuracy"]
-                for strength, images in zip(mnist.strengths, perturbed[kind], strict=True)
-            }
-            for kind in params.mnist_severity.model_dump()
-        },
+        "robustness_clean": {"accuracy": figure((predicted == test["labels"])[perturbed["rows"]].mean())},
+        "robustness": robust,
     }
     files.write_json(Path(f"reports/measured/mnist/{name}.json"), metrics)
     files.write_arrays(
@@ -107,6 +107,7 @@ def main(params: Params, name: str) -> None:
             "predicted": predicted,
             "predicted_untrained": predicted_untrained,
             **of_trained[1],
+            "robust_right": robust_right,
             **{f"{key}_untrained": values for key, values in of_initial[1].items()},
             "queries": queries,
             "nearest": others,

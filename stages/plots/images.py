@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from stages.plots.canvas import ACCENT, animate, blank
@@ -214,7 +214,7 @@ def robustness_of_all(contestants: Mapping[str, Mapping[str, Any]], count: int) 
     values = [[found["robustness_clean"]["accuracy"]["mean"] for found in contestants.values()]]
     values += [[found["robustness"][kind][s]["mean"] for found in contestants.values()] for kind, s in rows]
     _heat_map(figure, axes, np.array(values))
-    labels = ["clean", *(f"{kind.replace('_', ' ')} {strength}" for kind, strength in rows)]
+    labels = ["unperturbed", *(f"{kind.replace('_', ' ')} {strength}" for kind, strength in rows)]
     axes.set_xticks(range(len(contestants)), list(contestants))
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.set_title(
@@ -242,7 +242,8 @@ def few_labels(contestants: Mapping[str, Mapping[str, Any]]) -> Figure:
         axes.errorbar(places, mean, yerr=std, marker="o", ms=4, capsize=3, label=who, c=colour, ls=line)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(counts, [str(count) for count in counts], minor=False)
     axes.xaxis.set_minor_locator(NullLocator())

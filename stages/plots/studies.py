@@ -58,7 +58,8 @@ def lines(x: Sequence[float], figures: Mapping[str, Mapping[str, Sequence[Measur
                 axes.plot([place] * len(one["values"]), one["values"], ".", ms=3, c=colour, alpha=0.4)
                 values += one["values"]
             mean, std = ([one[key] for one in there.values()] for key in ("mean", "std"))
-            axes.errorbar(list(there), mean, yerr=std, c=colour, capsize=3, lw=1.5, label=method)
+            several = any(len(one["values"]) > 1 for one in there.values())
+            axes.errorbar(list(there), mean, yerr=std if several else None, c=colour, capsize=3, lw=1.5, label=method)
         if logarithmic:
             axes.set_xscale("log")
         if logarithmic or not apart:
@@ -110,9 +111,13 @@ def verdicts(cells: Mapping[str, Mapping[str, str]], figures: Mapping[str, Seque
 
 
 def _rows(axes: Axes, title: str, measured: Sequence[Measured | None]) -> None:
-    """A figure of every cell, row by row, with its standard deviation over seeds."""
+    """A figure of every cell, row by row, with its standard deviation over seeds and the seeds themselves as dots."""
     mean, std = (np.array([np.nan if one is None else one[key] for one in measured]) for key in ("mean", "std"))
-    axes.errorbar(mean, np.arange(len(measured)), xerr=std, fmt="o", ms=5, c=ACCENT, capsize=2)
+    several = any(len(one["values"]) > 1 for one in measured if one)
+    axes.errorbar(mean, np.arange(len(measured)), xerr=std if several else None, fmt="o", ms=5, c=ACCENT, capsize=2)
+    for row, one in enumerate(measured):
+        if several and one:
+            axes.plot(one["values"], [row + 0.25] * len(one["values"]), ".", ms=3, c="black", alpha=0.5)
     axes.set_title(title, fontsize=8)
     axes.tick_params(axis="x", labelsize=7)
 
