@@ -71,7 +71,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="subject", help=f"which of {', '.join(SUBJECTS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="very few steps: shows that it runs, the figures mean nothing")
-    parser.add_argument("--cold", action="store_true", help="run the whole pipeline in a fresh clone as well")
+    parser.add_argument("--warm", action="store_true", help="do not run the whole pipeline, in a fresh clone, as well")
     parser.add_argument("--threads", type=int, metavar="N", help="instead of `threads` in params.yaml")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"{OUTPUT} by default, nothing if not all is measured")
     wishes = parser.parse_args(words)
@@ -96,7 +96,7 @@ def main(words: list[str]) -> int:
         threadpoolctl.threadpool_limits(params.threads)
         facts = machine(params.threads)
         sizes = QUICK if wishes.quick else FULL
-        rows, source = measured(params, sizes, wishes.subjects or SUBJECTS, cold=wishes.cold)
+        rows, source = measured(params, sizes, wishes.subjects or SUBJECTS, cold=not wishes.warm)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -6,8 +6,9 @@ The model is the DAG with three figures for each stage: the seconds that it comp
 beside that (interpreter, imports, DVC: the wall time of a cold run less the seconds inside, over the stages), and the bytes
 that it wrote (dvc.lock). A machine with room for N stages at a time starts, whenever one ends, the one that most work waits
 for; `make repro JOBS=N` takes each method's stages as one chain and is a little slower. Both are lower bounds: side by side,
-stages also compete for memory bandwidth, and DVC's lock lets one process at a time look at its files. Clones, pulls and pushes
-of a sweep are not in it.
+stages also compete for memory bandwidth, and DVC's lock lets one process at a time look at its files. What a node of a sweep
+does beside its stages is measured on this machine's disk: it clones, pulls what the committed run has, and pushes. A network
+takes longer. Of a GPU it says what would be gained if the stages that use one were so many times as fast.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from __future__ import annotations
 import argparse
 import heapq
 import math
+import os
+import subprocess
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +30,7 @@ import yaml
 
 from benchmarks.report import duration, figure
 from stages import files
+from stages.command import environment, output
 from stages.errors import UserError
 from stages.graph import stage_graph
 from stages.runtime import cost_file
@@ -33,6 +39,10 @@ from stages.tables import table
 
 SLOTS = (1, 2, 4, 8, 16, 32)
 EXPERIMENTS = (10, 100, 1000)
+FASTER = (1.0, 2.0, 5.0, 20.0, math.inf)
+"""By how much a GPU might be faster than the measured run."""
+ON_GPU = ("mnist_train@", "mnist_evaluate@", "mnist_reconstruct@", "mnist_reconstruct_evaluate@", "mnist_reconstruct_atlas@")
+"""Stages whose networks might gain by a GPU; those of the mixture use one too, and are too small to gain by it."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +131,64 @@ def slots_table(graph: nx.DiGraph, costs: Mapping[str, Costs], slots: Sequence[i
     return table(["at a time", "`JOBS`, method by method", "times as fast", "stage by stage", "times as fast"], rows)
 
 
-def experiments_table(graph: nx.DiGraph, costs: Mapping[str, Costs], first: str, counts: Sequence[int] = EXPERIMENTS) -> str:
-    """What so many experiments cost that run `first` again and what follows from it, as Markdown."""
+def gpu_table(graph: nx.DiGraph, costs: Mapping[str, Costs], factors: Sequence[float] = FASTER) -> str:
+    """What a cold run takes if the stages on the images compute so many times as fast, as Markdown."""
+    rows = []
+    for factor in factors:
+        seconds = {n: cost.start + cost.work / (factor if n.startswith(ON_GPU) else 1) for n, cost in costs.items()}
+        spans = [makespan(graph, seconds, slots) for slots in (1, len(seconds))]
+        rows.append(["without end" if math.isinf(factor) else f"{factor:g}", *map(duration, spans)])
+    return table(["times as fast on the images", "one stage at a time", "no shorter than"], rows)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Seconds that a node of a sweep takes beside its stages."""
+
+    clone: float
+    pull: float
+    push: float
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.clone + self.pull + self.push
+
+
+def sharing(size: int) -> Sharing:
+    """Clone this project, pull the committed run from a remote in a folder, and push `size` new bytes to it, as a node does."""
+    with tempfile.TemporaryDirectory() as folder:
+        home, node, remote = (Path(folder) / name for name in ("home", "node", "remote"))
+        cache = output("dvc", "cache", "dir").strip()
+
+        def timed(where: Path, *command: str) -> float:
+            started = time.perf_counter()
+            subprocess.run(command, cwd=where, env=environment(), check=True, capture_output=True)
+            return time.perf_counter() - started
+
+        timed(Path(), "git", "clone", "--quiet", ".", str(home))
+        timed(home, "dvc", "cache", "dir", "--local", cache)
+        timed(home, "dvc", "remote", "add", "--local", "--default", "shared", str(remote))
+        timed(home, "dvc", "push")
+        clone = timed(Path(), "git", "clone", "--quiet", ".", str(node))
+        clone += timed(node, "dvc", "remote", "add", "--local", "--default", "shared", str(remote))
+        pull = timed(node, "dvc", "pull")
+        (node / "made").write_bytes(os.urandom(size))
+        timed(node, "dvc", "add", "--quiet", "made")
+        return Sharing(clone, pull, timed(node, "dvc", "push"))
+
+
+def experiments_table(
+    graph: nx.DiGraph,
+    costs: Mapping[str, Costs],
+    first: str,
+    counts: Sequence[int] = EXPERIMENTS,
+    shared: Sharing = Sharing(0, 0, 0),
+) -> str:
+    """What so many experiments cost that run `first` again and what follows from it, as Markdown.
+
+    On one machine the queue shares its cache; on sixteen every experiment is also cloned, pulled and pushed.
+    """
     again = changed(graph, first)
     part = graph.subgraph(again)
     alone = makespan(part, {name: costs[name].seconds for name in again}, 1)
@@ -130,7 +196,8 @@ def experiments_table(graph: nx.DiGraph, costs: Mapping[str, Costs], first: str,
     rows = []
     for count in counts:
         gigabytes = count * size / 1e9
-        times = [duration(alone), *(f"{figure(math.ceil(count / machines) * alone / 3600)} h" for machines in (1, 16))]
+        on_many = math.ceil(count / 16) * (alone + shared.seconds)
+        times = [duration(alone), *(f"{figure(seconds / 3600)} h" for seconds in (count * alone, on_many))]
         rows.append([f"{count:,}", *times, f"{figure(gigabytes)} GB"])
     header = ["experiments", "one of them", "one machine", "16 machines", "new bytes in the remote"]
     return table(header, rows)
@@ -159,7 +226,11 @@ def main() -> None:
     print(stages_table(costs))
     print(slots_table(graph, costs))
     print(f"No run is shorter than its longest way: {duration(sum(costs[n].seconds for n in way))} along {', '.join(way)}.\n")
-    print(experiments_table(graph, costs, "mog_train@dsm"))
+    print(gpu_table(graph, costs))
+    first = "mog_train@dsm"
+    shared = sharing(sum(costs[name].size for name in changed(graph, first)))
+    print(f"A node clones in {duration(shared.clone)}, pulls in {duration(shared.pull)}, pushes in {duration(shared.push)}.\n")
+    print(experiments_table(graph, costs, first, shared=shared))
 
 
 if __name__ == "__main__":

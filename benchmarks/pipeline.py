@@ -107,7 +107,7 @@ def last_run() -> Row:
     known = f"{duration(sum(inside))} inside the {len(inside)} stages of the last run" if inside else f"nothing in {COSTS}"
     return Row(
         measured="dvc repro, cold",
-        ours="not run: `python -m benchmarks --cold` does",
+        ours="not run, because of `--warm`",
         compared=f"work inside the stages ({COSTS})",
         theirs=known,
         ratio=None,

@@ -60,12 +60,12 @@ def duration(seconds: float) -> str:
     return f"{figure(seconds)} s" if seconds < 600 else f"{figure(seconds / 60)} min"
 
 
-def machine(threads: int) -> list[str]:
-    """What decides seconds: processor, cores, threads, load and versions."""
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+def machine(threads: int, device: str = "the CPU", packages: Sequence[str] = PACKAGES) -> list[str]:
+    """What decides seconds: processor, cores, threads, device, load and versions."""
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return [
         f"Processor: {_processor()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} "
-        f"cores; threads of a process: {threads}; everything on the CPU",
+        f"cores; threads of a process: {threads}; everything on {device}",
         f"Load average at the start: {os.getloadavg()[0]:.1f}",
         f"System: {platform.system()} {platform.machine()}, Python {platform.python_version()}",
         f"Versions: {versions}",

@@ -24,21 +24,24 @@ from stages.nn.training import random_batches
 from stages.params import Params
 
 GOAL = 3.0
+CPU = torch.device("cpu")
 
 
 def seconds(params: Params, name: str, points: Tensor, *, copies: int, steps: int) -> float:
-    """How long so many optimizer steps of so many copies take."""
+    """How long so many optimizer steps of so many copies take where `points` are."""
     settings, train = params.method(name)
-    method = build(name, Points(copies=copies, box=setting.box(params.mog)), settings)
-    generator = torch.Generator().manual_seed(0)
+    method = build(name, Points(copies=copies, box=setting.box(params.mog)), settings).to(points.device)
+    generator = torch.Generator(points.device).manual_seed(0)
     batches = random_batches(points, lead=(copies,), batch_size=train.batch_size, generator=generator)
     return fitted(method, batches, name, train, TrainingDraws(generator), steps=steps, log_every=10 * steps)
 
 
-def rows(params: Params, names: Sequence[str], *, steps: int, turns: int) -> Iterator[Row]:
+def rows(
+    params: Params, names: Sequence[str], *, steps: int, turns: int, device: torch.device = CPU, goal: float | None = GOAL
+) -> Iterator[Row]:
     """A row for each of the methods, then one for all of them, whose seconds are summed within a turn."""
     sample, _ = setting.mixture(params.mog).sample(params.mog.train_points, np.random.default_rng(0))
-    points = torch.from_numpy(sample).float()
+    points = torch.from_numpy(sample).float().to(device)
     all_together, all_alone = [0.0] * turns, [0.0] * turns
     for name in names:
 
@@ -57,7 +60,7 @@ def rows(params: Params, names: Sequence[str], *, steps: int, turns: int) -> Ite
         all_together,
         all_alone,
         params.seeds * steps * len(names),
-        goal=GOAL,
+        goal=goal,
     )
 
 

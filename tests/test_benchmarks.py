@@ -16,7 +16,7 @@ from pytest import approx
 from torch import Tensor
 from torch.testing import assert_close
 
-from benchmarks import animation, lightly_step, neighbours, page, pipeline, seeds, training, transforms, tutorial
+from benchmarks import animation, gpu, lightly_step, neighbours, page, pipeline, seeds, training, transforms, tutorial
 from benchmarks.__main__ import OUTPUT, QUICK, SUBJECTS, arguments, measured
 from benchmarks.images import PILDataset, training_images
 from benchmarks.report import HEADER, Row, document, duration, figure, machine
@@ -202,6 +202,28 @@ def test_rows_of_the_training(images: Tensor) -> None:
     assert row.ratio and row.ratio.low > 0 and row.goal == training.GOAL
 
 
+def test_rows_of_a_gpu_run_on_any_device(images: Tensor) -> None:
+    sizes = gpu.Sizes(turns=1, steps=1, cpu_steps=1, seed_turns=1, seed_steps=1)
+    many = images.repeat(4, 1, 1)
+    rows = list(gpu.images_rows(PARAMS, many, sizes, torch.device("cpu")))
+    assert len(many) >= gpu.LARGE * BATCH and all(row.ratio and row.ratio.low > 0 and row.goal is None for row in rows)
+    assert [row.measured.split()[-1] for row in rows] == [str(BATCH)] * 4 + [str(gpu.LARGE * BATCH)] * 3
+
+
+def test_the_layout_of_the_features_changes_nothing_else(images: Tensor) -> None:
+    made, other = training.method(PARAMS).eval(), gpu.contiguous(training.method(PARAMS)).eval()
+    x = as_images(images[:BATCH])
+    assert_close(other.encoder(x), made.encoder(x))
+    weight = other.encoder[3].weight
+    assert weight.is_contiguous() and not made.encoder[3].weight.is_contiguous()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main() == 1
+    assert capsys.readouterr().err == "error: params.yaml: device: 'cuda' is not accepted: this machine has no cuda\n"
+
+
 def test_rows_of_lightly_name_the_loader(images: Tensor) -> None:
     (row,) = lightly_step.rows(PARAMS, images, steps=1, batches=1, turns=1, workers=[0])
     assert row.ratio and row.ratio.low > 0 and "0 workers" in row.compared
@@ -243,7 +265,7 @@ def test_without_a_page_the_row_says_so(tmp_path: Path, monkeypatch: pytest.Monk
 
 def committed(folder: Path, accuracy: float) -> tuple[Path, Path, Path]:
     metrics, lock, params = folder / "metrics.json", folder / "dvc.lock", folder / "params.yaml"
-    metrics.write_text(json.dumps({"knn": {"accuracy": {"mean": accuracy}}}))
+    metrics.write_text(json.dumps({"knn": {key: {"mean": accuracy} for key in tutorial.FIGURES}}))
     values = {"seed": 0, "mnist_jepa_ema": {"train": {"steps": 6000}}, "mnist": {"snapshots": 30}}
     params.write_text(yaml.safe_dump(values))
     trained_with = {"seed": 0, "mnist_jepa_ema": {"train": {"steps": 6000}}, "mnist.snapshots": 30}
@@ -257,6 +279,12 @@ def test_a_run_that_reaches_the_accuracy_with_these_params_is_not_refused(tmp_pa
 
 def test_a_run_below_the_accuracy_is_refused(tmp_path: Path) -> None:
     assert f"0.9, below {KNN}" in tutorial.refusal(*committed(tmp_path, 0.9))
+
+
+def test_one_figure_below_it_suffices(tmp_path: Path) -> None:
+    metrics, lock, params = committed(tmp_path, 0.999)
+    metrics.write_text(json.dumps({"knn": {key: {"mean": 0.9 if key == "f1_macro" else 0.999} for key in tutorial.FIGURES}}))
+    assert f"knn.f1_macro in {metrics} is 0.9, below {KNN}" in tutorial.refusal(metrics, lock, params)
 
 
 def test_a_run_with_other_params_is_refused(tmp_path: Path) -> None:
@@ -285,7 +313,7 @@ def test_a_cold_run_is_work_and_start_up() -> None:
 def test_without_a_cold_run_the_table_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     row = pipeline.last_run()
-    assert row.ratio is None and "--cold" in row.ours and "nothing in" in row.theirs
+    assert row.ratio is None and "--warm" in row.ours and "nothing in" in row.theirs
     (tmp_path / pipeline.COSTS).mkdir(parents=True)
     for name in "ab":
         (tmp_path / pipeline.COSTS / f"{name}.json").write_text('{"seconds": 2.5, "memory_mb": 1}')

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import networkx as nx
 import pytest
 
-from benchmarks.model import Costs, changed, experiments_table, in_chains, makespan, slots_table
+from benchmarks.model import Costs, Sharing, changed, experiments_table, gpu_table, in_chains, makespan, slots_table
 
 GRAPH = nx.DiGraph([("b", "a"), ("c", "a"), ("d", "a"), ("end", "b"), ("end", "c"), ("end", "d")])
 SECONDS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 5.0, "end": 1.0}
@@ -35,6 +37,20 @@ def test_sixteen_machines_take_whole_experiments() -> None:
     rows = experiments_table(GRAPH, costs, "d", (10, 100)).splitlines()[-2:]
     hours = [float(row.split("|")[4].split()[0]) * 3600 for row in rows]
     assert hours == [pytest.approx(6, rel=0.01), pytest.approx(7 * 6, rel=0.01)]
+
+
+def test_what_a_node_does_beside_its_stages_counts_where_there_are_many() -> None:
+    costs = {name: Costs(work=value, start=0.0, size=0) for name, value in SECONDS.items()}
+    row = experiments_table(GRAPH, costs, "d", (16,), Sharing(clone=1, pull=2, push=3)).splitlines()[-1]
+    one, many = (float(row.split("|")[place].split()[0]) * 3600 for place in (3, 4))
+    assert (one, many) == (pytest.approx(16 * 6, rel=0.01), pytest.approx(6 + 6, rel=0.01))
+
+
+def test_a_gpu_speeds_up_the_images_alone_and_no_start() -> None:
+    graph = nx.DiGraph([("mnist_train@a", "mog_train@a"), ("mnist_evaluate@a", "mnist_train@a")])
+    costs = {name: Costs(work=10.0, start=1.0, size=0) for name in graph}
+    rows = gpu_table(graph, costs, (1, 10, math.inf)).splitlines()[-3:]
+    assert [row.split("|")[2].strip() for row in rows] == ["33 s", "15 s", "13 s"]
 
 
 def test_a_change_reruns_what_depends_on_it() -> None:
