@@ -9,7 +9,6 @@ stage that was killed had not finished writing is removed once it is a day old.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -34,7 +33,7 @@ def damaged_objects(cache: Path) -> Iterator[Path]:
     for path in sorted(cache.glob("??/*")):
         name = path.parent.name + path.name.removesuffix(".dir")
         with suppress(FileNotFoundError):
-            if len(name) == 32 and path.is_file() and _md5(path) != name:
+            if len(name) == 32 and path.is_file() and file_md5(path) != name:
                 yield path
 
 
@@ -56,11 +55,6 @@ def unfinished() -> Iterator[Path]:
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - DAY:
                     yield path
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def main(_: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from benchmarks.gpu import precise
 from stages import params as parameters
 from stages import runtime
 from stages.imports import ROOT
@@ -21,7 +22,6 @@ from stages.nn.conv import ConvEncoder, as_images
 from stages.nn.draws import TrainingDraws
 from stages.nn.method import Method
 from stages.nn.training import EpochBatches, fit, random_batches
-from stages.params import Params
 from stages.schema import MNIST_PREFIX
 
 PARAMS = parameters.load(ROOT / "params.yaml").model_copy(update={"seeds": 2})
@@ -46,10 +46,6 @@ def set_up() -> Iterator[None]:
 @pytest.fixture
 def gpu() -> torch.device:
     return runtime.device(PARAMS.model_copy(update={"device": "cuda"}))
-
-
-def precise() -> Params:
-    return PARAMS.model_copy(update={"mnist": PARAMS.mnist.model_copy(update={"mixed_precision": False})})
 
 
 def image_batches(device: torch.device, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -122,7 +118,7 @@ def test_a_perturbation_is_the_cpus(kind: str, gpu: torch.device) -> None:
 
 @pytest.mark.parametrize("mixed, atol", [(False, 1e-3), (True, 0.05)])
 def test_embeddings_are_the_cpus_in_the_precision_of_the_layers(mixed: bool, atol: float, gpu: torch.device) -> None:
-    params = PARAMS if mixed else precise()
+    params = PARAMS if mixed else precise(PARAMS)
     settings, _ = params.method(f"{MNIST_PREFIX}jepa_ema")
     torch.manual_seed(0)
     encoder = world(params).encoder(**settings["encoder"]).eval()

@@ -17,8 +17,20 @@ def metrics(mean: float, std: float = 0.1, seeds: int = 8, collapsed: bool = Fal
     return {"loss": {"mean": mean, "std": std, "values": [mean] * seeds}, "collapse": {"collapsed": collapsed}}
 
 
+def once(name: str, mean: float, count: int = 1) -> dict[str, Any]:
+    """Metrics with one figure: `name` is dotted, `count` trainings gave the same."""
+    found: dict[str, Any] = {"mean": mean, "std": 0.0, "values": [mean] * count}
+    for part in reversed(name.split(".")):
+        found = {part: found}
+    return found
+
+
 def fine(old: dict[str, Any], new: dict[str, Any]) -> list[bool]:
     return [ok for _, _, ok in deviations("m", old, new, SIZES)]
+
+
+def moved(name: str, was: float, now: float, count: int = 1) -> list[bool]:
+    return fine(once(name, was, count), once(name, now, count))
 
 
 def test_equal_metrics_do_not_deviate() -> None:
@@ -47,28 +59,18 @@ def test_a_missing_and_a_new_figure_are_told() -> None:
 
 
 def test_a_fraction_of_a_single_training_has_the_error_of_its_sample() -> None:
-    def single(p: float) -> dict[str, Any]:
-        return {"knn": {"accuracy": {"mean": p, "std": 0.0, "values": [p]}}}
-
-    assert fine(single(0.99), single(0.985)) == [True]
-    assert fine(single(0.99), single(0.98)) == [False]
+    assert moved("knn.accuracy", 0.99, 0.985) == [True]
+    assert moved("knn.accuracy", 0.99, 0.98) == [False]
 
 
 def test_what_no_training_enters_may_move_by_rounding_alone() -> None:
-    def raw(p: float) -> dict[str, Any]:
-        return {"knn_raw_pixels": {"accuracy": {"mean": p, "std": 0.0, "values": [p]}}}
-
-    assert fine(raw(0.9688), raw(0.9689)) == [True]
-    assert fine(raw(0.9688), raw(0.9650)) == [False]
+    assert moved("knn_raw_pixels.accuracy", 0.9688, 0.9689) == [True]
+    assert moved("knn_raw_pixels.accuracy", 0.9688, 0.9650) == [False]
 
 
 def test_a_fraction_that_no_training_enters_may_move_by_a_few_ties() -> None:
-    def transfer(right: int) -> dict[str, Any]:
-        p = right / DIGITS
-        return {"untrained": {"transfer": {"from_mnist": {"mean": p, "std": 0.0, "values": [p]}}}}
-
-    assert fine(transfer(900), transfer(903)) == [True]
-    assert fine(transfer(900), transfer(904)) == [False]
+    assert moved("untrained.transfer.from_mnist", 900 / DIGITS, 903 / DIGITS) == [True]
+    assert moved("untrained.transfer.from_mnist", 900 / DIGITS, 904 / DIGITS) == [False]
 
 
 def test_the_digits_are_as_many_as_scikit_learn_has() -> None:
@@ -92,36 +94,23 @@ def test_on_mnist_the_figure_to_beat_has_to_be_reached_where_it_was() -> None:
 
 
 def test_a_reconstruction_may_move_by_a_twentieth() -> None:
-    def single(mse: float) -> dict[str, Any]:
-        return {"reconstruction": {"mse": {"mean": mse, "std": 0.0, "values": [mse]}}}
-
-    assert fine(single(0.030), single(0.031)) == [True]
-    assert fine(single(0.030), single(0.032)) == [False]
+    assert moved("reconstruction.mse", 0.030, 0.031) == [True]
+    assert moved("reconstruction.mse", 0.030, 0.032) == [False]
 
 
 def test_from_one_strong_perturbation_it_varies_more() -> None:
-    def single(mse: float) -> dict[str, Any]:
-        figure = {"mse": {"mean": mse, "std": 0.0, "values": [mse]}}
-        return {"reconstruction": {"per_perturbation": {"dilation": {"1": figure}}}}
-
-    assert fine(single(0.050), single(0.060)) == [True]
-    assert fine(single(0.050), single(0.070)) == [False]
+    assert moved("reconstruction.per_perturbation.dilation.1.mse", 0.050, 0.060) == [True]
+    assert moved("reconstruction.per_perturbation.dilation.1.mse", 0.050, 0.070) == [False]
 
 
 def test_decibels_move_as_far_as_the_squared_error_they_are_of() -> None:
-    def single(psnr: float) -> dict[str, Any]:
-        return {"reconstruction": {"psnr": {"mean": psnr, "std": 0.0, "values": [psnr]}}}
-
-    assert fine(single(14.0), single(14.2)) == [True]
-    assert fine(single(14.0), single(14.3)) == [False]
+    assert moved("reconstruction.psnr", 14.0, 14.2) == [True]
+    assert moved("reconstruction.psnr", 14.0, 14.3) == [False]
 
 
 def test_a_share_that_is_none_may_become_a_few() -> None:
-    def escaped(share: float) -> dict[str, Any]:
-        return {"sampling": {"langevin": {"escaped": {"mean": share, "std": 0.0, "values": [share] * 8}}}}
-
-    assert fine(escaped(0.0), escaped(1 / 8000)) == [True]
-    assert fine(escaped(0.0), escaped(0.01)) == [False]
+    assert moved("sampling.langevin.escaped", 0.0, 1 / 8000, count=8) == [True]
+    assert moved("sampling.langevin.escaped", 0.0, 0.01, count=8) == [False]
 
 
 def test_what_all_seeds_draw_alike_may_move_further_on_another_device_alone() -> None:
@@ -131,7 +120,7 @@ def test_what_all_seeds_draw_alike_may_move_further_on_another_device_alone() ->
 
 
 def test_the_baseline_of_the_images_needs_no_training() -> None:
-    old, new = ({"uses": {"transfer": {"from_mnist": {"mean": p, "std": 0.0, "values": [p]}}}} for p in (0.70, 0.71))
+    old, new = (once("uses.transfer.from_mnist", p) for p in (0.70, 0.71))
     assert [ok for _, _, ok in deviations("mnist_baseline", old, new, SIZES)] == [False]
     assert fine(old, new) == [True]
 
