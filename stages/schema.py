@@ -15,6 +15,8 @@ from pydantic_core import PydanticCustomError
 from stages.vocabulary import Count, Fraction, NonNegative, Positive
 
 MNIST_PREFIX = "mnist_"
+SINGLE = 2.0**-23
+"""The relative step between single-precision numbers, in which the methods see the points."""
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -126,7 +128,7 @@ class MixtureParams(Described):
     means: Annotated[list[Pair], Field(min_length=1)]
     """Of each mode."""
     covariances: list[Annotated[list[Pair], Field(min_length=2, max_length=2)]]
-    """Of each mode, symmetric and positive definite."""
+    """Of each mode, symmetric, positive definite and so wide that single precision tells points of the mode apart."""
     weights: list[Positive]
     """Of each mode, with sum 1."""
     box: Box
@@ -138,10 +140,20 @@ class MixtureParams(Described):
                 raise _refusal(name, getattr(self, name), f"one entry for each of the {len(self.means)} means")
         if not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
             raise _refusal("weights", self.weights, f"numbers with sum 1, not {sum(self.weights):.6g}")
+        farthest, where = self._farthest()
         for index, ((a, b), (c, d)) in enumerate(self.covariances):
             if b != c or a <= 0 or a * d - b * c <= 1e-12 * a * d:
                 raise _refusal(f"covariances.{index}", [[a, b], [c, d]], "a symmetric, positive definite matrix")
+            largest = (a + d) / 2 + math.hypot((a - d) / 2, b)
+            if math.sqrt((a * d - b * c) / largest) < SINGLE * farthest:
+                width, why = f"{SINGLE * farthest:.2g}", f"since {where} reaches as far as {farthest:.2g}"
+                raise _refusal(f"covariances.{index}", [[a, b], [c, d]], f"a mode at least {width} wide everywhere, {why}")
         return self
+
+    def _farthest(self) -> tuple[float, str]:
+        """The largest coordinate and the key that it stands under."""
+        coordinates = {"box.x": self.box.x, "box.y": self.box.y, "means": [one for mean in self.means for one in mean]}
+        return max((max(map(abs, values)), key) for key, values in coordinates.items())
 
 
 def _limited(block: Block, limits: dict[str, int], what: str) -> None:
@@ -411,11 +423,11 @@ class Claims(Described):
         for method, claims in self.stated.items():
             for claim in claims:
                 if claim not in self.criteria:
-                    raise _refusal(f"stated.{method}", claim, "any of " + ", ".join(self.criteria))
+                    raise _refusal(f"stated.{method}.{claim}", claim, "any of claims.criteria: " + ", ".join(self.criteria))
         for method, words in self.words.items():
             for claim in words:
                 if claim not in self.stated.get(method, {}):
-                    raise _refusal(f"words.{method}", claim, "any of " + ", ".join(self.stated.get(method, {})))
+                    raise _refusal(f"words.{method}.{claim}", claim, "any of " + ", ".join(self.stated.get(method, {})))
         return self
 
 

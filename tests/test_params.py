@@ -124,6 +124,7 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
         (FIRST, [[1, 0.8], [0.7, 1]], "a symmetric, positive definite matrix"),
         (FIRST, [[-1, 0], [0, -1]], "a symmetric, positive definite matrix"),
         (FIRST, [[1, 1], [1, 1]], "a symmetric, positive definite matrix"),
+        (FIRST, [[1e-30, 0], [0, 1]], "a mode at least 1.8e-06 wide everywhere, since box.y reaches as far as 15"),
         (FIRST, [[1, 0.8]], "at least 2 items"),
         (f"{FIRST}.0", [1, 0.8, 0], "at most 2 items"),
         ("mog.presets.reference.covariances", [], "one entry for each of the 3 means"),
@@ -157,7 +158,8 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
         ("mog.grid", 9, "greater than or equal to 10"),
         ("claims.criteria.wells.decided_by.0.below", 0.5, "either below or above"),
         ("claims.criteria.wells.decided_by.0.study", "batch", "the name of a study where there is a cell"),
-        ("claims.stated.dsm", {"is_best": True}, "any of average_keeps_rank, average_prevents_collapse"),
+        ("claims.stated.dsm.is_best", True, "any of claims.criteria: average_keeps_rank, average_prevents_collapse"),
+        ("claims.words.dsm.is_best", "best", "any of "),
         ("mnist.methods", ["dsm"], "any of contrastive, jepa_basic, jepa_ema, jepa_pairwise"),
     ],
 )
