@@ -43,6 +43,8 @@ RETRIES = 3
 """How often a task is started again after its node died."""
 STOPPING = 10
 """Seconds that the tasks of a sweep that is stopped have to end what they started."""
+TRIES = "RAY_gcs_server_port_wait_time_s"
+"""How Ray is told how often to try to reach a cluster, 40 s each time."""
 ALONE = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
 """The lists of methods of each world: an experiment has its cell's method and no other."""
 IDLE = {"mog": {}, "mnist": {"methods": ["dsm"]}}
@@ -210,6 +212,9 @@ def sweep(tasks: list[dict[str, Any]], home: Home, *, address: str | None) -> li
     if address and ("RAY_AUTH_TOKEN" in os.environ or Path.home().joinpath(".ray/auth_token").exists()):
         # `ray start` asks for the token as soon as there is one, ray.init with an address does not offer it by itself.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if address:
+        # By itself Ray tries for a quarter of an hour to reach a cluster that is gone; one that was killed leaves its address.
+        os.environ.setdefault(TRIES, "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Where Ray starts here. By itself it ends the commands of a task that dies, but not what they started.
     os.environ.setdefault("RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper", "true")
@@ -228,6 +233,7 @@ def sweep(tasks: list[dict[str, Any]], home: Home, *, address: str | None) -> li
         if address != "auto":
             raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
         print("sweep: no Ray cluster is running here, one is started on this machine", flush=True)
+        del os.environ[TRIES]  # a cluster that starts may take its time
         join("local")
     remote = ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_experiment)
     failed: list[str] = []

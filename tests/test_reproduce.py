@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import pytest
 
 from stages import machine, params
 from stages.imports import ROOT
-from stages.lock import file_md5
+from stages.lock import file_md5, locked_stages
 from stages.reproduce import Proof, differing, other_order, outputs
 from tests import small
 
@@ -78,6 +80,18 @@ def test_the_facts_of_a_machine_are_told_where_they_differ() -> None:
     ]
 
 
+def forge(folder: Path, metrics: dict[str, Any], message: str, **facts: str) -> None:
+    """Commit other metrics of dsm as if these were the results of the pipeline, made on a machine of which these facts hold."""
+    path, lock, noted = (folder / name for name in ("reports/metrics/mog/dsm.json", "dvc.lock", machine.FILE))
+    before = file_md5(path)
+    path.write_text(json.dumps(metrics))
+    lock.write_text(lock.read_text().replace(before, file_md5(path)))
+    with contextlib.chdir(folder):
+        record = machine.record(locked_stages(params.read()), json.loads(noted.read_text())["facts"] | facts)
+    noted.write_text(json.dumps(record))
+    small.run(folder, "git", "commit", "--quiet", "--all", f"--message={message}")
+
+
 @pytest.mark.integration
 def test_the_small_pipeline_is_reproduced_in_two_clones(copied: Path) -> None:
     output = small.run(copied, "python", "-m", "stages.reproduce", "--quick")
@@ -100,12 +114,9 @@ def test_what_is_not_reproduced_is_named(copied: Path) -> None:
 def test_the_committed_results_are_reproduced_and_on_this_machine_to_the_last_byte(copied: Path) -> None:
     output = small.run(copied, "python", "-m", "stages.reproduce")
     assert "**Reproduced.** The whole pipeline" in output and "every byte has to be the same" in output
-    # A figure that was edited by hand, in its file and in dvc.lock.
-    path, lock = copied / "reports/metrics/mog/dsm.json", copied / "dvc.lock"
-    before = file_md5(path)
-    path.write_text(path.read_text().replace("0.", "0.1", 1))
-    lock.write_text(lock.read_text().replace(before, file_md5(path)))
-    small.run(copied, "git", "commit", "--quiet", "--all", "--message=edited")
+    metrics = json.loads((copied / "reports/metrics/mog/dsm.json").read_text())
+    metrics["score"]["relative_fisher_error"]["mean"] *= 1.1
+    forge(copied, metrics, "edited")
     output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
     assert "| **no** | mog_evaluate@dsm: reports/metrics/mog/dsm.json |" in output
     assert "| **no** | reports/metrics/mog/dsm.json | is committed otherwise |" in output
@@ -113,22 +124,16 @@ def test_the_committed_results_are_reproduced_and_on_this_machine_to_the_last_by
 
 @pytest.mark.integration
 def test_on_another_machine_bytes_may_differ_and_figures_by_what_chance_explains(copied: Path) -> None:
-    recorded = json.loads((copied / "reports/machine.json").read_text())
-    recorded["facts"]["torch instructions"] = "of another machine"
-    (copied / "reports/machine.json").write_text(json.dumps(recorded))
-    path, lock = copied / "reports/metrics/mog/dsm.json", copied / "dvc.lock"
-    before, metrics = file_md5(path), json.loads(path.read_text())
+    elsewhere = {"torch instructions": "of another machine"}
+    metrics = json.loads((copied / "reports/metrics/mog/dsm.json").read_text())
     figure = metrics["score"]["relative_fisher_error"]
     figure["mean"] += figure["std"]
-    path.write_text(json.dumps(metrics))
-    lock.write_text(lock.read_text().replace(before, file_md5(path)))
-    small.run(copied, "git", "commit", "--quiet", "--all", "--message=elsewhere")
+    forge(copied, metrics, "elsewhere", **elsewhere)
     output = small.run(copied, "python", "-m", "stages.reproduce")
     assert "torch instructions: of another machine there" in output
     assert "| ok | dsm:score.relative_fisher_error |" in output
     figure["mean"] *= 100
-    path.write_text(json.dumps(metrics))
-    small.run(copied, "git", "commit", "--quiet", "--all", "--message=wrong")
+    forge(copied, metrics, "wrong", **elsewhere)
     output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
     assert "| **no** | dsm:score.relative_fisher_error |" in output
 
