@@ -30,7 +30,7 @@ import yaml
 
 from benchmarks.report import duration, figure
 from stages import files
-from stages.command import environment, output
+from stages.command import end, environment, output
 from stages.errors import UserError
 from stages.graph import stage_graph
 from stages.runtime import cost_file
@@ -156,14 +156,21 @@ class Sharing:
 
 
 def sharing(size: int) -> Sharing:
-    """Clone this project, pull the committed run from a remote in a folder, and push `size` new bytes to it, as a node does."""
+    """Clone this project, pull the committed run from a remote in a folder, and push `size` new bytes to it, as a node does.
+
+    Raises:
+        UserError: one of these fails, as where the results of the last run are not committed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home, node, remote = (Path(folder) / name for name in ("home", "node", "remote"))
         cache = output("dvc", "cache", "dir").strip()
 
         def timed(where: Path, *command: str) -> float:
             started = time.perf_counter()
-            subprocess.run(command, cwd=where, env=environment(), check=True, capture_output=True)
+            done = subprocess.run(command, cwd=where, env=environment(), capture_output=True, text=True, check=False)
+            if done.returncode:
+                why = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise UserError(f"`{' '.join(command)}` failed in a clone of the last commit, which has to be the run's: {why}")
             return time.perf_counter() - started
 
         timed(Path(), "git", "clone", "--quiet", ".", str(home))
@@ -216,11 +223,11 @@ def stages_table(costs: Mapping[str, Costs], count: int = 12) -> str:
     return table(["stage", "work", "outputs"], rows)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print the tables of docs/scaling.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--wall", type=float, required=True, help="seconds of the cold run that made reports/costs")
-    graph, costs = measured(parser.parse_args().wall)
+    graph, costs = measured(parser.parse_args(arguments).wall)
     way = nx.dag_longest_path(nx.DiGraph([(b, a, {"weight": costs[b].seconds}) for a, b in graph.edges]))
     print(f"Beside its work a stage costs {next(iter(costs.values())).start:.1f} s.\n")
     print(stages_table(costs))
@@ -234,4 +241,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end(main)
