@@ -4,20 +4,26 @@ DVC does not look into a file of its cache that is write-protected, nor into an 
 remembers. So a bit that a disk lost stays, and a run that takes the file from the cache takes the damage with it. This reads
 them all, removes from the cache what is damaged, and has DVC look anew at outputs that are not as it remembers; `dvc repro`
 then makes good what is gone. Prints a line for each; status 0, since nothing damaged is left where DVC would trust it. What a
-stage that was killed had not finished writing is removed once it is a day old.
+stage that was killed had not finished writing is removed once it is a day old. Killed while it writes down what it works on,
+DVC leaves a file that it can't read, and refuses to run for as long as that is there: that is removed too.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.command import end
 from stages.lock import file_md5, locked_stages
 from stages.params import read
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 LOCK = Path("dvc.lock")
 UNFINISHED = ".unfinished."
@@ -57,12 +63,32 @@ def unfinished() -> Iterator[Path]:
                     yield path
 
 
+def remove_broken_lock(repo: Repo) -> Path | None:
+    """Remove the file in which DVC notes who works on what if it holds no JSON; returns its path if so."""
+    from dvc.lock import LockError, make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+    folder = Path(repo.tmp_dir or "")
+    path, hardlink = folder / RWLOCK_FILE, repo.config["core"].get("hardlink_lock", False)
+    # A DVC that is running holds this while it writes the file, and then can read it; with none there, it is free.
+    with suppress(FileNotFoundError, LockError), make_lock(str(folder / RWLOCK_LOCK), str(folder), hardlink_lock=hardlink):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            path.unlink()
+            return path
+    return None
+
+
 def main(_: Sequence[str]) -> None:
     """Look at every file once."""
     from dvc.repo import Repo
 
     with Repo() as repo:
         cache = Path(repo.cache.local.path)
+        lock = remove_broken_lock(repo)
+    if lock:
+        print(f"verify: {lock} was left half written by a DVC that was killed, and is removed", flush=True)
     for path in damaged_objects(cache):
         path.unlink(missing_ok=True)
         print(f"verify: {path} was damaged and is removed from DVC's cache", flush=True)

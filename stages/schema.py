@@ -426,8 +426,9 @@ class Claims(Described):
                     raise _refusal(f"stated.{method}.{claim}", claim, "any of claims.criteria: " + ", ".join(self.criteria))
         for method, words in self.words.items():
             for claim in words:
-                if claim not in self.stated.get(method, {}):
-                    raise _refusal(f"words.{method}.{claim}", claim, "any of " + ", ".join(self.stated.get(method, {})))
+                stated = self.stated.get(method, {})
+                if claim not in stated:
+                    raise _refusal(f"words.{method}.{claim}", claim, f"any of claims.stated.{method}: " + ", ".join(stated))
         return self
 
 

@@ -159,7 +159,7 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
         ("claims.criteria.wells.decided_by.0.below", 0.5, "either below or above"),
         ("claims.criteria.wells.decided_by.0.study", "batch", "the name of a study where there is a cell"),
         ("claims.stated.dsm.is_best", True, "any of claims.criteria: average_keeps_rank, average_prevents_collapse"),
-        ("claims.words.dsm.is_best", "best", "any of "),
+        ("claims.words.dsm.is_best", "best", "any of claims.stated.dsm: "),
         ("mnist.methods", ["dsm"], "any of contrastive, jepa_basic, jepa_ema, jepa_pairwise"),
     ],
 )

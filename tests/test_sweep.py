@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from dvc.utils.serialize import load_yaml
 
 from stages.cells import Study
 from stages.errors import UserError
+from stages.lock import file_md5
 from stages.sweep import experiments, override, sweep
 from tests import small
 
@@ -268,9 +270,17 @@ def test_an_experiment_is_home_only_with_all_that_belongs_to_it(shared: Path, tm
     name = small.run(shared, "dvc", "exp", "list", "--name-only").split()[-1]
     # What was made on a node is in the remote alone.
     small.run(shared, "dvc", "exp", "apply", name, status=255)
+    assert "changed outs" in small.run(shared, "dvc", "status")
     small.run(shared, "dvc", "pull")
+    made = load_yaml(shared / "dvc.lock")["stages"]
+    outputs = {out["path"]: out["md5"] for entry in made.values() for out in entry["outs"]}
+    assert "models/mog/dsm.safetensors" in outputs and "models/mog/contrastive.safetensors" not in outputs
+    assert outputs == {path: file_md5(shared / path) for path in outputs}
     # Folders that stages look at as a whole have other methods' files here too, which the experiment did not make.
-    assert "changed outs" not in small.run(shared, "dvc", "status")
+    folders = {dep["path"] for entry in made.values() for dep in entry["deps"] if dep["md5"].endswith(".dir")}
+    status = small.run(shared, "dvc", "status")
+    changed = set(re.findall(r"^\s+(?:modified|deleted|new|not in cache): +(\S+)$", status, re.MULTILINE))
+    assert "changed outs" not in status and changed <= folders, status
 
 
 @pytest.mark.integration
