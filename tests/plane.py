@@ -26,14 +26,24 @@ def world(copies: int = 3) -> Points:
     return Points(copies=copies, box=BOX)
 
 
+def generator(seed: int = 0) -> torch.Generator:
+    """A generator of random numbers, in the same state every time."""
+    return torch.Generator().manual_seed(seed)
+
+
+def points(copies: int = 3, count: int = 16) -> Tensor:
+    """Points (copies, count, 2), the same every time."""
+    return torch.randn((copies, count, 2), generator=generator(1))
+
+
 def draws(seed: int = 0) -> TrainingDraws:
     """The same draws every time."""
-    return TrainingDraws(torch.Generator().manual_seed(seed))
+    return TrainingDraws(generator(seed))
 
 
 def normal(*shape: int, seed: int = 1) -> Tensor:
     """Standard normal numbers, the same every time."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
 
 
 def pairs(x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The one training loop and what it stands on: batched networks, moving averages, draws, schedules, independent seeds."""
+"""The one training loop: independent seeds, batches, schedules, snapshots, and losses that are not finite."""
 
 from __future__ import annotations
 
@@ -17,31 +17,19 @@ from torch.testing import assert_close
 from stages import params
 from stages.errors import TrainingDiverged
 from stages.methods import build
-from stages.mog.world import Points
 from stages.nn.draws import Draws, FixedDraws, TrainingDraws
-from stages.nn.gradient import gradient
 from stages.nn.method import Method
-from stages.nn.mlp import BatchedMLP
 from stages.nn.moments import log_spaced
-from stages.nn.moving_average import follow, frozen_copy
 from stages.nn.training import EpochBatches, fit, learning_rate_factor, random_batches
-from tests.plane import world
+from tests.plane import generator, points, world
 
 PARAMS = params.load(Path(__file__).parent.parent / "params.yaml")
 methods = pytest.mark.parametrize("name", PARAMS.methods)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def make(name: str, copies: int = 3) -> Method:
     torch.manual_seed(0)
     return build(name, world(copies), PARAMS.method(name)[0])
-
-
-def points(copies: int = 3, count: int = 16) -> Tensor:
-    return torch.randn((copies, count, 2), generator=generator(1))
 
 
 class Quadratic(Method):
@@ -74,81 +62,6 @@ def train(method: Method, batches: Iterator[Tensor] | None = None, **changes: An
         **changes,
     }
     return fit(method, batches or itertools.repeat(points()), **settings)
-
-
-# networks
-
-
-def test_a_batched_network_is_as_many_separate_ones_in_value_and_gradient() -> None:
-    batched, x = BatchedMLP(copies=3, sizes=[2, 5, 6, 4]), points()
-    batched(x).square().sum().backward()
-    for s in range(3):
-        single = nn.Sequential(nn.Linear(2, 5), nn.SiLU(), nn.Linear(5, 6), nn.SiLU(), nn.Linear(6, 4))
-        for i in (0, 2, 4):
-            single[i].weight.data, single[i].bias.data = batched[i].weight.data[s].T, batched[i].bias.data[s, 0]
-        single(x[s]).square().sum().backward()
-        assert_close(batched(x)[s], single(x[s]))
-        for i in (0, 2, 4):
-            assert_close(batched[i].weight.grad[s].T, single[i].weight.grad, rtol=1e-4, atol=1e-5)
-            assert_close(batched[i].bias.grad[s, 0], single[i].bias.grad, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("sizes", [[2, 4], [2, 5, 6, 4]])
-def test_the_jacobian_carried_forward_is_the_one_of_reverse_derivatives(sizes: list[int]) -> None:
-    network, x = BatchedMLP(copies=3, sizes=sizes).double(), points().double().requires_grad_()
-    value, slopes = network.with_jacobian(x)
-    assert_close(value, network(x))
-    rows = [torch.autograd.grad(network(x)[..., i].sum(), x)[0] for i in range(4)]
-    assert_close(slopes, torch.stack(rows, -1).movedim(-2, 0))
-
-
-def test_points_without_seeds_go_to_all_copies_alike() -> None:
-    batched, x = BatchedMLP(copies=3, sizes=[2, 5, 4]), points()[0]
-    assert (batched(x) == batched(x.expand(3, -1, -1))).all()
-    assert batched(x).shape == (3, 16, batched.outputs)
-
-
-def test_without_hidden_layers_a_network_is_affine() -> None:
-    (layer,) = affine = BatchedMLP(copies=3, sizes=[2, 4])
-    assert_close(affine(points()), points() @ layer.weight + layer.bias)
-
-
-def test_copies_start_apart_and_as_pytorchs_linear_does() -> None:
-    weight = BatchedMLP(copies=2, sizes=[16, 500])[0].weight.detach()
-    assert (weight[0] != weight[1]).all()
-    assert weight.abs().max() <= 1 / 4 and weight.std().item() == approx(1 / 4 / 3**0.5, rel=0.05)
-    assert nn.Linear(16, 500).weight.std().item() == approx(weight.std().item(), rel=0.05)
-
-
-def test_the_target_follows_by_the_formula() -> None:
-    target, online = nn.Linear(3, 2), nn.Linear(3, 2)
-    expected = [0.9 * slow + 0.1 * fast for slow, fast in zip(target.parameters(), online.parameters(), strict=True)]
-    follow(target, online, 0.9)
-    assert_close(list(target.parameters()), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_decay_zero_copies_and_decay_one_keeps() -> None:
-    target, online = nn.Linear(3, 2), nn.Linear(3, 2)
-    before = target.weight.clone()
-    follow(target, online, 1)
-    assert (target.weight == before).all()
-    follow(target, online, 0)
-    assert (target.weight == online.weight).all()
-
-
-def test_the_target_keeps_its_own_normalisation_statistics() -> None:
-    target, online = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
-    online(points()[0] + 5)
-    follow(target, online, 0)
-    assert (target.running_mean == 0).all() and (online.running_mean != 0).all()
-
-
-def test_a_frozen_copy_is_equal_apart_and_without_gradient() -> None:
-    network = nn.Linear(3, 2)
-    frozen = frozen_copy(network)
-    assert (frozen.weight == network.weight).all() and network.weight.requires_grad
-    network.weight.data.zero_()
-    assert (frozen.weight != 0).all() and not any(p.requires_grad for p in frozen.parameters())
 
 
 # seeds
@@ -211,108 +124,6 @@ def test_points_without_seeds_are_judged_by_all_copies_alike(name: str) -> None:
 def test_a_method_computes_in_the_precision_of_its_points(name: str) -> None:
     parts = make(name).double().loss(points().double(), TrainingDraws(generator()))
     assert {value.dtype for value in parts.values()} == {torch.float64}
-
-
-# gradients
-
-
-def test_the_gradient_of_a_quadratic_is_linear_and_each_copys_own() -> None:
-    x, steepness = points(), torch.tensor([[1.0], [2], [3]])
-    found = gradient(lambda x: steepness * x.square().sum(-1) / 2, x, copies=3, create_graph=False)
-    assert_close(found, steepness[..., None] * x)
-
-
-def test_points_without_seeds_have_a_gradient_for_every_copy() -> None:
-    steepness = torch.tensor([[1.0], [2], [3]])
-    found = gradient(lambda x: steepness * x.square().sum(-1) / 2, points()[0], copies=3, create_graph=False)
-    assert_close(found, steepness[..., None] * points()[0])
-
-
-def test_a_gradient_is_there_where_gradients_are_switched_off_and_leaves_the_points_alone() -> None:
-    x = points()
-    with torch.no_grad():
-        found = gradient(lambda x: x.square().sum(-1), x, copies=3, create_graph=False)
-    assert_close(found, 2 * x)
-    assert not found.requires_grad and not x.requires_grad
-
-
-@pytest.mark.parametrize("create_graph", [True, False])
-def test_a_gradient_can_be_differentiated_if_asked(create_graph: bool) -> None:
-    weight = torch.ones(3, 1, requires_grad=True)
-    found = gradient(lambda x: weight**2 * x.square().sum(-1), points(), copies=3, create_graph=create_graph)
-    assert found.requires_grad == create_graph
-    if create_graph:
-        (second,) = torch.autograd.grad(found.sum(), weight)
-        assert_close(second, 4 * points().sum((1, 2))[:, None])
-
-
-# draws
-
-
-def test_training_draws_are_standard_normal_and_fresh() -> None:
-    draws, like = TrainingDraws(generator()), torch.zeros(2, 5000, 2)
-    first, second = draws.normal(like), draws.normal(like)
-    assert first.mean().item() == approx(0, abs=0.03) and first.std().item() == approx(1, abs=0.03)
-    assert (first != second).any() and (first[0] != first[1]).any()
-
-
-def test_the_mask_hides_one_coordinate_and_alternates_from_step_to_step() -> None:
-    draws = TrainingDraws(generator())
-    for step, visible in enumerate([[0, 1], [1, 0], [0, 1]]):
-        draws.advance(step, 3)
-        assert (draws.visible(points()) == torch.tensor(visible)).all() and draws.visible(points()).shape == (3, 16, 2)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 11])
-def test_progress_runs_from_zero_to_one(steps: int) -> None:
-    draws = TrainingDraws(generator())
-    progress = [draws.advance(step, steps) or draws.progress for step in range(steps)]
-    assert progress == approx([step / (steps - 1) if steps > 1 else 0 for step in range(steps)])
-
-
-def test_fixed_draws_hand_out_their_noise_in_turn_to_all_seeds_and_refuse_a_third() -> None:
-    noise, mask = points(2), torch.eye(2).repeat(8, 1)
-    draws = FixedDraws(noise, mask)
-    for k in (0, 1):
-        assert (draws.normal(points()) == noise[k].expand(3, 16, 2)).all()
-    assert (draws.visible(points()) == mask.expand(3, 16, 2)).all()
-    with pytest.raises(ValueError, match="more noise draws"):
-        draws.normal(points())
-
-
-def test_uniform_draws_fill_the_unit_interval_evenly_and_are_fresh() -> None:
-    draws, like = TrainingDraws(generator()), torch.zeros(2, 5000, 2).double()
-    first, second = draws.uniform(like), draws.uniform(like)
-    assert first.shape == like.shape and first.dtype == like.dtype
-    assert first.min() >= 0 and first.max() < 1
-    assert first.flatten().histc(10, 0, 1).div(len(first.flatten())).tolist() == approx([0.1] * 10, abs=0.01)
-    assert (first != second).all() and (first[0] != first[1]).all()
-
-
-def test_fixed_uniform_draws_are_shared_by_all_seeds_and_the_same_for_the_same_seed() -> None:
-    def uniform(seed: int) -> Tensor:
-        return FixedDraws(points(2), torch.eye(2).repeat(8, 1), seed=seed).uniform(points(count=5))
-
-    assert uniform(0).shape == (3, 5, 2) and (uniform(0) == uniform(0)[0]).all()
-    assert (uniform(0) == uniform(0)).all() and (uniform(0) != uniform(1)).all()
-
-
-def test_fixed_uniform_draws_go_on_from_one_to_the_next_and_leave_the_noise_alone() -> None:
-    draws = FixedDraws(points(2), torch.eye(2).repeat(8, 1))
-    assert (draws.uniform(points()) != draws.uniform(points())).all()
-    assert (draws.normal(points()) == points(2)[0]).all()
-
-
-def test_uniform_points_fill_the_box_evenly() -> None:
-    box = [[-1, 3], [10, 11]]
-    like = torch.zeros(2, 5000, 2)
-    uniform = Points(copies=2, box=box).uniform(like, TrainingDraws(generator()))
-    assert uniform.shape == like.shape and uniform.dtype == like.dtype
-    for axis, (low, high) in enumerate(box):
-        along = uniform[..., axis].flatten()
-        assert along.min() >= low and along.max() <= high
-        assert along.histc(10, low, high).div(len(along)).tolist() == approx([0.1] * 10, abs=0.01)
-    assert torch.corrcoef(uniform[0].T)[0, 1].item() == approx(0, abs=0.05)
 
 
 @methods
