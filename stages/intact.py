@@ -4,8 +4,9 @@ DVC does not look into a file of its cache that is write-protected, nor into an 
 remembers. So a bit that a disk lost stays, and a run that takes the file from the cache takes the damage with it. This reads
 them all, removes from the cache what is damaged, and has DVC look anew at outputs that are not as it remembers; `dvc repro`
 then makes good what is gone. Prints a line for each; status 0, since nothing damaged is left where DVC would trust it. What a
-stage that was killed had not finished writing is removed once it is a day old. Killed while it writes down what it works on,
-DVC leaves a file that it can't read, and refuses to run for as long as that is there: that is removed too.
+stage that was killed had not finished writing is removed once it is a day old. Killed while it writes down what it works
+on, or dvc.lock, DVC leaves a file that it can't read, and refuses to run for as long as that is there: that is removed too, and
+DVC finds what it had trained in its run cache.
 """
 
 from __future__ import annotations
@@ -63,21 +64,33 @@ def unfinished() -> Iterator[Path]:
                     yield path
 
 
-def remove_broken_lock(repo: Repo) -> Path | None:
-    """Remove the file in which DVC notes who works on what if it holds no JSON; returns its path if so."""
+def remove_half_written(repo: Repo) -> list[Path]:
+    """Remove what DVC writes in place where it can't read it; a DVC that is running holds the locks that are taken here.
+
+    Returns:
+        The list of what DVC's processes work on, and dvc.lock, where they are removed. A dvc.lock with a conflict of git stays.
+    """
+    from dvc.dvcfile import Lockfile
+    from dvc.exceptions import DvcException
     from dvc.lock import LockError, make_lock
     from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
 
-    folder = Path(repo.tmp_dir or "")
-    path, hardlink = folder / RWLOCK_FILE, repo.config["core"].get("hardlink_lock", False)
-    # A DVC that is running holds this while it writes the file, and then can read it; with none there, it is free.
+    folder, removed = Path(repo.tmp_dir or ""), []
+    hardlink = repo.config["core"].get("hardlink_lock", False)
     with suppress(FileNotFoundError, LockError), make_lock(str(folder / RWLOCK_LOCK), str(folder), hardlink_lock=hardlink):
         try:
-            json.loads(path.read_bytes())
+            json.loads((folder / RWLOCK_FILE).read_bytes())
         except ValueError:
-            path.unlink()
-            return path
-    return None
+            (folder / RWLOCK_FILE).unlink()
+            removed.append(folder / RWLOCK_FILE)
+    with suppress(FileNotFoundError, LockError), repo.lock:
+        if b"<<<<<<<" not in LOCK.read_bytes():
+            try:
+                Lockfile(repo, str(LOCK)).load()
+            except DvcException:
+                LOCK.unlink()
+                removed.append(LOCK)
+    return removed
 
 
 def main(_: Sequence[str]) -> None:
@@ -86,9 +99,9 @@ def main(_: Sequence[str]) -> None:
 
     with Repo() as repo:
         cache = Path(repo.cache.local.path)
-        lock = remove_broken_lock(repo)
-    if lock:
-        print(f"verify: {lock} was left half written by a DVC that was killed, and is removed", flush=True)
+        half_written = remove_half_written(repo)
+    for path in half_written:
+        print(f"verify: {path} was left half written by a DVC that was killed, and is removed", flush=True)
     for path in damaged_objects(cache):
         path.unlink(missing_ok=True)
         print(f"verify: {path} was damaged and is removed from DVC's cache", flush=True)
