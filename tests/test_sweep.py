@@ -23,7 +23,7 @@ from dvc.utils.serialize import load_yaml
 
 from stages.cells import Study
 from stages.errors import UserError
-from stages.lock import file_md5
+from stages.lock import file_md5, locked_stages
 from stages.sweep import experiments, override, sweep
 from tests import small
 
@@ -254,7 +254,9 @@ def test_a_sweep_of_the_images_gives_what_the_study_does(shared: Path) -> None:
 
 
 @pytest.mark.integration
-def test_an_experiment_is_home_only_with_all_that_belongs_to_it(shared: Path, tmp_path: Path) -> None:
+def test_an_experiment_is_home_only_with_all_that_belongs_to_it(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Through a repository that is named as seen from here, into a remote that takes nothing at first."""
     small.run(shared, "git", "clone", "--quiet", "--bare", ".", "../nodes.git")
     storage = tmp_path / "storage"
@@ -272,10 +274,11 @@ def test_an_experiment_is_home_only_with_all_that_belongs_to_it(shared: Path, tm
     small.run(shared, "dvc", "exp", "apply", name, status=255)
     assert "changed outs" in small.run(shared, "dvc", "status")
     small.run(shared, "dvc", "pull")
-    made = load_yaml(shared / "dvc.lock")["stages"]
+    monkeypatch.chdir(shared)
+    made = locked_stages(load_yaml("params.yaml"))
     outputs = {out["path"]: out["md5"] for entry in made.values() for out in entry.get("outs", [])}
     assert "models/mog/dsm.safetensors" in outputs and "models/mog/contrastive.safetensors" not in outputs
-    assert outputs == {path: file_md5(shared / path) for path in outputs}
+    assert outputs == {path: file_md5(Path(path)) for path in outputs}
     # Folders that stages look at as a whole have other methods' files here too, which the experiment did not make.
     folders = {dep["path"] for entry in made.values() for dep in entry["deps"] if dep["md5"].endswith(".dir")}
     status = small.run(shared, "dvc", "status")
