@@ -47,7 +47,7 @@ PORT ?= 5000
 ui: track ## open the MLflow UI on the pipeline's store (PORT=5000)
 	@python -m stages.ui $(PORT)
 
-test: lint ## lint and run the tests but those of the next two targets, two files at a time
+test: lint ## lint and run all tests but the slow ones, two files at a time
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
 
 integration: $(VENV)/.development ## the tests with real services, several machines and killed processes

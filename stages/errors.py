@@ -1,4 +1,13 @@
-"""Errors that a user can mend: each is shown as one line, without a traceback."""
+"""How a stage ends that does not end well: a mistake that the user can mend, and an interrupt, in one line each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -10,8 +19,50 @@ class InvalidParams(UserError):
 
 
 class TrainingDiverged(UserError):
-    """A loss is not finite; the message names the method, the step and the seed."""
+    """A loss or a trained parameter is not finite; the message names the method and the step, and the seed or the parameter."""
 
 
 class DataUnavailable(UserError):
     """No source gave the data; the message says what each of them answered."""
+
+
+def watch_interrupts() -> None:
+    """Have an interrupt end this process with status 130 and one line, whatever it meets.
+
+    Python raises it in the middle of what runs. Where that is a finaliser or a callback of a weak reference, Python reports the
+    exception and forgets it; and while a library's files are closed on the way out, others take its place.
+    """
+    interrupted, before = False, sys.excepthook
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        nonlocal interrupted
+        interrupted = True
+        signal.default_int_handler(number, frame)
+        raise AssertionError("the handler raises KeyboardInterrupt")
+
+    def leave() -> NoReturn:
+        with suppress(OSError, RuntimeError):
+            sys.stdout.flush()
+        os.write(2, b"interrupted\n")
+        os._exit(130)
+
+    def unraisable(found: sys.UnraisableHookArgs) -> None:
+        if isinstance(found.exc_value, KeyboardInterrupt):
+            leave()
+        if not interrupted:
+            sys.__unraisablehook__(found)
+
+    def uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if interrupted:
+            leave()
+        before(kind, error, traceback)
+
+    # A process that was told to ignore interrupts has another handler.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+        sys.unraisablehook, sys.excepthook = unraisable, uncaught
+
+
+# Where Python was started with a module of this package: to a notebook or another program nothing is done.
+if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "").startswith("stages."):
+    watch_interrupts()

@@ -4,15 +4,15 @@ DVC does not look into a file of its cache that is write-protected, nor into an 
 remembers. So a bit that a disk lost stays, and a run that takes the file from the cache takes the damage with it. This reads
 them all, removes from the cache what is damaged, and has DVC look anew at outputs that are not as it remembers; `dvc repro`
 then makes good what is gone. Prints a line for each; status 0, since nothing damaged is left where DVC would trust it. What a
-stage that was killed had not finished writing is removed once it is a day old. Killed while it writes down what it works
-on, or dvc.lock, DVC leaves a file that it can't read, and refuses to run for as long as that is there: that is removed too, and
-DVC finds what it had trained in its run cache.
+stage that was killed had not finished writing is removed once it is a day old. A DVC that is killed while it writes dvc.lock,
+or the list of what it works on, leaves a file that it refuses to run with: dvc.lock is put aside, the list is removed.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -31,6 +31,8 @@ UNFINISHED = ".unfinished."
 """How the names of files begin that are not complete (files.py)."""
 WRITTEN = (Path(".checkpoints"), Path("data"), Path("models"), Path("reports"))
 """Where stages write."""
+CONFLICT = re.compile(rb"(?m)^(<{7}|={7}|>{7})")
+"""Lines that git leaves in a file for its user to choose between."""
 DAY = 24 * 60 * 60
 """Seconds after which a file that is still unfinished belongs to no stage that runs."""
 
@@ -51,7 +53,7 @@ def damaged_outputs() -> Iterator[Path]:
             path = Path(out["path"])
             # A pipeline that is running may take a file away.
             with suppress(FileNotFoundError):
-                if path.exists() and file_md5(path) != out["md5"]:
+                if path.exists() and file_md5(path) != out.get("md5"):
                     yield path
 
 
@@ -64,16 +66,15 @@ def unfinished() -> Iterator[Path]:
                     yield path
 
 
-def remove_half_written(repo: Repo) -> list[Path]:
-    """Remove what DVC writes in place where it can't read it; a DVC that is running holds the locks that are taken here.
+def remove_unreadable(repo: Repo) -> list[Path]:
+    """Put dvc.lock aside, and remove .dvc/tmp/rwlock, where DVC can't read them; which of them that was.
 
-    Returns:
-        The list of what DVC's processes work on, and dvc.lock, where they are removed. A dvc.lock with a conflict of git stays.
+    A DVC that is writing one of them holds the lock that is taken here for it. A dvc.lock with a conflict of git stays.
     """
     from dvc.dvcfile import Lockfile
-    from dvc.exceptions import DvcException
     from dvc.lock import LockError, make_lock
     from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+    from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
     folder, removed = Path(repo.tmp_dir or ""), []
     hardlink = repo.config["core"].get("hardlink_lock", False)
@@ -84,11 +85,11 @@ def remove_half_written(repo: Repo) -> list[Path]:
             (folder / RWLOCK_FILE).unlink()
             removed.append(folder / RWLOCK_FILE)
     with suppress(FileNotFoundError, LockError), repo.lock:
-        if b"<<<<<<<" not in LOCK.read_bytes():
+        if not CONFLICT.search(LOCK.read_bytes()):
             try:
                 Lockfile(repo, str(LOCK)).load()
-            except DvcException:
-                LOCK.unlink()
+            except (YAMLSyntaxError, YAMLValidationError):
+                LOCK.replace(folder / LOCK.name)
                 removed.append(LOCK)
     return removed
 
@@ -99,9 +100,10 @@ def main(_: Sequence[str]) -> None:
 
     with Repo() as repo:
         cache = Path(repo.cache.local.path)
-        half_written = remove_half_written(repo)
-    for path in half_written:
-        print(f"verify: {path} was left half written by a DVC that was killed, and is removed", flush=True)
+        unreadable = remove_unreadable(repo)
+    for path in unreadable:
+        kept = f"lies in .dvc/tmp now; `git checkout {LOCK}` brings the committed one back" if path == LOCK else "is removed"
+        print(f"verify: {path} can't be read by DVC, as a killed one leaves it, and {kept}", flush=True)
     for path in damaged_objects(cache):
         path.unlink(missing_ok=True)
         print(f"verify: {path} was damaged and is removed from DVC's cache", flush=True)
