@@ -67,7 +67,7 @@ def unfinished() -> Iterator[Path]:
 
 
 def remove_unreadable(repo: Repo) -> list[Path]:
-    """Put dvc.lock aside, and remove .dvc/tmp/rwlock, where DVC can't read them; which of them that was.
+    """Put dvc.lock aside, and remove DVC's list of what it works on, where DVC can't read them; returns the paths of these.
 
     A DVC that is writing one of them holds the lock that is taken here for it. A dvc.lock with a conflict of git stays.
     """

@@ -32,6 +32,8 @@ from tests import small
 from tests.test_pipeline import runs
 
 KILLS = 10
+INTERRUPTS = 40
+CUTS = 200
 OUTPUTS = (
     "data/mog/train.npz",
     "models/mog/dsm.safetensors",
@@ -187,8 +189,6 @@ def test_what_a_killed_stage_left_unfinished_is_removed_after_a_day(copied: Path
     assert not left.exists() and fresh.exists()
 
 
-INTERRUPTS = 40
-CUTS = 200
 HALF_WRITTEN = {
     ".dvc/tmp/rwlock": ["", '{"write": {"/data'],
     "dvc.lock": ["", "schema: '2.0'\nstages:\n  mog_data:\n    cmd: python\n    de"],
@@ -324,7 +324,7 @@ def test_a_cold_run_that_is_killed_again_and_again(
     while kills < KILLS:
         if not folder.exists():
             small.clone(folder)
-        # As `make repro` begins; alone, DVC can't read the list of its locks where the kill came while it wrote that.
+        # As `make repro` begins: alone, DVC refuses to run where the kill came while it wrote dvc.lock or its list.
         small.run(folder, "python", "-m", "stages.intact")
         run = small.start(folder, "dvc", "repro")
         try:

@@ -88,7 +88,7 @@ def test_a_page_on_which_all_went_well_says_so() -> None:
 
 
 KNOWN = {"A cold run that is killed again and again"}
-"""What is not yet so: killed at one moment, DVC leaves its lock file empty, and refuses to run until it is removed."""
+"""What was not so in the run that wrote the page; since then `make verify` mends what a killed DVC leaves half written."""
 NEW = {
     "What dvc had half written when it was killed is removed",
     "A lock file that was cut off anywhere is read or put aside",
