@@ -216,6 +216,13 @@ class TestBatchContrast:
     def test_each_point_for_itself(self) -> None:
         assert self.contrast(lambda x, draws: (x + draws.normal(x) ** 2).square().sum(-1).mean(-1)) == approx(0, abs=1e-5)
 
+    def test_each_point_for_itself_at_a_noise_level_of_its_own(self) -> None:
+        def loss(x: Tensor, draws: FixedDraws) -> Tensor:
+            level = torch.arange(len(x[0]))[:, None] + draws.uniform(x[..., :1])
+            return (level * (x + draws.normal(x)) ** 3).square().sum(-1).mean(-1)
+
+        assert self.contrast(loss) == approx(0, abs=1e-5)
+
     def test_set_against_one_another(self) -> None:
         def loss(x: Tensor, draws: FixedDraws) -> Tensor:
             first, second = x + 0.01 * draws.normal(x), x + 0.01 * draws.normal(x)

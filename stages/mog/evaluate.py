@@ -1,14 +1,14 @@
 """Stage mog_evaluate@METHOD: the learned field against the truth.
 
 Writes reports/metrics/mog/METHOD.json, the figures over seeds, and reports/fields/METHOD.npz, what the figures are drawn from:
-`grid_x` (W,), `grid_y` (H,), `energy` (S, H, W) and `log_density` (H, W), the analytic one of what the method learns, p_σ for
-a score method and p else. Where the method has an encoder: `embedding` (S, N, D) of the test points. Where it has a score:
-`score` (S, H, W, 2), `score_true` (H, W, 2), `samples` (S, N, 2), and `energy` is the potential of the score.
-For the animations, all of the first seed: `snapshot_steps` (T,) and `snapshot_energy` (T, H, W); `walk` (F, 2), the reference
-point's walk, with `walk_energy` (F, H, W); `particles` (F, N, 2) after the sampler's `particle_steps` (F,).
-For the pictures that compare methods, of the first seed too: `snapshot_variance_ratio` and `snapshot_normalised_std` (T,), the
-collapse over training; `critic_true` and `critic_learned` (P,), mutual information and critic of pairs of views, less the mean
-of each first view; `conditional_axis` (C,) with `conditional_true`, `conditional_density` (C,) and `conditional_mean`,
+`grid_x` (W,), `grid_y` (H,), `energy` (S, H, W) and `log_density` (H, W), the analytic one of what the method learns, p_σ for a
+score method and p else. Where the method has an encoder: `embedding` (S, N, D) of the test points. Where it has a score:
+`score` (S, H, W, 2), `score_true` (H, W, 2), `samples` (S, N, 2), and `energy` is the method's own, else the potential of the
+score. For the animations, all of the first seed: `snapshot_steps` (T,) and `snapshot_energy` (T, H, W); `walk` (F, 2), the
+reference point's walk, with `walk_energy` (F, H, W); `particles` (F, N, 2) after the sampler's `particle_steps` (F,). For the
+pictures that compare methods, of the first seed too: `snapshot_variance_ratio` and `snapshot_normalised_std` (T,), the collapse
+over training; `critic_true` and `critic_learned` (P,), mutual information and critic of pairs of views, less the mean of each
+first view; `conditional_axis` (C,) with `conditional_true`, `conditional_density` (C,) and `conditional_mean`,
 `conditional_point` (1,), the conditional of x₀ at x₁ = `conditional_seen`. Of all seeds: `mode_weights` and
 `mode_weights_control` (S, K).
 """
@@ -67,23 +67,24 @@ def heldout_loss(subject: Subject) -> Array:
 def batch_contrast(subject: Subject) -> Array:
     """How much worse batches of one repeated point are than batches of different ones, as a part of the loss, (S,).
 
-        ( mean_i L(x_i, …, x_i) − mean_r L_r(x_1, …, x_B) ) / | mean_r L_r(x_1, …, x_B) |
+        ( mean_i L(x_i, …, x_i) − mean_r L(x_{1+r}, …, x_{B+r}) ) / | mean_r L(x_{1+r}, …, x_{B+r}) |
 
-    r runs over all shifts of the draws against the points, so that both means have each point with each draw. The figure is
-    positive where the objective sets points of a batch against one another, 0 where each point stands for itself, and −1 where
-    the objective pulls all points of a batch together.
+    The draws are the same each time, and r runs over all shifts of the points around the batch, so that both means have each
+    point in each place, with its draws and, where a method spreads noise levels over the batch, its level. The figure is
+    positive where the objective sets points of a batch against one another, 0 where each point stands for itself, and negative
+    where it pulls them together: −1 where a repeated point loses nothing.
     """
     x, noise, visible = next(subject.heldout_batches())
     x, noise, visible = x[:ANCHORS], noise[:, :ANCHORS], visible[:ANCHORS]
 
-    def loss(points: Tensor, shift: int = 0) -> Array:
-        draws = FixedDraws(noise.roll(shift, 1), visible.roll(shift, 0))
+    def loss(points: Tensor) -> Array:
+        draws = FixedDraws(noise, visible)
         value: Tensor = subject.trained.loss(points.expand(subject.params.seeds, -1, -1), draws)["loss"]
         return value.cpu().double().numpy()
 
     with torch.no_grad():
         alike = np.mean([loss(point.expand(x.shape)) for point in x], 0)
-        different = np.mean([loss(x, shift) for shift in range(len(x))], 0)
+        different = np.mean([loss(x.roll(shift, 0)) for shift in range(len(x))], 0)
     return np.asarray((alike - different) / np.abs(different))
 
 
