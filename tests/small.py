@@ -1,7 +1,8 @@
-"""The small pipeline in a temporary clone of the working tree, and how its commands are run."""
+"""The small pipeline in a temporary clone of the working tree: how its commands are run, and what they should leave."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -11,10 +12,13 @@ import psutil
 
 from stages.command import environment as plain
 from stages.imports import ROOT
+from stages.lock import file_md5
+from stages.reproduce import outputs
 from stages.small import change_params, shrink
 
 __all__ = [
-    "change_params", "clone", "environment", "free_port", "rest_of", "run", "running", "stages_run", "start", "until",
+    "assert_undisturbed", "change_params", "clone", "damage", "environment", "free_port", "kept", "locked",
+    "rest_of", "run", "running", "stages_run", "start", "until",
 ]  # fmt: skip
 WHO = {"NAME": "A", "EMAIL": "a@example.org"}
 
@@ -96,3 +100,39 @@ def rest_of(process: subprocess.Popen[str]) -> str:
     """What else a process prints, until it ends."""
     with process:
         return process.stdout.read() if process.stdout else ""
+
+
+def locked(folder: Path) -> dict[str, str]:
+    """The digests of all outputs in a clone's dvc.lock."""
+    return {path: md5 for outs in outputs((folder / "dvc.lock").read_text()).values() for path, md5 in outs.items()}
+
+
+def assert_undisturbed(folder: Path, reproduced: Path) -> None:
+    """The lock has the digests of an undisturbed run, and every output is what the lock says."""
+    assert locked(folder) == locked(reproduced)
+    for path, digest in locked(folder).items():
+        assert file_md5(folder / path) == digest, path
+    assert "up to date" in run(folder, "dvc", "status")
+
+
+def damage(path: Path, how: str, *, in_secret: bool = False) -> None:
+    """Damage a file in place, as a person would, or a disk: `in_secret`, which keeps its mode and its times."""
+    content, before = bytearray(path.read_bytes()), path.stat()
+    path.chmod(0o644)
+    if how == "deleted":
+        path.unlink()
+        return
+    if how == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    if in_secret:
+        path.chmod(before.st_mode)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def kept(folder: Path, path: str) -> Path:
+    """Where DVC's cache has an output."""
+    digest = locked(folder)[path]
+    return folder / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"

@@ -1,4 +1,4 @@
-"""What goes wrong while a pipeline runs: afterwards `dvc repro` ends in the bytes of an undisturbed run.
+"""What goes wrong while a pipeline runs: it is said, and afterwards `dvc repro` ends in the bytes of an undisturbed run.
 
 `make nightly` runs all of it; what takes less than a minute is in `make test` too.
 """
@@ -18,68 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dvc.lock import make_lock
-from dvc.repo import Repo
 from mlflow import MlflowClient
 
-from stages import files
 from stages.imports import ROOT
-from stages.intact import damaged_outputs, remove_unreadable
-from stages.lock import file_md5
 from stages.mnist.sources import write_idx
-from stages.reproduce import outputs
 from tests import small
 from tests.test_pipeline import runs
 
 KILLS = 10
 INTERRUPTS = 40
-CUTS = 200
-OUTPUTS = (
-    "data/mog/train.npz",
-    "models/mog/dsm.safetensors",
-    "reports/fields/contrastive.npz",
-    "reports/metrics/mog/dsm.json",
-    "reports/curves/mnist/jepa_ema.csv",
-    "reports/figures/gallery.png",
-    "reports/index.html",
-)
-DAMAGES = ("deleted", "truncated", "flipped")
-
-
-def locked(folder: Path) -> dict[str, str]:
-    """The digests of all outputs in a clone's dvc.lock."""
-    return {path: md5 for outs in outputs((folder / "dvc.lock").read_text()).values() for path, md5 in outs.items()}
-
-
-def assert_undisturbed(folder: Path, reproduced: Path) -> None:
-    """The lock has the digests of an undisturbed run, and every output is what the lock says."""
-    assert locked(folder) == locked(reproduced)
-    for path, digest in locked(folder).items():
-        assert file_md5(folder / path) == digest, path
-    assert "up to date" in small.run(folder, "dvc", "status")
-
-
-def damage(path: Path, how: str, *, in_secret: bool = False) -> None:
-    """Damage a file in place, as a person would, or a disk: `in_secret`, which keeps its mode and its times."""
-    content, before = bytearray(path.read_bytes()), path.stat()
-    path.chmod(0o644)
-    if how == "deleted":
-        path.unlink()
-        return
-    if how == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    else:
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-    if in_secret:
-        path.chmod(before.st_mode)
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def kept(folder: Path, path: str) -> Path:
-    """Where DVC's cache has an output."""
-    digest = locked(folder)[path]
-    return folder / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
 
 
 @pytest.mark.hostile
@@ -140,14 +87,6 @@ def test_an_interrupt_at_any_moment_of_a_stage_is_one_line(
 
 
 @pytest.mark.hostile
-def test_damaged_outputs_are_made_again(copied: Path, reproduced: Path) -> None:
-    for number, path in enumerate(OUTPUTS):
-        damage(copied / path, DAMAGES[number % 3])
-    small.run(copied, "dvc", "repro")
-    assert_undisturbed(copied, reproduced)
-
-
-@pytest.mark.hostile
 @pytest.mark.parametrize("key", ["methods", "mnist.methods"])
 def test_no_name_of_a_method_reaches_a_shell(copied: Path, key: str) -> None:
     """The name leads to a file that there is and, as DVC reads it, to a key that there is, so DVC runs its stage."""
@@ -159,91 +98,6 @@ def test_no_name_of_a_method_reaches_a_shell(copied: Path, key: str) -> None:
     said = small.run(copied, "dvc", "repro", status=255)
     assert f"_train@{evil}'" in said and f"error: params.yaml: {key}: {evil!r} is not accepted: expected any of" in said
     assert not (copied / "caught").exists()
-
-
-@pytest.mark.hostile
-def test_what_a_disk_lost_in_secret_is_found_and_made_again(copied: Path, reproduced: Path) -> None:
-    assert small.run(copied, "python", "-m", "stages.intact") == ""
-    cached, output = kept(copied, OUTPUTS[1]), copied / OUTPUTS[2]
-    for path in (cached, output):
-        damage(path, "flipped", in_secret=True)
-    (copied / OUTPUTS[1]).unlink()
-    said = small.run(copied, "python", "-m", "stages.intact")
-    assert f"verify: {cached} was damaged and is removed from DVC's cache" in said
-    assert f"verify: {OUTPUTS[2]} is not as in dvc.lock" in said
-    small.run(copied, "dvc", "repro")
-    assert_undisturbed(copied, reproduced)
-
-
-def test_what_a_killed_stage_left_unfinished_is_removed_after_a_day(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    named: list[Path] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", lambda source, target: named.append(source))
-        files.write_text(copied / "models/mog/weights", "")
-    (left,) = named
-    fresh = left.with_name(f"{left.name}.fresh")
-    for path in (left, fresh):
-        path.write_bytes(b"half")
-    os.utime(left, (0, 0))
-    small.run(copied, "python", "-m", "stages.intact")
-    assert not left.exists() and fresh.exists()
-
-
-HALF_WRITTEN = {
-    ".dvc/tmp/rwlock": ["", '{"write": {"/data'],
-    "dvc.lock": ["", "schema: '2.0'\nstages:\n  mog_data:\n    cmd: python\n    de"],
-}
-
-
-@pytest.mark.hostile
-def test_a_lock_file_that_was_cut_off_anywhere_is_read_or_put_aside(
-    copied: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
-) -> None:
-    record_property("tries", CUTS)
-    monkeypatch.chdir(copied)
-    lock, read = copied / "dvc.lock", 0
-    whole, places = lock.read_text(), random.Random(0)
-    ends = [whole.index("\n    outs:\n    - path: ") + len("\n    outs:\n    - path: x"), *range(40)]
-    with Repo() as repo:
-        for end in [*ends, *(places.randrange(len(whole)) for _ in range(CUTS - len(ends)))]:
-            lock.write_text(whole[:end])
-            read += not remove_unreadable(repo)
-            list(damaged_outputs())
-    assert CUTS / 4 < read < CUTS - 10
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(("name", "left"), [(name, left) for name, contents in HALF_WRITTEN.items() for left in contents])
-def test_what_dvc_had_half_written_when_it_was_killed_is_removed(copied: Path, reproduced: Path, name: str, left: str) -> None:
-    path = copied / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(left)
-    small.run(copied, "dvc", "repro", status=255)
-    said = small.run(copied, "python", "-m", "stages.intact")
-    assert f"{name} can't be read by DVC, as a killed one leaves it, and " in said and said.count("\n") == 1
-    assert not path.exists() and (name != "dvc.lock" or (copied / ".dvc/tmp/dvc.lock").read_text() == left)
-    # Trainings are in DVC's run cache.
-    assert not [stage for stage in small.stages_run(small.run(copied, "dvc", "repro")) if "_train@" in stage]
-    assert_undisturbed(copied, reproduced)
-
-
-def test_what_a_dvc_that_runs_is_writing_stays(copied: Path) -> None:
-    listed, lock = copied / ".dvc/tmp/rwlock", copied / "dvc.lock"
-    listed.parent.mkdir(exist_ok=True)
-    with make_lock(str(listed.with_name("rwlock.lock"))), make_lock(str(listed.with_name("lock"))):
-        listed.write_text("")
-        lock.write_text("{}")
-        small.run(copied, "python", "-m", "stages.intact")
-    assert listed.exists() and lock.exists()
-
-
-def test_a_conflict_in_the_lock_file_is_left_to_its_user(copied: Path) -> None:
-    lock = copied / "dvc.lock"
-    conflict = "<<<<<<< HEAD\n" + lock.read_text()
-    lock.write_text(conflict)
-    said = small.run(copied, "python", "-m", "stages.intact", status=1)
-    assert said.startswith("error: dvc.lock: ") and said.count("\n") == 1
-    assert lock.read_text() == conflict
 
 
 @pytest.mark.hostile
@@ -269,49 +123,14 @@ def test_a_source_that_gives_something_else_is_said_and_made_up_for(copied: Path
     good = source.read_bytes()
     source.write_bytes(BAD_SOURCES[how] or good[: len(good) // 2])
     for path in ("data/mnist/train.npz", "data/mnist/test.npz"):
-        kept(copied, path).unlink()
+        small.kept(copied, path).unlink()
         (copied / path).unlink()
     said = small.run(copied, "dvc", "repro", "--no-run-cache", status=255)
     assert "error: no source gave the images: folder digits: " in said and "Traceback" not in said
     assert not any((copied / f"data/mnist/{part}.npz").exists() for part in ("train", "test"))
     source.write_bytes(good)
     small.run(copied, "dvc", "repro")
-    assert_undisturbed(copied, reproduced)
-
-
-@pytest.mark.hostile
-def test_a_model_in_the_place_of_its_snapshots_is_refused(copied: Path) -> None:
-    snapshots = copied / "models/mog/dsm.snapshots.safetensors"
-    snapshots.unlink()
-    shutil.copy(copied / "models/mog/dsm.safetensors", snapshots)
-    said = small.run(copied, sys.executable, "-m", "stages.mog.evaluate", "dsm", status=1)
-    assert said == "error: models/mog/dsm.snapshots.safetensors has no snapshot_steps: `dvc repro` makes it anew\n"
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("how", DAMAGES)
-def test_damaged_outputs_are_made_again_without_the_cache(copied: Path, reproduced: Path, how: str) -> None:
-    shutil.rmtree(copied / ".dvc/cache")
-    for path in OUTPUTS:
-        damage(copied / path, how)
-    small.run(copied, "dvc", "repro")
-    assert_undisturbed(copied, reproduced)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_cache_gives_no_damaged_output(copied: Path, reproduced: Path, how: str) -> None:
-    # What is in git is not in the cache.
-    cached = [path for path in OUTPUTS if kept(copied, path).exists()]
-    assert len(cached) > 3
-    for path in cached:
-        damage(kept(copied, path), how, in_secret=True)
-    for path in OUTPUTS:
-        (copied / path).unlink()
-    said = small.run(copied, "python", "-m", "stages.intact")
-    assert said.count("was damaged and is removed from DVC's cache") == (0 if how == "deleted" else len(cached))
-    small.run(copied, "dvc", "repro")
-    assert_undisturbed(copied, reproduced)
+    small.assert_undisturbed(copied, reproduced)
 
 
 @pytest.mark.nightly
@@ -339,7 +158,7 @@ def test_a_cold_run_that_is_killed_again_and_again(
             # Every other time one more kill hits what the last one left.
             small.run(folder, "python", "-m", "stages.intact")
             small.run(folder, "dvc", "repro")
-            assert_undisturbed(folder, reproduced)
+            small.assert_undisturbed(folder, reproduced)
             shutil.rmtree(folder)
 
 
@@ -356,7 +175,7 @@ def test_control_c_ends_the_pipeline_without_a_traceback(reproduced: Path, copie
     assert run.returncode not in (0, -signal.SIGINT)
     assert "Traceback" not in rest
     small.run(copied, "dvc", "repro")
-    assert_undisturbed(copied, reproduced)
+    small.assert_undisturbed(copied, reproduced)
 
 
 @pytest.mark.nightly
@@ -370,7 +189,7 @@ def test_a_disk_without_room_for_larger_files_is_said_and_made_up_for(reproduced
     assert re.search(r"^(error|ERROR): .*(File too large|disk I/O error)", said, re.MULTILINE), said
     assert not list(folder.rglob(".unfinished.*"))
     small.run(folder, "dvc", "repro")
-    assert_undisturbed(folder, reproduced)
+    small.assert_undisturbed(folder, reproduced)
 
 
 UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
@@ -415,7 +234,7 @@ def test_two_runs_at_once(reproduced: Path, tmp_path: Path) -> None:
         assert run.returncode == 0 or re.search("lock|is busy", text), text
         assert "Traceback" not in text
     small.run(folder, "dvc", "repro")
-    assert_undisturbed(folder, reproduced)
+    small.assert_undisturbed(folder, reproduced)
 
 
 @pytest.fixture
@@ -439,13 +258,13 @@ def test_a_clock_that_goes_backwards(reproduced: Path, tmp_path: Path, jumping: 
     assert small.run(folder, "python", "-c", moments, PYTHONPATH=jumping) == "True\n"
     small.run(folder, "dvc", "repro", PYTHONPATH=jumping)
     # Files from the future, and from long ago.
-    for number, path in enumerate(sorted(locked(folder))):
+    for number, path in enumerate(sorted(small.locked(folder))):
         if (folder / path).is_file():
             moment = time.time() + (86400 if number % 2 else -(10**8))
             os.utime(folder / path, (moment, moment))
-    damage(folder / OUTPUTS[1], "flipped")
+    small.damage(folder / "models/mog/dsm.safetensors", "flipped")
     small.run(folder, "dvc", "repro", PYTHONPATH=jumping)
-    assert_undisturbed(folder, reproduced)
+    small.assert_undisturbed(folder, reproduced)
 
 
 @pytest.mark.nightly
