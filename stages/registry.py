@@ -1,9 +1,9 @@
 """`make register`: put the best encoder of MNIST into MLflow's model registry.
 
 The best one is that with the highest k-NN accuracy on the held-out training images. It becomes a version of the model
-`energy-wells-mnist`, with its signature, an input example, params.yaml and the digests by which its run is found again; a state
-that is registered already is not registered twice. The alias `best` goes to it if it is better than the version that has the
-alias. It loads without this project at hand:
+`energy-wells-mnist`, with its signature, an input example, params.yaml and the digests by which its run is found again; an
+encoder, its weights and its shifts, that is registered already is not registered twice. The alias `best` goes to it if it is
+better than the version that has the alias. It loads without this project at hand:
 
     mlflow.pyfunc.load_model("models:/energy-wells-mnist@best").predict(images)    # bytes (N, 28, 28) to embeddings (N, D)
 
@@ -69,13 +69,13 @@ def main(params: Params) -> None:
         "method": name,
         KEY: f"{accuracy:.6g}",
         "lock_digest": digests.of_content(stages),
-        "weights_digest": digests.of_content(stages[f"mnist_train@{name}"]["outs"]),
+        "encoder_digest": digests.of_content([stages[f"mnist_train@{name}"]["outs"], params.mnist.shifts]),
     }
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri())
     client = mlflow.MlflowClient()
     try:
-        version = _registered(client, tags["weights_digest"])
+        version = _registered(client, tags["encoder_digest"])
         version = version or _register(client, _run(client, name, tags), name, weights, tags)
         _crown(client, version, accuracy)
     except MlflowException as error:
@@ -97,10 +97,10 @@ def _run(client: Any, name: str, tags: Mapping[str, str]) -> str:
     return str(children[0].info.run_id)
 
 
-def _registered(client: Any, weights_digest: str) -> str | None:
-    """The version that holds these weights."""
+def _registered(client: Any, encoder_digest: str) -> str | None:
+    """The version that gives these embeddings: of these weights, over these shifts."""
     found = client.search_model_versions(f"name = '{MODEL}'")
-    return next((str(v.version) for v in found if v.tags.get("weights_digest") == weights_digest), None)
+    return next((str(v.version) for v in found if v.tags.get("encoder_digest") == encoder_digest), None)
 
 
 def _register(client: Any, run: str, name: str, weights: Path, tags: Mapping[str, str]) -> str:

@@ -256,6 +256,7 @@ class Mnist(Block):
     train_images: Annotated[int, Field(ge=100, le=60000)]
     test_images: Annotated[int, Field(ge=20, le=10000)]
     validation_images: Annotated[int, Field(ge=0)]
+    shifts: Annotated[int, Field(ge=0, le=7)]
     mixed_precision: bool
     robustness_images: Annotated[int, Field(ge=10)]
     strengths: Annotated[list[Fraction], Field(min_length=1)]

@@ -28,19 +28,22 @@ class Encoder(PythonModel):  # type: ignore[misc]
     """A method on the images after phase 1."""
 
     method: Any
+    shifts: int
 
     @classmethod
     def load(cls, params: Path, weights: Path, name: str) -> Encoder:
         """The encoder of the method called `name` from its params and its weights."""
         encoder = cls()
-        encoder.method = untrained(parameters.load(params), name)
+        loaded = parameters.load(params)
+        encoder.method, encoder.shifts = untrained(loaded, name), loaded.mnist.shifts
         files.load(encoder.method, weights)
         return encoder
 
     def load_context(self, context: Any) -> None:
         """Called by MLflow with the files of the version."""
         files = context.artifacts
-        self.method = Encoder.load(Path(files["params"]), Path(files["weights"]), context.model_config["method"]).method
+        loaded = Encoder.load(Path(files["params"]), Path(files["weights"]), context.model_config["method"])
+        self.method, self.shifts = loaded.method, loaded.shifts
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Embeddings of images; MLflow checks their shape and type against the signature."""
@@ -48,8 +51,9 @@ class Encoder(PythonModel):  # type: ignore[misc]
 
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeddings (N, D) of byte images (N, 28, 28)."""
-        z: NDArray[np.float32] = as_seen(self.method, embed(self.method, torch.from_numpy(images), torch.device("cpu"))).numpy()
-        return z
+        z = embed(self.method, torch.from_numpy(images), torch.device("cpu"), self.shifts)
+        seen: NDArray[np.float32] = as_seen(self.method, z).numpy()
+        return seen
 
 
 mlflow.models.set_model(Encoder())

@@ -44,6 +44,7 @@ PARAMS: dict[str, Any] = {
         "train_images": 1400,
         "test_images": 300,
         "validation_images": 200,
+        "shifts": 1,
         "robustness_images": 40,
         "snapshots": 3,
         "snapshot_images": 50,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -147,6 +148,23 @@ def test_embedding_in_blocks_changes_nothing_and_leaves_the_method_alone(monkeyp
     assert blocks.shape == (20, DIM)
     assert_close(blocks, whole)
     assert not changed(trained, before)
+
+
+def test_an_embedding_over_shifts_is_the_mean_over_moved_images() -> None:
+    trained, images = method("jepa_ema"), torch.zeros(5, 28, 28, dtype=torch.uint8)
+    images[:, 3:-3, 3:-3] = torch.randint(256, (5, 22, 22), dtype=torch.uint8)
+    assert_close(embed(trained, images, CPU, 0), trained.embed(as_images(images)).detach())
+    for shifts in (1, 2):
+        moves = list(itertools.product(range(-shifts, shifts + 1), repeat=2))
+        moved = [embed(trained, images.roll(move, (1, 2)), CPU) for move in moves]
+        assert_close(embed(trained, images, CPU, shifts), sum(moved) / (2 * shifts + 1) ** 2)
+        assert not torch.allclose(embed(trained, images, CPU, shifts), moved[len(moves) // 2], atol=1e-4)
+
+
+def test_what_comes_in_at_a_shift_is_the_border() -> None:
+    trained, columns = method("jepa_ema"), torch.linspace(0, 255, 28).to(torch.uint8).expand(3, 28, 28)
+    moved = [embed(trained, columns[..., (torch.arange(28) + by).clamp(0, 27)], CPU) for by in (-1, 0, 1)]
+    assert_close(embed(trained, columns, CPU, 1), sum(moved) / 3)
 
 
 # ---------------------------------------------------------------- the moving-average target

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from benchmarks.gpu import precise
+from benchmarks.gpu import in_precision
 from stages import params as parameters
 from stages import runtime
 from stages.imports import ROOT
 from stages.methods import build
+from stages.mnist.embed import embed
 from stages.mnist.models import untrained, world
 from stages.mnist.perturbations import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
 from stages.mog import setting
@@ -22,10 +23,14 @@ from stages.nn.conv import ConvEncoder, as_images
 from stages.nn.draws import TrainingDraws
 from stages.nn.method import Method
 from stages.nn.training import EpochBatches, fit, random_batches
+from stages.params import Params
 from stages.schema import MNIST_PREFIX
 
 PARAMS = parameters.load(ROOT / "params.yaml").model_copy(update={"seeds": 2})
 IMAGES = torch.randint(0, 256, (2048, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+precisions = pytest.mark.parametrize(
+    "params", [in_precision(PARAMS, mixed=False), in_precision(PARAMS, mixed=True)], ids=["float32", "bfloat16"]
+)
 STEPS = 40
 """More than an epoch of any method has."""
 pytestmark = [
@@ -52,9 +57,9 @@ def image_batches(device: torch.device, batch_size: int, generator: torch.Genera
     return map(as_images, EpochBatches(IMAGES.to(device), batch_size=batch_size, generator=generator))
 
 
-def on_images(name: str, device: torch.device, steps: int, method: Method | None = None) -> Method:
+def on_images(name: str, device: torch.device, steps: int, method: Method) -> Method:
     """The method of the images after so many steps."""
-    trained = (method or untrained(PARAMS, name)).to(device)
+    trained = method.to(device)
     _, train = PARAMS.method(MNIST_PREFIX + name)
     generator = torch.Generator(device).manual_seed(0)
     fitted(trained, image_batches(device, train.batch_size, generator), name, steps, train, generator)
@@ -118,7 +123,7 @@ def test_a_perturbation_is_the_cpus(kind: str, gpu: torch.device) -> None:
 
 @pytest.mark.parametrize("mixed, atol", [(False, 1e-3), (True, 0.05)])
 def test_embeddings_are_the_cpus_in_the_precision_of_the_layers(mixed: bool, atol: float, gpu: torch.device) -> None:
-    params = PARAMS if mixed else precise(PARAMS)
+    params = in_precision(PARAMS, mixed=mixed)
     settings, _ = params.method(f"{MNIST_PREFIX}jepa_ema")
     torch.manual_seed(0)
     encoder = world(params).encoder(**settings["encoder"]).eval()
@@ -131,9 +136,16 @@ def test_embeddings_are_the_cpus_in_the_precision_of_the_layers(mixed: bool, ato
     assert_close(found.cpu(), expected, atol=atol * expected.abs().max().item(), rtol=0)
 
 
+def test_embeddings_over_shifts_are_the_cpus(gpu: torch.device) -> None:
+    method = untrained(PARAMS, "jepa_ema")
+    expected = embed(method, IMAGES[:64], torch.device("cpu"), 2)
+    assert_close(embed(method.to(gpu), IMAGES[:64], gpu, 2), expected, atol=1e-3 * expected.abs().max().item(), rtol=0)
+
+
+@precisions
 @pytest.mark.parametrize("name", PARAMS.mnist.methods)
-def test_no_step_on_the_images_waits_for_the_gpu(name: str, gpu: torch.device) -> None:
-    method = untrained(PARAMS, name).to(gpu)
+def test_no_step_on_the_images_waits_for_the_gpu(name: str, params: Params, gpu: torch.device) -> None:
+    method = untrained(params, name).to(gpu)
     after, done = method.after_step, 0
 
     def watched(progress: float) -> None:
@@ -147,9 +159,10 @@ def test_no_step_on_the_images_waits_for_the_gpu(name: str, gpu: torch.device) -
     assert on_images(name, gpu, STEPS, method) is method and done == STEPS
 
 
+@precisions
 @pytest.mark.parametrize("name", PARAMS.mnist.methods)
-def test_a_training_on_images_ends_in_the_same_bytes(name: str, gpu: torch.device) -> None:
-    one, other = (on_images(name, gpu, 30).state_dict() for _ in range(2))
+def test_a_training_on_images_ends_in_the_same_bytes(name: str, params: Params, gpu: torch.device) -> None:
+    one, other = (on_images(name, gpu, 30, untrained(params, name)).state_dict() for _ in range(2))
     assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 

@@ -168,9 +168,9 @@ ODDITIES = {
     "a set": TEXT.replace("seed: 0", "seed: !!set {a}", 1),
     "very deep nesting": "- " * 200_000,
     "very many laughs": "".join(f"b{i}: &b{i} [*b{i - 1}, *b{i - 1}]\n" if i else "b0: &b0 [x]\n" for i in range(60)) + TEXT,
-    "no in the words of old": TEXT.replace("mixed_precision: true", "mixed_precision: no", 1),
+    "no in the words of old": TEXT.replace("mixed_precision: false", "mixed_precision: no", 1),
     "a NUL": TEXT + "\n\0\n",
-    "yes": TEXT.replace("mixed_precision: true", "mixed_precision: 'yes'", 1),
+    "yes": TEXT.replace("mixed_precision: false", "mixed_precision: 'yes'", 1),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,22 @@ def test_the_fields_keep_their_contract(reproduced: Path) -> None:
         assert embeddings["train"].shape == (1400, 16)
         assert embeddings["test"].shape == (300, 16)
         np.testing.assert_allclose(np.linalg.norm(embeddings["test"], axis=1), 1, atol=1e-5)
+
+
+DISTANCES = """
+from pathlib import Path
+import numpy as np
+from stages.serving import Encoder
+encoder = Encoder.load(Path("params.yaml"), Path("models/mnist/jepa_ema.safetensors"), "jepa_ema")
+images, scored = np.load("data/mnist/test.npz")["images"], np.load("reports/embeddings/mnist/jepa_ema.npz")["test"]
+for encoder.shifts in (encoder.shifts, 0):
+    print("distance", np.abs(encoder.embed(images) - scored).max())
+"""
+
+
+def test_what_is_scored_and_what_is_served_are_the_same_embeddings_over_shifts(reproduced: Path) -> None:
+    over_shifts, alone = map(float, re.findall(r"(?m)^distance (.*)$", small.run(reproduced, "python", "-c", DISTANCES)))
+    assert over_shifts < 1e-5 and alone > 0.01
 
 
 def test_the_metrics_keep_their_contract(reproduced: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import torch
@@ -17,11 +18,26 @@ SETTLING = 10_000
 """Images of which BatchNorm takes its statistics."""
 
 
-def embed(method: Any, images: Tensor, device: torch.device) -> Tensor:
-    """Embeddings (N, D) of byte images (N, 28, 28) by a method."""
+def embed(method: Any, images: Tensor, device: torch.device, shifts: int = 0) -> Tensor:
+    """Embeddings (N, D) of byte images (N, 28, 28) by a method, each averaged over the shifts of its image.
+
+        z(x) = (2s + 1)⁻² Σ_{|a|, |b| ≤ s} f(T_ab x)
+
+    T_ab moves an image by a pixels down and b to the right; its border is repeated where nothing else comes in.
+
+    Args:
+        shifts: s; 0 is f(x) itself.
+    """
     method.eval()
     with torch.inference_mode():
-        return torch.cat([method.embed(as_images(chunk.to(device))).cpu() for chunk in images.split(CHUNK)])
+        return torch.cat([_embed(method, as_images(chunk.to(device)), shifts).cpu() for chunk in images.split(CHUNK)])
+
+
+def _embed(method: Any, x: Tensor, shifts: int) -> Tensor:
+    height, width = x.shape[-2:]
+    wide = F.pad(x, 4 * (shifts,), mode="replicate")
+    corners = itertools.product(range(2 * shifts + 1), repeat=2)
+    return torch.stack([method.embed(wide[..., a : a + height, b : b + width]) for a, b in corners]).mean(0)
 
 
 def settle(method: Any, images: Tensor, device: torch.device) -> Any:

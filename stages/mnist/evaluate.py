@@ -58,7 +58,7 @@ def main(params: Params, name: str) -> None:
         return measure.uses(z_train, train["labels"], z_test, test["labels"], z_digits, digit_labels, mnist=mnist, seed=seed)
 
     def embeddings(method: Any, images: NDArray[np.uint8]) -> torch.Tensor:
-        return embed(method, torch.from_numpy(images), device)
+        return embed(method, torch.from_numpy(images), device, mnist.shifts)
 
     method, initial = trained(params, name).to(device), untrained(params, name).to(device)
     raw = {who: embeddings(m, test["images"]) for who, m in (("trained", method), ("untrained", initial))}

@@ -1,7 +1,7 @@
-"""Stage mnist_reconstruct_atlas@METHOD: what the page needs to show reconstructions at any severity.
+"""Stage mnist_reconstruct_atlas@METHOD: what the page needs to show reconstructions at several severities.
 
-Writes reports/atlas/mnist/METHOD.reconstruction.js (scripts.py), of R test images: `strengths` (L,), 0 for the clean
-image among them, and for each of the `perturbations` the sheets `perturbed` and `reconstructed`, L times R images.
+Writes reports/atlas/mnist/METHOD.reconstruction.js (scripts.py), of R test images: `images`, R; `strengths` (L,), 0 for the
+clean image among them; `perturbed` and `reconstructed`, each with a sheet of L times R images for every perturbation.
 """
 
 from __future__ import annotations
