@@ -1,9 +1,8 @@
 """Stage claims: what is said of the methods, each decided by a measured figure.
 
 Writes reports/claims.json, {METHOD: {CLAIM: {statement, claimed, metric, threshold, direction, mean, std, met, barred,
-verdict, narrow, figure, reason}}}, and reports/claims.md, the same as tables. A claim holds where the mean over seeds lies on
-the side of the threshold that it says; one that says "no" holds where it does not. Where the method has no such figure the
-claim is not applicable, nor where a study decides whose mixture or method is not set as in this run.
+verdict, narrow, figure, reason}}}, and reports/claims.md, the same as tables; how it is decided is in verdicts.py. A claim is
+not applicable where the method has no such figure, nor where a study decides whose mixture or method is not set as in this run.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def differences(stages: Mapping[str, Any], values: Mapping[str, Any]) -> list[st
         for out in entry.get("outs", []):
             path = Path(out["path"])
             if path.exists() and (path.suffix == ".json" or path.is_relative_to("reports/metrics")):
-                moved += [str(path)] if file_md5(path) != out["md5"] else []
+                moved += [str(path)] if file_md5(path) != out.get("md5") else []
     return moved
 
 

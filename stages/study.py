@@ -1,9 +1,11 @@
 """Studies: results that need many settings, outside the DAG.
 
 `python -m stages.study NAME` runs every cell of a study of studies.yaml in a folder of its own. It writes
-reports/studies/NAME.json with `command`, `digest` (of the code and the params of every cell), and `cells`, each with its
-`method`, its `settings`, the figures that the study keeps and, where it asks for them, the verdicts on all `claims`;
-reports/studies/NAME.md, the same as a table; and reports/figures/studies/NAME.png.
+reports/studies/NAME.json with `command`, `digest` (of the code and the params of every cell), the `blocks` of the methods'
+params, and `cells`, each with its `method`, its `settings`, the figures that the study keeps and, where it decides claims, all
+`metrics` of its first run. On the mixture there is its `preset`, empty where cells differ in it; on the images, where each
+method has one cell, its figures stand under the method's name too. It also writes reports/studies/NAME.md, the same as a
+table, with the verdicts on the claims, and reports/figures/studies/NAME.png.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Verdicts: claims in words, each decided by a measured figure.
 
-A claim holds where the mean over seeds lies on the side of the threshold that it says; one that says "no" holds where it does
-not. Where the method has no such figure the claim is not applicable. A verdict is narrow where the threshold lies within two
+A criterion is met where the mean over seeds lies on its side of the threshold and nothing bars it (`unless`: a collapsed
+embedding has no structure, whatever the figure). A claim holds where that is met; one that says "no" holds where it is not.
+Where the method has no such figure the claim is not applicable. A verdict is narrow where the threshold lies within two
 standard errors of the mean: other seeds could have given another one.
 """
 

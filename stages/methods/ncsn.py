@@ -12,7 +12,7 @@ opposite (`denoising_error`). With b > 1 small σ are drawn more often.
 The network sees x / √(a² + σ²) and log₁₀ σ, and its output is divided by √(1 + σ²): that keeps both of the order of one at
 every level. a is the extent of the data.
 
-Song and Ermon 2019, "Generative modeling by estimating gradients of the data distribution", arXiv 1907.05600, eq. 5.
+Song and Ermon 2019, "Generative modeling by estimating gradients of the data distribution", arXiv 1907.05600, eqs. 5 and 6.
 """
 
 from __future__ import annotations

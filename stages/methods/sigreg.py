@@ -4,10 +4,10 @@
     T(z) = mean_u B ∫_{−3}^{3} | φ̂_u(t) − e^{−t²/2} |² e^{−t²/2} dt,    φ̂_u(t) = 1/B Σ_i exp(i t u·z_i)
 
 T is the test of Epps and Pulley for normality, averaged over random directions u: by Cramér and Wold a distribution is standard
-normal when all its projections are. It is 1.05 in expectation on standard normal embeddings, whatever B, and .40 B on
-constant ones, so a collapse is what it forbids most.
+normal when all its projections are. It is 1.05 in expectation on standard normal embeddings, whatever B, and at least .40 B
+on constant ones, so that in a batch of hundreds a collapse costs a hundred times what it costs to be normal.
 
-Balestriero and LeCun 2025, "LeJEPA", arXiv 2511.08544, section 4.
+Balestriero and LeCun 2025, "LeJEPA", arXiv 2511.08544, sections 4 and 5.
 """
 
 from __future__ import annotations

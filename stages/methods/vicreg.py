@@ -4,8 +4,8 @@
     v(z) = 1/D Σ_d max(0, 1 − √(Var z_d + 10⁻⁴)),    c(z) = 1/D Σ_{d≠e} Cov(z)_de²
 
 z and z' are the embeddings of two perturbed views. The first term is the basic JEPA; v forbids the collapse of a coordinate
-and c the collapse onto a line. At the minimum every coordinate has at least unit variance and all are uncorrelated. Constant
-embeddings cost .99 β.
+and c the collapse onto a line. v is 0 where every coordinate has at least unit variance, c where all are uncorrelated; the
+minimum of L weighs both against the invariance. Constant embeddings cost .99 β.
 
 Bardes et al. 2022, "VICReg", arXiv 2105.04906, eq. 6; the scale of the terms is that of the authors' code.
 """

@@ -22,13 +22,14 @@ def relative_fisher_error(learned: Array, true: Array) -> Array:
 
 
 def potential(score: Array, dx: float, dy: float, sigma: float) -> Array:
-    """The energy on a grid whose gradient is closest to minus a given score where that score is weak.
+    """The energy on a grid whose gradient is closest to minus a given score, above all where that score is weak.
 
         E = argmin ∫ w ‖∇E + s‖²,   w = (1 + σ² ‖s‖²)⁻²
 
-    A strong score is one far from the data, where it was hardly trained; without w its errors there would bend the landscape
-    on the data. The differences of E along the edges of the grid are fitted to the mean of s at both ends. The normal
-    equations are a sparse Poisson problem. A score that is no gradient leaves a residual.
+    A strong score is one far from the data, where it was hardly trained; without w its errors there would bend the landscape on
+    the data. Without noise, at σ = 0, every node counts alike. The differences of E along the edges of the grid are fitted to
+    the mean of s at both ends. The normal equations are a sparse Poisson problem. A score that is no gradient leaves a
+    residual.
 
     Args:
         score: s on the nodes, (..., H, W, 2).

@@ -1,7 +1,8 @@
 """Stage mog_lessons: pictures that hold all methods of the mixture against each other, each with a caption of its numbers.
 
 Writes collapse.png, conditional.png, critics.png, score_errors.png and mode_weights.png to reports/figures/mog/, and
-reports/lessons.md with their captions. The pictures show the first seed, the captions means over all.
+reports/lessons.md with their captions. Curves, maps, pairs of views and the predicted conditional are the first seed's; all
+other figures are means over seeds.
 """
 
 from __future__ import annotations

@@ -328,8 +328,8 @@ def mode_weights(density: Mixture, samples: Array, region: Region) -> Array:
 def sample_quality(density: Mixture, samples: Array, region: Region, rng: np.random.Generator, projections: int = 64) -> Group:
     """How samples (S, N, 2) compare with as many exact ones of the density they are meant to come from.
 
-    `escaped` is the share of those that left the region. The two distances take at most `COMPARED` samples, since all pairs of
-    them enter.
+    `escaped` is the share of those that left the region. The two distances take at most `COMPARED` samples, since the energy
+    distance has all pairs of them.
     """
     few = samples[:, :COMPARED]
     exact, _ = density.sample(few.shape[1], rng)

@@ -91,7 +91,7 @@ def score(grid: Grid, energy: Array, log_density: Array, field: Array, points: A
         left.quiver(
             grid.x[step // 2 :: step], grid.y[step // 2 :: step], *np.moveaxis(arrows, -1, 0), color="white", width=0.003
         )
-    filled = draw(right, grid, -log_density, limits, "truth: −log p_σ(x) of the smoothed mixture")
+    filled = draw(right, grid, -log_density, limits, "truth: −log p(x) of the density to be learned")
     right.scatter(points[:, 0], points[:, 1], s=2, c="white", alpha=0.35, linewidths=0)
     figure.colorbar(filled, ax=[left, right], label="energy, nats", shrink=0.9, format="%.0f")
     return figure
