@@ -23,16 +23,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import networkx as nx
-import yaml
 
 from benchmarks.report import duration, figure
 from stages import files
 from stages.command import end, environment, output
 from stages.errors import UserError
 from stages.graph import stage_graph
+from stages.lock import entries
 from stages.runtime import cost_file
 from stages.side_by_side import chains
 from stages.tables import table
@@ -105,13 +104,13 @@ def measured(wall: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
         UserError: a stage has no cost: it has not run here.
     """
     graph = stage_graph()
-    lock: dict[str, Any] = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
+    locked = entries()
     for name in graph:
         if not cost_file(name).exists():
             raise UserError(f"{cost_file(name)} is missing: `dvc repro --force` measures every stage")
     work = {name: files.read_json(cost_file(name))["seconds"] for name in graph}
     start = max(wall - sum(work.values()), 0.0) / len(work)
-    sizes = {name: sum(out["size"] for out in lock.get(name, {}).get("outs", [])) for name in graph}
+    sizes = {name: sum(out["size"] for out in locked.get(name, {}).get("outs", [])) for name in graph}
     return graph, {name: Costs(work[name], start, sizes[name]) for name in graph}
 
 

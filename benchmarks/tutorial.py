@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
@@ -27,6 +26,7 @@ from benchmarks.turns import Side, speedup, take_turns
 from stages import files
 from stages import params as parameters
 from stages.goals import KNN
+from stages.lock import LOCK, entries
 from stages.lookup import look_up
 from stages.params import Params
 
@@ -36,7 +36,6 @@ GOAL = 20.0
 FIGURES = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 """All of them have to reach the goal."""
 METRICS = Path(f"reports/metrics/mnist/{training.NAME}.json")
-LOCK = Path("dvc.lock")
 
 
 def refusal(metrics: Path = METRICS, lock: Path = LOCK, params: Path = parameters.FILE) -> str:
@@ -48,8 +47,7 @@ def refusal(metrics: Path = METRICS, lock: Path = LOCK, params: Path = parameter
         value = look_up(found, f"knn.{name}.mean")
         if value is None or value < KNN:
             return f"knn.{name} in {metrics} is {value}, below {KNN}"
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-    trained_with = stages.get(f"mnist_train@{training.NAME}", {}).get("params", {}).get(str(parameters.FILE), {})
+    trained_with = entries(lock).get(f"mnist_train@{training.NAME}", {}).get("params", {}).get(str(parameters.FILE), {})
     values = parameters.read(params)
     changed = [key for key, value in trained_with.items() if look_up(values, key) != value]
     if changed or not trained_with:

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.command import end
-from stages.lock import file_md5, locked_stages
+from stages.lock import LOCK, file_md5, locked_stages, outputs
 from stages.params import read
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-LOCK = Path("dvc.lock")
 UNFINISHED = ".unfinished."
 """How the names of files begin that are not complete (files.py)."""
 WRITTEN = (Path(".checkpoints"), Path("data"), Path("models"), Path("reports"))
@@ -48,12 +47,11 @@ def damaged_objects(cache: Path) -> Iterator[Path]:
 
 def damaged_outputs() -> Iterator[Path]:
     """The outputs in the working directory that are not what dvc.lock says of them."""
-    for entry in locked_stages(read()).values():
-        for out in entry.get("outs", []):
-            path = Path(out["path"])
+    for digests in outputs(locked_stages(read())).values():
+        for path, digest in ((Path(name), digest) for name, digest in digests.items()):
             # A pipeline that is running may take a file away.
             with suppress(FileNotFoundError):
-                if path.exists() and file_md5(path) != out.get("md5"):
+                if path.exists() and file_md5(path) != digest:
                     yield path
 
 

@@ -11,27 +11,42 @@ from typing import Any
 from stages.lookup import look_up
 from stages.params import FILE, read
 
+LOCK = Path("dvc.lock")
+
+
+def entries(lock: Path = LOCK) -> dict[str, Any]:
+    """What a dvc.lock has of each stage, in its order; nothing where it is missing."""
+    found = read(lock) if lock.exists() else {}
+    return found.get("stages") or {}
+
+
+def outputs(stages: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The digests of the outputs of stages, by stage and path.
+
+    A DVC that is killed leaves entries cut off anywhere, and mostly reads them all the same: a digest that was not written any
+    more is empty here.
+    """
+    return {name: {out["path"]: out.get("md5", "") for out in entry.get("outs", [])} for name, entry in stages.items()}
+
 
 def locked_stages(values: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of dvc.lock of all stages that dvc.yaml has with these params, but for `track` itself."""
-    lock = read(Path("dvc.lock")) if Path("dvc.lock").exists() else {}
     pipeline = read(Path("dvc.yaml"))["stages"]
     names = set()
     for name, entry in pipeline.items():
         items = look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None
         names |= {name} if items is None else {f"{name}@{item}" for item in items}
-    return {name: entry for name, entry in lock.get("stages", {}).items() if name in names - {"track"}}
+    return {name: entry for name, entry in entries().items() if name in names - {"track"}}
 
 
 def differences(stages: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
     """The params and the metrics in the working directory that are not those of dvc.lock."""
     params = {key: value for entry in stages.values() for key, value in entry.get("params", {}).get(str(FILE), {}).items()}
     moved = [f"{FILE}: {key}" for key, value in params.items() if look_up(values, key) != value]
-    for entry in stages.values():
-        for out in entry.get("outs", []):
-            path = Path(out["path"])
+    for digests in outputs(stages).values():
+        for path, digest in ((Path(name), digest) for name, digest in digests.items()):
             if path.exists() and (path.suffix == ".json" or path.is_relative_to("reports/metrics")):
-                moved += [str(path)] if file_md5(path) != out.get("md5") else []
+                moved += [str(path)] if file_md5(path) != digest else []
     return moved
 
 
@@ -46,7 +61,7 @@ def file_md5(path: Path) -> str:
 
 def inputs(stages: Mapping[str, Any]) -> dict[str, Any]:
     """What the stages were made from, without what they made: params, commands, and files that no stage writes."""
-    written = {out["path"] for entry in stages.values() for out in entry.get("outs", [])}
+    written = {path for digests in outputs(stages).values() for path in digests}
     folders = {str(parent) for path in written for parent in Path(path).parents} - {"."}
     return {
         name: {

@@ -21,7 +21,7 @@ from typing import Any
 from stages import digests, files, runtime
 from stages.errors import UserError
 from stages.imports import ROOT
-from stages.lock import differences, file_md5, locked_stages
+from stages.lock import LOCK, differences, file_md5, locked_stages, outputs
 from stages.params import FILE, Params, read
 from stages.pins import pinned
 from stages.store import EXPERIMENT, be_impatient, tracking_uri
@@ -61,10 +61,10 @@ def main(params: Params) -> None:
         raise UserError(f"{weights} is missing: `dvc repro` or `dvc pull` brings it")
     values = read()
     stages = locked_stages(values)
-    outputs = {out["path"]: out["md5"] for out in stages[f"mnist_train@{name}"]["outs"]}
-    moved = [*differences(stages, values), *([str(weights)] if file_md5(weights) != outputs[str(weights)] else [])]
+    trained = outputs(stages).get(f"mnist_train@{name}", {})
+    moved = [*differences(stages, values), *([str(weights)] if file_md5(weights) != trained.get(str(weights)) else [])]
     if moved:
-        raise UserError(f"{moved[0]} is not as in dvc.lock: `dvc repro` first")
+        raise UserError(f"{moved[0]} is not as in {LOCK}: `dvc repro` first")
     tags = {
         "method": name,
         KEY: f"{accuracy:.6g}",

@@ -26,14 +26,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import networkx as nx
-import yaml
 
 from stages import files, machine, params, small, tolerance
 from stages.command import end, environment, output
 from stages.errors import UserError
 from stages.graph import stage_graph
 from stages.imports import ROOT
-from stages.lock import locked_stages
+from stages.lock import LOCK, entries, locked_stages, outputs
 from stages.params import Params, read
 from stages.store import LATER
 from stages.tables import table
@@ -86,12 +85,6 @@ class Proof:
         return "\n".join(text)
 
 
-def outputs(lock: str) -> dict[str, dict[str, str]]:
-    """The digests of all outputs in the text of a dvc.lock, by stage and path."""
-    stages = yaml.safe_load(lock)["stages"]
-    return {name: {out["path"]: out["md5"] for out in entry.get("outs", [])} for name, entry in stages.items()}
-
-
 def differing(there: Outputs, here: Outputs) -> tuple[int, list[tuple[str, str, bool]]]:
     """How many outputs are the same in two locks, and which are not: `stage: path`, how, and whether both have one."""
     same, rows = 0, []
@@ -108,7 +101,7 @@ def differing(there: Outputs, here: Outputs) -> tuple[int, list[tuple[str, str, 
 
 
 def _short(digests: Mapping[str, str], path: str) -> str:
-    return digests[path][:8] if path in digests else "none"
+    return digests.get(path, "")[:8] or "none"
 
 
 def other_order(graph: nx.DiGraph) -> list[str]:
@@ -167,11 +160,11 @@ def quick(folder: Path) -> Proof:
     first, second = clone(folder / "clone"), clone(folder / "another folder" / "clone ä")
     for one in (first, second):
         small.shrink(one, QUICK)
-        (one / "dvc.lock").unlink(missing_ok=True)
+        (one / LOCK).unlink(missing_ok=True)
     with contextlib.chdir(second):
         order = other_order(stage_graph())
     seconds = cold((first, [], {}), (second, ["--single-item", *order], ELSEWHERE))
-    same, rows = differing(*(outputs((one / "dvc.lock").read_text(encoding="utf-8")) for one in (first, second)))
+    same, rows = differing(*(outputs(entries(one / LOCK)) for one in (first, second)))
     return Proof(
         f"The small pipeline, cold, in two clones of {_head()}.",
         same,
@@ -187,10 +180,10 @@ def quick(folder: Path) -> Proof:
 def full(folder: Path) -> Proof:
     """The whole pipeline against the committed results."""
     fresh = clone(folder / "clone")
-    lock = fresh / "dvc.lock"
+    lock = fresh / LOCK
     if not lock.exists():
-        raise UserError("nothing to compare with: there is no dvc.lock in HEAD")
-    committed, metrics = outputs(lock.read_text(encoding="utf-8")), tolerance.metrics_of(fresh)
+        raise UserError(f"nothing to compare with: there is no {LOCK} in HEAD")
+    committed, metrics = outputs(entries(lock)), tolerance.metrics_of(fresh)
     wanted = params.load(fresh / "params.yaml")
     there, here = _recorded(fresh), machine.facts(wanted)
     moved = machine.moved(there, here)
@@ -198,7 +191,7 @@ def full(folder: Path) -> Proof:
     # An entry of a stage that is no more would be compared with itself.
     lock.unlink()
     seconds = cold((fresh, [], {}))
-    same, different = differing(committed, outputs(lock.read_text(encoding="utf-8")))
+    same, different = differing(committed, outputs(entries(lock)))
     changed = set(map(Path, output("git", "-C", str(fresh), "diff", "--name-only").splitlines()))
     changed -= {Path(lock.name), machine.FILE}
     different += [(path.as_posix(), "is committed otherwise", True) for path in sorted(changed)]
@@ -225,7 +218,7 @@ def _recorded(fresh: Path) -> dict[str, str]:
     with contextlib.chdir(fresh):
         record, stages = files.read_json(machine.FILE), locked_stages(read())
     if record["outputs"] != machine.record(stages, {})["outputs"]:
-        raise UserError(f"{machine.FILE} is not of the results in dvc.lock: `dvc repro` notes the machine; commit both")
+        raise UserError(f"{machine.FILE} is not of the results in {LOCK}: `dvc repro` notes the machine; commit both")
     facts: dict[str, str] = record["facts"]
     return facts
 

@@ -21,7 +21,6 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from pathlib import Path
 
 import networkx as nx
 
@@ -29,9 +28,9 @@ from stages import files
 from stages.command import ENDINGS, end
 from stages.errors import UserError
 from stages.graph import stage_graph
+from stages.lock import LOCK
 from stages.runtime import cost_file
 
-LOCK = Path("dvc.lock")
 PATIENCE = 10
 """How often DVC's lock is tried."""
 NAMED = re.compile(r"(?:^Running stage|failed to reproduce) '([^']+)'")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages import digests, files, machine, runtime
 from stages.errors import UserError
-from stages.lock import differences, inputs, locked_stages
+from stages.lock import LOCK, differences, inputs, locked_stages
 from stages.params import FILE, Params, read
 from stages.schema import MNIST_PREFIX
 from stages.store import EXPERIMENT, LATER, be_impatient, folder, is_server, tracking_uri
@@ -45,7 +45,7 @@ def main(params: Params) -> None:
         stages = locked_stages(values)
         moved = differences(stages, values)
         if moved:
-            print(f"track: nothing is logged, since {moved[0]} is not as in dvc.lock: `dvc repro` first")
+            print(f"track: nothing is logged, since {moved[0]} is not as in {LOCK}: `dvc repro` first")
             return
         facts = _facts(params, stages)
         if LATER in os.environ:
@@ -144,7 +144,7 @@ class Tracker:
                 parent,
                 [
                     FILE,
-                    Path("dvc.lock"),
+                    LOCK,
                     Path("reports/table.md"),
                     Path("reports/claims.md"),
                     Path("reports/mnist.md"),

@@ -12,8 +12,7 @@ import psutil
 
 from stages.command import environment as plain
 from stages.imports import ROOT
-from stages.lock import file_md5
-from stages.reproduce import outputs
+from stages.lock import LOCK, entries, file_md5, outputs
 from stages.small import change_params, shrink
 
 __all__ = [
@@ -104,7 +103,7 @@ def rest_of(process: subprocess.Popen[str]) -> str:
 
 def locked(folder: Path) -> dict[str, str]:
     """The digests of all outputs in a clone's dvc.lock."""
-    return {path: md5 for outs in outputs((folder / "dvc.lock").read_text()).values() for path, md5 in outs.items()}
+    return {path: md5 for outs in outputs(entries(folder / LOCK)).values() for path, md5 in outs.items()}
 
 
 def assert_undisturbed(folder: Path, reproduced: Path) -> None:

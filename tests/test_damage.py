@@ -16,7 +16,7 @@ import pytest
 from dvc.lock import make_lock
 from dvc.repo import Repo
 
-from stages import files
+from stages import files, params, registry
 from stages.intact import damaged_outputs, remove_unreadable
 from tests import small
 
@@ -111,6 +111,16 @@ def test_a_lock_file_that_was_cut_off_anywhere_is_read_or_put_aside(
             read += not remove_unreadable(repo)
             list(damaged_outputs())
     assert CUTS / 4 < read < CUTS - 10
+
+
+@pytest.mark.parametrize("kept", ["", "mnist_train@{0}:\n    cmd: x\n    outs:\n    - path: models/mnist/{0}.safetensors\n"])
+def test_no_encoder_is_registered_whose_entry_was_cut_off(copied: Path, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    monkeypatch.chdir(copied)
+    name, _ = registry.best(params.load())
+    weights, lock = f"models/mnist/{name}.safetensors", copied / "dvc.lock"
+    lock.write_text(lock.read_text().split(f"mnist_train@{name}:")[0].rstrip(" ") + (kept and f"  {kept.format(name)}"))
+    said = small.run(copied, sys.executable, "-m", "stages.registry", status=1)
+    assert said == f"error: {weights} is not as in dvc.lock: `dvc repro` first\n"
 
 
 @pytest.mark.nightly

@@ -12,11 +12,11 @@ import pytest
 
 from stages import machine, params
 from stages.imports import ROOT
-from stages.lock import file_md5, locked_stages
-from stages.reproduce import Proof, differing, other_order, outputs
+from stages.lock import entries, file_md5, locked_stages, outputs
+from stages.reproduce import Proof, differing, other_order
 from tests import small
 
-LOCK = """schema: '2.0'
+TEXT = """schema: '2.0'
 stages:
   one:
     cmd: python -m stages.one
@@ -28,12 +28,34 @@ stages:
 """
 
 
-def test_the_outputs_of_a_lock() -> None:
-    assert outputs(LOCK) == {"one": {"a.json": "aaaaaaaaaa", "b.json": "bbbbbbbbbb"}, "two": {}}
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    path = tmp_path / "dvc.lock"
+    path.write_text(TEXT)
+    return path
 
 
-def test_what_differs_is_named_with_both_digests() -> None:
-    there = outputs(LOCK)
+def test_the_outputs_of_a_lock(lock: Path) -> None:
+    assert outputs(entries(lock)) == {"one": {"a.json": "aaaaaaaaaa", "b.json": "bbbbbbbbbb"}, "two": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, {}),
+        ("schema: '2.0'\n", {}),
+        ("schema: '2.0'\nstages:\n", {}),
+        (TEXT[: TEXT.index(", hash")] + "}", {"one": {"a.json": ""}}),
+        (TEXT[: TEXT.index("    outs:")], {"one": {}}),
+    ],
+)
+def test_of_a_lock_that_was_cut_off_the_rest_is_read(lock: Path, text: str | None, expected: object) -> None:
+    lock.write_text(text) if text is not None else lock.unlink()
+    assert outputs(entries(lock)) == expected
+
+
+def test_what_differs_is_named_with_both_digests(lock: Path) -> None:
+    there = outputs(entries(lock))
     assert differing(there, there) == (2, [])
     here = {"one": {"a.json": "aaaaaaaaaa", "b.json": "cccccccccc", "new.json": "d"}, "three": {}}
     assert differing(there, here) == (
