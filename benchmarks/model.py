@@ -31,7 +31,7 @@ from stages import files
 from stages.command import end, environment, output
 from stages.errors import UserError
 from stages.graph import stage_graph
-from stages.lock import entries
+from stages.lock import LOCK, entries
 from stages.runtime import cost_file
 from stages.side_by_side import chains
 from stages.tables import table
@@ -101,16 +101,18 @@ def measured(wall: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
     """The DAG and what its stages cost in the last cold run, which took `wall` seconds.
 
     Raises:
-        UserError: a stage has no cost: it has not run here.
+        UserError: a stage has no cost, or no whole entry in dvc.lock: it has not run here.
     """
     graph = stage_graph()
     locked = entries()
     for name in graph:
+        if name not in locked or not all("size" in out for out in locked[name].get("outs", [])):
+            raise UserError(f"the entry of {name} is not whole in {LOCK}: `dvc repro` first")
         if not cost_file(name).exists():
             raise UserError(f"{cost_file(name)} is missing: `dvc repro --force` measures every stage")
     work = {name: files.read_json(cost_file(name))["seconds"] for name in graph}
     start = max(wall - sum(work.values()), 0.0) / len(work)
-    sizes = {name: sum(out["size"] for out in locked.get(name, {}).get("outs", [])) for name in graph}
+    sizes = {name: sum(out["size"] for out in locked[name].get("outs", [])) for name in graph}
     return graph, {name: Costs(work[name], start, sizes[name]) for name in graph}
 
 

@@ -16,16 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-import yaml
-
 from benchmarks.report import Row, duration
 from benchmarks.turns import Side, Spread, speedup, take_turns
 from stages.errors import UserError
+from stages.lock import entries
 from stages.params import FILE
 from stages.runtime import COSTS
 
 DVC = (sys.executable, "-m", "dvc")
-LOCK = Path("dvc.lock")
 LOAD_DVC = "import dvc.cli, dvc.repo, dvc.commands.repro, dvc.utils.serialize"
 IMPORTS = (
     # what starts, what of it is a package, the names of both
@@ -58,7 +56,7 @@ def nothing_to_do(turns: int) -> list[Row]:
     if subprocess.run([*DVC, "status", "--quiet"], capture_output=True, check=False).returncode:
         why = "not measured: the pipeline is not up to date here, `dvc repro` first"
         return [Row(measured=f"dvc {name}, no-op", ours=why, compared="–", theirs="–", ratio=None) for name in commands]
-    stages = len(yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"])
+    stages = len(entries())
     read = f"{LOAD_DVC}\nfor _ in range({stages}): dvc.utils.serialize.load_yaml({str(FILE)!r})"
     sides = [_python(LOAD_DVC), _python(read), *(_command(*DVC, name) for name in commands)]
     load, load_and_read, *taken = take_turns(sides, turns)

@@ -47,10 +47,12 @@ def refusal(metrics: Path = METRICS, lock: Path = LOCK, params: Path = parameter
         value = look_up(found, f"knn.{name}.mean")
         if value is None or value < KNN:
             return f"knn.{name} in {metrics} is {value}, below {KNN}"
-    trained_with = entries(lock).get(f"mnist_train@{training.NAME}", {}).get("params", {}).get(str(parameters.FILE), {})
+    entry = entries(lock).get(f"mnist_train@{training.NAME}", {})
+    trained_with = entry.get("params", {}).get(str(parameters.FILE), {})
     values = parameters.read(params)
     changed = [key for key, value in trained_with.items() if look_up(values, key) != value]
-    if changed or not trained_with:
+    # Outputs stand behind the params, which may have been cut off.
+    if changed or not trained_with or "outs" not in entry:
         return f"params.yaml and {lock} differ in {', '.join(changed) or 'the training'}: `dvc repro` first"
     return ""
 

@@ -51,7 +51,7 @@ def damaged_outputs() -> Iterator[Path]:
         for path, digest in ((Path(name), digest) for name, digest in digests.items()):
             # A pipeline that is running may take a file away.
             with suppress(FileNotFoundError):
-                if path.exists() and file_md5(path) != digest:
+                if digest and path.exists() and file_md5(path) != digest:
                     yield path
 
 

@@ -62,9 +62,10 @@ def main(params: Params) -> None:
     values = read()
     stages = locked_stages(values)
     trained = outputs(stages).get(f"mnist_train@{name}", {})
-    moved = [*differences(stages, values), *([str(weights)] if file_md5(weights) != trained.get(str(weights)) else [])]
+    moved = differences(stages, values)
+    moved += [] if file_md5(weights) == trained.get(str(weights)) else [f"{weights} is not as in {LOCK}"]
     if moved:
-        raise UserError(f"{moved[0]} is not as in {LOCK}: `dvc repro` first")
+        raise UserError(f"{moved[0]}: `dvc repro` first")
     tags = {
         "method": name,
         KEY: f"{accuracy:.6g}",

@@ -93,15 +93,16 @@ def differing(there: Outputs, here: Outputs) -> tuple[int, list[tuple[str, str, 
         if stage not in there or stage not in here:
             rows.append((stage, "the stage is in one of them alone", False))
         for path in [*old, *(name for name in new if name not in old)]:
-            if old.get(path) == new.get(path):
+            before, after = old.get(path, ""), new.get(path, "")
+            if before and before == after:
                 same += 1
             else:
-                rows.append((f"{stage}: {path}", f"{_short(old, path)} -> {_short(new, path)}", path in old and path in new))
+                rows.append((f"{stage}: {path}", f"{_short(before)} -> {_short(after)}", bool(before and after)))
     return same, rows
 
 
-def _short(digests: Mapping[str, str], path: str) -> str:
-    return digests.get(path, "")[:8] or "none"
+def _short(digest: str) -> str:
+    return digest[:8] or "none"
 
 
 def other_order(graph: nx.DiGraph) -> list[str]:

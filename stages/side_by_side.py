@@ -189,9 +189,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _put_in_order(before: str, order: Sequence[str]) -> None:
-    """Write dvc.lock as a serial run would have, as a whole or not at all."""
+    """Write dvc.lock as a serial run would have, as a whole or not at all; one that was cut off stays as it is."""
     now = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
-    wanted = in_order(now, before, order) if now else now
+    wanted = in_order(now, before, order) if now.endswith("\n") else now
     if wanted != now:
         files.write_text(LOCK, wanted)
 

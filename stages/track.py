@@ -45,7 +45,7 @@ def main(params: Params) -> None:
         stages = locked_stages(values)
         moved = differences(stages, values)
         if moved:
-            print(f"track: nothing is logged, since {moved[0]} is not as in {LOCK}: `dvc repro` first")
+            print(f"track: nothing is logged, since {moved[0]}: `dvc repro` first")
             return
         facts = _facts(params, stages)
         if LATER in os.environ:

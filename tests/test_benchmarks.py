@@ -269,7 +269,8 @@ def committed(folder: Path, accuracy: float) -> tuple[Path, Path, Path]:
     values = {"seed": 0, "mnist_jepa_ema": {"train": {"steps": 6000}}, "mnist": {"snapshots": 30}}
     params.write_text(yaml.safe_dump(values))
     trained_with = {"seed": 0, "mnist_jepa_ema": {"train": {"steps": 6000}}, "mnist.snapshots": 30}
-    lock.write_text(yaml.safe_dump({"stages": {"mnist_train@jepa_ema": {"params": {"params.yaml": trained_with}}}}))
+    entry = {"cmd": "python", "params": {"params.yaml": trained_with}, "outs": [{"path": "model", "md5": "abc", "size": 1}]}
+    lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": {"mnist_train@jepa_ema": entry}}, sort_keys=False))
     return metrics, lock, params
 
 
@@ -291,6 +292,12 @@ def test_a_run_with_other_params_is_refused(tmp_path: Path) -> None:
     metrics, lock, params = committed(tmp_path, KNN)
     params.write_text(params.read_text().replace("6000", "3000"))
     assert "differ in mnist_jepa_ema: " in tutorial.refusal(metrics, lock, params)
+
+
+def test_a_run_whose_params_were_cut_off_is_refused(tmp_path: Path) -> None:
+    metrics, lock, params = committed(tmp_path, KNN)
+    lock.write_text(lock.read_text().split("    outs:")[0])
+    assert "differ in the training" in tutorial.refusal(metrics, lock, params)
 
 
 def test_a_missing_run_is_refused(tmp_path: Path) -> None:

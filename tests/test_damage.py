@@ -16,8 +16,9 @@ import pytest
 from dvc.lock import make_lock
 from dvc.repo import Repo
 
-from stages import files, params, registry
+from stages import files, machine, params, registry
 from stages.intact import damaged_outputs, remove_unreadable
+from stages.lock import differences, inputs, locked_stages
 from tests import small
 
 CUTS = 200
@@ -103,6 +104,9 @@ def test_a_lock_file_that_was_cut_off_anywhere_is_read_or_put_aside(
     record_property("tries", CUTS)
     monkeypatch.chdir(copied)
     lock, read = copied / "dvc.lock", 0
+    values = params.read()
+    complete = locked_stages(values)
+    assert not differences(complete, values)
     whole, places = lock.read_text(), random.Random(0)
     ends = [whole.index("\n    outs:\n    - path: ") + len("\n    outs:\n    - path: x"), *range(40)]
     with Repo() as repo:
@@ -110,17 +114,31 @@ def test_a_lock_file_that_was_cut_off_anywhere_is_read_or_put_aside(
             lock.write_text(whole[:end])
             read += not remove_unreadable(repo)
             list(damaged_outputs())
+            stages = locked_stages(values)
+            assert stages == complete or differences(stages, values)
+            machine.record(stages, {})
+            inputs(stages)
     assert CUTS / 4 < read < CUTS - 10
 
 
-@pytest.mark.parametrize("kept", ["", "mnist_train@{0}:\n    cmd: x\n    outs:\n    - path: models/mnist/{0}.safetensors\n"])
-def test_no_encoder_is_registered_whose_entry_was_cut_off(copied: Path, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+def test_nothing_is_logged_or_registered_whose_entry_was_cut_off(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(copied)
     name, _ = registry.best(params.load())
-    weights, lock = f"models/mnist/{name}.safetensors", copied / "dvc.lock"
-    lock.write_text(lock.read_text().split(f"mnist_train@{name}:")[0].rstrip(" ") + (kept and f"  {kept.format(name)}"))
+    lock = copied / "dvc.lock"
+    whole = lock.read_text()
+    entry = whole.index(f"mnist_train@{name}:")
+    path = whole.index(f"- path: models/mnist/{name}.safetensors", entry)
+    after = {part: whole.index("\n", whole.index(f"{part}: ", path)) + 1 for part in ("hash", "md5", "size")}
+    for end in (entry - len("  "), *after.values()):
+        lock.write_text(whole[:end])
+        said = small.run(copied, sys.executable, "-m", "stages.registry", status=1)
+        assert said.startswith("error: the entry of m") and said.endswith(" is not whole in dvc.lock: `dvc repro` first\n")
+    said = small.run(copied, sys.executable, "-m", "stages.track")
+    assert said.startswith("track: nothing is logged, since the entry of m")
+    # DVC would not read this one.
+    lock.write_text(whole[:entry] + "mnist_train:\n")
     said = small.run(copied, sys.executable, "-m", "stages.registry", status=1)
-    assert said == f"error: {weights} is not as in dvc.lock: `dvc repro` first\n"
+    assert said.startswith("error: dvc.lock: ") and said.endswith(": `make verify` puts it aside\n") and said.count("\n") == 1
 
 
 @pytest.mark.nightly
@@ -144,7 +162,8 @@ def test_what_a_dvc_that_runs_is_writing_stays(copied: Path) -> None:
     with make_lock(str(listed.with_name("rwlock.lock"))), make_lock(str(listed.with_name("lock"))):
         listed.write_text("")
         lock.write_text("{}")
-        small.run(copied, "python", "-m", "stages.intact")
+        said = small.run(copied, "python", "-m", "stages.intact", status=1)
+    assert said.startswith("error: dvc.lock: ") and said.count("\n") == 1
     assert listed.exists() and lock.exists()
 
 

@@ -11,6 +11,7 @@ import networkx as nx
 import pytest
 
 from stages import machine, params
+from stages.errors import UserError
 from stages.imports import ROOT
 from stages.lock import entries, file_md5, locked_stages, outputs
 from stages.reproduce import Proof, differing, other_order
@@ -20,9 +21,18 @@ TEXT = """schema: '2.0'
 stages:
   one:
     cmd: python -m stages.one
+    params:
+      params.yaml:
+        seed: 0
     outs:
-    - {path: a.json, hash: md5, md5: aaaaaaaaaa, size: 1}
-    - {path: b.json, hash: md5, md5: bbbbbbbbbb, size: 1}
+    - path: a.json
+      hash: md5
+      md5: aaaaaaaaaa
+      size: 1
+    - path: b.json
+      hash: md5
+      md5: bbbbbbbbbb
+      size: 1
   two:
     cmd: python -m stages.two
 """
@@ -39,29 +49,32 @@ def test_the_outputs_of_a_lock(lock: Path) -> None:
     assert outputs(entries(lock)) == {"one": {"a.json": "aaaaaaaaaa", "b.json": "bbbbbbbbbb"}, "two": {}}
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, {}),
-        ("schema: '2.0'\n", {}),
-        ("schema: '2.0'\nstages:\n", {}),
-        (TEXT[: TEXT.index(", hash")] + "}", {"one": {"a.json": ""}}),
-        (TEXT[: TEXT.index("    outs:")], {"one": {}}),
-    ],
-)
-def test_of_a_lock_that_was_cut_off_the_rest_is_read(lock: Path, text: str | None, expected: object) -> None:
-    lock.write_text(text) if text is not None else lock.unlink()
-    assert outputs(entries(lock)) == expected
+def test_a_lock_that_was_cut_off_anywhere_is_read_or_refused_in_a_line(lock: Path) -> None:
+    whole, found, refused = outputs(entries(lock)), [], []
+    for end in range(len(TEXT)):
+        lock.write_text(TEXT[:end])
+        try:
+            found.append(outputs(entries(lock)))
+        except UserError as error:
+            refused.append(str(error))
+    assert refused and all(line.startswith(f"{lock}: ") and "\n" not in line for line in refused)
+    assert {} in found and {"one": {"a.json": ""}} in found and {"one": whole["one"]} in found
+    for path, digest in ((path, digest) for digests in found for path, digest in digests.get("one", {}).items()):
+        assert whole["one"].get(path, digest).startswith(digest)
+    lock.unlink()
+    assert entries(lock) == {}
 
 
 def test_what_differs_is_named_with_both_digests(lock: Path) -> None:
     there = outputs(entries(lock))
     assert differing(there, there) == (2, [])
-    here = {"one": {"a.json": "aaaaaaaaaa", "b.json": "cccccccccc", "new.json": "d"}, "three": {}}
+    there["one"]["cut.json"] = ""
+    here = {"one": {"a.json": "aaaaaaaaaa", "b.json": "cccccccccc", "cut.json": "e", "new.json": "d"}, "three": {}}
     assert differing(there, here) == (
         1,
         [
             ("one: b.json", "bbbbbbbb -> cccccccc", True),
+            ("one: cut.json", "none -> e", False),
             ("one: new.json", "none -> d", False),
             ("two", "the stage is in one of them alone", False),
             ("three", "the stage is in one of them alone", False),

@@ -13,6 +13,7 @@ import networkx as nx
 import pytest
 import yaml
 
+from stages import side_by_side
 from stages.errors import UserError
 from stages.imports import ROOT
 from stages.side_by_side import chains, in_order, longest_first
@@ -59,6 +60,17 @@ def test_new_entries_come_in_the_order_of_a_serial_run_behind_the_old_ones() -> 
     assert in_order(lock("c", "b@y", "a", "b@x"), "", order) == lock("a", "b@x", "b@y", "c")
     assert in_order(lock("c", "a", "b@y", "b@x"), lock("c", "gone", "a"), order) == lock("c", "a", "b@x", "b@y")
     assert in_order(lock("c", "a"), lock("c", "a"), order) == lock("c", "a")
+
+
+@pytest.mark.parametrize("left", ["", "schema: '2.0'\nstages:\n  b:\n    cmd: b\n  a", lock("b", "a")[:-3]])
+def test_a_lock_that_was_cut_off_stays_as_it_is(left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.lock").write_text(left)
+    side_by_side._put_in_order("", ["a", "b"])
+    assert Path("dvc.lock").read_text() == left
+    Path("dvc.lock").write_text(lock("b", "a"))
+    side_by_side._put_in_order("", ["a", "b"])
+    assert Path("dvc.lock").read_text() == lock("a", "b")
 
 
 CHANGED = {"dsm": {"sigma": 0.4}, "contrastive": {"temperature": 0.3}}
