@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.command import end
+from stages.errors import UserError
 from stages.lock import LOCK, file_md5, locked_stages, outputs
 from stages.params import read
 
@@ -92,6 +93,17 @@ def remove_unreadable(repo: Repo) -> list[Path]:
     return removed
 
 
+def _held(repo: Repo) -> bool:
+    """Whether another DVC holds the lock under which it reads and writes its files."""
+    from dvc.lock import LockError
+
+    try:
+        with repo.lock:
+            return False
+    except LockError:
+        return True
+
+
 def main(_: Sequence[str]) -> None:
     """Look at every file once."""
     from dvc.repo import Repo
@@ -99,13 +111,20 @@ def main(_: Sequence[str]) -> None:
     with Repo() as repo:
         cache = Path(repo.cache.local.path)
         unreadable = remove_unreadable(repo)
+        try:
+            damaged = list(damaged_outputs())
+        except UserError:
+            if not _held(repo):
+                raise
+            # A DVC that runs is writing dvc.lock, and looks at the outputs itself.
+            damaged = []
     for path in unreadable:
         kept = f"lies in .dvc/tmp now; `git checkout {LOCK}` brings the committed one back" if path == LOCK else "is removed"
         print(f"verify: {path} can't be read by DVC, as a killed one leaves it, and {kept}", flush=True)
     for path in damaged_objects(cache):
         path.unlink(missing_ok=True)
         print(f"verify: {path} was damaged and is removed from DVC's cache", flush=True)
-    for path in damaged_outputs():
+    for path in damaged:
         for file in path.rglob("*") if path.is_dir() else [path]:
             # DVC then reads it instead of remembering it.
             with suppress(FileNotFoundError):

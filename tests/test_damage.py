@@ -165,9 +165,9 @@ def test_what_a_dvc_that_runs_is_writing_stays(copied: Path) -> None:
     listed.parent.mkdir(exist_ok=True)
     with make_lock(str(listed.with_name("rwlock.lock"))), make_lock(str(listed.with_name("lock"))):
         listed.write_text("")
-        lock.write_text("{}")
-        said = small.run(copied, "python", "-m", "stages.intact", status=1)
-    assert said.startswith("error: dvc.lock: ") and said.count("\n") == 1
+        for content in ("{}", ""):
+            lock.write_text(content)
+            small.run(copied, "python", "-m", "stages.intact")
     assert listed.exists() and lock.exists()
 
 
