@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies screenshots readme requirements audit licences clean
+.PHONY: help setup cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm screenshots readme requirements audit licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -27,25 +27,25 @@ cluster: $(VENV)/.pipeline ## add to .venv what sweeps over many machines and an
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
 
 check: $(VENV)/.pipeline ## check params.yaml and nothing else
-	@python -m stages.params
+	@python -m stages.config.params
 
 verify: $(VENV)/.pipeline ## read all that DVC keeps, and remove from its cache what is damaged
-	@python -m stages.intact
+	@python -m stages.tools.verify
 
-JOBS ?= 1
-repro: check verify ## reproduce the pipeline and log it to MLflow (JOBS=4: methods side by side, on a machine with many cores)
-	ENERGY_WELLS_TRACK_LATER=1 $(if $(filter-out 1,$(JOBS)),python -m stages.side_by_side $(JOBS),dvc repro)
+JOBS ?=
+repro: check verify ## reproduce the pipeline, on all cores, and log it to MLflow (JOBS=1: one stage after another)
+	ENERGY_WELLS_TRACK=later python -m stages.tools.parallel $(JOBS)
 	@$(MAKE) --no-print-directory track
 
 track: $(VENV)/.pipeline ## log what is not logged yet to MLflow
 	@python -m stages.track
 
 register: track ## put the best encoder of MNIST into MLflow's model registry
-	@python -m stages.registry
+	@python -m stages.tools.registry
 
 PORT ?= 5000
 ui: track ## open the MLflow UI on the pipeline's store (PORT=5000)
-	@python -m stages.ui $(PORT)
+	@python -m stages.tools.ui $(PORT)
 
 test: lint ## lint and run all tests but the slow ones, two files at a time
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
@@ -54,36 +54,40 @@ integration: $(VENV)/.development ## the tests with real services, several machi
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m integration
 
 TRIED := --reliability docs/reliability.md -m "nightly or properties or hostile"
-nightly: $(VENV)/.development ## faults, hostile inputs and many examples of properties, and the page on how they ended
+nightly: $(VENV)/.development ## faults, hostile inputs, many examples of properties, the page on how they ended; one whole study
 	rm -f docs/reliability.md
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=many python -m pytest -n 2 -p tests.reliability $(TRIED)
+	@python -m stages.studies.run --again
 
 lint: $(VENV)/.development ## params, ruff and mypy
-	@python -m stages.params
+	@python -m stages.config.params
 	ruff check
 	ruff format --check
 	mypy
 
 QUICK ?=
 reproduce: $(VENV)/.pipeline ## run a clone of HEAD cold and compare every byte with dvc.lock (QUICK=1: two small clones)
-	@python -m stages.reproduce $(if $(QUICK),--quick)
+	@python -m stages.tools.reproduce $(if $(QUICK),--quick)
 
 BASE ?= origin/main
 pr-report: $(VENV)/.pipeline ## print what this branch changes in metrics, params, verdicts and pictures (BASE=origin/main)
-	@python -m stages.pull_request "$(BASE)"
+	@python -m stages.tools.pull_request "$(BASE)"
 
 BENCH ?=
 bench: $(VENV)/.development ## measure speed, as ratios within one run, into docs/benchmark.md (BENCH=--warm: without a cold run)
 	@python -m benchmarks $(BENCH)
 
-studies: $(VENV)/.pipeline ## run all studies of studies.yaml again (some three hours on two cores)
-	@for name in $$(sed -nE 's/^([a-z_]+):.*/\1/p' studies.yaml); do python -m stages.study $$name || exit 1; done
+studies: $(VENV)/.pipeline ## make the runs of all studies that are missing (all of them: some four hours on two cores)
+	@for name in $$(sed -nE 's/^([a-z_]+):.*/\1/p' studies.yaml); do python -m stages.studies.run $$name || exit 1; done
+
+confirm: $(VENV)/.pipeline ## after a change that should change no number: make a sample of the studies' runs again and compare
+	@python -m stages.studies.confirm
 
 screenshots: $(VENV)/.development ## take the README's pictures of the page, in the Chromium of this machine
-	@python -m stages.screenshots
+	@python -m stages.tools.screenshots
 
 readme: $(VENV)/.pipeline ## put the measured table into the README
-	@python -m stages.readme
+	@python -m stages.tools.readme
 
 UPGRADE ?= --upgrade
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes

@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import animation, lightly_step, neighbours, page, pipeline, seeds, training, tutorial
+from benchmarks import animation, lightly_step, loops, neighbours, page, pipeline, seeds, training, tutorial
 from benchmarks.images import training_images
 from benchmarks.report import Row, document, machine
-from stages import files, runtime
-from stages import params as parameters
-from stages.errors import UserError
-from stages.params import Params
+from stages.config import params as parameters
+from stages.config.params import Params
+from stages.core.errors import UserError
+from stages.pipeline import files, seeding
 
 OUTPUT = Path("docs/benchmark.md")
-SUBJECTS = ("training", "lightly", "tutorial", "seeds", "animation", "page", "neighbours", "pipeline")
+SUBJECTS = ("training", "lightly", "tutorial", "seeds", "animation", "page", "neighbours", "pipeline", "loops")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,14 @@ def measured(params: Params, sizes: Sizes, subjects: Iterable[str], *, cold: boo
         "animation": lambda: animation.rows(params, frames=sizes.frames, turns=sizes.turns),
         "page": lambda: page.rows(params, redraws=sizes.frames * 10, turns=sizes.turns),
         "neighbours": lambda: neighbours.rows(
-            points=sizes.points, dim=dim, queries=sizes.queries, neighbours=params.mnist.neighbours, turns=sizes.turns
+            points=sizes.points,
+            dim=dim,
+            queries=sizes.queries,
+            neighbours=params.mnist.evaluation.neighbours,
+            turns=sizes.turns,
         ),
-        "pipeline": lambda: pipeline.rows(turns=sizes.turns, cold=cold),
+        "pipeline": lambda: pipeline.rows(turns=sizes.turns),
+        "loops": lambda: loops.rows(turns=sizes.turns, cold=cold),
     }
     found: list[Row] = []
     for name in (name for name in SUBJECTS if name in subjects):
@@ -71,7 +76,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="subject", help=f"which of {', '.join(SUBJECTS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="very few steps: shows that it runs, the figures mean nothing")
-    parser.add_argument("--warm", action="store_true", help="do not run the whole pipeline, in a fresh clone, as well")
+    parser.add_argument("--warm", action="store_true", help="do not run the tests at both commits as well")
     parser.add_argument("--threads", type=int, metavar="N", help="instead of `threads` in params.yaml")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"{OUTPUT} by default, nothing if not all is measured")
     wishes = parser.parse_args(words)
@@ -90,7 +95,7 @@ def main(words: list[str]) -> int:
         params = parameters.load()
         if wishes.threads:
             params = params.model_copy(update={"threads": wishes.threads})
-        runtime.set_up_torch(params)
+        seeding.set_up_torch(params.threads)
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(params.threads)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from benchmarks.report import Row, figure
 from benchmarks.turns import speedup, take_turns
-from stages.mog import setting
-from stages.params import Params
+from stages.config.mixture import chosen
+from stages.config.params import Params
+from stages.mog.problem import setup
 from stages.plots import animation, canvas, landscape
 from stages.plots.landscape import DEPTH, Grid
 
@@ -26,9 +27,9 @@ TITLE, UNIT = "training", "energy, nats"
 
 def formation(params: Params) -> tuple[Grid, Array, Array, tuple[float, float]]:
     """Grid, energies (T, H, W), steps (T,) and limits: the true energy that rises from a flat one, in the pipeline's sizes."""
-    x, y = setting.grid_axes(params.mog)
+    x, y = setup.grid_axes(chosen(params.mog), params.mog.evaluation.grid)
     nodes = np.stack(np.meshgrid(x, y), -1)
-    energy = -setting.mixture(params.mog).log_density(nodes)
+    energy = -setup.mixture(chosen(params.mog)).log_density(nodes)
     share = np.linspace(0, 1, params.mog.snapshots)[:, None, None]
     lowest = float(energy.min())
     return Grid(x=x, y=y), share * energy, np.arange(params.mog.snapshots), (lowest, lowest + DEPTH)
@@ -65,7 +66,7 @@ def rows(params: Params, *, frames: int, turns: int) -> list[Row]:
     fast, slow = take_turns([ours, theirs], turns)
     return [
         Row(
-            measured=f"animation of a landscape on {params.mog.grid} × {params.mog.grid} nodes",
+            measured=f"animation of a landscape on {params.mog.evaluation.grid} × {params.mog.evaluation.grid} nodes",
             ours=f"{figure(1 / median(fast))} frames/s",
             compared="the whole figure anew each frame, with filled contours",
             theirs=f"{figure(1 / median(slow))} frames/s",

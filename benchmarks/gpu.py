@@ -19,12 +19,12 @@ from benchmarks import seeds, training
 from benchmarks.images import training_images
 from benchmarks.report import Row, document, figure, machine
 from benchmarks.turns import Side, speedup, take_turns
-from stages import files, runtime
-from stages import params as parameters
-from stages.errors import UserError
+from stages.config import params as parameters
+from stages.config.params import Params
+from stages.core.errors import UserError
 from stages.methods.jepa_ema import JepaEma
 from stages.nn.conv import ConvEncoder
-from stages.params import Params
+from stages.pipeline import files, seeding
 
 OUTPUT = Path("docs/benchmark-gpu.md")
 PACKAGES = ("torch", "numpy")
@@ -115,8 +115,8 @@ def main() -> int:
     """Measure on the GPU."""
     try:
         params = parameters.load().model_copy(update={"device": "cuda"})
-        runtime.set_up_torch(params)
-        device = runtime.device(params)
+        seeding.set_up_torch(params.threads)
+        device = seeding.device(params)
         facts = machine(params.threads, torch.cuda.get_device_name(device), PACKAGES)
         images, source = training_images(params)
         rows = []

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stages import files
-from stages.mnist.measure import small_digits
-from stages.params import Params
+from stages.config.params import Params
+from stages.mnist.encoder.probes import small_digits
+from stages.pipeline import files
 
 FILE = Path("data/mnist/train.npz")
 

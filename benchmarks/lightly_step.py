@@ -28,7 +28,7 @@ from benchmarks import training, transforms
 from benchmarks.images import PILDataset
 from benchmarks.report import Row, figure
 from benchmarks.turns import Side, speedup, take_turns
-from stages.params import Params
+from stages.config.params import Params
 
 
 def view(params: Params) -> Any:

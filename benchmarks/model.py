@@ -3,18 +3,17 @@
     python -m benchmarks.model --wall SECONDS
 
 The model is the DAG with three figures for each stage: the seconds that it computed (`reports/costs`), what every stage costs
-beside that (interpreter, imports, DVC: the wall time of a cold run less the seconds inside, over the stages), and the bytes
-that it wrote (dvc.lock). A machine with room for N stages at a time starts, whenever one ends, the one that most work waits
-for; `make repro JOBS=N` takes each method's stages as one chain and is a little slower. Both are lower bounds: side by side,
-stages also compete for memory bandwidth, and DVC's lock lets one process at a time look at its files. What a node of a sweep
-does beside its stages is measured on this machine's disk: it clones, pulls what the committed run has, and pushes. A network
-takes longer. Of a GPU it says what would be gained if the stages that use one were so many times as fast.
+beside that (interpreter, imports, DVC: the wall time of a cold serial run less the seconds inside, over the stages), and the
+bytes that it wrote (dvc.lock). In which order so many cores take the stages is asked of the scheduler of `make repro` itself.
+What comes out are lower bounds: side by side, stages also compete for memory bandwidth, DVC looks at the files of one stage at
+a time, and a stage is slower on fewer cores than it has threads. What a node of a sweep does beside its stages is measured on
+this machine's disk: it clones, pulls what the committed run has, and pushes. A network takes longer. Of a GPU it says what
+would be gained if the stages that use one were so many times as fast.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
 import math
 import os
 import subprocess
@@ -23,34 +22,36 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 
 from benchmarks.report import duration, figure
-from stages import files
-from stages.command import end, environment, output
-from stages.errors import UserError
-from stages.graph import stage_graph
-from stages.lock import LOCK, entries
-from stages.runtime import cost_file
-from stages.side_by_side import chains
-from stages.tables import table
+from stages.core.command import end, environment, output
+from stages.core.errors import UserError
+from stages.core.paths import PARAMS, cost_file
+from stages.dag.graph import stage_graph
+from stages.dag.lock import LOCK, entries
+from stages.dag.schedule import Schedule, Task
+from stages.pipeline import files
+from stages.results.tables import table
 
-SLOTS = (1, 2, 4, 8, 16, 32)
+CORES = (1, 2, 4, 8, 16, 32)
 EXPERIMENTS = (10, 100, 1000)
 FASTER = (1.0, 2.0, 5.0, 20.0, math.inf)
 """By how much a GPU might be faster than the measured run."""
-ON_GPU = ("mnist_train@", "mnist_evaluate@", "mnist_reconstruct@", "mnist_reconstruct_evaluate@", "mnist_reconstruct_atlas@")
+ON_GPU = ("mnist_train@", "mnist_evaluate@", "mnist_reconstruct@", "mnist_reconstruct_evaluate@")
 """Stages whose networks might gain by a GPU; those of the mixture use one too, and are too small to gain by it."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a stage costs: seconds, of which `start` are not its own work, and bytes that it writes."""
+    """What a stage costs: seconds, of which `start` are not its own work, bytes that it writes, and threads."""
 
     work: float
     start: float
     size: int
+    threads: int = 1
 
     @property
     def seconds(self) -> float:
@@ -58,43 +59,35 @@ class Costs:
         return self.work + self.start
 
 
-def makespan(graph: nx.DiGraph, seconds: Mapping[str, float], slots: int) -> float:
-    """Seconds until all stages are done, `slots` at a time, the one with the longest way to the end first.
+def makespan(graph: nx.DiGraph, seconds: Mapping[str, float], cores: int, threads: Mapping[str, int] | None = None) -> float:
+    """Seconds until all stages are done on so many cores, in the order of `make repro`.
+
+    Stages that have to yield share what those of several threads leave: in this model nothing, where these have all cores.
 
     Args:
         graph: an edge from each stage to what it depends on.
         seconds: of each stage.
-        slots: how many stages run at a time.
+        cores: how many there are.
+        threads: of each stage; one where None.
     """
-    way: dict[str, float] = {}
-    for name in nx.topological_sort(graph):
-        way[name] = seconds[name] + max((way[other] for other in graph.predecessors(name)), default=0.0)
-    missing = {name: graph.out_degree(name) for name in graph}
-    ready = [(-way[name], name) for name in graph if not missing[name]]
-    heapq.heapify(ready)
-    running: list[tuple[float, str]] = []
+    count = threads or dict.fromkeys(graph, 1)
+    tasks = {name: Task(name, frozenset(graph.successors(name)), count[name], seconds[name]) for name in graph}
+    schedule = Schedule(tasks.values(), cores)
+    left: dict[str, float] = {}
     now = 0.0
-    while ready or running:
-        while ready and len(running) < slots:
-            name = heapq.heappop(ready)[1]
-            heapq.heappush(running, (now + seconds[name], name))
-        now, done = heapq.heappop(running)
-        for other in graph.predecessors(done):
-            missing[other] -= 1
-            if not missing[other]:
-                heapq.heappush(ready, (-way[other], other))
+    while not schedule.idle():
+        while (name := schedule.next()) is not None:
+            left[name] = seconds[name]
+        yielding = schedule.background()
+        idle = cores - sum(min(count[name], cores) for name in left if name not in yielding)
+        speed = {name: min(idle / len(yielding), 1) if name in yielding else 1.0 for name in left}
+        passed = min(left[name] / speed[name] for name in left if speed[name])
+        now += passed
+        ended = [name for name in left if speed[name] and left[name] / speed[name] <= passed]
+        left = {name: value - passed * speed[name] for name, value in left.items() if name not in ended}
+        for name in ended:
+            schedule.finish(name)
     return now
-
-
-def in_chains(graph: nx.DiGraph, seconds: Mapping[str, float], jobs: int) -> float:
-    """Seconds of `make repro JOBS=jobs`: what methods share, then each method's stages as one chain, then what joins them."""
-    _, parts, order = chains(graph)
-    of_methods = {name for part in parts for name in part}
-    free = [0.0] * jobs
-    for length in sorted((sum(seconds[name] for name in part) for part in parts), reverse=True):
-        heapq.heapreplace(free, free[0] + length)
-    alone = sum(seconds[name] for name in order if name not in of_methods)
-    return alone + max(free)
 
 
 def measured(wall: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
@@ -113,7 +106,13 @@ def measured(wall: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
     work = {name: files.read_json(cost_file(name))["seconds"] for name in graph}
     start = max(wall - sum(work.values()), 0.0) / len(work)
     sizes = {name: sum(out["size"] for out in locked[name].get("outs", [])) for name in graph}
-    return graph, {name: Costs(work[name], start, sizes[name]) for name in graph}
+    return graph, {name: Costs(work[name], start, sizes[name], _threads(locked[name])) for name in graph}
+
+
+def _threads(entry: Mapping[str, Any]) -> int:
+    """The threads that a stage computed with, by its entry in dvc.lock: of all processes, where they train together."""
+    read = entry.get("params", {}).get(str(PARAMS), {})
+    return int(read.get("threads", 1) * read.get("processes", 1))
 
 
 def changed(graph: nx.DiGraph, first: str) -> list[str]:
@@ -121,15 +120,13 @@ def changed(graph: nx.DiGraph, first: str) -> list[str]:
     return [first, *nx.ancestors(graph, first)]
 
 
-def slots_table(graph: nx.DiGraph, costs: Mapping[str, Costs], slots: Sequence[int] = SLOTS) -> str:
-    """How the time of a cold run falls with the number of stages at a time, as Markdown."""
-    seconds = {name: cost.seconds for name, cost in costs.items()}
-    serial = makespan(graph, seconds, 1)
-    rows = []
-    for count in slots:
-        span, side = makespan(graph, seconds, count), in_chains(graph, seconds, count)
-        rows.append([str(count), duration(side), figure(serial / side), duration(span), figure(serial / span)])
-    return table(["at a time", "`JOBS`, method by method", "times as fast", "stage by stage", "times as fast"], rows)
+def cores_table(graph: nx.DiGraph, costs: Mapping[str, Costs], cores: Sequence[int] = CORES) -> str:
+    """How the time of a cold run falls with the number of cores, as Markdown."""
+    seconds, threads = ({name: getattr(cost, key) for name, cost in costs.items()} for key in ("seconds", "threads"))
+    serial = sum(seconds.values())
+    spans = [makespan(graph, seconds, count, threads) for count in cores]
+    rows = [[str(count), duration(span), figure(serial / span)] for count, span in zip(cores, spans, strict=True)]
+    return table(["cores", "`make repro`", "times as fast as `dvc repro`"], rows)
 
 
 def gpu_table(graph: nx.DiGraph, costs: Mapping[str, Costs], factors: Sequence[float] = FASTER) -> str:
@@ -137,7 +134,7 @@ def gpu_table(graph: nx.DiGraph, costs: Mapping[str, Costs], factors: Sequence[f
     rows = []
     for factor in factors:
         seconds = {n: cost.start + cost.work / (factor if n.startswith(ON_GPU) else 1) for n, cost in costs.items()}
-        spans = [makespan(graph, seconds, slots) for slots in (1, len(seconds))]
+        spans = [makespan(graph, seconds, at_a_time) for at_a_time in (1, len(seconds))]
         rows.append(["without end" if math.isinf(factor) else f"{factor:g}", *map(duration, spans)])
     return table(["times as fast on the images", "one stage at a time", "no shorter than"], rows)
 
@@ -227,12 +224,12 @@ def stages_table(costs: Mapping[str, Costs], count: int = 12) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Print the tables of docs/scaling.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--wall", type=float, required=True, help="seconds of the cold run that made reports/costs")
+    parser.add_argument("--wall", type=float, required=True, help="seconds of the cold `dvc repro` that made reports/costs")
     graph, costs = measured(parser.parse_args(arguments).wall)
     way = nx.dag_longest_path(nx.DiGraph([(b, a, {"weight": costs[b].seconds}) for a, b in graph.edges]))
     print(f"Beside its work a stage costs {next(iter(costs.values())).start:.1f} s.\n")
     print(stages_table(costs))
-    print(slots_table(graph, costs))
+    print(cores_table(graph, costs))
     print(f"No run is shorter than its longest way: {duration(sum(costs[n].seconds for n in way))} along {', '.join(way)}.\n")
     print(gpu_table(graph, costs))
     first = "mog_train@dsm"

@@ -12,8 +12,8 @@ from statistics import median
 
 from benchmarks.report import Row, duration
 from benchmarks.turns import speedup
-from stages.browser import find
-from stages.params import Params
+from stages.config.params import Params
+from stages.tools.browser import find
 
 PAGE = Path("reports/index.html")
 FRAME = 1 / 30
@@ -29,8 +29,9 @@ DRAG = """redraws => {
 
 def rows(params: Params, *, redraws: int, turns: int) -> list[Row]:
     """Seconds that the maps take to follow the reference point, each turn the mean over so many redraws."""
+    nodes = params.mog.evaluation.grid
     row = Row(
-        measured=f"all maps of the page follow the reference point, {params.mog.grid} × {params.mog.grid} nodes",
+        measured=f"all maps of the page follow the reference point, {nodes} × {nodes} nodes",
         ours="not measured",
         compared="a frame at 30 a second",
         theirs=duration(FRAME),

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.turns import Spread
-from stages.tables import table
+from stages.results.tables import table
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "matplotlib", "lightly", "dvc")
 HEADER = ("measured", "ours", "compared with", "theirs", "ratio, median", "min", "max", "goal", "reached")

@@ -16,12 +16,13 @@ from torch import Tensor
 from benchmarks.report import Row, figure
 from benchmarks.training import fitted
 from benchmarks.turns import speedup, take_turns
-from stages.methods import build
-from stages.mog import setting
-from stages.mog.world import Points
-from stages.nn.draws import TrainingDraws
-from stages.nn.training import random_batches
-from stages.params import Params
+from stages.config.mixture import chosen
+from stages.config.params import Params
+from stages.mog.problem import setup
+from stages.nn.batches import random_batches
+from stages.nn.build import build
+from stages.nn.noise import TrainingDraws
+from stages.nn.points import Points
 
 GOAL = 3.0
 CPU = torch.device("cpu")
@@ -30,7 +31,7 @@ CPU = torch.device("cpu")
 def seconds(params: Params, name: str, points: Tensor, *, copies: int, steps: int) -> float:
     """How long so many optimizer steps of so many copies take where `points` are."""
     settings, train = params.method(name)
-    method = build(name, Points(copies=copies, box=setting.box(params.mog)), settings).to(points.device)
+    method = build(name, Points(copies=copies, box=setup.box(chosen(params.mog))), settings).to(points.device)
     generator = torch.Generator(points.device).manual_seed(0)
     batches = random_batches(points, lead=(copies,), batch_size=train.batch_size, generator=generator)
     return fitted(method, batches, name, train, TrainingDraws(generator), steps=steps, log_every=10 * steps)
@@ -40,7 +41,7 @@ def rows(
     params: Params, names: Sequence[str], *, steps: int, turns: int, device: torch.device = CPU, goal: float | None = GOAL
 ) -> Iterator[Row]:
     """A row for each of the methods, then one for all of them, whose seconds are summed within a turn."""
-    sample, _ = setting.mixture(params.mog).sample(params.mog.train_points, np.random.default_rng(0))
+    sample, _ = setup.mixture(chosen(params.mog)).sample(params.mog.train_points, np.random.default_rng(0))
     points = torch.from_numpy(sample).float().to(device)
     all_together, all_alone = [0.0] * turns, [0.0] * turns
     for name in names:

@@ -21,15 +21,16 @@ from torch import Tensor
 
 from benchmarks.report import Row, figure
 from benchmarks.turns import Side, speedup, take_turns
+from stages.config.base import MNIST_PREFIX, Train
+from stages.config.params import Params
 from stages.methods.jepa_ema import JepaEma
-from stages.mnist.models import untrained
+from stages.mnist.encoder.models import untrained
+from stages.nn.batches import EpochBatches
 from stages.nn.conv import as_images
-from stages.nn.draws import TrainingDraws
+from stages.nn.ema import follow
 from stages.nn.method import Method
-from stages.nn.moving_average import follow
-from stages.nn.training import EpochBatches, fit
-from stages.params import Params
-from stages.schema import MNIST_PREFIX, Train
+from stages.nn.noise import TrainingDraws
+from stages.nn.training import fit
 
 NAME = "jepa_ema"
 GOAL = 0.85

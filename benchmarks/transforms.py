@@ -16,8 +16,8 @@ from scipy.ndimage import grey_dilation, grey_erosion
 from torch import Tensor
 from torchvision.transforms import v2
 
-from stages.mnist import perturbations
-from stages.params import Params
+from stages.config.params import Params
+from stages.mnist.images import augmentation
 
 SIDE = 28
 WIDEST = 5.0
@@ -87,7 +87,7 @@ def salt_and_pepper(settings: Settings) -> Any:
     fraction = settings["salt_and_pepper"]["fraction"]
 
     def speckled(x: Tensor) -> Tensor:
-        return perturbations.salt_and_pepper(x, torch.rand(x.shape), fraction)
+        return augmentation.salt_and_pepper(x, torch.rand(x.shape), fraction)
 
     return _sometimes(v2.Lambda(speckled), settings["salt_and_pepper"]["probability"])
 

@@ -23,12 +23,13 @@ from benchmarks import training, transforms
 from benchmarks.images import PILDataset
 from benchmarks.report import Row, duration, figure
 from benchmarks.turns import Side, speedup, take_turns
-from stages import files
-from stages import params as parameters
-from stages.goals import KNN
-from stages.lock import LOCK, entries
-from stages.lookup import look_up
-from stages.params import Params
+from stages.config import params as parameters
+from stages.config.params import Params
+from stages.core import paths
+from stages.dag.lock import LOCK, entries
+from stages.pipeline import files
+from stages.pipeline.lookup import look_up
+from stages.results.targets import KNN
 
 EPOCHS = 25
 BATCH = 32
@@ -38,7 +39,7 @@ FIGURES = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 METRICS = Path(f"reports/metrics/mnist/{training.NAME}.json")
 
 
-def refusal(metrics: Path = METRICS, lock: Path = LOCK, params: Path = parameters.FILE) -> str:
+def refusal(metrics: Path = METRICS, lock: Path = LOCK, params: Path = paths.PARAMS) -> str:
     """Why the committed run says nothing of how long the accuracy takes with the params as they are; empty if it does."""
     if not metrics.exists() or not lock.exists():
         return f"{metrics if lock.exists() else lock} is missing: `dvc repro` makes it"
@@ -48,7 +49,7 @@ def refusal(metrics: Path = METRICS, lock: Path = LOCK, params: Path = parameter
         if value is None or value < KNN:
             return f"knn.{name} in {metrics} is {value}, below {KNN}"
     entry = entries(lock).get(f"mnist_train@{training.NAME}", {})
-    trained_with = entry.get("params", {}).get(str(parameters.FILE), {})
+    trained_with = entry.get("params", {}).get(str(paths.PARAMS), {})
     values = parameters.read(params)
     changed = [key for key, value in trained_with.items() if look_up(values, key) != value]
     # Outputs stand behind the params, which may have been cut off.

@@ -9,7 +9,7 @@ from types import TracebackType
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def _interrupted(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+def end_interrupted(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """End as an interrupted stage ends, also while it is still importing what it needs."""
     if issubclass(kind, KeyboardInterrupt):
         # An exit from here would be one by the signal, which is no status of its own.
@@ -21,4 +21,4 @@ def _interrupted(kind: type[BaseException], error: BaseException, traceback: Tra
 
 # So Python calls a program that it is about to look for, as in `python -m stages.mog.train`: to a notebook nothing is done.
 if sys.argv[:1] == ["-m"]:
-    sys.excepthook = _interrupted
+    sys.excepthook = end_interrupted

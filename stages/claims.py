@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages import files, runtime
-from stages.params import Params
-from stages.tables import table
-from stages.verdicts import Decided, decide_all
+from stages.config.claims import load
+from stages.config.params import Params
+from stages.core import paths
+from stages.pipeline import files, runner
+from stages.results.tables import table
+from stages.results.verdicts import Decided, decide_all
 
 TABLE = {
     "contrastive": ("contrastive",),
@@ -28,14 +30,15 @@ TABLE = {
 
 def main(params: Params) -> None:
     """Decide every claim about the methods of this run."""
-    criteria = [criterion for claim in params.claims.criteria.values() for criterion in claim.decided_by]
+    claims = load()
+    criteria = [criterion for claim in claims.criteria.values() for criterion in claim.decided_by]
     named = sorted({criterion.study for criterion in criteria if criterion.study})
-    found = {name: files.read_json(files.STUDIES / f"{name}.json") for name in named}
+    found = {name: files.read_json(paths.STUDIES / f"{name}.json") for name in named}
     studies = {name: _of_this_run(study, params) for name, study in found.items()}
     decided: dict[str, Decided] = {}
     for method in params.methods:
         metrics = files.read_json(Path(f"reports/metrics/mog/{method}.json"))
-        decided[method] = decide_all(method, params.claims, metrics, studies)
+        decided[method] = decide_all(method, claims, metrics, studies)
     files.write_json(Path("reports/claims.json"), decided)
     files.write_text(Path("reports/claims.md"), markdown(decided))
 
@@ -93,4 +96,4 @@ def _short(entry: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main, threads=1)

@@ -1,8 +1,9 @@
 """Stage compare: all methods side by side.
 
 Writes reports/table.json, one row per method and world, and reports/table.md, the same as several small tables;
-reports/metrics/summary.json, the few figures that `dvc metrics show` prints; and reports/figures/gallery.png and gallery.gif,
-all landscapes of the mixture.
+reports/metrics/summary.json, the few figures that `dvc metrics show` prints; reports/figures/gallery.png and gallery.gif, all
+landscapes of the mixture; and pictures that compare the methods on the mixture (results/comparison.py) in reports/figures/mog,
+with their captions in reports/lessons.md.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from stages import files, runtime
-from stages.lookup import look_up
-from stages.mog import setting
-from stages.params import Params
+from stages.config.params import Params
+from stages.mog.problem import setup
+from stages.pipeline import files, runner
+from stages.pipeline.concurrent import concurrently
+from stages.pipeline.lookup import look_up
 from stages.plots import gallery
 from stages.plots.canvas import write_gif, write_png
 from stages.plots.landscape import DEPTH, Grid
-from stages.tables import cell, table
+from stages.results import comparison
+from stages.results.tables import cell, table
 
 FIGURES = Path("reports/figures")
 
@@ -55,6 +58,8 @@ MOG_COLUMNS = {
     "Conditionals": {
         "R² x₁ from x₀": "conditional.r2_x1_given_x0",
         "R² x₀ from x₁": "conditional.r2_x0_given_x1",
+        "dependence missed, x₁ on x₀": "conditional.dependence_error_x1_given_x0",
+        "dependence missed, x₀ on x₁": "conditional.dependence_error_x0_given_x1",
         "NLL x₁ given x₀": "conditional.nll_x1_given_x0",
         "NLL x₀ given x₁": "conditional.nll_x0_given_x1",
     },
@@ -97,8 +102,9 @@ def main(params: Params) -> None:
     rows: dict[str, Any] = {}
     tables = []
     means: dict[str, Any] = {}
+    metrics_of: dict[str, dict[str, Any]] = {}
     for world, (methods, groups) in worlds.items():
-        metrics = {m: files.read_json(Path(f"reports/metrics/{world}/{m}.json")) for m in methods}
+        metrics = metrics_of[world] = {m: files.read_json(Path(f"reports/metrics/{world}/{m}.json")) for m in methods}
         keys = {c: key.format(components=components) for columns in groups.values() for c, key in columns.items()}
         rows[world] = {m: {column: look_up(metrics[m], key) for column, key in keys.items()} for m in methods}
         tables += [markdown(title, rows[world], list(columns)) for title, columns in groups.items()]
@@ -106,7 +112,7 @@ def main(params: Params) -> None:
     files.write_json(Path("reports/table.json"), rows)
     files.write_text(Path("reports/table.md"), "\n".join(filter(None, tables)))
     files.write_json(Path("reports/metrics/summary.json"), means)
-    _draw_gallery(params)
+    _draw(params, metrics_of["mog"])
 
 
 def summary(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
@@ -124,16 +130,31 @@ def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[st
     return f"**{title}**\n\n" + table(["method", *columns], ([m, *(cell(row[k]) for k in columns)] for m, row in rows.items()))
 
 
-def _draw_gallery(params: Params) -> None:
+def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
+    """Draw the methods on the mixture side by side, and write the captions of the pictures that compare them."""
     fields = {name: files.read_arrays(Path(f"reports/fields/{name}.npz")) for name in params.methods}
     first = fields[params.methods[0]]
     grid = Grid(x=first["grid_x"], y=first["grid_y"])
     points = files.read_arrays(Path("data/mog/test.npz"))["x"]
-    truth = -setting.mixture(params.mog).log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
+    mixture = setup.mixture(setup.read())
+    truth = -mixture.log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
     final = {name: (f["energy"][0], _scale(f)) for name, f in fields.items()}
     moments = {name: (f["snapshot_energy"], _scale(f)) for name, f in fields.items()}
-    write_png(FIGURES / "gallery.png", gallery.gallery(grid, final, points, truth))
-    write_gif(FIGURES / "gallery.gif", gallery.formation(grid, moments, points), seconds=6)
+
+    def landscapes() -> None:
+        write_png(FIGURES / "gallery.png", gallery.gallery(grid, final, points, truth))
+
+    def formation() -> None:
+        write_gif(FIGURES / "gallery.gif", gallery.formation(grid, moments, points), seconds=6)
+
+    def compared() -> None:
+        pictures = comparison.pictures(fields, metrics, grid, points, mixture.weights, params.collapse.model_dump())
+        for name, (picture, _) in pictures.items():
+            write_png(FIGURES / f"mog/{name}.png", picture)
+        sections = [f"![{name}](figures/mog/{name}.png)\n\n{caption}\n" for name, (_, caption) in pictures.items()]
+        files.write_text(Path("reports/lessons.md"), "\n".join(sections))
+
+    concurrently(compared, landscapes, formation)
 
 
 def _scale(fields: Mapping[str, Any]) -> tuple[float, float]:
@@ -143,4 +164,4 @@ def _scale(fields: Mapping[str, Any]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main, threads=1)

@@ -17,11 +17,11 @@ from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from stages import digests, files, runtime, scripts
-from stages.imports import ROOT
-from stages.mog import setting
-from stages.params import FILE, Params
-from stages.pins import direct
+from stages.config.params import Params
+from stages.core.paths import PARAMS, ROOT
+from stages.dag.requirements import direct
+from stages.mog.problem import setup
+from stages.pipeline import digests, files, page_script, runner
 from stages.plots.canvas import ENERGY_MAP
 from stages.plots.images import DIGIT_COLOURS
 
@@ -53,25 +53,25 @@ def main(params: Params) -> None:
     reconstructed = params.mnist_reconstruct.methods
     decided = files.read_json(Path("reports/claims.json"))
     claims = [claim(method, entry) for method, entries in decided.items() for entry in entries.values()]
-    scripts.write(Path("reports/atlas/world.js"), "world", world(params))
+    page_script.write(Path("reports/atlas/world.js"), "world", world(params))
     environment = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     page = environment.get_template("page.html.j2").render(
         style=Markup(_read("style.css")),  # noqa: S704  # our own files
         scripts=[Markup(_read(f"{name}.js")) for name in BEHAVIOUR],  # noqa: S704
-        results=Markup(scripts.escaped(results(mnist, reconstructed))),  # noqa: S704  # no `<` is left in it
+        results=Markup(page_script.escaped(results(mnist, reconstructed))),  # noqa: S704  # no `<` is left in it
         digits=f"{params.mnist.snapshot_images:,}",
-        neighbours=params.mnist.neighbours,
+        neighbours=params.mnist.evaluation.neighbours,
         mnist_methods=params.mnist.methods,
         reconstructed=reconstructed,
-        robustness_images=params.mnist.robustness_images,
+        robustness_images=params.mnist.evaluation.robustness_images,
         robustness=robustness(mnist),
         seeds=params.seeds,
         counts=counts(claims),
         claims=claims,
         digests=inputs(params),
-        params=FILE.read_text(encoding="utf-8"),
+        params=PARAMS.read_text(encoding="utf-8"),
         versions="\n".join(direct()),
         d3_licence=_read("vendor/d3.LICENSE"),
     )
@@ -84,7 +84,8 @@ def _read(name: str) -> str:
 
 def world(params: Params) -> dict[str, Any]:
     """What the maps of all methods share, and the digits."""
-    mixture, (x, y) = setting.mixture(params.mog), setting.grid_axes(params.mog)
+    described = setup.read()
+    mixture, (x, y) = setup.mixture(described), setup.grid_axes(described, params.mog.evaluation.grid)
     points = files.read_arrays(Path("data/mog/test.npz"))["x"][: params.atlas.points]
     test = files.read_arrays(Path("data/mnist/test.npz"))
     shown = slice(params.mnist.snapshot_images)
@@ -97,23 +98,17 @@ def world(params: Params) -> dict[str, Any]:
             "covariances": mixture.covariances.tolist(),
             "x": x.tolist(),
             "y": y.tolist(),
-            "coarse": min(params.atlas.coarse, params.mog.grid),
-            "reference": list(params.mog.reference),
-            "points": scripts.quantised(points, "uint16"),
+            "coarse": min(params.atlas.coarse, params.mog.evaluation.grid),
+            "reference": list(params.mog.evaluation.reference),
+            "points": page_script.quantised(points, "uint16"),
         },
         "mnist": {
             "methods": params.mnist.methods,
             "reconstructed": params.mnist_reconstruct.methods,
-            "images": scripts.sheet(test["images"][shown]),
-            "labels": scripts.whole(test["labels"][shown]),
+            "images": page_script.sheet(test["images"][shown]),
+            "labels": page_script.whole(test["labels"][shown]),
         },
     }
-
-
-def title(name: str) -> str:
-    """The first line of a method's own description."""
-    tree = ast.parse((ROOT / f"stages/methods/{name}.py").read_text(encoding="utf-8"))
-    return (ast.get_docstring(tree) or name).splitlines()[0].rstrip(".")
 
 
 def results(mnist: Mapping[str, Any], reconstructed: list[str]) -> dict[str, Any]:
@@ -149,6 +144,12 @@ def heat(accuracy: float) -> dict[str, Any]:
     red, green, blue, _ = colormaps[ENERGY_MAP](accuracy)
     ink = "#000" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18 else "#fff"
     return {"accuracy": accuracy, "colour": to_hex((red, green, blue)), "ink": ink}
+
+
+def title(name: str) -> str:
+    """The first line of the description of a method, read from its file without importing it."""
+    tree = ast.parse((ROOT / f"stages/methods/{name}.py").read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or name).splitlines()[0].rstrip(".")
 
 
 def claim(method: str, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,4 +209,4 @@ def inputs(params: Params) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main, threads=1)

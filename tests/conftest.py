@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A small clone after `dvc repro`, committed, one for all processes that run tests; tests only read it."""
+    """A small clone after `make repro`, committed, one for all processes that run tests; tests only read it."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     folder, done = shared / "small", shared / "small.done"
@@ -39,7 +39,8 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
             small.clone(folder)
-            small.run(folder, "dvc", "repro")
+            small.run(folder, "python", "-m", "stages.tools.parallel", "2", ENERGY_WELLS_TRACK="later")
+            small.run(folder, "python", "-m", "stages.track")
             small.run(folder, "git", "add", "--all")
             small.run(folder, "git", "commit", "--quiet", "--message=reproduced")
             done.touch()

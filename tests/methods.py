@@ -1,23 +1,40 @@
-"""A perfect method and a broken one, measured by the project's own functions: what claims have to tell apart."""
+"""A perfect method, a broken one and untrained ones, measured by the project's own functions: claims tell them apart."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from stages.config import params
+from stages.core.paths import ROOT
 from stages.metrics import collapse
-from stages.metrics.measured import figure
-from stages.mog import measure, setting
-from stages.mog.measure import Embeddings
-from stages.mog.mixture import Array, Mixture
-from stages.mog.scores import region
-from tests.plane import MOG, REFERENCE
+from stages.metrics.summary import figure
+from stages.mog import data, evaluate
+from stages.mog.evaluation import conditionals, measure
+from stages.mog.evaluation.measure import Embeddings
+from stages.mog.evaluation.sampling import region
+from stages.mog.problem import setup
+from stages.mog.problem.gaussian_mixture import Array, Mixture
+from stages.nn.build import build
+from stages.nn.losses import info_nce
+from stages.nn.noise import FixedDraws
+from stages.nn.points import Points
+from stages.pipeline import card, files, seeding
+from stages.tools.small import merged
+from tests.plane import BOX, DESCRIBED, MOG, REFERENCE
 
 SIGMA, VIEW = 0.5, 0.3
 BOUNDS = {"variance_ratio": 0.01, "normalised_std": 0.1}
-GRID_X, GRID_Y = setting.grid_axes(MOG)
+GRID_X, GRID_Y = setup.grid_axes(DESCRIBED, MOG.evaluation.grid)
 NODES = np.stack(np.meshgrid(GRID_X, GRID_Y), -1).reshape(-1, 2)
 LOST = Mixture([[-5, 5]], [np.eye(2)], [1])
 """Knows one of the modes only."""
@@ -34,7 +51,7 @@ def _score(believed: Mixture, sampled: Mixture, sign: float = 1) -> dict[str, An
     arrows = sign * learned.score(NODES)
     exact, _ = REFERENCE.smoothed(SIGMA).sample(20_000, np.random.default_rng(1))
     samples, _ = sampled.smoothed(SIGMA).sample(20_000, np.random.default_rng(2))
-    found, control = (measure.sample_quality(true, x[None], region(MOG, SIGMA), _rng()) for x in (samples, exact))
+    found, control = (measure.sample_quality(true, x[None], region(DESCRIBED, SIGMA), _rng()) for x in (samples, exact))
     return {
         "score": {
             **measure.score(true, lambda x: sign * learned.score(x)[None], 2000, _rng()),
@@ -68,7 +85,14 @@ def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, 
     areas, depths = measure.wells(
         data[None], component[1], np.tile(-np.ones(3) if spread_out else after[0], (1, len(empty), 1))
     )
-    wells = {"auc": figure(areas), "depth": figure(depths)}
+    # Before training: the directions of the points themselves.
+    untrained_areas, untrained_depths = measure.wells(x[None], component[1], empty[None])
+    wells = {
+        "auc": figure(areas),
+        "depth": figure(depths),
+        "auc_untrained": figure(untrained_areas),
+        "depth_untrained": figure(untrained_depths),
+    }
     return {
         "structure": measure.geometry(x, after[None], before[None], 5, cosine=False),
         "collapse": collapse.report(after[None], before[None], bounds=BOUNDS),
@@ -77,21 +101,88 @@ def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, 
     }
 
 
-def _conditional(known: bool, train: Array, x: Array) -> dict[str, Any]:
-    """The figures of the true conditionals, or of what ignores the visible coordinate: its own mean and one normal density."""
-    predicted, log_density = [], []
-    for hidden in (0, 1):
-        mean = REFERENCE.conditional_mean(hidden, x[:, 1 - hidden]) if known else np.full(len(x), train[:, hidden].mean())
-        pair = (mean, x[:, 1 - hidden] if known else np.full(len(x), train[:, 1 - hidden].mean()))
-        predicted.append(np.stack(pair if hidden == 0 else pair[::-1], -1)[None])
-        one = -((x[:, hidden] - x[:, hidden].mean()) ** 2) / x[:, hidden].var() / 2 - np.log(2 * np.pi * x[:, hidden].var()) / 2
-        log_density.append((REFERENCE.conditional_log_density(hidden, x) if known else one)[None])
-    figures = measure.conditional(REFERENCE, train, train[None], x, predicted, 50)
-    if known:
-        # An embedding that leaves x₀ out is read out as the mean over all its modes.
-        blind = measure.conditional(REFERENCE, train, train[None, :, 1:], x, [x[None, :, 1:]] * 2, 50)
-        figures["r2_x0_given_x1"] = blind["r2_x0_given_x1"]
-    return {"conditional": figures | measure.likelihood(REFERENCE, x, log_density)}
+class TrueConditionals:
+    """A method whose embedding of a point is the point, and which knows what one coordinate says about the other."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The points (N, 2) themselves, as those of one seed."""
+        return x.double()[None]
+
+    def predict(self, x: Tensor, visible: Tensor) -> Tensor:
+        """The visible coordinate and the expectation of the hidden one."""
+        points, hidden = x.double().numpy(), _hidden(visible)
+        predicted = points.copy()
+        predicted[:, hidden] = REFERENCE.conditional_mean(hidden, points[:, 1 - hidden])
+        return torch.from_numpy(predicted)[None]
+
+    def log_density(self, x: Tensor, visible: Tensor) -> Tensor:
+        """Log p(x_h | x_v)."""
+        return torch.from_numpy(REFERENCE.conditional_log_density(_hidden(visible), x.double().numpy()))[None]
+
+
+class Ignorant(TrueConditionals):
+    """Ignores the coordinate that it is shown: it says the mean of all points, and one normal density."""
+
+    MEAN = REFERENCE.weights @ REFERENCE.means
+    VARIANCE = REFERENCE.weights @ (REFERENCE.covariances.diagonal(0, 1, 2) + (REFERENCE.means - MEAN) ** 2)
+
+    def predict(self, x: Tensor, visible: Tensor) -> Tensor:
+        """The mean of both coordinates."""
+        return torch.from_numpy(self.MEAN).expand(1, *x.shape)
+
+    def log_density(self, x: Tensor, visible: Tensor) -> Tensor:
+        """One normal density with the mean and variance of the hidden coordinate."""
+        hidden = _hidden(visible)
+        variance = self.VARIANCE[hidden]
+        return -((x[:, hidden].double() - self.MEAN[hidden]) ** 2 / variance + np.log(2 * np.pi * variance))[None] / 2
+
+
+def _hidden(visible: Tensor) -> int:
+    """Which coordinate the marks of all points hide."""
+    return int(visible.reshape(-1, 2)[0].argmin())
+
+
+def conditional_subject(method: Any, train: Array, test: Array) -> Any:
+    """What the evaluation of a method that predicts one coordinate from the other looks at."""
+    return SimpleNamespace(
+        trained=method,
+        train={"x": train},
+        test={"x": test},
+        device=torch.device("cpu"),
+        seeds=1,
+        described=DESCRIBED,
+        mixture=REFERENCE,
+        grid_y=GRID_Y,
+        protocol=SimpleNamespace(evaluation=MOG.evaluation),
+    )
+
+
+def _conditional(method: TrueConditionals, train: Array, x: Array) -> dict[str, Any]:
+    """The figures of a method's conditionals at the test points x."""
+    return conditionals.conditional(conditional_subject(method, train, x))[0]
+
+
+def _contrast(loss: Callable[[Tensor, FixedDraws], Tensor]) -> dict[str, Any]:
+    """How much worse a batch of one repeated point is under an objective than one of different points."""
+    x, _ = REFERENCE.sample(32, _rng())
+    batch = (torch.from_numpy(x), torch.from_numpy(_rng().standard_normal((2, *x.shape))), torch.ones(x.shape))
+    subject: Any = SimpleNamespace(
+        heldout_batches=lambda: iter([batch]),
+        seeds=1,
+        trained=SimpleNamespace(loss=lambda x, draws: {"loss": loss(x, draws)}),
+    )
+    return figure(evaluate.batch_contrast(subject))
+
+
+def _true_info_nce(x: Tensor, draws: FixedDraws) -> Tensor:
+    """InfoNCE of the mutual information of a point and a noisy view of it."""
+    first, second = x.numpy(), (x + VIEW * draws.normal(x)).numpy()
+    return info_nce(torch.from_numpy(REFERENCE.mutual_information(first[..., :, None, :], second[..., None, :, :], 0, VIEW)))
+
+
+def _no_denoising(x: Tensor, draws: FixedDraws) -> Tensor:
+    """Denoising score matching of a score that is 0 everywhere: each point stands for itself."""
+    return (draws.normal(x) / SIGMA).square().sum(-1).mean(-1)
 
 
 @cache
@@ -116,11 +207,11 @@ def exact() -> dict[str, Any]:
     apart = x + 3 * REFERENCE.means[b]
     noise = np.random.default_rng(2).standard_normal(x.shape)
     return {
-        "batch_contrast": figure([1.0]),
+        "batch_contrast": _contrast(_true_info_nce),
         **_score(REFERENCE, REFERENCE),
         **_critic(1),
         **_embedding(apart, x + 9 * noise, train, (a, b), x),
-        **_conditional(True, train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
+        **_conditional(TrueConditionals(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
     }
 
 
@@ -130,9 +221,72 @@ def broken() -> dict[str, Any]:
     (train, a), (x, b) = REFERENCE.sample(3000, _rng()), REFERENCE.sample(400, np.random.default_rng(1))
     collapsed = np.ones_like(x) + 1e-6 * np.random.default_rng(3).standard_normal(x.shape)
     return {
-        "batch_contrast": figure([0.0]),
+        "batch_contrast": _contrast(_no_denoising),
         **_score(REFERENCE, LOST, sign=-1),
         **_critic(0),
         **_embedding(collapsed, x, train, (a, b), x),
-        **_conditional(False, train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
+        **_conditional(Ignorant(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
     }
+
+
+SMALL = {
+    "seeds": 4,
+    "device": "cpu",
+    "mog": {
+        "preset": "reference",
+        "train_points": 1000,
+        "test_points": 400,
+        "snapshots": 2,
+        "heldout_rounds": 1,
+        "evaluation": {"grid": 40, "walk_points": 2, "structure_points": 200, "score_points": 1000, "denoising_draws": 500},
+    },
+    "langevin": {"particles": 200, "steps": 40, "frames": 2},
+    "annealed": {"particles": 400, "steps": 2, "frames": 2},
+    "atlas": {"coarse": 2, "moments": 2},
+}
+"""A protocol that takes a fraction of a second a method."""
+
+
+def small_world(folder: Path) -> None:
+    """Write the params of the small protocol into a folder, and the points and all else that stage mog_data writes."""
+    files.write_json(folder / "params.yaml", merged(params.read(ROOT / "params.yaml"), SMALL))
+    shutil.copyfile(ROOT / "mixtures.yaml", folder / "mixtures.yaml")
+    with contextlib.chdir(folder):
+        data.main(params.load())
+
+
+@cache
+def untrained(folder: Path, name: str, *settings: tuple[str, Any]) -> dict[str, Any]:
+    """All figures of a method's own networks as they are before the first step, by stage mog_evaluate.
+
+    Args:
+        folder: with the small protocol.
+        name: of the method.
+        settings: dotted keys of params.yaml with their values, where they are to be others, as in a cell of a study.
+    """
+    raw = params.read(folder / "params.yaml")
+    for key, value in settings:
+        *blocks, last = key.split(".")
+        block = raw
+        for part in blocks:
+            block = block[part]
+        block[last] = value
+    changed = folder / "changed.yaml"
+    files.write_json(changed, raw)
+    loaded = params.load(changed)
+    arguments, train = loaded.method(name)
+    torch.manual_seed(seeding.stream(loaded, "mog.init"))
+    method = build(name, Points(copies=loaded.seeds, box=BOX), arguments)
+    models = folder / "models/mog"
+    files.write_tensors(models / f"{name}.safetensors", method.state_dict())
+    first = {key: value[:1] for key, value in method.state_dict().items()}
+    files.write_tensors(models / f"{name}.snapshots.safetensors", {**first, "snapshot_steps": torch.tensor([0])})
+    card.write(models / f"{name}.json", card.Card(seed=loaded.seed, seeds=loaded.seeds, settings=arguments, train=train))
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    try:
+        with contextlib.chdir(folder):
+            evaluate.main(loaded, name)
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode(mode)
+    return files.read_json(folder / f"reports/metrics/mog/{name}.json")

@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from stages import params
-from stages.imports import ROOT
-from stages.mog import setting
-from stages.mog.mixture import Mixture
-from stages.mog.world import Points
-from stages.nn.draws import TrainingDraws
+from stages.config import params
+from stages.config.mixture import load
+from stages.core.paths import ROOT
+from stages.mog.problem import setup
+from stages.mog.problem.gaussian_mixture import Mixture
+from stages.nn.noise import TrainingDraws
+from stages.nn.points import Points
 
 MOG = params.load(ROOT / "params.yaml").mog.model_copy(update={"preset": "reference"})
-REFERENCE = setting.mixture(MOG)
-(LEFT, RIGHT), (BOTTOM, TOP) = BOX = setting.box(MOG)
+DESCRIBED = load(ROOT / "mixtures.yaml")["reference"]
+REFERENCE = setup.mixture(DESCRIBED)
+(LEFT, RIGHT), (BOTTOM, TOP) = BOX = setup.box(DESCRIBED)
 AREA = (RIGHT - LEFT) * (TOP - BOTTOM)
 
 

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
 
 import psutil
 
-from stages.command import environment as plain
-from stages.imports import ROOT
-from stages.lock import LOCK, entries, file_md5, outputs
-from stages.small import change_params, shrink
+from stages.core.command import environment as plain
+from stages.core.paths import ROOT
+from stages.dag.lock import LOCK, entries, file_md5, outputs
+from stages.tools.small import change_params, shrink
+from stages.tracking.store import NOW, WHEN
 
 __all__ = [
-    "assert_undisturbed", "change_params", "clone", "damage", "environment", "free_port", "kept", "locked",
+    "assert_undisturbed", "change_params", "clone", "damage", "environment", "free_port", "kept", "kill", "locked",
     "rest_of", "run", "running", "stages_run", "start", "until",
 ]  # fmt: skip
 WHO = {"NAME": "A", "EMAIL": "a@example.org"}
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a user who has a name for git and no tracking server."""
+    """The environment of a user who has a name for git, no tracking server, and wants runs logged before a command ends."""
     who = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in WHO.items()}
-    return plain(**who, **more)
+    return plain(**{**who, WHEN: NOW, **more})
 
 
 def run(folder: Path, *command: str, status: int = 0, **more: str) -> str:
@@ -71,12 +73,12 @@ def running(folder: Path) -> list[psutil.Process]:
     return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str, **more: str) -> subprocess.Popen[str]:
     """Start a command in the clone, in a session of its own."""
     return subprocess.Popen(
         words,
         cwd=folder,
-        env=environment(),
+        env=environment(**more),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -99,6 +101,14 @@ def rest_of(process: subprocess.Popen[str]) -> str:
     """What else a process prints, until it ends."""
     with process:
         return process.stdout.read() if process.stdout else ""
+
+
+def kill(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Kill a process that works in the clone, and all that it has started there."""
+    os.killpg(process.pid, signal.SIGKILL)
+    for one in running(folder):
+        one.kill()
+    process.communicate()
 
 
 def locked(folder: Path) -> dict[str, str]:

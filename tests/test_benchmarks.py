@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +18,20 @@ from pytest import approx
 from torch import Tensor
 from torch.testing import assert_close
 
-from benchmarks import animation, gpu, lightly_step, neighbours, page, pipeline, seeds, training, transforms, tutorial
+from benchmarks import animation, gpu, lightly_step, loops, neighbours, page, pipeline, seeds, training, transforms, tutorial
 from benchmarks.__main__ import OUTPUT, QUICK, SUBJECTS, arguments, measured
 from benchmarks.images import PILDataset, training_images
 from benchmarks.report import HEADER, Row, document, duration, figure, machine
 from benchmarks.turns import Spread, speedup, take_turns
-from stages import files
-from stages import params as parameters
-from stages.goals import KNN
-from stages.imports import ROOT
-from stages.mnist.perturbations import dilation, erosion
+from stages.config import params as parameters
+from stages.core.errors import UserError
+from stages.core.paths import COSTS, ROOT
+from stages.mnist.images.augmentation import dilation, erosion
 from stages.nn.conv import as_images
+from stages.pipeline import files
 from stages.plots import animation as pipelines_animation
+from stages.results.targets import KNN
+from tests import small
 
 PARAMS = parameters.load(ROOT / "params.yaml").model_copy(update={"seeds": 2})
 BATCH = training.settings(PARAMS).batch_size
@@ -191,7 +195,7 @@ def test_both_sides_of_the_animation_draw_frames_of_the_same_size() -> None:
     grid, energies, steps, limits = animation.formation(PARAMS)
     few = pipelines_animation.training(grid, energies[:2], steps[:2], limits, "t", "u")
     assert few[0].shape == animation.redrawn(grid, energies[1], 1, limits).shape
-    assert energies.shape == (PARAMS.mog.snapshots, PARAMS.mog.grid, PARAMS.mog.grid)
+    assert energies.shape == (PARAMS.mog.snapshots, PARAMS.mog.evaluation.grid, PARAMS.mog.evaluation.grid)
 
 
 # the rows, at tiny sizes
@@ -311,22 +315,6 @@ def test_a_missing_run_is_refused(tmp_path: Path) -> None:
 # the pipeline
 
 
-def test_a_cold_run_is_work_and_start_up() -> None:
-    row = pipeline.cold_row(100.0, [30.0, 50.0])
-    assert row.ratio == Spread(0.8, 0.8, 0.8)
-    assert row.note.startswith("10 s a stage") and "20 % of the whole" in row.note
-
-
-def test_without_a_cold_run_the_table_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    row = pipeline.last_run()
-    assert row.ratio is None and "--warm" in row.ours and "nothing in" in row.theirs
-    (tmp_path / pipeline.COSTS).mkdir(parents=True)
-    for name in "ab":
-        (tmp_path / pipeline.COSTS / f"{name}.json").write_text('{"seconds": 2.5, "memory_mb": 1}')
-    assert "5 s inside the 2 stages" in pipeline.last_run().theirs
-
-
 def test_a_stale_pipeline_is_never_reproduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "DVC", ("false",))
@@ -338,8 +326,83 @@ def test_a_stale_pipeline_is_never_reproduced(tmp_path: Path, monkeypatch: pytes
 
 def test_commands_that_are_measured_have_to_succeed() -> None:
     assert pipeline._command("true")() > 0
-    with pytest.raises(pipeline.subprocess.CalledProcessError):
+    with pytest.raises(subprocess.CalledProcessError):
         pipeline._command("false")()
+
+
+# the loops
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> loops.Clone:
+    """A folder that stands for a clone, with the claims as they are and as they were."""
+    shutil.copy(ROOT / "claims.yaml", tmp_path / "claims.yaml")
+    before = (
+        "claims:\n  criteria:\n        - metric: score.relative_fisher_error\n          below: 0.1\n          figure: f.png\n"
+    )
+    (tmp_path / "params.yaml").write_text(before)
+    return loops.Clone(tmp_path, ("true",), "claims.yaml")
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The commands that clones are told to run, instead of running them."""
+    ran: list[tuple[str, ...]] = []
+
+    def run(_: loops.Clone, *words: str) -> float:
+        ran.append(words)
+        return 1.0
+
+    monkeypatch.setattr(loops.Clone, "run", run)
+    return ran
+
+
+@pytest.mark.parametrize("file", ["claims.yaml", "params.yaml"])
+def test_a_threshold_is_changed_and_nothing_else(side: loops.Clone, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    side.claims, ran = file, recorded(monkeypatch)
+    before = (side.folder / file).read_text()
+    change = side.threshold()
+    for value in ("0.1001", "0.1002"):
+        assert change() == 1.0
+        assert (side.folder / file).read_text() == before.replace("below: 0.1\n", f"below: {value}\n", 1)
+    assert ran == [("dvc", "repro")] * 2
+    (side.folder / file).write_text("nothing: here\n")
+    with pytest.raises(UserError, match="has no threshold of score"):
+        change()
+
+
+def test_each_experiment_has_a_value_that_was_not_run_before(side: loops.Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran, experiment = recorded(monkeypatch), side.experiment()
+    for _ in range(3):
+        experiment()
+    assert [words[-1] for words in ran] == ["dsm.sigma=0.401", "dsm.sigma=0.402", "dsm.sigma=0.403"]
+
+
+def test_the_seconds_of_a_loop_are_those_of_a_command_that_succeeds(side: loops.Clone) -> None:
+    assert side.run("sleep", "0.05") > 0.05
+    with pytest.raises(UserError, match=r"sh -c .* ended with status 3: why"):
+        side.run("sh", "-c", "echo why >&2; exit 3")
+
+
+def test_the_work_of_a_cold_run_is_the_time_of_the_processor(tmp_path: Path) -> None:
+    (tmp_path / COSTS).mkdir(parents=True)
+    for name in "ab":
+        (tmp_path / COSTS / f"{name}.json").write_text('{"seconds": 1, "cpu_seconds": 2.5}')
+    assert loops.costs(tmp_path) == 5
+
+
+def test_a_clone_is_of_its_commit_and_can_commit(tmp_path: Path) -> None:
+    small.run(tmp_path, "git", "init", "--quiet", "origin")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for text in ("old", "new"):
+        (tmp_path / "origin/file").write_text(text)
+        small.run(tmp_path / "origin", "git", "add", "--all")
+        small.run(tmp_path / "origin", "git", *identity, "commit", "--quiet", f"--message={text}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loops, "ROOT", tmp_path / "origin")
+        found = loops.clone("HEAD~1", tmp_path / "clone", (), "claims.yaml")
+    assert (found.folder / "file").read_text() == "old"
+    (found.folder / "file").write_text("changed")
+    found.run("git", "commit", "--quiet", "--all", "--message=changed")
 
 
 # the command line

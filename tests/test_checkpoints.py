@@ -15,16 +15,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages import params
-from stages.imports import ROOT
-from stages.methods import build
-from stages.mnist.checkpoints import FORCE, FileCheckpoints, key
-from stages.mnist.processes import Place
-from stages.mnist.world import Images
-from stages.nn.draws import TrainingDraws
+from stages.config import params
+from stages.config.base import MNIST_PREFIX
+from stages.core.paths import ROOT
+from stages.mnist.encoder.domain import Images
+from stages.mnist.training.checkpoints import FORCE, FileCheckpoints, key
+from stages.mnist.training.launch import Place
+from stages.nn.batches import EpochBatches
+from stages.nn.build import build
 from stages.nn.method import Method
-from stages.nn.training import EpochBatches, fit
-from stages.schema import MNIST_PREFIX
+from stages.nn.noise import TrainingDraws
+from stages.nn.training import fit
 from tests import small
 
 PARAMS = params.load(ROOT / "params.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ import numpy as np
 import pytest
 import yaml
 
-from stages import files, params
 from stages.claims import TABLE, main, markdown
-from stages.imports import ROOT
-from stages.metrics.measured import figure
-from stages.schema import Claim, Criterion
-from stages.verdicts import decide, formula, measure
+from stages.config import params
+from stages.config.claims import Claim, Criterion, load
+from stages.core.paths import ROOT
+from stages.metrics.summary import figure
+from stages.pipeline import files
+from stages.results.verdicts import decide, formula, measure
 from tests import methods
 
 PARAMS = params.load(ROOT / "params.yaml")
-ALL = [(name, place) for name, claim in PARAMS.claims.criteria.items() for place in range(len(claim.decided_by))]
+CLAIMS = load(ROOT / "claims.yaml")
+ALL = [(name, place) for name, claim in CLAIMS.criteria.items() for place in range(len(claim.decided_by))]
 
 
 def claim(*criteria: dict[str, Any]) -> Claim:
@@ -130,7 +133,7 @@ def test_a_criterion_is_for_those_who_have_what_it_needs(floor: float, verdict: 
 
 
 def test_the_stage_depends_on_the_studies_that_decide() -> None:
-    named = {criterion.study for c in PARAMS.claims.criteria.values() for criterion in c.decided_by if criterion.study}
+    named = {criterion.study for c in CLAIMS.criteria.values() for criterion in c.decided_by if criterion.study}
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["claims"]
     assert {dep for dep in stage["deps"] if "studies" in dep} == {f"reports/studies/{name}.json" for name in named}
 
@@ -161,7 +164,7 @@ def rises(criterion: Criterion, good: dict[str, Any], bad: dict[str, Any]) -> di
 
 @pytest.mark.parametrize(("name", "place"), ALL)
 def test_every_criterion_is_met_by_the_truth_and_not_by_a_broken_method(name: str, place: int) -> None:
-    criterion = PARAMS.claims.criteria[name].decided_by[place]
+    criterion = CLAIMS.criteria[name].decided_by[place]
     alone = Claim(statement="s", decided_by=[criterion])
     truth, broken = methods.exact(), methods.broken()
     if criterion.study:
@@ -172,11 +175,60 @@ def test_every_criterion_is_met_by_the_truth_and_not_by_a_broken_method(name: st
     assert [entry["verdict"] for entry in found] == ["holds", "fails"], [entry["mean"] for entry in found]
 
 
+@pytest.fixture(scope="module")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the points and the protocol by which untrained networks are measured."""
+    folder = tmp_path_factory.mktemp("small")
+    methods.small_world(folder)
+    return folder
+
+
+MET_BY_UNTRAINED = {
+    # An untrained encoder is a smooth map of the plane with random weights: it keeps most distances and nearly all
+    # neighbours, and fills directions. These criteria ask whether a training has left that, which the collapsed and those
+    # that tear the plane have not.
+    ("global_structure", "structure.distance_lift (not collapsed)"),
+    ("some_global_structure", "structure.distance_spearman (not collapsed)"),
+    ("local_structure", "structure.trustworthiness (not collapsed)"),
+    ("no_collapse", "collapse.collapsed_seeds"),
+}
+"""What a network meets by right before it is trained."""
+
+
+def measured_before_training(criterion: Criterion, method: str, folder: Path) -> dict[str, Any]:
+    """The verdict on a criterion about a method's networks that nobody has trained; in a study, about those of its cells."""
+    alone = Claim(statement="s", decided_by=[criterion])
+    if not criterion.study:
+        return decide(True, alone, method, methods.untrained(folder, method))
+    settings = [{k.format(method=method): v for k, v in c.items()} for c in (criterion.cell, criterion.against_cell)]
+    cells: list[Mapping[str, Any]] = [
+        {"method": method, "settings": cell, **methods.untrained(folder, method, *cell.items())} for cell in settings
+    ]
+    return decide(True, alone, method, {}, {criterion.study: cells})
+
+
+@pytest.mark.parametrize(("name", "place"), ALL)
+def test_no_criterion_is_met_by_an_untrained_network_but_for_what_it_has_by_right(
+    name: str, place: int, small_world: Path
+) -> None:
+    criterion = CLAIMS.criteria[name].decided_by[place]
+    asked = [method for method, stated in CLAIMS.stated.items() if name in stated]
+    found = {method: measured_before_training(criterion, method, small_world) for method in asked}
+    met = {method: entry["met"] and not entry["barred"] for method, entry in found.items() if entry["mean"] is not None}
+    assert met, "no method of which it is said has the figure"
+    by_right = (name, formula(criterion)) in MET_BY_UNTRAINED
+    assert met == dict.fromkeys(met, by_right), {method: found[method]["mean"] for method in met}
+
+
+def test_what_untrained_networks_meet_by_right_are_criteria_that_there_are() -> None:
+    assert {(name, formula(CLAIMS.criteria[name].decided_by[place])) for name, place in ALL} >= MET_BY_UNTRAINED
+
+
 def test_every_criterion_decides_what_is_said_of_a_committed_method() -> None:
     decided = json.loads((ROOT / "reports/claims.json").read_text())
     used = {entry["metric"] for claims in decided.values() for entry in claims.values() if entry["mean"] is not None}
     for name, place in ALL:
-        assert formula(PARAMS.claims.criteria[name].decided_by[place]) in used, (name, place)
+        assert formula(CLAIMS.criteria[name].decided_by[place]) in used, (name, place)
 
 
 def test_what_a_criterion_excludes_does_not_meet_it_however_good_the_figure() -> None:
@@ -191,7 +243,8 @@ def test_a_study_of_another_mixture_or_other_params_of_the_method_decides_nothin
 ) -> None:
     monkeypatch.chdir(tmp_path)
     criteria = {"stabler": claim({**IN_STUDY, "figure": "s.png"})}
-    claims = PARAMS.claims.model_copy(update={"criteria": criteria, "stated": {"dsm": {"stabler": True}}, "words": {}})
+    claims = CLAIMS.model_copy(update={"criteria": criteria, "stated": {"dsm": {"stabler": True}}, "words": {}})
+    Path("claims.yaml").write_text(yaml.safe_dump(claims.model_dump()), encoding="utf-8")
     files.write_json(Path("reports/metrics/mog/dsm.json"), {})
     now = {name: PARAMS.blocks[name].model_dump() for name in ("dsm", "ism")}
     other = {**now, "dsm": {**now["dsm"], "sigma": 9.0}}
@@ -201,17 +254,17 @@ def test_a_study_of_another_mixture_or_other_params_of_the_method_decides_nothin
         ("reference", now, "fails"),
     ):
         files.write_json(Path("reports/studies/s.json"), {"preset": preset, "blocks": blocks, "cells": STUDIES["s"]})
-        main(PARAMS.model_copy(update={"claims": claims, "methods": ["dsm"]}))
+        main(PARAMS.model_copy(update={"methods": ["dsm"]}))
         assert json.loads(Path("reports/claims.json").read_text())["dsm"]["stabler"]["verdict"] == verdict
 
 
 def test_every_method_of_the_params_is_asked_the_claims_of_the_first_table() -> None:
-    assert set(PARAMS.claims.stated) == set(PARAMS.methods)
-    for method, stated in PARAMS.claims.stated.items():
+    assert set(CLAIMS.stated) == set(PARAMS.methods)
+    for method, stated in CLAIMS.stated.items():
         for names in TABLE.values():
             assert len((set(names) - {"stabler"}) & set(stated)) == 1, (method, names)
 
 
 def test_every_claim_that_can_be_decided_is_said_of_a_method() -> None:
-    said = {name for stated in PARAMS.claims.stated.values() for name in stated}
-    assert said == set(PARAMS.claims.criteria)
+    said = {name for stated in CLAIMS.stated.values() for name in stated}
+    assert said == set(CLAIMS.criteria)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.contrastive import Contrastive
-from stages.nn.info_nce import info_nce
+from stages.nn.losses import info_nce
 from tests.plane import REFERENCE, draws, normal, world
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from stages.methods.contrastive_critic import ContrastiveCritic
-from stages.nn.info_nce import info_nce
+from stages.nn.losses import info_nce
 from tests.plane import REFERENCE, draws, log_density, normal, slope, world
 
 NOISE = 0.5

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from stages.methods import build
 from stages.methods.jepa_ema import JepaEma
-from stages.mnist import embed as embedding
-from stages.mnist.embed import as_seen, embed
-from stages.mnist.reconstruction import Reconstruction
-from stages.mnist.world import Images
+from stages.mnist.decoder.model import Reconstruction
+from stages.mnist.encoder import embed as embedding
+from stages.mnist.encoder.domain import Images
+from stages.mnist.encoder.embed import as_seen, embed
+from stages.nn.build import build
 from stages.nn.conv import ConvEncoder, Decoder, Predictor, as_images
-from stages.nn.draws import TrainingDraws
 from stages.nn.method import Method
+from stages.nn.noise import TrainingDraws
 from stages.nn.training import fit
 
 DIM = 8

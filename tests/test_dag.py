@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 import yaml
 
-from stages import machine
-from stages import params as parameters
-from stages.imports import ROOT, closure, deciding, third_party
-from stages.lock import locked_stages
+from stages.config import mixture
+from stages.config import params as parameters
+from stages.core.paths import ROOT
+from stages.dag import machine
+from stages.dag.lock import locked_stages
+from stages.pipeline.code_deps import closure, deciding, third_party
 from tests.small import change_params, run, stages_run
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 WORLD_METHODS = {"mog": PARAMS["methods"], "mnist": PARAMS["mnist"]["methods"]}
+READ_AS_TEXT = {"report": {ROOT / "stages/methods", ROOT / "stages/page"}}
+"""Code that a stage does not import and reads all the same: the page says what each method is, and is made of scripts."""
 
 
 def entry(name: str) -> dict[str, Any]:
@@ -33,37 +37,47 @@ def module(name: str) -> Path:
 
 
 def declared(name: str) -> set[Path]:
-    return {ROOT / dep for dep in entry(name)["deps"] if dep.endswith(".py") and "${item}" not in dep}
-
-
-def test_a_folder_of_code_is_a_dep_of_what_reads_it_whole() -> None:
-    folders = {
-        name: {dep for dep in entry(name)["deps"] if (ROOT / dep).is_dir() and dep.startswith("stages/")} for name in DAG
-    }
-    assert {name: found for name, found in folders.items() if found} == {"report": {"stages/methods", "stages/page"}}
+    """The files and folders of code that the stage depends on, but for the file of its method."""
+    return {ROOT / dep for dep in entry(name)["deps"] if dep.startswith("stages/") and "${item}" not in dep}
 
 
 def builds_methods(name: str) -> bool:
-    return ROOT / "stages/methods/__init__.py" in closure(module(name))
+    return ROOT / "stages/nn/build.py" in closure(module(name))
 
 
 def needed(name: str, method: str) -> set[Path]:
     """Every file with code that the stage imports and that decides its result, for one method of its group."""
-    files = deciding(module(name)) | {module(name).parent / "__init__.py", ROOT / "stages/__init__.py"}
+    files = deciding(module(name))
     if builds_methods(name):
         files |= deciding(ROOT / f"stages/methods/{method}.py") - {ROOT / f"stages/methods/{method}.py"}
     return {file for file in files if file.name != "__init__.py" or "import" in file.read_text()}
 
 
+def imported(name: str) -> set[Path]:
+    """The same for all methods of its group."""
+    methods = WORLD_METHODS[name.split("_")[0]] if "foreach" in DAG[name] else [""]
+    return set[Path]().union(*(needed(name, method) for method in methods))
+
+
 @pytest.mark.parametrize("name", DAG)
-def test_deps_are_the_imports(name: str) -> None:
-    world = name.split("_")[0]
-    methods = WORLD_METHODS[world] if "foreach" in DAG[name] else [""]
-    union: set[Path] = set().union(*(needed(name, method) for method in methods))
-    exempt = {ROOT / "stages/plots/__init__.py"}
-    assert union - exempt == declared(name) - exempt
-    if builds_methods(name):
-        assert "stages/methods/${item}.py" in entry(name)["deps"]
+def test_nothing_that_a_stage_imports_lies_outside_of_its_deps(name: str) -> None:
+    assert {file for file in imported(name) if not declared(name) & {file, *file.parents}} == set()
+    assert builds_methods(name) == ("stages/methods/${item}.py" in entry(name)["deps"])
+
+
+@pytest.mark.parametrize("name", DAG)
+def test_a_stage_imports_something_of_each_of_its_deps(name: str) -> None:
+    used = {folder for file in imported(name) for folder in (file, *file.parents)}
+    assert declared(name) - used == READ_AS_TEXT.get(name, set())
+    # One in another would say the same twice.
+    assert not {dep for dep in declared(name) if declared(name) & {*dep.parents}}
+
+
+def test_what_only_checks_params_is_no_dep_and_imports_nothing_that_is() -> None:
+    checking = {ROOT / "stages/core", ROOT / "stages/config"}
+    assert not {dep for name in DAG for dep in declared(name) if checking & {dep, *dep.parents}}
+    for file in (path for folder in checking for path in folder.rglob("*.py")):
+        assert not deciding(file), file
 
 
 def test_no_param_has_a_name_that_dvcs_run_cache_overlooks() -> None:
@@ -85,29 +99,59 @@ def test_figures_import_no_torch_training_no_matplotlib_and_only_track_mlflow() 
     for name in DAG:
         assert ("mlflow" in third_party(module(name))) == (name == "track"), name
         packages = third_party(module(name), at_start=True)
-        if name.endswith(("figures", "lessons", "claims", "contact", "compare", "data", "track")):
+        if name.endswith(("figures", "claims", "compare", "data", "track")):
             assert "torch" not in packages, name
         if name.endswith(("train", "reconstruct", "evaluate")):
             assert not packages & {"matplotlib", "imageio"}, name
-    outside = {p for p in (ROOT / "stages").rglob("*.py") if "mlflow" in third_party(p)}
-    assert outside == {ROOT / f"stages/{name}.py" for name in ("track", "registry", "serving")}
+    importing = {p for p in (ROOT / "stages").rglob("*.py") if "mlflow" in third_party(p)}
+    # Stage track itself does so by way of the module that logs.
+    assert importing == {ROOT / f"stages/{name}.py" for name in ("track", "tracking/log", "tools/registry", "tools/serving")}
+
+
+BELOW: dict[str, set[str]] = {
+    "core": set(),
+    "config": {"core"},
+    "pipeline": {"core", "config"},
+    "dag": {"core", "config", "pipeline"},
+    "tracking": {"core", "config", "pipeline", "dag"},
+    "nn": {"core"},
+    "metrics": set(),
+    "methods": {"core", "config", "nn"},
+    "plots": {"core", "pipeline"},
+    "results": {"core", "config", "pipeline", "metrics", "plots"},
+    "mog/problem": {"core", "config", "pipeline"},
+    "mog/evaluation": {"core", "config", "pipeline", "nn", "metrics", "mog/problem"},
+    "mnist/datasets": {"core", "config", "pipeline"},
+    "mnist/images": {"core", "config", "pipeline", "nn"},
+    "mnist/encoder": {"core", "config", "pipeline", "nn", "metrics", "mnist/images"},
+    "mnist/decoder": {"core", "config", "pipeline", "nn", "metrics", "mnist/images", "mnist/encoder"},
+    "mnist/training": {"core", "config", "pipeline", "nn"},
+}
+"""What each package may import of those before it, directly and indirectly. Studies and tools lie above them all."""
+OF_THE_PIPELINE = {"files.py"}
+"""What pictures may use of the package of that name: nothing that knows params, stages or random streams."""
+
+
+def package(file: Path) -> str:
+    parts = file.relative_to(ROOT / "stages").parts[:-1]
+    return "/".join(parts[:2] if parts[:1] in (("mog",), ("mnist",)) else parts[:1])
 
 
 def test_imports_run_one_way() -> None:
     stages = {module(name) for name in DAG}
+    found = {package(file) for file in (ROOT / "stages").rglob("*.py")} - {"", "mog", "mnist"}
+    assert found == {*BELOW, "studies", "tools"}
+    order = list(BELOW)
+    assert all(order.index(lower) < order.index(name) for name, lowers in BELOW.items() for lower in lowers)
     for file in (ROOT / "stages").rglob("*.py"):
         used = closure(file) - {file}
         assert not used & stages, f"{file} imports a stage"
-        layer = file.relative_to(ROOT / "stages").parts[0]
-        if layer in ("methods", "nn", "metrics", "plots"):
-            names = {p.relative_to(ROOT / "stages").parts[0] for p in used}
-            allowed = {
-                "methods": {"methods", "nn", "vocabulary.py", "errors.py", "__init__.py"},
-                "nn": {"nn", "errors.py", "__init__.py"},
-                "metrics": {"metrics", "__init__.py"},
-                "plots": {"plots", "files.py", "errors.py", "__init__.py"},
-            }[layer]
-            assert names <= allowed, f"{file} reaches up to {names - allowed}"
+        if package(file) in BELOW:
+            names = {package(p) for p in used if p.name != "__init__.py"}
+            up = names - BELOW[package(file)] - {package(file)}
+            assert not up, f"{file} reaches up to {up}"
+        if package(file) == "plots":
+            assert {p.name for p in used if package(p) == "pipeline" and p.name != "__init__.py"} <= OF_THE_PIPELINE, file
     for method in (ROOT / "stages/methods").glob("[!_]*.py"):
         assert not {p for p in closure(method) - {method} if p.parent.name == "methods" and p.name != "__init__.py"}
 
@@ -127,26 +171,46 @@ class Recorder:
                 return value(block)
 
             return method
-        if name == "mixture":
-            self._keys |= {f"{self._prefix}preset", f"{self._prefix}presets.{self._value.preset}"}
-            return value
         if name == "chosen":
             self._keys |= {f"{self._prefix}dataset", f"{self._prefix}datasets.{self._value.dataset}"}
             return value
         if name == "model_dump":
             self._keys.add(self._prefix.rstrip("."))
             return value
-        if name in ("mog", "mnist", "langevin", "mnist_reconstruct", "atlas"):
+        if name in ("mog", "mnist", "mnist_reconstruct"):
             return Recorder(value, self._keys, f"{name}.")
         self._keys.add(f"{self._prefix}{name}")
         return value
 
 
+class Mixtures(dict[str, Any]):
+    """All mixtures of mixtures.yaml; notes which of them are read."""
+
+    def __init__(self, values: dict[str, Any], keys: set[str]) -> None:
+        super().__init__(values)
+        self._keys = keys
+
+    def __getitem__(self, name: str) -> Any:
+        self._keys.add(f"mixtures.yaml:{name}")
+        return super().__getitem__(name)
+
+
 def read_by(name: str, item: str, params: Any) -> set[str]:
-    """The keys that a stage reads when it runs."""
+    """The keys that a stage reads when it runs; those of another file than params.yaml behind its name."""
     keys: set[str] = set()
     stage = import_module(".".join(module(name).relative_to(ROOT).with_suffix("").parts))
-    stage.main(Recorder(params, keys), *filter(None, [item]))
+    with pytest.MonkeyPatch.context() as patch:
+        known = mixture.load()
+        patch.setattr(mixture, "load", lambda path: Mixtures(known, keys))
+        stage.main(Recorder(params, keys), *filter(None, [item]))
+    return keys
+
+
+def declared_keys(name: str) -> set[str]:
+    """The keys that a stage declares, with the same names."""
+    keys: set[str] = set()
+    for one in entry(name).get("params", []):
+        keys |= {f"{file}:{key}" for file, own in one.items() for key in own} if isinstance(one, dict) else {one}
     return keys
 
 
@@ -162,15 +226,16 @@ def test_declared_params_are_the_ones_that_are_read(copied: Path, monkeypatch: p
             continue
         world = name.split("_")[0]
         items = {"mog": params.methods, "mnist": params.mnist.methods}[world] if "foreach" in DAG[name] else [""]
-        declared_keys = set(entry(name)["params"])
+        keys = declared_keys(name)
         for variable, value in variables.items():
-            declared_keys = {key.replace(variable, value) for key in declared_keys}
-        idle = set(declared_keys)
+            keys = {key.replace(variable, value) for key in keys}
+        idle = set(keys)
         for item in items:
-            own = {key: key.replace("${item}", item) for key in declared_keys}
+            own = {key: key.replace("${item}", item) for key in keys}
             for key in read_by(name, item, params):
                 fits = {k for k, resolved in own.items() if key == resolved or key.startswith(f"{resolved}.")}
-                assert fits, f"{name}@{item} reads {key} and does not declare it"
+                file = key.split(":")[0] if ":" in key else "params.yaml"
+                assert fits or file in entry(name)["deps"], f"{name}@{item} reads {key} and does not declare it"
                 idle -= fits
         assert not idle, f"{name} declares {idle} and does not read it"
 

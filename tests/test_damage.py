@@ -16,10 +16,14 @@ import pytest
 from dvc.lock import make_lock
 from dvc.repo import Repo
 
-from stages import files, machine, params, registry, track
-from stages.errors import UserError
-from stages.intact import damaged_outputs, remove_unreadable
-from stages.lock import differences, inputs, locked_stages
+from stages import track
+from stages.config import params
+from stages.core.errors import UserError
+from stages.dag import machine
+from stages.dag.lock import differences, inputs, locked_stages
+from stages.pipeline import files
+from stages.tools import registry
+from stages.tools.verify import damaged_outputs, remove_unreadable
 from tests import small
 
 CUTS = 200
@@ -63,7 +67,7 @@ def test_a_damaged_cache_gives_no_damaged_output(copied: Path, reproduced: Path,
         small.damage(small.kept(copied, path), how, in_secret=True)
     for path in OUTPUTS:
         (copied / path).unlink()
-    said = small.run(copied, "python", "-m", "stages.intact")
+    said = small.run(copied, "python", "-m", "stages.tools.verify")
     assert said.count("was damaged and is removed from DVC's cache") == (0 if how == "deleted" else len(cached))
     small.run(copied, "dvc", "repro")
     small.assert_undisturbed(copied, reproduced)
@@ -71,12 +75,12 @@ def test_a_damaged_cache_gives_no_damaged_output(copied: Path, reproduced: Path,
 
 @pytest.mark.hostile
 def test_what_a_disk_lost_in_secret_is_found_and_made_again(copied: Path, reproduced: Path) -> None:
-    assert small.run(copied, "python", "-m", "stages.intact") == ""
+    assert small.run(copied, "python", "-m", "stages.tools.verify") == ""
     cached, output = small.kept(copied, OUTPUTS[1]), copied / OUTPUTS[2]
     for path in (cached, output):
         small.damage(path, "flipped", in_secret=True)
     (copied / OUTPUTS[1]).unlink()
-    said = small.run(copied, "python", "-m", "stages.intact")
+    said = small.run(copied, "python", "-m", "stages.tools.verify")
     assert f"verify: {cached} was damaged and is removed from DVC's cache" in said
     assert f"verify: {OUTPUTS[2]} is not as in dvc.lock" in said
     small.run(copied, "dvc", "repro")
@@ -135,13 +139,13 @@ def test_nothing_is_logged_or_registered_whose_entry_was_cut_off(
     after = {part: whole.index("\n", whole.index(f"{part}: ", path)) + 1 for part in ("hash", "md5", "size")}
     for end in (entry - len("  "), *after.values()):
         lock.write_text(whole[:end])
-        with pytest.raises(UserError, match=r"^the entry of m\w+ is not whole in dvc\.lock: `dvc repro` first$"):
+        with pytest.raises(UserError, match=r"^the entry of m[\w@]+ is not whole in dvc\.lock: `dvc repro` first$"):
             registry.main(wanted)
         track.main(wanted)
         assert capsys.readouterr().out.startswith("track: nothing is logged, since the entry of m")
     # DVC would not read this one.
     lock.write_text(whole[:entry] + "mnist_train:\n")
-    said = small.run(copied, sys.executable, "-m", "stages.registry", status=1)
+    said = small.run(copied, sys.executable, "-m", "stages.tools.registry", status=1)
     assert said.startswith("error: dvc.lock: ") and said.endswith(": `make verify` puts it aside\n") and said.count("\n") == 1
 
 
@@ -152,7 +156,7 @@ def test_what_dvc_had_half_written_when_it_was_killed_is_removed(copied: Path, r
     path.parent.mkdir(exist_ok=True)
     path.write_text(left)
     small.run(copied, "dvc", "repro", status=255)
-    said = small.run(copied, "python", "-m", "stages.intact")
+    said = small.run(copied, "python", "-m", "stages.tools.verify")
     assert f"{name} can't be read by DVC, as a killed one leaves it, and " in said and said.count("\n") == 1
     assert not path.exists() and (name != "dvc.lock" or (copied / ".dvc/tmp/dvc.lock").read_text() == left)
     # Trainings are in DVC's run cache.
@@ -167,7 +171,7 @@ def test_what_a_dvc_that_runs_is_writing_stays(copied: Path) -> None:
         listed.write_text("")
         for content in ("{}", ""):
             lock.write_text(content)
-            small.run(copied, "python", "-m", "stages.intact")
+            small.run(copied, "python", "-m", "stages.tools.verify")
     assert listed.exists() and lock.exists()
 
 
@@ -175,7 +179,7 @@ def test_a_conflict_in_the_lock_file_is_left_to_its_user(copied: Path) -> None:
     lock = copied / "dvc.lock"
     conflict = "<<<<<<< HEAD\n" + lock.read_text()
     lock.write_text(conflict)
-    said = small.run(copied, "python", "-m", "stages.intact", status=1)
+    said = small.run(copied, "python", "-m", "stages.tools.verify", status=1)
     assert said.startswith("error: dvc.lock: ") and said.count("\n") == 1
     assert lock.read_text() == conflict
 
@@ -190,5 +194,5 @@ def test_what_a_killed_stage_left_unfinished_is_removed_after_a_day(copied: Path
     for path in (left, fresh):
         path.write_bytes(b"half")
     os.utime(left, (0, 0))
-    small.run(copied, "python", "-m", "stages.intact")
+    small.run(copied, "python", "-m", "stages.tools.verify")
     assert not left.exists() and fresh.exists()

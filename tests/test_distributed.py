@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,17 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from stages import params
-from stages.imports import ROOT
-from stages.methods import build
-from stages.mnist.reconstruction import Reconstruction
-from stages.mnist.training import look_across
-from stages.mnist.world import Images
+from stages.config import params
+from stages.config.base import MNIST_PREFIX
+from stages.core.paths import ROOT
+from stages.mnist.decoder.model import Reconstruction
+from stages.mnist.encoder.domain import Images
+from stages.mnist.training.fit import look_across
+from stages.nn.build import build
 from stages.nn.conv import Decoder
 from stages.nn.distributed import gather, shared_loss, synchronise
-from stages.nn.draws import Draws, TrainingDraws
 from stages.nn.method import Method
-from stages.schema import MNIST_PREFIX
+from stages.nn.noise import Draws, TrainingDraws
 from tests import small
 
 PARAMS = params.load(ROOT / "params.yaml")
@@ -81,7 +82,7 @@ def shared_step(name: str) -> dict[str, Tensor]:
     return state(method, loss(part, draws()))
 
 
-def gathered(_: str) -> dict[str, Tensor]:
+def gathered() -> dict[str, Tensor]:
     part = torch.arange(4.0).view(2, 2).add(10 * dist.get_rank()).requires_grad_()
     whole = gather(part)
     (whole * torch.arange(8.0).view(4, 2)).sum().backward()
@@ -89,36 +90,48 @@ def gathered(_: str) -> dict[str, Tensor]:
     return {"whole": whole.detach(), "gradient": part.grad}
 
 
-TASKS = {"step": shared_step, "gather": gathered}
+STEPS = [*PARAMS.mnist.methods, *(f"{mode} decoder of jepa_ema" for mode in MODES)]
+Result = dict[str, Tensor]
 
 
-def _process(rank: int, task: str, name: str, port: int, folder: str) -> None:
+def _process(rank: int, port: int, folder: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
-    torch.save(TASKS[task](name), f"{folder}/{rank}.pt")
+    dist.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(minutes=2))
+    torch.save(gathered(), f"{folder}/gathered.{rank}.pt")
+    for number, name in enumerate(STEPS):
+        dist.barrier()
+        torch.save(shared_step(name), f"{folder}/{number}.{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
-def on_two_processes(task: str, name: str, folder: Path) -> list[dict[str, Tensor]]:
-    mp.spawn(_process, (task, name, small.free_port(), str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Result]]:
+    """What the two processes of a pair end with, by what they did; one pair does everything, since its start takes long."""
+    folder = tmp_path_factory.mktemp("shared")
+    mp.spawn(_process, (small.free_port(), str(folder)), nprocs=2)
+
+    def found(name: str) -> list[Result]:
+        what = "gathered" if name == "gathered" else STEPS.index(name)
+        return [torch.load(folder / f"{what}.{rank}.pt", weights_only=True) for rank in range(2)]
+
+    return found
 
 
-@pytest.mark.parametrize("name", [*PARAMS.mnist.methods, *(f"{mode} decoder of jepa_ema" for mode in MODES)])
-def test_two_processes_make_the_step_of_one(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", STEPS)
+def test_two_processes_make_the_step_of_one(name: str, shared: Callable[[str], list[Result]]) -> None:
     method = make(name).train()
     alone = state(method, method.loss(images(), draws()))
     assert any(key.startswith("gradient") for key in alone) and any("running_var" in key for key in alone)
-    for shared in on_two_processes("step", name, tmp_path):
-        assert shared.keys() == alone.keys()
+    for one in shared(name):
+        assert one.keys() == alone.keys()
         for key, value in alone.items():
-            assert_close(shared[key], value, rtol=1e-5, atol=1e-7, msg=lambda text, key=key: f"{key}: {text}")
+            assert_close(one[key], value, rtol=1e-5, atol=1e-7, msg=lambda text, key=key: f"{key}: {text}")
 
 
-def test_what_is_gathered_is_whole_and_its_gradient_the_sum_of_all(tmp_path: Path) -> None:
-    first, second = on_two_processes("gather", "", tmp_path)
+def test_what_is_gathered_is_whole_and_its_gradient_the_sum_of_all(shared: Callable[[str], list[Result]]) -> None:
+    first, second = shared("gathered")
     whole = torch.tensor([[0.0, 1], [2, 3], [10, 11], [12, 13]])
     assert_close(first["whole"], whole)
     assert_close(second["whole"], whole)
@@ -221,5 +234,5 @@ def test_another_number_of_processes_than_the_params_say_is_refused(copied: Path
 
 def test_a_batch_has_to_have_as_many_equal_parts(copied: Path) -> None:
     small.change_params(copied, {"processes": 3})
-    output = small.run(copied, "python", "-m", "stages.params", status=1)
+    output = small.run(copied, "python", "-m", "stages.config.params", status=1)
     assert output.startswith("error: params.yaml: mnist_") and "expected a multiple of processes: 3" in output

@@ -7,8 +7,8 @@ import torch
 from pytest import approx
 from torch import Tensor
 
-from stages.mog.world import Points
-from stages.nn.draws import FixedDraws, TrainingDraws
+from stages.nn.noise import FixedDraws, TrainingDraws
+from stages.nn.points import Points
 from tests.plane import generator, points
 
 

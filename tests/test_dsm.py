@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.dsm import Dsm
-from stages.mog.mixture import Array, Mixture
+from stages.mog.problem.gaussian_mixture import Array, Mixture
 from tests.plane import REFERENCE, draws, pairs, world
 
 Score = Callable[[Array], Array]

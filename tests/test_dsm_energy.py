@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.dsm_energy import DsmEnergy
-from stages.mog.mixture import Mixture
+from stages.mog.problem.gaussian_mixture import Mixture
 from tests.plane import REFERENCE, draws, log_density, normal, pairs, slope, world
 
 GAUSSIAN = Mixture([[3, -1]], [[[1, 0.8], [0.8, 1]]], [1])

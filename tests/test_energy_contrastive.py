@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.energy_contrastive import EnergyContrastive
-from stages.mog.mixture import Mixture
+from stages.mog.problem.gaussian_mixture import Mixture
 from tests.plane import AREA, BOTTOM, LEFT, REFERENCE, RIGHT, TOP, draws, log_density, normal, slope, world
 
 COUNT = 150

@@ -28,7 +28,7 @@ SLOW = [pytest.param(preset, marks=pytest.mark.integration) for preset in ("ring
 def test_the_whole_pipeline_runs_on_any_mixture(copied: Path, preset: str) -> None:
     kinds = ["contrastive", "contrastive_critic", "dsm", "jepa_masked_density"]
     changes = {m: {"train": {"steps": 20, "warmup": 5, "batch_size": 64}} for m in kinds}
-    small.change_params(copied, {**changes, "methods": kinds, "mog": {"preset": preset, "presets": {"tight": TIGHT}}})
+    small.change_params(copied, {**changes, "methods": kinds, "mog": {"preset": preset}, "mixtures.yaml": {"tight": TIGHT}})
     ran = set(small.stages_run(small.run(copied, "dvc", "repro")))
     assert {"mog_data", "claims", "compare", *(f"mog_figures@{m}" for m in kinds)} <= ran
     assert not {name for name in ran if name.startswith("mnist_")}
@@ -44,7 +44,7 @@ def test_a_new_method_is_one_file_and_its_params(copied: Path) -> None:
     del block["temperature"]
     small.change_params(copied, {"methods": ["contrastive", "dsm", "jepa_scaled"], "jepa_scaled": block})
     ran = set(small.stages_run(small.run(copied, "dvc", "repro")))
-    assert ran == {f"mog_{part}@jepa_scaled" for part in ("train", "evaluate", "figures", "atlas")} | COMPARING
+    assert ran == {f"mog_{part}@jepa_scaled" for part in ("train", "evaluate", "figures")} | COMPARING
     row = read(copied, "reports/table.json")["mog"]["jepa_scaled"]
     assert row["held-out loss"]["mean"] > 0
     assert "| jepa_scaled |" in (copied / "reports/table.md").read_text()
@@ -56,9 +56,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Encoder, Positive, View
 from stages.nn.method import Method, World
-from stages.vocabulary import Encoder, Positive, View
+from stages.nn.noise import Draws
 
 
 class JepaScaled(Method):
@@ -82,14 +82,17 @@ class JepaScaled(Method):
 
 def test_an_experiment_reruns_its_method_and_what_follows(copied: Path) -> None:
     ran = set(small.stages_run(small.run(copied, "dvc", "exp", "run", "--name", "sharper", "-S", "dsm.sigma=0.3")))
-    assert ran == {f"mog_{part}@dsm" for part in ("train", "evaluate", "figures", "atlas")} | COMPARING
+    assert ran == {f"mog_{part}@dsm" for part in ("train", "evaluate", "figures")} | COMPARING
     diff = json.loads(small.run(copied, "dvc", "metrics", "diff", "--json"))
     changed = diff["reports/metrics/summary.json"]
     assert {key.split(".")[1] for key in changed} == {"dsm"}
     assert json.loads(small.run(copied, "dvc", "params", "diff", "--json"))["params.yaml"]["dsm.sigma"]["new"] == 0.3
     (run,) = runs(copied, "tags.dvc_experiment = 'sharper' and tags.part = 'pipeline'")
     assert run.info.run_name == "sharper"
-    assert run.data.params["mog.grid"] == "20"
+    assert run.data.params["mog.evaluation.grid"] == "20"
+    # What it left as it was is logged already, under the run that it started from.
+    (child,) = runs(copied, f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert child.info.run_name == "mog.dsm" and child.data.params["sigma"] == "0.3"
 
 
 def test_an_experiment_in_a_temporary_copy_logs_to_the_same_store(copied: Path) -> None:
@@ -132,11 +135,13 @@ def test_a_queue_of_experiments_runs_and_each_is_in_the_store_and_in_dvcs_tables
 @pytest.mark.integration
 def test_an_experiment_that_could_not_be_logged_is_logged_later(copied: Path) -> None:
     down = f"http://127.0.0.1:{small.free_port()}"
-    command = ["dvc", "exp", "run", "--name", "later", "--set-param", "dsm.sigma=0.35"]
+    command = ["dvc", "exp", "run", "--temp", "--name", "later", "--set-param", "dsm.sigma=0.35"]
     said = small.run(copied, *command, MLFLOW_TRACKING_URI=down)
-    assert "warning: not logged" in said and "`dvc exp apply later && DVC_EXP_NAME=later make track` tries again" in said
-    small.run(copied, "dvc", "exp", "apply", "later")
-    small.run(copied, "python", "-m", "stages.track", DVC_EXP_NAME="later")
-    (run,) = runs(copied, "tags.dvc_experiment = 'later'")
+    assert "warning: not logged" in said and "`make track` tries again" in said
+    # Its copy of the project is gone by now; the files that are logged are not.
+    small.run(copied, "python", "-m", "stages.track")
+    (run,) = runs(copied, "tags.dvc_experiment = 'later' and tags.part = 'pipeline'")
     assert run.info.run_name == "later"
+    (child,) = runs(copied, f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert child.data.params["sigma"] == "0.35"
     assert run.data.tags["dvc_baseline"] == small.run(copied, "git", "rev-parse", "HEAD").strip()

@@ -15,15 +15,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from stages.imports import ROOT
-from stages.mnist.sources import write_idx
+from stages.core.paths import ROOT
+from stages.mnist.datasets.sources import write_idx
 from tests import small
 from tests.test_pipeline import runs
+from tests.test_side_by_side import PARALLEL
 
 KILLS = 10
 INTERRUPTS = 40
@@ -45,7 +47,7 @@ def test_an_interrupted_stage_says_so_in_one_line_and_leaves_no_output(copied: P
 
 INTERRUPTED = """
 import os, signal
-from stages.errors import watch_interrupts
+from stages.core.errors import watch_interrupts
 
 class Finaliser:
     def __del__(self):
@@ -88,16 +90,23 @@ def test_an_interrupt_at_any_moment_of_a_stage_is_one_line(
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("key", ["methods", "mnist.methods"])
-def test_no_name_of_a_method_reaches_a_shell(copied: Path, key: str) -> None:
-    """The name leads to a file that there is and, as DVC reads it, to a key that there is, so DVC runs its stage."""
+def test_no_name_of_a_method_reaches_a_shell_by_make_repro(copied: Path, key: str) -> None:
+    """The name leads to a file that there is and, as DVC reads it, to a key that there is, so DVC would run its stage."""
     evil = "x; touch caught #/../contrastive"
-    block = {"": {"/contrastive": {"train": {}}}}
+    block: dict[str, Any] = {"": {"/contrastive": {"train": {}}}}
     world, *inner = key.split(".")
     names = {world: {inner[0]: [evil]} if inner else [evil]}
     small.change_params(copied, {**names, "x; touch caught #/": block, "mnist_x; touch caught #/": block})
-    said = small.run(copied, "dvc", "repro", status=255)
-    assert f"_train@{evil}'" in said and f"error: params.yaml: {key}: {evil!r} is not accepted: expected any of" in said
+    assert f"_train@{evil}" in small.run(copied, "dvc", "stage", "list", "--name-only")
+    said = small.run(copied, *PARALLEL, status=1)
+    refused = f"error: params.yaml: {key}: {evil!r} is not accepted: expected any of"
+    assert said.startswith(refused) and said.count("\n") == 1
+    # Nor does a stage take it.
+    assert small.run(copied, sys.executable, "-m", f"stages.{WORLDS[key]}.train", evil, status=1).startswith(refused)
     assert not (copied / "caught").exists()
+
+
+WORLDS = {"methods": "mog", "mnist.methods": "mnist"}
 
 
 @pytest.mark.hostile
@@ -139,24 +148,24 @@ def test_a_cold_run_that_is_killed_again_and_again(
 ) -> None:
     record_property("tries", KILLS)
     folder, moments = tmp_path / "clone", random.Random(0)
+    commands = [("dvc", "repro"), ("dvc", "repro"), PARALLEL, PARALLEL]
     kills = 0
     while kills < KILLS:
         if not folder.exists():
             small.clone(folder)
         # As `make repro` begins: alone, DVC refuses to run where the kill came while it wrote dvc.lock or its list.
-        small.run(folder, "python", "-m", "stages.intact")
-        run = small.start(folder, "dvc", "repro")
+        small.run(folder, "python", "-m", "stages.tools.verify")
+        run = small.start(folder, *commands[kills % len(commands)])
         try:
             said, _ = run.communicate(timeout=moments.uniform(3, 25))
         except subprocess.TimeoutExpired:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.communicate()
+            small.kill(folder, run)
             kills += 1
         else:
             assert run.returncode == 0, said
         if run.returncode == 0 or not kills % 2:
             # Every other time one more kill hits what the last one left.
-            small.run(folder, "python", "-m", "stages.intact")
+            small.run(folder, "python", "-m", "stages.tools.verify")
             small.run(folder, "dvc", "repro")
             small.assert_undisturbed(folder, reproduced)
             shutil.rmtree(folder)
@@ -201,7 +210,7 @@ UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if o
     ("command", "said"),
     [
         (("dvc", "repro"), r"ERROR: .*Permission denied: '\S*/\.dvc/tmp\S*'"),
-        ((sys.executable, "-m", "stages.mog.data"), r"error: data/mog/train\.npz can't be written: Permission denied"),
+        ((sys.executable, "-m", "stages.mog.data"), r"error: data/mog/mixture\.json can't be written: Permission denied"),
         (
             (sys.executable, "-m", "stages.track"),
             r"warning: not logged to MLflow \(.*Permission denied: '\S*'\); `make track` .*",
@@ -225,9 +234,10 @@ def test_a_checkout_that_may_only_be_read(copied: Path, command: tuple[str, ...]
 
 
 @pytest.mark.nightly
-def test_two_runs_at_once(reproduced: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("dvc", "repro"), PARALLEL], ids=["dvc repro", "make repro"])
+def test_two_runs_at_once(reproduced: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
     folder = small.clone(tmp_path / "clone")
-    runs = [small.start(folder, "dvc", "repro") for _ in range(2)]
+    runs = [small.start(folder, *command) for _ in range(2)]
     said = [run.communicate()[0] for run in runs]
     assert 0 in [run.returncode for run in runs], said
     for run, text in zip(runs, said, strict=True):

@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stages import digests, files
-from stages.errors import UserError
+from stages.core import paths
+from stages.core.errors import UserError
+from stages.pipeline import files
 
 pytestmark = pytest.mark.hostile
 
@@ -197,11 +198,11 @@ def test_json_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_what_makes_a_file_anew_is_what_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    path = files.STUDIES / "sigma.json"
-    assert refusal(files.read_json, path) == f"{path} is missing: `python -m stages.study sigma` makes it"
+    path = paths.STUDIES / "sigma.json"
+    assert refusal(files.read_json, path) == f"{path} is missing: `python -m stages.studies.run sigma` makes it"
     path.parent.mkdir(parents=True)
     path.write_text("<<<<<<< HEAD")
-    assert refusal(files.read_json, path) == f"{path} is damaged: `python -m stages.study sigma` makes it anew"
+    assert refusal(files.read_json, path) == f"{path} is damaged: `python -m stages.studies.run sigma` makes it anew"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -215,8 +216,8 @@ WRITERS = """
 import resource, sys
 from pathlib import Path
 import numpy, torch
-from stages import files
-from stages.errors import UserError
+from stages.core.errors import UserError
+from stages.pipeline import files
 from stages.plots.canvas import blank, write_gif, write_png
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 figure = blank(4, 4)
@@ -247,13 +248,3 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, before: bytes | None)
     assert done.stdout.splitlines() == 6 * [f"{path} can't be written: File too large"], done.stderr
     assert [one.read_bytes() for one in tmp_path.iterdir()] == ([before] if before else [])
     assert resource.getrlimit(resource.RLIMIT_FSIZE) != (1000, 1000)
-
-
-def test_the_digests_of_a_folder_follow_its_pictures(tmp_path: Path) -> None:
-    folder, path = tmp_path / "pictures", tmp_path / "digests.json"
-    folder.mkdir()
-    for name in ("b.png", "a.png", ".gitignore"):
-        (folder / name).write_text(name)
-    digests.write_of_folder(path, folder)
-    assert list(files.read_json(path)) == ["a.png", "b.png"]
-    assert files.read_json(path)["a.png"] == digests.of_file(folder / "a.png")

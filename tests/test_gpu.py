@@ -10,21 +10,22 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from benchmarks.gpu import in_precision
-from stages import params as parameters
-from stages import runtime
-from stages.imports import ROOT
-from stages.methods import build
-from stages.mnist.embed import embed
-from stages.mnist.models import untrained, world
-from stages.mnist.perturbations import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
-from stages.mog import setting
-from stages.mog.world import Points
+from stages.config import params as parameters
+from stages.config.base import MNIST_PREFIX
+from stages.config.params import Params
+from stages.core.paths import ROOT
+from stages.mnist.encoder.embed import embed
+from stages.mnist.encoder.models import untrained, world
+from stages.mnist.images.augmentation import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
+from stages.nn.batches import EpochBatches, random_batches
+from stages.nn.build import build
 from stages.nn.conv import ConvEncoder, as_images
-from stages.nn.draws import TrainingDraws
 from stages.nn.method import Method
-from stages.nn.training import EpochBatches, fit, random_batches
-from stages.params import Params
-from stages.schema import MNIST_PREFIX
+from stages.nn.noise import TrainingDraws
+from stages.nn.points import Points
+from stages.nn.training import fit
+from stages.pipeline import seeding
+from tests.plane import BOX
 
 PARAMS = parameters.load(ROOT / "params.yaml").model_copy(update={"seeds": 2})
 IMAGES = torch.randint(0, 256, (2048, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -42,7 +43,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def set_up() -> Iterator[None]:
     """As every stage does; what torch keeps of it is put back."""
-    runtime.set_up_torch(PARAMS)
+    seeding.set_up_torch(PARAMS.threads)
     yield
     torch.set_deterministic_debug_mode("default")
     torch.cuda.set_sync_debug_mode("default")
@@ -50,7 +51,7 @@ def set_up() -> Iterator[None]:
 
 @pytest.fixture
 def gpu() -> torch.device:
-    return runtime.device(PARAMS.model_copy(update={"device": "cuda"}))
+    return seeding.device(PARAMS.model_copy(update={"device": "cuda"}))
 
 
 def image_batches(device: torch.device, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -70,7 +71,7 @@ def on_points(name: str, device: torch.device, steps: int) -> Method:
     """The method of the mixture after so many steps."""
     settings, train = PARAMS.method(name)
     torch.manual_seed(0)
-    trained = build(name, Points(copies=PARAMS.seeds, box=setting.box(PARAMS.mog)), settings).to(device)
+    trained = build(name, Points(copies=PARAMS.seeds, box=BOX), settings).to(device)
     generator = torch.Generator(device).manual_seed(0)
     points = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)).to(device)
     batches = random_batches(points, lead=(PARAMS.seeds,), batch_size=train.batch_size, generator=generator)
@@ -95,7 +96,7 @@ def fitted(method: Method, batches: Iterator[Tensor], name: str, steps: int, tra
 
 
 def test_auto_takes_the_gpu(gpu: torch.device) -> None:
-    assert runtime.device(PARAMS.model_copy(update={"device": "auto"})) == gpu == torch.device("cuda")
+    assert seeding.device(PARAMS.model_copy(update={"device": "auto"})) == gpu == torch.device("cuda")
 
 
 @pytest.mark.parametrize("kind", ["affine", "elastic", "erosion", "dilation", "inversion", "salt_and_pepper", "gaussian"])
@@ -195,7 +196,7 @@ class Alike:
 def test_loss_and_gradients_on_the_mixture_are_the_cpus(name: str, gpu: torch.device) -> None:
     settings, train = PARAMS.method(name)
     torch.manual_seed(0)
-    method = build(name, Points(copies=PARAMS.seeds, box=setting.box(PARAMS.mog)), settings).train()
+    method = build(name, Points(copies=PARAMS.seeds, box=BOX), settings).train()
     x = torch.randn(PARAMS.seeds, train.batch_size, 2, generator=torch.Generator().manual_seed(1))
 
     def found(device: torch.device) -> list[Tensor]:

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.ism import Ism
-from stages.mog.mixture import Mixture
-from stages.nn.draws import FixedDraws
+from stages.mog.problem.gaussian_mixture import Mixture
+from stages.nn.noise import FixedDraws
 from tests.plane import REFERENCE, log_density, normal, world
 
 C = torch.tensor([[2, 0.6], [0.6, 0.5]]).double()

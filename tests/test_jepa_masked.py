@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.jepa_masked import JepaMasked
-from stages.mog.mixture import Array
-from stages.nn.draws import TrainingDraws
+from stages.mog.problem.gaussian_mixture import Array
+from stages.nn.noise import TrainingDraws
 from tests.plane import REFERENCE, world
 
 FIRST, SECOND = torch.eye(2, dtype=torch.float64)

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from stages.methods.jepa_masked import JepaMasked
 from stages.methods.jepa_masked_density import JepaMaskedDensity
-from stages.nn.draws import TrainingDraws
+from stages.nn.noise import TrainingDraws
 from tests.plane import REFERENCE, normal, world
 
 SIZES = {"encoder": {"width": 8, "depth": 2, "dim": 4}, "predictor_width": 8, "decay": 0.75}

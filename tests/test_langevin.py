@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
+from torch import Tensor
 
-from stages.errors import UserError
-from stages.mog import setting
-from stages.mog.langevin import Points, Region, annealed_langevin, langevin
-from stages.mog.mixture import Mixture
-from stages.mog.scores import region
-from tests.plane import MOG, REFERENCE
+from stages.core.errors import UserError
+from stages.mog.evaluation.langevin import Points, Region, annealed_langevin, langevin
+from stages.mog.evaluation.sampling import Sampler, region
+from stages.mog.problem import setup
+from stages.mog.problem.gaussian_mixture import Mixture
+from tests.plane import DESCRIBED, REFERENCE
 
 EVERYWHERE = Region(np.full(2, -np.inf), np.full(2, np.inf))
 GAUSSIAN = Mixture([[3, -1]], [[[1, 0.8], [0.8, 1]]], [1])
@@ -26,8 +29,9 @@ class Silent(np.random.Generator):
     def __init__(self) -> None:
         super().__init__(np.random.PCG64())
 
-    def standard_normal(self, size: tuple[int, ...]) -> Points:  # type: ignore[override]
-        return np.zeros(size)
+    def standard_normal(self, *, out: Points) -> Points:  # type: ignore[override]
+        out[:] = 0
+        return out
 
 
 def walk(score: Callable[[Points], Points], start: Points, **changes: Any) -> tuple[Points, Points]:
@@ -122,7 +126,7 @@ def test_separated_modes_end_with_the_weights_of_their_catchment_areas() -> None
 
 def test_the_exact_score_of_the_reference_misses_its_weights_from_a_uniform_start() -> None:
     density = REFERENCE.smoothed(0.5)
-    start = setting.uniform_in_box(MOG, 1500, np.random.default_rng(3))
+    start = setup.uniform_in_box(DESCRIBED, 1500, np.random.default_rng(3))
     x, _ = walk(density.score, start, steps=300)
     assert_allclose(density.responsibilities(x).mean(0), [0.26, 0.43, 0.31], atol=0.045)
 
@@ -160,7 +164,7 @@ def test_annealing_recovers_the_weights_that_a_single_noise_level_misses() -> No
     def error(x: Points) -> float:
         return float(np.abs(REFERENCE.smoothed(0.5).responsibilities(x).mean(0) - REFERENCE.weights).sum() / 2)
 
-    start, ladder = setting.uniform_in_box(MOG, 1500, np.random.default_rng(7)), np.geomspace(10, 0.5, 8)
+    start, ladder = setup.uniform_in_box(DESCRIBED, 1500, np.random.default_rng(7)), np.geomspace(10, 0.5, 8)
     densities = {sigma: REFERENCE.smoothed(sigma) for sigma in ladder}
     annealed, _ = anneal(lambda x, s: densities[s].score(x), start, sigmas=ladder, step_ratio=0.2, steps=40)
     single, _ = walk(densities[ladder[-1]].score, start, steps=320)
@@ -175,12 +179,60 @@ def test_an_annealed_chain_that_diverges_blames_the_step_size_too() -> None:
 
 def test_no_particle_of_the_true_score_leaves_the_region_on_the_widest_rung() -> None:
     sigmas = np.geomspace(10, 0.1, 12).tolist()
-    start = setting.uniform_in_box(MOG, 4000, np.random.default_rng(3))
-    where = region(MOG, max(sigmas))
+    start = setup.uniform_in_box(DESCRIBED, 4000, np.random.default_rng(3))
+    where = region(DESCRIBED, max(sigmas))
     settings: dict[str, Any] = {"sigmas": sigmas, "step_ratio": 0.2, "steps": 20, "moments": range(0, 240, 20)}
     x, kept = anneal(lambda x, sigma: REFERENCE.smoothed(sigma).score(x), start, region=where, **settings)
     assert where.holds(kept).all()
-    assert region(MOG, min(sigmas)).holds(x).all()
+    assert region(DESCRIBED, min(sigmas)).holds(x).all()
     assert np.abs(REFERENCE.responsibilities(x).mean(0) - REFERENCE.weights).max() < 0.03
     # As wide as the data's own box is too narrow for a rung of σ = 10.
-    assert not region(MOG, 0).holds(kept).all()
+    assert not region(DESCRIBED, 0).holds(kept).all()
+
+
+class Outward:
+    """A score that sends those in the uppermost quarter of the box away at once, and all others to a place on the right."""
+
+    sigma, step = 0.5, 0.05
+
+    def __init__(self, place: float) -> None:
+        self.place = place
+
+    def score(self, x: Tensor) -> Tensor:
+        """One step ends at the place, but for the noise, or beyond any region."""
+        there = (torch.tensor([self.place, 0.0]) - x) / self.step
+        return torch.where(x[..., 1:] > 10, torch.tensor([0.0, 1e6]), there)
+
+
+class OutwardAtEveryLevel(Outward):
+    """The same at two noise levels."""
+
+    sigmas, step = [4.0, 0.5], 1.0
+
+    def score_at(self, x: Tensor, sigma: float) -> Tensor:
+        """With steps of a tenth of σ²."""
+        return self.score(x) / (0.1 * sigma**2)
+
+
+@pytest.mark.parametrize(("score", "largest"), [(Outward(30), 0.5), (OutwardAtEveryLevel(40), 4.0)])
+def test_who_has_left_is_counted_by_the_region_in_which_the_particles_walked(score: Outward, largest: float) -> None:
+    protocol = SimpleNamespace(
+        seed=0,
+        langevin=SimpleNamespace(particles=400, steps=3, step_size=score.step, frames=4),
+        annealed=SimpleNamespace(particles=400, steps=3, step_ratio=0.1, frames=4),
+    )
+    subject: Any = SimpleNamespace(trained=score, protocol=protocol, mixture=REFERENCE, described=DESCRIBED, seeds=1)
+    subject.device = torch.device("cpu")
+    sampler = Sampler(subject)
+    samples, walk = sampler.learned()
+    left = walk[0, :, 1] > 10
+    assert 0.2 < left.mean() < 0.3
+    walked, last = region(DESCRIBED, largest), region(DESCRIBED, 0.5)
+    assert (walked.holds(samples[0]) == ~left).all()
+    # At the last level alone the region ends before the place at which all others are.
+    assert last.holds(samples[0]).any() == (largest == 0.5)
+    quality, arrays = sampler.measured(samples, walk, sampler.control())
+    assert quality[sampler.name]["escaped"]["values"] == pytest.approx([left.mean()])
+    assert arrays["mode_weights"].sum() == pytest.approx(1 - left.mean())
+    assert quality[f"control_{sampler.name}"]["escaped"]["mean"] == 0
+    assert arrays["mode_weights_control"].sum() == pytest.approx(1)

@@ -14,8 +14,9 @@ from sklearn.metrics import classification_report, confusion_matrix
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 
 from stages.metrics import images, neighbours
-from stages.metrics.classification import confusion, report
+from stages.metrics.classification import report
 from stages.metrics.neighbours import knn_classify, knn_regress, nearest, vote
+from stages.results.image_figures import confusion
 
 
 def pictures(seed: int, height: int = 28, width: int = 28) -> np.ndarray:

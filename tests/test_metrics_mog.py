@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from ot.sliced import sliced_wasserstein_distance
 from pytest import approx
 from scipy import stats
 from scipy.spatial.distance import pdist
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
+from torch import Tensor
 
 from stages.metrics import collapse, hypersphere, sampling, score_error, structure
-from stages.metrics.measured import figure, rounded
-from stages.mog import measure, setting
-from stages.mog.mixture import Array, Mixture
-from stages.mog.scores import region as particles_region
-from tests.plane import MOG, REFERENCE
+from stages.metrics.summary import figure, rounded
+from stages.mog.evaluation import conditionals, measure
+from stages.mog.evaluation.sampling import region as particles_region
+from stages.mog.problem import setup
+from stages.mog.problem.gaussian_mixture import Array, Mixture
+from tests.methods import Ignorant, TrueConditionals, conditional_subject
+from tests.plane import DESCRIBED, MOG, REFERENCE
 
-GRID_X, GRID_Y = setting.grid_axes(MOG)
+GRID_X, GRID_Y = setup.grid_axes(DESCRIBED, MOG.evaluation.grid)
 NODES = np.stack(np.meshgrid(GRID_X, GRID_Y), -1)
 STEP = (GRID_X[1] - GRID_X[0], GRID_Y[1] - GRID_Y[0])
 CLOUD = np.random.default_rng(0).standard_normal((3, 400, 16))
@@ -244,6 +250,85 @@ class TestLikelihood:
         assert measure.likelihood(REFERENCE, PLANE, []) == {}
 
 
+def bent(x: Tensor) -> Tensor:
+    """An embedding in three dimensions that is no linear function of the point."""
+    return torch.stack((torch.sin(x[..., 0]), x[..., 0] * x[..., 1], torch.exp(-x.square().sum(-1) / 9)), -1).double()[None]
+
+
+class Means(TrueConditionals):
+    """Predicts the mean of an embedding over the hidden coordinate, by its law given the visible one or by its marginal law."""
+
+    def __init__(self, embedding: Callable[[Tensor], Tensor], *, given: bool) -> None:
+        self.embedding, self.given = embedding, given
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.embedding(x)
+
+    def predict(self, x: Tensor, visible: Tensor) -> Tensor:
+        hidden = int(visible[0].argmin())
+        # Finer, and with its ends elsewhere than in what it is held against.
+        axis = np.linspace(-12, 17, 2901)
+        points = np.repeat(x.double().numpy()[:, None], len(axis), 1)
+        points[..., hidden] = axis
+        flat = points.reshape(-1, 2)
+        log_density = REFERENCE.conditional_log_density(hidden, flat)
+        if not self.given:
+            log_density = REFERENCE.marginal_log_density(hidden, flat[:, hidden])
+        density = np.exp(log_density).reshape(points.shape[:-1])
+        embedded = self.embedding(torch.from_numpy(flat))[0].numpy().reshape(*points.shape[:-1], -1)
+        return torch.from_numpy(np.trapezoid(density[..., None] * embedded, axis, axis=1))[None]
+
+
+class TestDependence:
+    """How much of what one coordinate says about the other is in a predicted embedding."""
+
+    TRAIN, TEST = (REFERENCE.sample(count, np.random.default_rng(count))[0] for count in (300, 60))
+
+    def errors(self, method: TrueConditionals) -> list[float]:
+        subject = conditional_subject(method, self.TRAIN, self.TEST)
+        group = conditionals.conditional(subject)[0]["conditional"]
+        return [group[f"dependence_error_x{hidden}_given_x{1 - hidden}"]["mean"] for hidden in (0, 1)]
+
+    def test_the_expected_identity_is_the_analytic_conditional_mean(self) -> None:
+        subject = conditional_subject(TrueConditionals(), self.TRAIN, self.TEST)
+        for hidden in (0, 1):
+            seen = 1 - hidden
+            best, independent = conditionals.expected_embeddings(subject, self.TEST, hidden)
+            assert best.shape == independent.shape == (1, *self.TEST.shape)
+            assert_allclose(best[0, :, hidden], REFERENCE.conditional_mean(hidden, self.TEST[:, seen]), atol=1e-4)
+            assert_allclose(independent[0, :, hidden], REFERENCE.weights @ REFERENCE.means[:, hidden], atol=1e-4)
+            for expected in (best, independent):
+                assert_allclose(expected[0, :, seen], self.TEST[:, seen], atol=1e-4)
+
+    @pytest.mark.parametrize("embedding", [TrueConditionals().embed, bent], ids=["the point itself", "a bent plane"])
+    def test_the_exact_conditional_mean_has_error_zero_and_the_marginal_mean_one(
+        self, embedding: Callable[[Tensor], Tensor]
+    ) -> None:
+        assert self.errors(Means(embedding, given=True)) == approx([0, 0], abs=1e-6)
+        assert self.errors(Means(embedding, given=False)) == approx([1, 1], rel=1e-3)
+
+    def test_the_true_conditional_mean_has_error_zero_and_who_sees_neither_coordinate_more_than_one(self) -> None:
+        assert self.errors(TrueConditionals()) == approx([0, 0], abs=1e-6)
+        assert min(self.errors(Ignorant())) > 1
+
+    def test_half_the_way_to_the_conditional_mean_leaves_a_quarter_for_each_seed_its_own(self) -> None:
+        best, independent = np.random.default_rng(13).standard_normal((2, 3, 50, 4))
+        parts = np.array([0, 0.5, 1])[:, None, None]
+        found = measure.dependence_error(best, independent, best + parts * (independent - best))
+        assert_allclose(found, [0, 0.25, 1])
+
+    def test_the_mutual_information_of_the_coordinates_is_its_integral(self) -> None:
+        x, _ = REFERENCE.sample(20_000, np.random.default_rng(14))
+        found = measure.conditional(REFERENCE, x[:100], x[None, :100], x, [x[None]] * 2, 5)["mutual_information"]
+        # Over all of the plane, since the reference mixture has hardly anything outside these nodes.
+        axis = np.linspace(-14, 18, 641)
+        nodes = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+        joint = REFERENCE.log_density(nodes)
+        apart = sum(REFERENCE.marginal_log_density(c, nodes[:, c]) for c in (0, 1))
+        exact = float((np.exp(joint) * (joint - apart)).sum() * (axis[1] - axis[0]) ** 2)
+        assert found == approx(exact, abs=0.03)
+
+
 class TestCritic:
     TRUTH = np.random.default_rng(10).normal(-5, 4, (30, 40))
 
@@ -327,7 +412,7 @@ class TestSampling:
 
     def test_what_escaped_is_in_no_mode_and_counts_as_far_off(self) -> None:
         assert sampling.mode_weight_tv(0.9 * REFERENCE.weights, REFERENCE.weights) == approx(0.1)
-        region = particles_region(MOG, 0.5)
+        region = particles_region(DESCRIBED, 0.5)
         inside, _ = REFERENCE.sample(400, np.random.default_rng(9))
         samples = np.concatenate((inside[:300], np.tile(region.high, (100, 1))))[None]
         assert measure.mode_weights(REFERENCE, samples, region).sum() == approx(0.75)

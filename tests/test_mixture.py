@@ -10,9 +10,9 @@ from scipy.stats import multivariate_normal, norm
 from sklearn.mixture import GaussianMixture
 from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
 
-from stages.mog import setting
-from stages.mog.mixture import Array, Mixture
-from tests.plane import MOG, REFERENCE
+from stages.mog.problem import setup
+from stages.mog.problem.gaussian_mixture import Array, Mixture
+from tests.plane import DESCRIBED, MOG, REFERENCE
 
 EYE = np.eye(2)
 
@@ -126,6 +126,22 @@ def test_conditional_log_density_is_joint_minus_marginal_and_integrates_to_one(m
     for value in (-1.0, 4.5):
         line = np.stack((axis, np.full_like(axis, value))[:: 1 - 2 * hidden], -1)
         assert np.trapezoid(np.exp(mixture.conditional_log_density(hidden, line)), axis) == approx(1, abs=1e-8)
+
+
+@mixtures
+@pytest.mark.parametrize("coordinate", [0, 1])
+def test_marginal_log_density_is_the_integral_over_the_other_coordinate_and_scipys_normals(
+    mixture: Mixture, coordinate: int
+) -> None:
+    values, axis = np.linspace(-9, 13, 23), np.linspace(-40, 40, 8001)
+    pairs = np.stack(np.broadcast_arrays(values[:, None], axis)[:: 1 - 2 * coordinate], -1)
+    integral = np.trapezoid(np.exp(mixture.log_density(pairs)), axis)
+    deviations = np.sqrt(mixture.covariances[:, coordinate, coordinate])
+    normals = norm.pdf(values[:, None], mixture.means[:, coordinate], deviations) @ mixture.weights
+    found = mixture.marginal_log_density(coordinate, values)
+    assert_allclose(np.exp(found), integral, rtol=1e-6, atol=1e-12)
+    assert_allclose(np.exp(found), normals, rtol=1e-9)
+    assert np.isfinite(mixture.marginal_log_density(coordinate, [1e6, -1e8])).all()
 
 
 @pytest.mark.parametrize(("first", "second"), [(0.3, 0.3), (0.5, 1.0), (2.0, 0.2)])
@@ -262,10 +278,10 @@ def test_reference_ceiling_of_prediction_of_a_coordinate(hidden: int, r2: float,
 
 
 def test_the_grid_and_the_uniform_points_fill_the_box() -> None:
-    (left, right), (bottom, top) = MOG.mixture.box.x, MOG.mixture.box.y
-    x, y = setting.grid_axes(MOG)
-    assert (x[0], x[-1], y[0], y[-1]) == (left, right, bottom, top) and len(x) == len(y) == MOG.grid
-    uniform = setting.uniform_in_box(MOG, 20_000, np.random.default_rng(7))
+    (left, right), (bottom, top) = DESCRIBED.box.x, DESCRIBED.box.y
+    x, y = setup.grid_axes(DESCRIBED, MOG.evaluation.grid)
+    assert (x[0], x[-1], y[0], y[-1]) == (left, right, bottom, top) and len(x) == len(y) == MOG.evaluation.grid
+    uniform = setup.uniform_in_box(DESCRIBED, 20_000, np.random.default_rng(7))
     assert_allclose(uniform.mean(0), [(left + right) / 2, (bottom + top) / 2], atol=0.2)
     assert_allclose(uniform.std(0), [(right - left) / 12**0.5, (top - bottom) / 12**0.5], atol=0.2)
     assert (uniform >= [left, bottom]).all() and (uniform <= [right, top]).all()

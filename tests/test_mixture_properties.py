@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from stages.mog.mixture import Mixture
+from stages.mog.problem.gaussian_mixture import Mixture
 
 Array = NDArray[np.float64]
 
@@ -83,6 +83,7 @@ def test_a_joint_density_is_the_conditional_times_the_marginal(mixture: Mixture,
     marginal = Mixture(mixture.means[:, [seen]], mixture.covariances[:, [[seen]], [[seen]]], mixture.weights)
     product = mixture.conditional_log_density(hidden, x) + marginal.log_density(x[:, [seen]])
     assert_allclose(product, mixture.log_density(x), rtol=1e-6, atol=1e-6)
+    assert_allclose(mixture.marginal_log_density(seen, x[:, seen]), marginal.log_density(x[:, [seen]]), rtol=1e-9, atol=1e-9)
     _, means, variances = mixture.conditional(hidden, x[:, seen])
     assert (variances > 0).all()
     mean = mixture.conditional_mean(hidden, x[:, seen])

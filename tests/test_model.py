@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import pytest
 
-from benchmarks.model import Costs, Sharing, changed, experiments_table, gpu_table, in_chains, makespan, slots_table
+from benchmarks import model
+from benchmarks.model import Costs, Sharing, changed, cores_table, experiments_table, gpu_table, makespan, measured
+from stages.core.errors import UserError
+from stages.core.paths import cost_file
+from stages.pipeline import files
 
 GRAPH = nx.DiGraph([("b", "a"), ("c", "a"), ("d", "a"), ("end", "b"), ("end", "c"), ("end", "d")])
 SECONDS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 5.0, "end": 1.0}
 
 
-@pytest.mark.parametrize("slots, span", [(1, 12), (2, 7), (3, 7), (100, 7)])
-def test_the_time_falls_to_the_longest_way_and_no_further(slots: int, span: float) -> None:
-    assert makespan(GRAPH, SECONDS, slots) == span
+@pytest.mark.parametrize("cores, span", [(1, 12), (2, 7), (3, 7), (100, 7)])
+def test_the_time_falls_to_the_longest_way_and_no_further(cores: int, span: float) -> None:
+    assert makespan(GRAPH, SECONDS, cores) == span
 
 
 def test_what_most_work_waits_for_comes_first() -> None:
@@ -24,12 +30,57 @@ def test_what_most_work_waits_for_comes_first() -> None:
     assert makespan(graph, {"long1": 2, "long2": 2, "short1": 1, "short2": 1}, 2) == 4
 
 
-def test_methods_side_by_side_are_whole_chains() -> None:
+def test_methods_side_by_side_go_on_stage_by_stage() -> None:
     graph = nx.DiGraph(
         [("train@a", "data"), ("train@b", "data"), ("look@a", "train@a"), ("table", "look@a"), ("table", "train@b")]
     )
     seconds = {"data": 1.0, "train@a": 2.0, "look@a": 3.0, "train@b": 4.0, "table": 1.0}
-    assert [in_chains(graph, seconds, jobs) for jobs in (1, 2, 9)] == [11, 7, 7]
+    assert [makespan(graph, seconds, cores) for cores in (1, 2, 9)] == [11, 7, 7]
+
+
+def test_stages_of_several_threads_have_their_cores_for_themselves() -> None:
+    graph = nx.DiGraph()
+    graph.add_nodes_from("abc")
+    seconds = {"a": 4.0, "b": 3.0, "c": 1.0}
+    two = {"a": 2, "b": 2, "c": 1}
+    assert [makespan(graph, seconds, cores) for cores in (2, 3, 4, 5)] == [4, 4, 4, 4]
+    # On two cores a and b come one after the other, and c, which yields, gets nothing until they have ended.
+    assert [makespan(graph, seconds, cores, two) for cores in (1, 2, 3, 4, 5)] == [8, 8, 7, 4, 4]
+
+
+def test_a_stage_that_yields_shares_what_the_others_leave() -> None:
+    graph = nx.DiGraph([("b", "a")])
+    graph.add_nodes_from(["c", "d"])
+    seconds = {"a": 1.0, "b": 9.0, "c": 5.0, "d": 5.0}
+    threads = {"a": 1, "b": 2, "c": 1, "d": 1}
+    # Three cores: c and d run from the start, and when b takes two cores they share the third.
+    assert makespan(graph, seconds, 3, threads) == 10
+    assert makespan(graph, {**seconds, "b": 2.0}, 3, threads) == pytest.approx(6)
+
+
+def test_the_costs_of_a_run_are_read_from_where_it_left_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"a": 1, "train@b": 4, "c": 2}
+    outs = [{"path": "x", "size": 7}, {"path": "y", "size": 3}]
+    locked: dict[str, Any] = {
+        "a": {"outs": outs},
+        "train@b": {"outs": outs[:1], "params": {"params.yaml": {"threads": 2, "processes": 2, "seed": 0}}},
+        "c": {"params": {"params.yaml": {"threads": 2}}},
+    }
+    monkeypatch.setattr(model, "stage_graph", lambda: nx.DiGraph([("train@b", "a"), ("c", "train@b")]))
+    monkeypatch.setattr(model, "entries", lambda: locked)
+    with pytest.raises(UserError, match="is missing: `dvc repro --force`"):
+        measured(20)
+    for place, name in enumerate(names, 1):
+        files.write_json(cost_file(name), {"seconds": float(place)})
+    graph, costs = measured(9)
+    assert set(graph) == set(costs) == set(names)
+    assert {name: cost.threads for name, cost in costs.items()} == names
+    assert costs["a"] == Costs(work=1.0, start=1.0, size=10) and costs["c"].size == 0
+    assert costs["train@b"].seconds == 3
+    del locked["c"]
+    with pytest.raises(UserError, match="the entry of c is not whole"):
+        measured(9)
 
 
 def test_sixteen_machines_take_whole_experiments() -> None:
@@ -59,6 +110,7 @@ def test_a_change_reruns_what_depends_on_it() -> None:
 
 def test_the_tables_count_work_start_and_bytes() -> None:
     costs = {name: Costs(work=value - 0.5, start=0.5, size=10**9) for name, value in SECONDS.items()}
-    assert "| 1 | 12 s | 1 | 12 s | 1 |" in slots_table(GRAPH, costs, (1, 2))
+    rows = cores_table(GRAPH, costs, (1, 2)).splitlines()[-2:]
+    assert rows == ["| 1 | 12 s | 1 |", "| 2 | 7 s | 1.71 |"]
     row = experiments_table(GRAPH, costs, "b", (1200,)).splitlines()[-1]
     assert row.startswith("| 1,200 |") and "| 1 h |" in row and "2400 GB" in row.replace(",", "")

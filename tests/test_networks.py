@@ -8,9 +8,9 @@ from pytest import approx
 from torch import nn
 from torch.testing import assert_close
 
+from stages.nn.ema import follow, frozen_copy
 from stages.nn.gradient import gradient
 from stages.nn.mlp import BatchedMLP
-from stages.nn.moving_average import follow, frozen_copy
 from tests.plane import points
 
 # networks

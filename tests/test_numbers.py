@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages import files
-from stages.imports import ROOT
-from stages.params import load
+from stages.config.params import load
+from stages.core.paths import ROOT
+from stages.pipeline import files
 from tests import small
 
 METHODS = load(ROOT / "params.yaml").methods
@@ -24,7 +24,7 @@ def world(means: Any, covariances: Any, box: float = 5.0) -> dict[str, Any]:
     """The params of another mixture, of equal weights."""
     count, ends = len(means), [-box, box]
     preset = {"means": means, "covariances": covariances, "weights": count * [1 / count], "box": {"x": ends, "y": ends}}
-    return {"mog": {"preset": "edge", "presets": {"edge": preset}}}
+    return {"mog": {"preset": "edge"}, "mixtures.yaml": {"edge": preset}}
 
 
 ROUND = [[1.0, 0.0], [0.0, 1.0]]
@@ -32,8 +32,8 @@ EDGES: dict[str, dict[str, Any]] = {
     "one seed": {"seeds": 1},
     "one component": world([[0, 0]], [ROUND]),
     "equal components": world([[0, 0], [0, 0]], [ROUND, ROUND]),
-    "one training point": {"mog": {"train_points": 1, "neighbours": 1, "readout_neighbours": 1}},
-    "two training points": {"mog": {"train_points": 2, "neighbours": 1, "readout_neighbours": 1}},
+    "one training point": {"mog": {"train_points": 1, "evaluation": {"neighbours": 1, "readout_neighbours": 1}}},
+    "two training points": {"mog": {"train_points": 2, "evaluation": {"neighbours": 1, "readout_neighbours": 1}}},
     "a covariance that is singular": world([[0, 0]], [[[1, 1], [1, 1]]]),
     "identical points": world([[1, 1]], [[[1e-30, 0], [0, 1e-30]]]),
     "nearly identical points": world([[1, 1]], [[[1e-12, 0], [0, 1e-12]]]),
@@ -42,8 +42,8 @@ EDGES: dict[str, dict[str, Any]] = {
     "a world beyond single precision": world([[1e60, 0], [-1e60, 0]], 2 * [[[1e118, 0], [0, 1e118]]], box=1e61),
     "a box far from the data": world([[1000, 0], [-1000, 0]], [ROUND, ROUND]),
     "batches larger than the data": {name: {"train": {"batch_size": 2000}} for name in METHODS},
-    "a grid of one node": {"mog": {"grid": 1}},
-    "the smallest grid": {"mog": {"grid": 10}},
+    "a grid of one node": {"mog": {"evaluation": {"grid": 1}}},
+    "the smallest grid": {"mog": {"evaluation": {"grid": 10}}},
     "an exploding chain": {"langevin": {"step_size": 1e9}, "annealed": {"step_ratio": 1e9}},
     "hardly any noise": {"dsm": {"sigma": 1e-20}},
     "more noise than data": {"dsm": {"sigma": 1e20}},
@@ -67,8 +67,8 @@ IMAGE_EDGES: dict[str, dict[str, Any]] = {
     "uniform grey": {"mnist_perturbations": {"inversion": {"probability": 1.0, "amount": 0.5}}},
     "two embedding dimensions": {name: {"encoder": {"dim": 2}} for name in IMAGES},
     "few images": {
-        "mnist": {"train_images": 100, "test_images": 20, "validation_images": 20, "robustness_images": 10, "labels": [10]}
-        | {"snapshot_images": 10, "retrieval_queries": 10},
+        "mnist": {"train_images": 100, "test_images": 20, "validation_images": 20}
+        | {"snapshot_images": 10, "evaluation": {"robustness_images": 10, "labels": [10], "retrieval_queries": 10}},
         "mnist_contrastive": {"train": {"batch_size": 32}},
     },
 }

@@ -13,11 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from stages import params as parameters
-from stages.browser import find
-from stages.imports import ROOT
+from stages.core.paths import ROOT
 from stages.metrics.collapse import normalise
-from stages.mog.subject import Subject, apply
+from stages.mog.evaluation.model import Subject, apply
+from stages.tools.browser import find
 from tests import small
 
 BROWSER = find()
@@ -30,7 +29,7 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright 
 METHODS = ["contrastive", "ncsn", "jepa_masked_density"]
 EVERY_KIND = {
     "methods": METHODS,
-    "mog": {"grid": 22},
+    "mog": {"evaluation": {"grid": 22}},
     "annealed": {"particles": 50, "steps": 3, "frames": 4},
     "ncsn": {"train": {"steps": 20, "batch_size": 32, "warmup": 2}},
     "jepa_masked_density": {"train": {"steps": 20, "batch_size": 32, "warmup": 2}},
@@ -122,7 +121,7 @@ def test_the_landscape_follows_the_reference_and_is_the_stages_own(
 ) -> None:
     page = opened.page
     monkeypatch.chdir(made)
-    subject = Subject(parameters.load(), "contrastive")
+    subject = Subject("contrastive")
     directions = normalise(apply(subject.trained.embed, subject.nodes, subject.device))[0]
     before = pixels(page, MAP)
     page.locator(".large .map svg").scroll_into_view_if_needed()
@@ -143,7 +142,7 @@ def test_the_landscape_follows_the_reference_and_is_the_stages_own(
 
 def test_the_truth_of_the_page_is_that_of_the_mixture(made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made)
-    mixture = Subject(parameters.load(), "ncsn").mixture
+    mixture = Subject("ncsn").mixture
     points = np.random.default_rng(0).uniform(-8, 10, (20, 2))
     found = opened.page.evaluate(
         """points => points.map(([x, y]) => { const m = page.mixture.world.mixture.smoothed(0.4), s = [0, 0]; m.score(x, y, s);
@@ -216,7 +215,7 @@ def test_both_sides_of_the_particles_are_at_the_same_noise_level(made: Path, ope
     field = np.array(page.evaluate("() => [...page.mixture.tools.parts[0].field.values]")).reshape(-1, 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
-        subject = Subject(parameters.load(), "ncsn")
+        subject = Subject("ncsn")
         learned = apply(lambda p: subject.trained.score_at(p, sigma), subject.nodes, subject.device)[0]
     assert np.abs(field - learned).max() < 1e-3 * np.abs(learned).max()
     means = page.evaluate("() => page.mixture.tools.parts[0].truth.covariances[0][0][0]")
@@ -229,7 +228,7 @@ def test_the_share_of_a_mode_is_what_the_pipeline_counts(made: Path, opened: Ope
     page.wait_for_selector(".particles")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
-        mixture = Subject(parameters.load(), "ncsn").mixture.smoothed(3.0)
+        mixture = Subject("ncsn").mixture.smoothed(3.0)
     points = mixture.sample(500, np.random.default_rng(0))[0]
     away = [[1e6, 0.0], [float("1e9"), 1e9]]
     shares = page.evaluate(
@@ -341,7 +340,7 @@ def test_the_value_under_the_pointer_is_told(opened: Opened) -> None:
 def test_the_conditional_is_that_of_the_line(made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened.page
     monkeypatch.chdir(made)
-    subject = Subject(parameters.load(), "jepa_masked_density")
+    subject = Subject("jepa_masked_density")
     page.click("button[data-method=jepa_masked_density]")
     page.wait_for_selector(".conditional svg path.learned")
     for seen, axis in ((1, subject.grid_y), (0, subject.grid_x)):
@@ -392,18 +391,18 @@ def test_digits_are_filtered_found_and_shown_with_their_neighbours(opened: Opene
 
 
 def test_pictures_of_it_are_taken(made: Path, tmp_path: Path) -> None:
-    small.run(made, "python", "-m", "stages.screenshots")
+    small.run(made, "python", "-m", "stages.tools.screenshots")
     for name in ("maps", "particles", "digits"):
         picture = np.asarray(Image.open(made / f"docs/page-{name}.png").convert("RGB"))
         assert picture.shape[0] > 200 and picture.std() > 20
-    output = small.run(tmp_path, "python", "-m", "stages.screenshots", status=1, PYTHONPATH=str(ROOT))
+    output = small.run(tmp_path, "python", "-m", "stages.tools.screenshots", status=1, PYTHONPATH=str(ROOT))
     assert output == "error: reports/index.html is missing: `dvc repro` makes it, `dvc pull` brings it\n"
 
 
 def test_its_redraws_are_measured(made: Path) -> None:
     code = """
 from benchmarks import page
-from stages import params
+from stages.config import params
 (row,) = page.rows(params.load(), redraws=3, turns=2)
 assert row.ratio and row.ours.endswith("ms"), row
 """
@@ -572,7 +571,7 @@ def test_what_a_params_file_says_is_shown_and_not_obeyed(made: Path, tmp_path: P
     folder = tmp_path / "clone"
     shutil.copytree(made, folder, symlinks=True)
     evil = "<img src=x onerror=\"document.title='obeyed'\">"
-    small.change_params(folder, {"claims": {"criteria": {"contrastive": {"statement": evil}}}})
+    small.change_params(folder, {"claims.yaml": {"criteria": {"contrastive": {"statement": evil}}}})
     params = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(f"# </pre><script>document.title = 'obeyed'</script>\n{params}")
     small.run(folder, "dvc", "repro", "report")

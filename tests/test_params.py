@@ -1,4 +1,4 @@
-"""params.yaml: every mistake is one line that says what is wrong, and every key is used."""
+"""params.yaml, mixtures.yaml, claims.yaml: every mistake is one line that says what is wrong, and every key is used."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import copy
 import inspect
 import itertools
 import math
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from stages import params
-from stages.errors import InvalidParams, UserError
-from stages.methods import build
-from stages.mnist.world import Images
+from stages.config import claims, mixture, params, yaml_file
+from stages.config.base import MNIST_PREFIX
+from stages.core.errors import InvalidParams, UserError
+from stages.mnist.encoder.domain import Images
+from stages.nn.build import build
 from stages.nn.training import fit
 from tests.plane import world
 
@@ -28,13 +30,17 @@ PARAMS = params.load(ROOT / "params.yaml")
 RAW = params.read(ROOT / "params.yaml")
 TEXT = yaml.safe_dump(RAW)
 MISSING = object()
-FIRST = "mog.presets.reference.covariances.0"
+FIRST = "reference.covariances.0"
+MIXTURES, CLAIMS = (yaml_file.read(ROOT / name) for name in ("mixtures.yaml", "claims.yaml"))
+Load = Callable[[Path], Any]
+Place = tuple[str | int, ...]
 
 
-def changed(key: str, value: Any) -> dict[str, Any]:
-    """The committed params with one key set to another value, or left out."""
-    raw = copy.deepcopy(RAW)
-    *place, last = (int(part) if part.isdigit() else part for part in key.split("."))
+def changed(key: str | Place, value: Any, committed: dict[str, Any] = RAW) -> dict[str, Any]:
+    """The committed params, or another committed file, with one key set to another value, or left out."""
+    raw = copy.deepcopy(committed)
+    parts = key.split(".") if isinstance(key, str) else key
+    *place, last = (int(part) if isinstance(part, str) and part.isdigit() else part for part in parts)
     block: Any = raw
     for part in place:
         block = block[part]
@@ -50,12 +56,12 @@ def written(value: str) -> str:
     return yaml.safe_dump(changed("dsm.sigma", "HERE")).replace("HERE", value)
 
 
-def complaint(tmp_path: Path, text: str) -> str:
+def complaint(tmp_path: Path, text: str, load: Load = params.load) -> str:
     """What is said of a file with that text, without the file's name."""
-    file = tmp_path / "params.yaml"
+    file = tmp_path / "a.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidParams) as error:
-        params.load(file)
+        load(file)
     message = str(error.value)
     assert message.startswith(f"{file}: ") and "\n" not in message
     return message.removeprefix(f"{file}: ")
@@ -69,6 +75,14 @@ def keys(block: Any, place: str = "") -> Iterator[str]:
             yield from keys(value, f"{place}{key}.")
 
 
+def places(block: Any, place: Place = ()) -> Iterator[Place]:
+    """All keys of a nested block, and the numbers of what lists hold."""
+    for key, value in block.items() if isinstance(block, dict) else enumerate(block):
+        yield (*place, key)
+        if isinstance(value, (dict, list)):
+            yield from places(value, (*place, key))
+
+
 def signature(name: str) -> ast.FunctionDef:
     """The __init__ of a method's class."""
     tree = ast.parse((ROOT / f"stages/methods/{name}.py").read_text(encoding="utf-8"))
@@ -80,11 +94,13 @@ ON_IMAGES_TOO = {"contrastive", "jepa_basic", "jepa_ema", "jepa_pairwise", "sigr
 ALL_METHODS = sorted(file.stem for file in (ROOT / "stages/methods").glob("[!_]*.py"))
 
 
-def test_the_committed_file_is_accepted_and_every_value_arrives() -> None:
+def test_the_committed_files_are_accepted_and_every_value_arrives() -> None:
     loaded = PARAMS.model_dump(exclude={"blocks"}, exclude_unset=True) | {
         name: block.model_dump() for name, block in PARAMS.blocks.items()
     }
     assert loaded == RAW
+    assert {name: one.model_dump() for name, one in mixture.load(ROOT / "mixtures.yaml").items()} == MIXTURES
+    assert claims.load(ROOT / "claims.yaml").model_dump(exclude_unset=True) == CLAIMS
 
 
 @pytest.mark.parametrize(
@@ -108,13 +124,47 @@ def test_the_committed_file_is_accepted_and_every_value_arrives() -> None:
         ("jepa_ema.decay", 1.5, "jepa_ema.decay: 1.5 is not accepted: expected less than or equal to 1"),
         ("jepa_ema.predictor", "no", "jepa_ema.predictor: 'no' is not accepted: expected a valid boolean"),
         ("jepa_ema.predictor", 1, "jepa_ema.predictor: 1 is not accepted: expected a valid boolean"),
-        ("mnist.strengths.0", 2.0, "mnist.strengths.0: 2.0 is not accepted: expected less than or equal to 1"),
-        ("mog.preset", "other", "mog.preset: 'other' is not accepted: expected one of " + ", ".join(PARAMS.mog.presets)),
+        (
+            "mnist.evaluation.strengths.0",
+            2.0,
+            "mnist.evaluation.strengths.0: 2.0 is not accepted: expected less than or equal to 1",
+        ),
         ("mnist.dataset", "x", "mnist.dataset: 'x' is not accepted: expected one of " + ", ".join(PARAMS.mnist.datasets)),
     ],
 )
 def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: str, value: Any, message: str) -> None:
     assert complaint(tmp_path, yaml.safe_dump(changed(key, value))) == message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("mog.evaluation.reference", [0, 0, 0], "at most 2 items"),
+        ("mnist.validation_images", 40_000, f"at most {PARAMS.mnist.train_images // 2} with the images there are"),
+        ("mnist_reconstruct.channels", 3, "a multiple of 2"),
+        ("mnist_jepa_ema.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
+        ("mnist_reconstruct.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
+        ("mnist.evaluation.strengths", [0.5, 1.0, 0.5], "each value once"),
+        ("mnist.evaluation.strengths", [1.0, 0.5], "the smallest first"),
+        ("mnist.evaluation.labels", [10, 100, 10], "each value once"),
+        ("mnist.evaluation.labels", [10, 60_010], "at most 60000, the training images"),
+        ("mnist.evaluation.retrieval_queries", 10_001, "at most 10000 with the images there are"),
+        (
+            "mnist_reconstruct.methods",
+            ["jepa_ema", "jepa_basic"],
+            "any of mnist.methods: jepa_ema, contrastive, vicreg, sigreg",
+        ),
+        ("mnist.evaluation.neighbours", 55_001, "at most 55000 with the images there are"),
+        ("mog.evaluation.structure_points", 2001, "at most 2000 with the points there are"),
+        ("mog.evaluation.neighbours", 500, "at most 499 with the points there are"),
+        ("mog.evaluation.readout_neighbours", 5001, "at most 5000 with the points there are"),
+        ("mog.evaluation.grid", 9, "greater than or equal to 10"),
+        ("mnist.methods", ["dsm"], "any of contrastive, jepa_basic, jepa_ema, jepa_pairwise"),
+    ],
+)
+def test_a_world_that_does_not_fit_together_is_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
+    message = complaint(tmp_path, yaml.safe_dump(changed(key, value)))
+    assert message.startswith(f"{key}: ") and " is not accepted: " in message and expected in message
 
 
 @pytest.mark.parametrize(
@@ -127,45 +177,45 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
         (FIRST, [[1e-30, 0], [0, 1]], "a mode at least 1.8e-06 wide everywhere, since box.y reaches as far as 15"),
         (FIRST, [[1, 0.8]], "at least 2 items"),
         (f"{FIRST}.0", [1, 0.8, 0], "at most 2 items"),
-        ("mog.presets.reference.covariances", [], "one entry for each of the 3 means"),
-        ("mog.presets.reference.weights", [0.4, 0.35, 0.2], "numbers with sum 1, not 0.95"),
-        ("mog.presets.reference.weights", [0.4, 0.6], "one entry for each of the 3 means"),
-        ("mog.presets.reference.weights.1", -0.35, "greater than 0"),
-        ("mog.presets.reference.means", [], "at least 1 item"),
-        ("mog.presets.reference.means.0", [1], "at least 2 items"),
-        ("mog.presets.reference.means.0.1", math.nan, "a finite number"),
-        ("mog.presets.reference.box.x", [3, 3], "the lower end before the upper end"),
-        ("mog.presets.reference.box.y", [3], "at least 2 items"),
-        ("mog.reference", [0, 0, 0], "at most 2 items"),
-        ("mnist.validation_images", 40_000, f"at most {PARAMS.mnist.train_images // 2} with the images there are"),
-        ("mnist_reconstruct.channels", 3, "a multiple of 2"),
-        ("mnist_jepa_ema.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
-        ("mnist_reconstruct.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
-        ("mnist.strengths", [0.5, 1.0, 0.5], "each value once"),
-        ("mnist.strengths", [1.0, 0.5], "the smallest first"),
-        ("mnist.labels", [10, 100, 10], "each value once"),
-        ("mnist.labels", [10, 60_010], "at most 60000, the training images"),
-        ("mnist.retrieval_queries", 10_001, "at most 10000 with the images there are"),
-        (
-            "mnist_reconstruct.methods",
-            ["jepa_ema", "jepa_basic"],
-            "any of mnist.methods: jepa_ema, contrastive, vicreg, sigreg",
-        ),
-        ("mnist.neighbours", 55_001, "at most 55000 with the images there are"),
-        ("mog.structure_points", 2001, "at most 2000 with the points there are"),
-        ("mog.neighbours", 500, "at most 499 with the points there are"),
-        ("mog.readout_neighbours", 5001, "at most 5000 with the points there are"),
-        ("mog.grid", 9, "greater than or equal to 10"),
-        ("claims.criteria.wells.decided_by.0.below", 0.5, "either below or above"),
-        ("claims.criteria.wells.decided_by.0.study", "batch", "the name of a study where there is a cell"),
-        ("claims.stated.dsm.is_best", True, "any of claims.criteria: average_keeps_rank, average_prevents_collapse"),
-        ("claims.words.dsm.is_best", "best", "any of claims.stated.dsm: "),
-        ("mnist.methods", ["dsm"], "any of contrastive, jepa_basic, jepa_ema, jepa_pairwise"),
+        ("reference.covariances", [], "one entry for each of the 3 means"),
+        ("reference.weights", [0.4, 0.35, 0.2], "numbers with sum 1, not 0.95"),
+        ("reference.weights", [0.4, 0.6], "one entry for each of the 3 means"),
+        ("reference.weights.1", -0.35, "greater than 0"),
+        ("reference.means", [], "at least 1 item"),
+        ("reference.means.0", [1], "at least 2 items"),
+        ("reference.means.0.1", math.nan, "a finite number"),
+        ("reference.box.x", [3, 3], "the lower end before the upper end"),
+        ("reference.box.y", [3], "at least 2 items"),
+        ("ring", None, "a valid dictionary"),
     ],
 )
-def test_a_world_that_does_not_fit_together_is_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
-    message = complaint(tmp_path, yaml.safe_dump(changed(key, value)))
+def test_a_mixture_that_does_not_fit_together_is_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
+    message = complaint(tmp_path, yaml.safe_dump(changed(key, value, MIXTURES)), mixture.load)
     assert message.startswith(f"{key}: ") and " is not accepted: " in message and expected in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("criteria.wells.decided_by.0.below", 0.5, "either below or above"),
+        ("criteria.wells.decided_by.0.study", "batch", "the name of a study where there is a cell"),
+        ("criteria.wells.decided_by", [], "at least 1 item"),
+        ("stated.dsm.is_best", True, "any of criteria: average_keeps_rank, average_prevents_collapse"),
+        ("words.dsm.is_best", "best", "any of stated.dsm: "),
+    ],
+)
+def test_claims_that_do_not_fit_together_are_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
+    message = complaint(tmp_path, yaml.safe_dump(changed(key, value, CLAIMS)), claims.load)
+    assert message.startswith(f"{key}: ") and " is not accepted: " in message and expected in message
+
+
+def test_the_chosen_mixture_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert mixture.chosen(PARAMS.mog) == mixture.load()[PARAMS.mog.preset]
+    with pytest.raises(InvalidParams) as error:
+        mixture.chosen(PARAMS.mog.model_copy(update={"preset": "other"}))
+    expected = f"expected one of {', '.join(MIXTURES)}, as in mixtures.yaml"
+    assert str(error.value) == f"params.yaml: mog.preset: 'other' is not accepted: {expected}"
 
 
 @pytest.mark.parametrize(
@@ -176,8 +226,6 @@ def test_a_world_that_does_not_fit_together_is_refused(tmp_path: Path, key: str,
         ("dsm.train.step", "steps"),
         ("jepa_ema.encoder.widht", "width"),
         ("collapse.variance_ration", "variance_ratio"),
-        ("mog.presets.reference.mean", "means"),
-        ("mog.presets.reference.box.z", None),
         ("mnist.datasets.mnist.sources.0.location_", "location"),
         ("mnist_perturbations.affine.probabilty", "probability"),
         ("mnist_jepa_ema.temperature", None),
@@ -186,7 +234,27 @@ def test_a_world_that_does_not_fit_together_is_refused(tmp_path: Path, key: str,
     ],
 )
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant(tmp_path: Path, key: str, meant: str | None) -> None:
-    message = complaint(tmp_path, yaml.safe_dump(changed(key, 1)))
+    assert_unknown(complaint(tmp_path, yaml.safe_dump(changed(key, 1))), key, meant)
+
+
+@pytest.mark.parametrize(
+    ("committed", "load", "key", "meant"),
+    [
+        (MIXTURES, mixture.load, "reference.mean", "means"),
+        (MIXTURES, mixture.load, "reference.box.z", None),
+        (CLAIMS, claims.load, "criterion", "criteria"),
+        (CLAIMS, claims.load, "criteria.wells.decide_by", "decided_by"),
+        (CLAIMS, claims.load, "criteria.wells.decided_by.0.bellow", "below"),
+    ],
+)
+def test_an_unknown_key_of_mixtures_or_claims_is_refused_with_the_one_that_was_meant(
+    tmp_path: Path, committed: dict[str, Any], load: Load, key: str, meant: str | None
+) -> None:
+    assert_unknown(complaint(tmp_path, yaml.safe_dump(changed(key, 1, committed)), load), key, meant)
+
+
+def assert_unknown(message: str, key: str, meant: str | None) -> None:
+    """A message says that there is no such key, and which one was meant."""
     assert message.startswith(f"{key}: 1 is not accepted: there is no such key; ")
     assert message.endswith(f"did you mean {meant}?") if meant else "; expected " in message
 
@@ -197,9 +265,25 @@ def test_a_misspelt_key_is_called_misspelt_and_not_missing(tmp_path: Path) -> No
     assert complaint(tmp_path, yaml.safe_dump(raw)).startswith("dsm.sgima: 0.5 is not accepted: there is no such key")
 
 
-@pytest.mark.parametrize("key", ["seed", "mog.grid", "dsm", "dsm.sigma", "dsm.train.warmup", "mnist_jepa_ema", "langevin"])
+@pytest.mark.parametrize(
+    "key", ["seed", "mog.evaluation.grid", "dsm", "dsm.sigma", "dsm.train.warmup", "mnist_jepa_ema", "langevin"]
+)
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     assert complaint(tmp_path, yaml.safe_dump(changed(key, MISSING))) == f"{key}: this key is missing"
+
+
+@pytest.mark.parametrize(
+    ("committed", "load", "key"),
+    [
+        (MIXTURES, mixture.load, "ring.box"),
+        (MIXTURES, mixture.load, "unequal.box.y"),
+        (CLAIMS, claims.load, "words"),
+        (CLAIMS, claims.load, "criteria.wells.statement"),
+        (CLAIMS, claims.load, "criteria.wells.decided_by.1.reason"),
+    ],
+)
+def test_a_missing_key_of_mixtures_or_claims_is_named(tmp_path: Path, committed: dict[str, Any], load: Load, key: str) -> None:
+    assert complaint(tmp_path, yaml.safe_dump(changed(key, MISSING, committed)), load) == f"{key}: this key is missing"
 
 
 @pytest.mark.parametrize("key", ["methods", "mnist", "mnist.methods", "mog", "mnist_perturbations.affine"])
@@ -282,6 +366,23 @@ def test_a_nonsensical_value_under_any_key_is_refused_in_one_line_that_names_it(
         assert f": {key}" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("committed", "load"), [(MIXTURES, mixture.load), (CLAIMS, claims.load)], ids=["mixtures", "claims"])
+def test_nonsense_in_any_place_of_mixtures_and_claims_is_refused_in_one_line_that_names_it(
+    committed: dict[str, Any], load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nonsense = itertools.cycle([math.nan, {"nonsense": {}}, [[[]]], math.inf])
+    # In the cells of a study stands what is a param there.
+    given = (place for place in places(committed) if not {"cell", "against_cell"} & set(place[:-1]))
+    for place, value in zip(given, nonsense, strict=False):
+        if place[-1] in ("cell", "against_cell"):
+            value = [value]
+        raw = changed(place, value, committed)
+        monkeypatch.setattr(yaml_file, "read", lambda _, raw=raw: raw)
+        with pytest.raises(InvalidParams) as error:
+            load(Path("a.yaml"))
+        assert str(error.value).startswith(f"a.yaml: {'.'.join(map(str, place))}") and "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", ALL_METHODS)
 def test_every_key_of_a_method_is_used(name: str) -> None:
     init = signature(name)
@@ -296,10 +397,10 @@ def test_a_method_takes_a_world_and_keywords_without_defaults(name: str) -> None
     assert not arguments.defaults and not any(arguments.kw_defaults) and not arguments.kwarg and not arguments.vararg
 
 
-@pytest.mark.parametrize("block", [*PARAMS.methods, *(params.MNIST_PREFIX + name for name in PARAMS.mnist.methods)])
+@pytest.mark.parametrize("block", [*PARAMS.methods, *(MNIST_PREFIX + name for name in PARAMS.mnist.methods)])
 def test_every_key_of_a_methods_block_goes_into_the_method_or_the_training(block: str) -> None:
     settings, train = PARAMS.method(block)
-    name = block.removeprefix(params.MNIST_PREFIX)
+    name = block.removeprefix(MNIST_PREFIX)
     assert settings.keys() == {argument.arg for argument in signature(name).args.kwonlyargs}
     assert train.model_dump().keys() - {"batch_size"} <= inspect.signature(fit).parameters.keys()
     perturbations = PARAMS.mnist_perturbations.model_dump()
@@ -318,11 +419,35 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_on_the_command_line_a_mistake_is_one_line_and_status_one(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(yaml.safe_dump(changed("dsm.sigma", -1)), encoding="utf-8")
-    done = run("-m", "stages.params", str(file))
+    done = run("-m", "stages.config.params", str(file))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {file}: dsm.sigma: -1 is not accepted: expected greater than 0\n"
 
 
-def test_on_the_command_line_a_good_file_passes_in_silence_and_without_torch() -> None:
-    done = run("-c", "import sys; from stages import params; assert params.main() == 0; assert 'torch' not in sys.modules")
+CHECK = "import sys; sys.argv[1:] = []; from stages.config import params; status = params.main(); "
+
+
+def test_on_the_command_line_good_files_pass_in_silence_and_without_torch() -> None:
+    done = run("-c", CHECK + "assert status == 0; assert 'torch' not in sys.modules")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "message"),
+    [
+        ("params.yaml", "dsm.sigma", -1, "params.yaml: dsm.sigma: -1 is not accepted: expected greater than 0"),
+        ("params.yaml", "mog.preset", "other", "params.yaml: mog.preset: 'other' is not accepted: expected one of "),
+        ("mixtures.yaml", "ring.weights.0", -1, "mixtures.yaml: ring.weights.0: -1 is not accepted: expected greater than 0"),
+        ("claims.yaml", "stated.dsm.wells", "yes", "claims.yaml: stated.dsm.wells: 'yes' is not accepted: expected a valid "),
+    ],
+)
+def test_on_the_command_line_all_three_files_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, key: str, value: Any, message: str
+) -> None:
+    for file in ("params.yaml", "mixtures.yaml", "claims.yaml"):
+        shutil.copyfile(ROOT / file, tmp_path / file)
+    (tmp_path / name).write_text(yaml.safe_dump(changed(key, value, yaml_file.read(ROOT / name))), encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = subprocess.run([sys.executable, "-c", CHECK + "sys.exit(status)"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stages import params
-from stages.errors import InvalidParams
-from stages.imports import ROOT
+from stages.config import params
+from stages.core.errors import InvalidParams
+from stages.core.paths import ROOT
 
 pytestmark = pytest.mark.hostile
 

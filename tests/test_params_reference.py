@@ -1,33 +1,52 @@
-"""What is said of params.yaml to readers and to editors: it is current and complete, and refuses what the pipeline refuses."""
+"""What is said of params.yaml, mixtures.yaml and claims.yaml to readers and editors: current, complete, and true."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 
-from stages import params, params_reference
-from stages.imports import ROOT
+from stages.core.paths import ROOT
+from stages.tools import params_reference
 
-RAW: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
-EDITOR = json.loads((ROOT / "params.schema.json").read_text())
+FILES = ("params", "mixtures", "claims")
+RAW: dict[str, dict[str, Any]] = {name: yaml.safe_load((ROOT / f"{name}.yaml").read_text()) for name in FILES}
+EDITORS = {name: json.loads((ROOT / f"{name}.schema.json").read_text()) for name in FILES}
+EDITOR = EDITORS["params"]
 
 
-def test_both_files_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_files_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    for path, content in params_reference.written().items():
-        assert path.read_text(encoding="utf-8") == content, "stale: python -m stages.params_reference"
+    written = params_reference.written()
+    assert written.keys() == {Path("docs/params.md"), *(Path(f"{name}.schema.json") for name in FILES)}
+    for path, content in written.items():
+        assert path.read_text(encoding="utf-8") == content, "stale: python -m stages.tools.params_reference"
 
 
 def test_every_key_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    schema, said = params.schema(), params_reference.meanings((ROOT / "params.yaml").read_text())
-    names = {key: params_reference.meaning(key, node, said) for key, node in params_reference.keys(schema)}
-    assert "mnist_sigreg.train.batch_size" in names and "mog.presets.NAME.box.x" in names
-    assert [key for key, text in names.items() if not text] == []
+    files = params_reference.explained()
+    assert [file.path for file in files] == [Path(f"{name}.yaml") for name in FILES]
+    names = [
+        {key: params_reference.meaning(key, node, file.said) for key, node in params_reference.keys(file.schema)}
+        for file in files
+    ]
+    for found, key in zip(names, ("mnist_sigreg.train.batch_size", "NAME.box.x", "criteria.NAME.decided_by"), strict=True):
+        assert key in found
+        assert [key for key, text in found.items() if not text] == []
+
+
+def test_readers_find_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs/params.md").read_text(encoding="utf-8")
+    for file in params_reference.explained():
+        assert f"[{file.path}](../{file.path})" in page
+        for key, _ in params_reference.keys(file.schema):
+            assert page.count(f"| `{key}` | ") == 1
 
 
 def test_comments_belong_to_the_key_of_their_line() -> None:
@@ -51,28 +70,44 @@ def test_what_is_accepted_is_said_in_words(node: dict[str, Any], words: str) -> 
     assert params_reference.accepts(node, {"$defs": {"X": {"type": "string", "pattern": "^a$"}}}) == words
 
 
-def test_the_editors_schema_accepts_the_committed_params() -> None:
-    jsonschema.Draft202012Validator.check_schema(EDITOR)
-    jsonschema.validate(RAW, EDITOR)
-    assert (ROOT / "params.yaml").read_text().startswith(f"# yaml-language-server: $schema={params_reference.SCHEMA}\n")
+@pytest.mark.parametrize("name", FILES)
+def test_the_editors_schema_accepts_the_committed_file(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(EDITORS[name])
+    jsonschema.validate(RAW[name], EDITORS[name])
+    assert (ROOT / f"{name}.yaml").read_text().startswith(f"# yaml-language-server: $schema={name}.schema.json\n")
 
 
 @pytest.mark.parametrize(
-    "change", [{"dsm.sgima": 0.3}, {"dsm.sigma": -1}, {"dsm.sigma": "0.3"}, {"seedz": 1}, {"device": "tpu"}, {"mog.grid": 9}]
+    ("name", "key", "value"),
+    [
+        ("params", "dsm.sgima", 0.3),
+        ("params", "dsm.sigma", -1),
+        ("params", "dsm.sigma", "0.3"),
+        ("params", "seedz", 1),
+        ("params", "device", "tpu"),
+        ("params", "mog.evaluation.grid", 9),
+        ("mixtures", "ring.mean", [[0, 0]]),
+        ("mixtures", "ring.box.x", [0]),
+        ("mixtures", "ring", None),
+        ("claims", "criterion", {}),
+        ("claims", "criteria.wells.decided_by", []),
+        ("claims", "stated.dsm.wells", "yes"),
+    ],
 )
-def test_the_editors_schema_refuses_what_the_pipeline_refuses(change: dict[str, Any]) -> None:
-    raw = json.loads(json.dumps(RAW))
-    for key, value in change.items():
-        *groups, last = key.split(".")
-        block = raw
-        for group in groups:
-            block = block[group]
-        block[last] = value
+def test_the_editors_schema_refuses_what_the_pipeline_refuses(name: str, key: str, value: Any) -> None:
+    raw = json.loads(json.dumps(RAW[name]))
+    *groups, last = key.split(".")
+    block = raw
+    for group in groups:
+        block = block[group]
+    block[last] = value
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(raw, EDITOR)
+        jsonschema.validate(raw, EDITORS[name])
 
 
 def test_keys_in_the_editor_say_what_they_mean() -> None:
     sigma = EDITOR["properties"]["dsm"]["properties"]["sigma"]
     assert sigma["description"] == "noise level σ, in units of x" and sigma["exclusiveMinimum"] == 0
     assert EDITOR["properties"]["dsm"]["properties"]["train"]["properties"]["steps"]["description"] == "optimizer steps"
+    assert EDITORS["mixtures"]["additionalProperties"]["properties"]["weights"]["description"] == "of each mode, with sum 1"
+    assert EDITORS["claims"]["properties"]["stated"]["description"].startswith("true: it is said of the method")

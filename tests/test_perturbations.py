@@ -14,8 +14,11 @@ from scipy import ndimage
 from torch import Tensor
 from torch.testing import assert_close
 
-from stages.mnist import perturbations
-from stages.mnist.perturbations import (
+from stages.config import params
+from stages.config.images import Perturbations, Severities
+from stages.core.paths import ROOT
+from stages.mnist.images import augmentation
+from stages.mnist.images.augmentation import (
     Perturbation,
     Step,
     affine,
@@ -27,13 +30,13 @@ from stages.mnist.perturbations import (
     make,
     salt_and_pepper,
 )
-from stages.schema import Perturbations
 
 FULL = {
     "affine": {"probability": 1.0, "rotation": 45.0, "scale": 0.3, "shear": 30.0, "translation": 4.0},
     "elastic": {"probability": 1.0, "nodes": 6, "displacement": 3.0},
     "erosion": {"probability": 1.0, "side": 5},
     "dilation": {"probability": 1.0, "side": 5},
+    "low_contrast": {"probability": 1.0, "loss": 0.9},
     "inversion": {"probability": 1.0, "amount": 1.0},
     "salt_and_pepper": {"probability": 1.0, "fraction": 0.3},
     "gaussian": {"probability": 1.0, "std": 0.6},
@@ -43,6 +46,7 @@ HALF = {
     "elastic": {"probability": 1.0, "nodes": 6, "displacement": 1.5},
     "erosion": {"probability": 1.0, "side": 3},
     "dilation": {"probability": 1.0, "side": 3},
+    "low_contrast": {"probability": 1.0, "loss": 0.45},
     "inversion": {"probability": 1.0, "amount": 0.5},
     "salt_and_pepper": {"probability": 1.0, "fraction": 0.15},
     "gaussian": {"probability": 1.0, "std": 0.3},
@@ -100,7 +104,7 @@ def test_an_even_displacement_is_a_shift_the_other_way(right: int, down: int) ->
 @pytest.mark.parametrize("nodes, size", [(2, (28, 28)), (6, (28, 28)), (5, (9, 14)), (28, (28, 28))])
 def test_the_bend_is_torchs_bicubic_surface(nodes: int, size: tuple[int, int]) -> None:
     values = torch.randn(3, 2, nodes, nodes, generator=seeded(), dtype=torch.float64)
-    matrix = perturbations.bicubic(nodes, *size, torch.device("cpu"), torch.float64)
+    matrix = augmentation.bicubic(nodes, *size, torch.device("cpu"), torch.float64)
     expected = torch.nn.functional.interpolate(values, size, mode="bicubic", align_corners=True)
     assert_close((values.flatten(2) @ matrix).view_as(expected), expected)
 
@@ -114,7 +118,7 @@ def test_one_node_bends_its_surroundings_and_leaves_the_far_side_alone() -> None
 
 def test_the_draws_of_a_bend_have_their_standard_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(perturbations, "elastic", lambda x, displacement: seen.append(displacement) or x)
+    monkeypatch.setattr(augmentation, "elastic", lambda x, displacement: seen.append(displacement) or x)
     make("elastic", FULL["elastic"])(noise(500), 0.5, seeded())
     assert seen[0].shape == (500, 2, 6, 6)
     assert seen[0].std() == pytest.approx(1.5, rel=0.02) and abs(seen[0].mean()) < 0.05
@@ -145,6 +149,21 @@ def test_morphology_is_scipys_on_any_shape(height: int, width: int, size: int, s
 def test_dilation_is_the_erosion_of_the_negative(size: int) -> None:
     # An even square is reflected, hence the flips.
     assert_close(dilation(noise(), size), 1 - erosion(1 - noise().flip(-1, -2), size).flip(-1, -2))
+
+
+@pytest.mark.parametrize("kind, function, sign", [("erosion", erosion, -1), ("dilation", dilation, 1)])
+def test_morphology_grows_with_its_strength_and_equals_the_whole_sides_at_them(
+    kind: str, function: Callable[[Tensor, int], Tensor], sign: int
+) -> None:
+    step, x = make(kind, FULL[kind]), noise()
+    for side in range(1, 6):
+        assert torch.equal(step(x, (side - 1) / 4, seeded()), function(x, side))
+    assert_close(step(x, 0.375, seeded()), (function(x, 2) + function(x, 3)) / 2)
+    grey_values = torch.stack([step(x, factor, seeded()) for factor in np.linspace(0, 1, 33).tolist()])
+    steps = sign * grey_values.diff(dim=0)
+    assert steps.min() > -1e-12
+    # No strength is without effect: the sets at .33, .67 and 1 of a side of 3 would be two alike otherwise.
+    assert (steps.flatten(1).amax(-1) > 0.01).all()
 
 
 # ---------------------------------------------------------------- affine
@@ -228,7 +247,7 @@ def test_draws_of_an_affine_map_fill_their_range(
 
 def test_the_draws_of_an_affine_map_are_independent_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Tensor] = {}
-    monkeypatch.setattr(perturbations, "affine", lambda x, **draws: drawn.update(draws))
+    monkeypatch.setattr(augmentation, "affine", lambda x, **draws: drawn.update(draws))
     make("affine", FULL["affine"])(torch.zeros(2000, 1, 1, 1), 1, seeded())
     columns = torch.stack([drawn["angle"], drawn["scale"], drawn["shear"], *drawn["shift"].T])
     assert (columns.corrcoef() - torch.eye(5)).abs().max() < 0.1
@@ -239,6 +258,22 @@ def test_the_draws_of_an_affine_map_are_independent_of_each_other(monkeypatch: p
 
 def test_inverting_twice_is_the_identity() -> None:
     assert_close(inversion(inversion(noise(), 1.0), 1.0), noise())
+
+
+def test_inversion_at_full_strength_is_the_negative() -> None:
+    assert_close(make("inversion", FULL["inversion"])(noise(), 1, seeded()), 1 - noise())
+    full = params.load(ROOT / "params.yaml").mnist_severity.inversion.model_dump()
+    assert_close(make("inversion", full)(noise(), 1, seeded()), 1 - noise())
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("factor", [0.5, 1])
+def test_low_contrast_is_the_blend_with_grey(loss: float, factor: float) -> None:
+    x, grey = noise(), torch.full_like(noise(), 0.5)
+    faded = make("low_contrast", {"probability": 1.0, "loss": loss})(x, factor, seeded())
+    assert_close(faded, (1 - loss * factor) * x + loss * factor * grey)
+    # However faint, what was brighter stays brighter: it is no negative.
+    assert ((faded - grey) * (x - grey) >= 0).all()
 
 
 def test_inversion_blends_each_image_by_its_own_amount() -> None:
@@ -372,5 +407,6 @@ def test_images_that_are_not_hit_and_the_input_are_left_alone() -> None:
 
 
 def test_every_name_of_the_params_has_a_step() -> None:
-    assert list(Perturbations.model_fields) == KINDS
+    assert list(Severities.model_fields) == KINDS
+    assert [kind for kind in KINDS if kind in Perturbations.model_fields] == list(Perturbations.model_fields)
     assert all(isinstance(make(kind, FULL[kind]), Step) for kind in KINDS)

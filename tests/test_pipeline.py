@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,20 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from stages.graph import stage_graph
-from stages.lock import LOCK, entries
-from stages.reproduce import ELSEWHERE, other_order
+from stages.config import params
+from stages.dag import machine
+from stages.dag.graph import stage_graph
+from stages.dag.lock import LOCK, entries, locked_stages
+from stages.tools.reproduce import ELSEWHERE, other_order
+from stages.tracking.store import LATER, WHEN
 from tests import small
 
-COMPARING = {"mog_lessons", "claims", "compare", "report", "track"}
+COMPARING = {"claims", "compare", "report", "track"}
 ALL_STAGES = {
-    "mog_data", "mog_perturb", "mnist_data", "mnist_perturb", "mnist_contact", "mnist_baseline", *COMPARING,
-    *(f"mog_{part}@{method}" for part in ("train", "evaluate", "figures", "atlas") for method in ("contrastive", "dsm")),
-    *(f"mnist_{part}@{method}" for part in ("train", "evaluate", "figures", "atlas") for method in ("jepa_ema", "contrastive")),
-    *(f"mnist_reconstruct{part}@jepa_ema" for part in ("", "_evaluate", "_figures", "_atlas")), "mnist_compare",
+    "mog_data", "mnist_data", "mnist_perturb", "mnist_baseline", "mnist_compare", "mnist_figures", *COMPARING,
+    *(f"mog_{part}@{method}" for part in ("train", "evaluate", "figures") for method in ("contrastive", "dsm")),
+    *(f"mnist_{part}@{method}" for part in ("train", "evaluate") for method in ("jepa_ema", "contrastive")),
+    "mnist_reconstruct@jepa_ema", "mnist_reconstruct_evaluate@jepa_ema",
 }  # fmt: skip
 
 
@@ -36,11 +40,17 @@ def test_a_cold_run_elsewhere_in_another_order_gives_equal_bytes(
     other = small.clone(tmp_path / "another folder" / "clone ä")
     monkeypatch.chdir(other)
     order = other_order(stage_graph())
-    ran = small.stages_run(small.run(other, "dvc", "repro", "--single-item", *order, **ELSEWHERE))
+    ran = small.stages_run(small.run(other, "dvc", "repro", "--single-item", *order, status=0, **ELSEWHERE))
     assert set(ran) == ALL_STAGES and ran == order
     locks = [entries(folder / LOCK) for folder in (reproduced, other)]
     assert list(locks[0]) != list(locks[1])
     assert locks[0] == locks[1]
+
+
+def test_a_run_side_by_side_notes_the_machine_that_made_its_results(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(reproduced)
+    recorded = json.loads(machine.FILE.read_text())
+    assert recorded == machine.record(locked_stages(params.read()), machine.facts(params.load()))
 
 
 def test_a_second_repro_does_nothing(reproduced: Path) -> None:
@@ -71,7 +81,7 @@ def test_the_fields_keep_their_contract(reproduced: Path) -> None:
 DISTANCES = """
 from pathlib import Path
 import numpy as np
-from stages.serving import Encoder
+from stages.tools.serving import Encoder
 encoder = Encoder.load(Path("params.yaml"), Path("models/mnist/jepa_ema.safetensors"), "jepa_ema")
 images, scored = np.load("data/mnist/test.npz")["images"], np.load("reports/embeddings/mnist/jepa_ema.npz")["test"]
 for encoder.shifts in (encoder.shifts, 0):
@@ -110,18 +120,25 @@ def test_every_method_of_the_params_is_in_the_table(reproduced: Path) -> None:
 
 
 def test_every_picture_is_there(reproduced: Path) -> None:
-    figures = reproduced / "reports/figures"
+    figures, animations = reproduced / "reports/figures", reproduced / "reports/animations"
     for method in ("contrastive", "dsm"):
-        assert {p.name for p in (figures / "mog" / method).iterdir()} == {"landscape.png", "training.gif", "walk.gif"}
-    names = {"pca.png", "pca.gif", "knn.png", "confusion.png", "mistakes.png", "neighbours.png", "robustness.png"}
-    assert {p.name for p in (figures / "mnist/contrastive").iterdir()} == names
-    assert {p.name for p in (figures / "mnist/jepa_ema").iterdir()} == {*names, "reconstruction"}
-    names = {"reconstructions.png", "severity.png", "interpolation.gif"}
-    assert {p.name for p in (figures / "mnist/jepa_ema/reconstruction").iterdir()} == names
-    assert {p.name for p in (figures / "mnist").iterdir() if p.is_file()} == {
-        "few_labels.png", "perturbations.png", "robustness.png",
-    }  # fmt: skip
-    assert {p.name for p in figures.iterdir() if p.is_file()} == {"gallery.png", "gallery.gif"}
+        assert names(figures / "mog" / method) == {"landscape.png"}
+        assert names(animations / "mog" / method) == {"training.gif", "walk.gif"}
+    both = {"collapse.png", "conditional.png", "critics.png", "mode_weights.png", "score_errors.png"}
+    assert names(figures / "mog") == {*both, "contrastive", "dsm"}
+    of_method = {"pca.png", "knn.png", "confusion.png", "mistakes.png", "neighbours.png", "robustness.png"}
+    assert names(figures / "mnist/contrastive") == of_method
+    assert names(figures / "mnist/jepa_ema") == {*of_method, "reconstruction"}
+    assert names(figures / "mnist/jepa_ema/reconstruction") == {"reconstructions.png", "severity.png"}
+    assert names(animations / "mnist/contrastive") == {"pca.gif"}
+    assert names(animations / "mnist/jepa_ema") == {"pca.gif", "interpolation.gif"}
+    both = {"few_labels.png", "perturbations.png", "robustness.png"}
+    assert names(figures / "mnist") == {*both, "contrastive", "jepa_ema"}
+    assert names(figures) == {"gallery.png", "gallery.gif", "mog", "mnist"}
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def test_tracking_is_idempotent_and_complete(reproduced: Path) -> None:
@@ -137,13 +154,54 @@ def test_tracking_is_idempotent_and_complete(reproduced: Path) -> None:
     error = read(reproduced, "reports/metrics/mog/dsm.json")["score"]["relative_fisher_error"]
     assert dsm.data.metrics["score.relative_fisher_error"] == pytest.approx(error["mean"])
     assert len(client.get_metric_history(dsm.info.run_id, "curve.dsm.loss")) == 30
-    assert {a.path for a in client.list_artifacts(dsm.info.run_id)} == {"dsm.json", "landscape.png", "training.gif", "walk.gif"}
+    assert {a.path for a in client.list_artifacts(dsm.info.run_id)} == {"dsm.json", "landscape.png"}
+    whole = {"params.yaml", "claims.yaml", "mixtures.yaml", "dvc.lock", "table.md", "claims.md", "mnist.md", "gallery.png"}
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= whole
+    assert not (reproduced / ".mlflow-spool").exists() or not list((reproduced / ".mlflow-spool").iterdir())
 
 
 def runs(folder: Path, query: str) -> list[Any]:
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("energy-wells")
     return list(client.search_runs([experiment.experiment_id], query)) if experiment else []
+
+
+def waiting(folder: Path) -> list[Path]:
+    """The states that wait for being logged."""
+    return list((folder / ".mlflow-spool").glob("[0-9a-f]*"))
+
+
+def test_what_is_to_be_logged_later_is_logged_as_it_was(copied: Path) -> None:
+    (copied / "mlflow.db").unlink()
+    assert small.run(copied, "python", "-m", "stages.track", **{WHEN: LATER}, status=0) == ""
+    assert len(waiting(copied)) == 1 and not (copied / "mlflow.db").exists()
+    # The working directory goes on.
+    picture = copied / "reports/figures/mog/dsm/landscape.png"
+    before = picture.read_bytes()
+    picture.write_bytes(b"another")
+    damaged = copied / ".mlflow-spool/0123456789abcdef"
+    damaged.mkdir()
+    (damaged / "state.json").write_text('{"whole": ')
+    assert "track: " not in small.run(copied, "python", "-m", "stages.tracking.log")
+    assert not waiting(copied) and [run.info.status for run in runs(copied, "tags.part = 'pipeline'")] == ["FINISHED"]
+    (dsm,) = runs(copied, "tags.part = 'mog.dsm'")
+    client = MlflowClient(f"sqlite:///{copied / 'mlflow.db'}")
+    assert Path(client.download_artifacts(dsm.info.run_id, "landscape.png", str(copied))).read_bytes() == before
+    # What it would have said is said when somebody listens, once.
+    said = [small.run(copied, "python", "-m", "stages.track", **{WHEN: LATER}, status=0) for _ in range(2)]
+    assert said[0].startswith("track: logged run ") and said[0].count("\n") == 1 and said[1] == ""
+
+
+def test_dvc_does_not_wait_for_what_is_logged_in_the_background(copied: Path) -> None:
+    (copied / "mlflow.db").unlink()
+    said = small.run(copied, "dvc", "repro", "--force", "--single-item", "track", **{WHEN: ""}, status=0)
+    assert "track: this state is being logged" in said
+    deadline = time.monotonic() + 300
+    while waiting(copied):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert [run.info.status for run in runs(copied, "tags.part = 'pipeline'")] == ["FINISHED"]
+    assert len(runs(copied, "")) == 5
 
 
 def test_tracking_that_is_down_warns_and_fails_nothing(copied: Path) -> None:

@@ -19,8 +19,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
-from stages.imports import ROOT
-from stages.plots import animation, gallery, images, landscape, lessons, studies
+from stages.core.paths import ROOT
+from stages.plots import animation, comparison, gallery, images, landscape, sheets, studies
 from stages.plots.canvas import ACCENT, DPI, write_gif, write_png
 from stages.plots.landscape import Grid
 
@@ -52,7 +52,7 @@ PICTURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
     "joint embedding": (lambda: landscape.joint_embedding(GRID, ENERGY, POINTS, (0, 0), "f"), (5.6, 4.9)),
     "score": (lambda: landscape.score(GRID, ENERGY, -ENERGY, FIELD, POINTS, "s"), (9.6, 4.6)),
     "gallery": (lambda: gallery.gallery(GRID, {"a": (ENERGY, (-1, 1))}, POINTS, ENERGY), (5.0, 2.5)),
-    "sheet": (lambda: images.sheet({"bytes": DIGITS, "floats": DIGITS[:4] / 255}, "t", "abcdef"), (5.32, 2.02)),
+    "sheet": (lambda: sheets.sheet({"bytes": DIGITS, "floats": DIGITS[:4] / 255}, "t", "abcdef"), (5.32, 2.02)),
     "pca": (lambda: images.pca(PROJECTED[0], LABELS, "t"), (6.4, 5)),
     "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, "t"), (5.2, 4.8)),
     "dots": (lambda: images.dots(SCORES, "t", "score", 0.9901), (7.2, 3.6)),
@@ -69,10 +69,10 @@ PICTURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
         ),
         (2.2 + 0.84 + 1.8, 2.2 + 0.52),
     ),
-    "mistakes": (lambda: images.mistakes(DIGITS, LABELS[:6], LABELS[1:7], "t"), (9.6, 1.4)),
-    "no mistakes": (lambda: images.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], "t"), (9.6, 1.4)),
+    "mistakes": (lambda: sheets.mistakes(DIGITS, LABELS[:6], LABELS[1:7], "t"), (9.6, 1.4)),
+    "no mistakes": (lambda: sheets.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], "t"), (9.6, 1.4)),
     "neighbours": (
-        lambda: images.neighbours(DIGITS[:2], DIGITS[None, 2:].repeat(2, 0), np.eye(2, 4, dtype=bool), "t"),
+        lambda: sheets.neighbours(DIGITS[:2], DIGITS[None, 2:].repeat(2, 0), np.eye(2, 4, dtype=bool), "t"),
         (0.62 * 5.4, 0.6 + 0.62 * 2),
     ),
     "robustness of all": (
@@ -233,18 +233,18 @@ CONDITIONAL = {
     "conditional_seen": np.array(2.0),
 }
 LESSONS: Mapping[str, Draw] = {
-    "collapse": lambda: lessons.collapse(CURVES, 0.01, 0.1),
-    "conditional": lambda: lessons.conditional({"a": CONDITIONAL}),
-    "critics": lambda: lessons.critics({"a": (POINTS[:, 0], POINTS[:, 1], 0.5)}),
-    "score errors": lambda: lessons.score_errors(GRID, {"a": (FIELD, 0 * FIELD, 0.1), "b": (FIELD, FIELD, 0.0)}, POINTS),
-    "mode weights": lambda: lessons.mode_weights({"a": (np.full((2, 3), 0.3), np.full((2, 3), 0.4))}, np.full(3, 1 / 3)),
+    "collapse": lambda: comparison.collapse(CURVES, 0.01, 0.1),
+    "conditional": lambda: comparison.conditional({"a": CONDITIONAL}),
+    "critics": lambda: comparison.critics({"a": (POINTS[:, 0], POINTS[:, 1], 0.5)}),
+    "score errors": lambda: comparison.score_errors(GRID, {"a": (FIELD, 0 * FIELD, 0.1), "b": (FIELD, FIELD, 0.0)}, POINTS),
+    "mode weights": lambda: comparison.mode_weights({"a": (np.full((2, 3), 0.3), np.full((2, 3), 0.4))}, np.full(3, 1 / 3)),
 }
 EMPTY: Mapping[str, Draw] = {
-    "collapse": lambda: lessons.collapse({}, 0.01, 0.1),
-    "conditional": lambda: lessons.conditional({}),
-    "critics": lambda: lessons.critics({}),
-    "score errors": lambda: lessons.score_errors(GRID, {}, POINTS),
-    "mode weights": lambda: lessons.mode_weights({}, np.ones(3)),
+    "collapse": lambda: comparison.collapse({}, 0.01, 0.1),
+    "conditional": lambda: comparison.conditional({}),
+    "critics": lambda: comparison.critics({}),
+    "score errors": lambda: comparison.score_errors(GRID, {}, POINTS),
+    "mode weights": lambda: comparison.mode_weights({}, np.ones(3)),
 }
 
 
@@ -258,7 +258,7 @@ def test_a_picture_of_all_methods_is_drawn_whether_there_are_any_or_not(draw: Dr
 
 
 def test_a_score_that_is_right_is_dark_everywhere_on_the_error_map() -> None:
-    wrong, right = lessons.score_errors(GRID, {"a": (FIELD + 9, FIELD, 1.0), "b": (FIELD, FIELD, 0.0)}, POINTS).axes[:2]
+    wrong, right = comparison.score_errors(GRID, {"a": (FIELD + 9, FIELD, 1.0), "b": (FIELD, FIELD, 0.0)}, POINTS).axes[:2]
     assert wrong.images[0].get_array().min() > right.images[0].get_array().max()
 
 
@@ -317,9 +317,14 @@ def test_the_moving_part_alone_changes_between_frames() -> None:
 
 
 def test_a_sheet_shows_bytes_and_floats_on_the_same_scale() -> None:
-    figure = images.sheet({"bytes": DIGITS[:1], "floats": DIGITS[:1] / 255}, "t")
-    shown = [axes.images[0] for axes in figure.axes]
-    assert np.array_equal(*(image.cmap(image.norm(image.get_array())) for image in shown))
+    (axes,) = sheets.sheet({"bytes": DIGITS[:1], "floats": DIGITS[:1] / 255, "dark": DIGITS[:1] / 510}, "t").axes
+    (image,) = axes.images
+    shown = image.cmap(image.norm(image.get_array()))[..., 0]
+    below = 28 + sheets.GAP
+    first, second, dark = (shown[row * below : row * below + 28, :28] for row in range(3))
+    assert np.array_equal(first, second) and np.allclose(first, DIGITS[0] / 255, atol=1 / 255)
+    # And not each image by its own brightest pixel.
+    assert np.allclose(dark, DIGITS[0] / 510, atol=1 / 255)
 
 
 # ---------------------------------------------------------------- limit cases
@@ -332,7 +337,7 @@ def test_a_sheet_shows_bytes_and_floats_on_the_same_scale() -> None:
         lambda: landscape.joint_embedding(GRID, FLAT - 1e-7, POINTS, (0, 0), "f"),
         lambda: gallery.gallery(GRID, {"a": (FLAT, (-1, 1))}, POINTS, FLAT),
         lambda: images.confusion(np.eye(10, dtype=int) * 5, "no mistakes"),
-        lambda: images.sheet({"black": np.zeros((2, 28, 28), np.uint8), "none": np.zeros((0, 28, 28))}, "t"),
+        lambda: sheets.sheet({"black": np.zeros((2, 28, 28), np.uint8), "none": np.zeros((0, 28, 28))}, "t"),
         pytest.param(
             lambda: landscape.score(GRID, FLAT, FLAT, np.zeros((*FLAT.shape, 2)), POINTS, "s"),
         ),

@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from stages.imports import ROOT
-from stages.readme import parts, with_part, with_parts
+from stages.core.paths import ROOT
+from stages.tools.readme import parts, with_part, with_parts
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from stages import registry
-from stages.registry import ALIAS, KEY, MODEL
+from stages.tools import registry
+from stages.tools.registry import ALIAS, KEY, MODEL
 
 
 class Client:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages.imports import ROOT
+from stages.core.paths import ROOT
 from tests.reliability import Try, table
 from tests.small import environment
 

@@ -10,11 +10,12 @@ from typing import Any
 import networkx as nx
 import pytest
 
-from stages import machine, params
-from stages.errors import UserError
-from stages.imports import ROOT
-from stages.lock import entries, file_md5, locked_stages, outputs
-from stages.reproduce import Proof, differing, other_order
+from stages.config import params
+from stages.core.errors import UserError
+from stages.core.paths import ROOT
+from stages.dag import machine
+from stages.dag.lock import entries, file_md5, locked_stages, outputs
+from stages.tools.reproduce import Proof, differing, other_order
 from tests import small
 
 TEXT = """schema: '2.0'
@@ -129,30 +130,30 @@ def forge(folder: Path, metrics: dict[str, Any], message: str, **facts: str) -> 
 
 @pytest.mark.integration
 def test_the_small_pipeline_is_reproduced_in_two_clones(copied: Path) -> None:
-    output = small.run(copied, "python", "-m", "stages.reproduce", "--quick")
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce", "--quick")
     assert "**Reproduced.** The small pipeline" in output and "0 differences" in output
     assert (copied / "reports/reproduction.md").read_text() in output
 
 
 @pytest.mark.integration
 def test_what_is_not_reproduced_is_named(copied: Path) -> None:
-    path, before = copied / "stages/tables.py", '"| " + " | ".join(header)'
+    path, before = copied / "stages/results/tables.py", '"| " + " | ".join(header)'
     assert before in path.read_text()
     path.write_text(path.read_text().replace(before, f'f"{{hash(header[0])}}" + {before}'))
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=differs", PYTHONHASHSEED="0")
-    output = small.run(copied, "python", "-m", "stages.reproduce", "--quick", status=1, PYTHONHASHSEED="0")
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce", "--quick", status=1, PYTHONHASHSEED="0")
     assert "**Not reproduced.**" in output and "| **no** | compare: reports/table.md |" in output
     assert output.splitlines()[-1] == "error: not reproduced: reports/reproduction.md has the differences"
 
 
 @pytest.mark.integration
 def test_the_committed_results_are_reproduced_and_on_this_machine_to_the_last_byte(copied: Path) -> None:
-    output = small.run(copied, "python", "-m", "stages.reproduce")
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce")
     assert "**Reproduced.** The whole pipeline" in output and "every byte has to be the same" in output
     metrics = json.loads((copied / "reports/metrics/mog/dsm.json").read_text())
     metrics["score"]["relative_fisher_error"]["mean"] *= 1.1
     forge(copied, metrics, "edited")
-    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce", status=1)
     assert "| **no** | mog_evaluate@dsm: reports/metrics/mog/dsm.json |" in output
     assert "| **no** | reports/metrics/mog/dsm.json | is committed otherwise |" in output
 
@@ -164,28 +165,28 @@ def test_on_another_machine_bytes_may_differ_and_figures_by_what_chance_explains
     figure = metrics["score"]["relative_fisher_error"]
     figure["mean"] += figure["std"]
     forge(copied, metrics, "elsewhere", **elsewhere)
-    output = small.run(copied, "python", "-m", "stages.reproduce")
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce")
     assert "torch instructions: of another machine there" in output
     assert "| ok | dsm:score.relative_fisher_error |" in output
     figure["mean"] *= 100
     forge(copied, metrics, "wrong", **elsewhere)
-    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce", status=1)
     assert "| **no** | dsm:score.relative_fisher_error |" in output
 
 
 def test_what_cannot_be_compared_is_one_line(copied: Path) -> None:
     (copied / "somewhere").write_text("")
-    output = small.run(copied, "python", "-m", "stages.reproduce", "--keep", "somewhere", status=1)
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce", "--keep", "somewhere", status=1)
     assert output == "error: somewhere is no new or empty folder\n"
     machine_file = copied / "reports/machine.json"
     recorded = json.loads(machine_file.read_text())
     machine_file.write_text(json.dumps({**recorded, "outputs": "of something else"}))
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=another machine's")
-    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce", status=1)
     assert output.startswith("error: reports/machine.json is not of the results in dvc.lock")
     small.run(copied, "git", "rm", "--quiet", "dvc.lock")
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=no results")
-    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce", status=1)
     assert output == "error: nothing to compare with: there is no dvc.lock in HEAD\n"
 
 
@@ -194,7 +195,7 @@ def test_a_run_that_fails_leaves_its_log_and_no_older_report(copied: Path) -> No
     (copied / "reports/reproduction.md").write_text("**Reproduced.** long ago")
     small.change_params(copied, {"dsm": {"train": {"learning_rate": 1e30}}})
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=diverges")
-    output = small.run(copied, "python", "-m", "stages.reproduce", status=1)
+    output = small.run(copied, "python", "-m", "stages.tools.reproduce", status=1)
     assert output.startswith("error: not reproduced: the run failed: error: dsm: the loss is not finite")
     assert not (copied / "reports/reproduction.md").exists()
     assert "Running stage" in (copied / "reports/reproduction.log").read_text()

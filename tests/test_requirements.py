@@ -8,8 +8,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from stages.imports import ROOT
-from stages.pins import pinned
+from stages.core.paths import ROOT
+from stages.dag.requirements import pinned
 
 NAMES = ("requirements", "requirements-cluster", "requirements-dev")
 

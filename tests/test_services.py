@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import boto3
+import boto3  # type: ignore[import-untyped]
 import mlflow
 import numpy as np
 import psutil
@@ -27,8 +27,11 @@ from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 from playwright.sync_api import sync_playwright
 
-from stages import browser, track
-from stages.params import load
+from stages import track
+from stages.config.params import load
+from stages.tools import browser
+from stages.tracking import log
+from stages.tracking.store import NOW, WHEN
 from tests import small
 
 pytestmark = pytest.mark.integration
@@ -62,7 +65,7 @@ def wait_for(uri: str, process: subprocess.Popen[Any]) -> None:
 
 def test_the_ui_listens_to_this_machine_alone(copied: Path) -> None:
     port = small.free_port()
-    ui = small.start(copied, sys.executable, "-m", "stages.ui", str(port))
+    ui = small.start(copied, sys.executable, "-m", "stages.tools.ui", str(port))
     try:
         wait_for(f"http://127.0.0.1:{port}", ui)
         family = [psutil.Process(ui.pid), *psutil.Process(ui.pid).children(recursive=True)]
@@ -162,7 +165,8 @@ def test_a_server_that_is_slow_holds_nothing_up_for_long(copied: Path, monkeypat
         def log_message(self, *_: Any) -> None: ...
 
     monkeypatch.chdir(copied)
-    monkeypatch.setattr(track, "PATIENCE", 5)
+    monkeypatch.setattr(log, "PATIENCE", 5)
+    monkeypatch.setenv(WHEN, NOW)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as slow:
         threading.Thread(target=slow.serve_forever, daemon=True).start()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{slow.server_address[1]}")
@@ -176,7 +180,7 @@ def test_a_server_that_is_slow_holds_nothing_up_for_long(copied: Path, monkeypat
 
 def test_registering_without_a_server_is_one_line(copied: Path) -> None:
     address = f"http://127.0.0.1:{small.free_port()}"
-    output = small.run(copied, "python", "-m", "stages.registry", status=1, MLFLOW_TRACKING_URI=address)
+    output = small.run(copied, "python", "-m", "stages.tools.registry", status=1, MLFLOW_TRACKING_URI=address)
     assert output.splitlines()[-1].startswith("error: not registered: ") and "Traceback" not in output
 
 
@@ -194,17 +198,23 @@ def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_
     server: str, copied: Path, tmp_path: Path
 ) -> None:
     small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=server)
-    output = small.run(copied, "python", "-m", "stages.registry", MLFLOW_TRACKING_URI=server)
+    output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
     assert "is version 1 of energy-wells-mnist" in output and "version 1 is best now" in output
-    output = small.run(copied, "python", "-m", "stages.registry", MLFLOW_TRACKING_URI=server)
+    output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
     assert "registry: version 1 is best already" in output and "is version" not in output.replace("version 1 is best", "")
     client = MlflowClient(server)
     version = client.get_model_version_by_alias("energy-wells-mnist", "best")
     name = version.tags["method"]
     metrics = json.loads((copied / f"reports/metrics/mnist/{name}.json").read_text())
     assert float(version.tags["knn_validation.accuracy"]) == metrics["knn_validation"]["accuracy"]["mean"]
-    (logged,) = runs(client, f"tags.lock_digest = '{version.tags['lock_digest']}' and tags.part = 'pipeline'")
-    assert client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == logged.info.run_id
+    assert len(runs(client, f"tags.lock_digest = '{version.tags['lock_digest']}' and tags.part = 'pipeline'")) == 1
+    # Its run is nested under the first state with these results of it, and there is no other.
+    logged = client.get_run(version.run_id).data
+    (run,) = runs(client, f"tags.results_digest = '{logged.tags['results_digest']}'")
+    assert run.info.run_id == version.run_id and logged.tags["part"] == f"mnist.{name}"
+    assert logged.metrics["knn_validation.accuracy"] == metrics["knn_validation"]["accuracy"]["mean"]
+    parents = {run.info.run_id for run in runs(client, "tags.part = 'pipeline'")}
+    assert logged.tags["mlflow.parentRunId"] in parents
     mlflow.set_tracking_uri(server)
     model = mlflow.pyfunc.load_model("models:/energy-wells-mnist@best")
     assert model.metadata.signature is not None and model.input_example is not None
@@ -218,16 +228,16 @@ def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_
     assert (folder / "artifacts/params.yaml").read_bytes() == (copied / "params.yaml").read_bytes()
     held = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert ".safetensors" in held and not held & {".pkl", ".pickle", ".pt", ".pth"}
-    small.change_params(copied, {"mnist": {"shifts": 0}})
+    small.change_params(copied, {"mnist": {"evaluation": {"shifts": 0}}})
     small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=server)
-    output = small.run(copied, "python", "-m", "stages.registry", MLFLOW_TRACKING_URI=server)
+    output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
     assert "is version 2 of energy-wells-mnist" in output
     best = client.get_model_version_by_alias("energy-wells-mnist", "best").version
     two_numbers = {"encoder": {"channels": [2, 2, 2], "dim": 2}, "train": {"steps": 1, "warmup": 0}}
     alone = {"methods": ["contrastive"]}
     small.change_params(copied, {"mnist": alone, "mnist_reconstruct": alone, "mnist_contrastive": two_numbers})
     small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=server)
-    output = small.run(copied, "python", "-m", "stages.registry", MLFLOW_TRACKING_URI=server)
+    output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
     assert "is version 3 of energy-wells-mnist" in output and f"version {best} stays best" in output
     assert client.get_model_version_by_alias("energy-wells-mnist", "best").version == best
 

@@ -23,10 +23,19 @@ import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from stages.errors import DataUnavailable
-from stages.mnist import sources
-from stages.mnist.sources import FILES, fetch, from_folder, from_torchvision, from_wheel, load_arrays, read_idx, write_idx
-from stages.schema import Dataset, Source
+from stages.config.images import Dataset, Source
+from stages.core.errors import DataUnavailable
+from stages.mnist.datasets import sources
+from stages.mnist.datasets.sources import (
+    FILES,
+    fetch,
+    from_folder,
+    from_torchvision,
+    from_wheel,
+    load_arrays,
+    read_idx,
+    write_idx,
+)
 
 pytestmark = pytest.mark.hostile
 

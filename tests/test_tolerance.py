@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages.imports import ROOT
-from stages.mnist.measure import small_digits
-from stages.tolerance import DIGITS, EXACT, OTHERS, SINGLE, allowed, below_floor, deviations, figures
+from stages.core.paths import ROOT
+from stages.mnist.encoder.probes import small_digits
+from stages.results.tolerance import DIGITS, EXACT, OTHERS, SINGLE, allowed, below_floor, deviations, figures
 
 SIZES = {"test": 10_000, "knn_validation": 5000, "transfer": DIGITS, "robustness": 1000}
 

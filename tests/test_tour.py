@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 from pytest import approx
 
-from stages.mog.mixture import Mixture
-from stages.mog.tour import tour
+from stages.mog.problem.gaussian_mixture import Mixture
+from stages.mog.problem.reference_path import tour
 
 
 def ring(angles: list[float], weights: list[float] | None = None) -> Mixture:

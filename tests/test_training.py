@@ -14,13 +14,14 @@ from pytest import approx
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from stages import params
-from stages.errors import TrainingDiverged
-from stages.methods import build
-from stages.nn.draws import Draws, FixedDraws, TrainingDraws
+from stages.config import params
+from stages.core.errors import TrainingDiverged
+from stages.nn.batches import EpochBatches, random_batches
+from stages.nn.build import build
 from stages.nn.method import Method
-from stages.nn.moments import log_spaced
-from stages.nn.training import EpochBatches, fit, learning_rate_factor, random_batches
+from stages.nn.noise import Draws, FixedDraws, TrainingDraws
+from stages.nn.schedule import learning_rate_factor, log_spaced
+from stages.nn.training import fit
 from tests.plane import generator, points, world
 
 PARAMS = params.load(Path(__file__).parent.parent / "params.yaml")

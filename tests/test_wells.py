@@ -14,12 +14,12 @@ from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from stages.metrics.wells import well_auc
-from stages.mog import embeddings, measure
+from stages.metrics.energy_wells import well_auc
 from stages.mog.evaluate import batch_contrast
-from stages.mog.mixture import Array, Mixture
-from stages.nn.draws import FixedDraws
-from stages.nn.info_nce import info_nce
+from stages.mog.evaluation import embeddings, measure
+from stages.mog.problem.gaussian_mixture import Array, Mixture
+from stages.nn.losses import info_nce
+from stages.nn.noise import FixedDraws
 from tests.plane import REFERENCE
 
 Score = Callable[[Array], Array]
@@ -207,7 +207,7 @@ class TestBatchContrast:
         batch = (torch.randn(32, 2, generator=generator), torch.randn(2, 32, 2, generator=generator), torch.ones(32, 2))
         subject: Any = SimpleNamespace(
             heldout_batches=lambda: iter([batch]),
-            params=SimpleNamespace(seeds=1),
+            seeds=1,
             trained=SimpleNamespace(loss=lambda x, draws: {"loss": loss(x, draws)}),
         )
         (found,) = batch_contrast(subject)

@@ -16,10 +16,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.nn.draws import Draws
-from stages.nn.info_nce import info_nce
+from stages.config.field_types import Encoder, Positive, View
+from stages.nn.losses import info_nce
 from stages.nn.method import Method, World
-from stages.vocabulary import Encoder, Positive, View
+from stages.nn.noise import Draws
 
 
 class Contrastive(Method):

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Count, Mlp, View
 from stages.nn.gradient import gradient
-from stages.nn.info_nce import info_nce
+from stages.nn.losses import info_nce
 from stages.nn.method import Method, World
-from stages.vocabulary import Count, Mlp, View
+from stages.nn.noise import Draws
 
 
 class ContrastiveCritic(Method):

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.nn.denoising import denoising_error
-from stages.nn.draws import Draws
+from stages.config.field_types import Mlp, Positive
+from stages.nn.losses import denoising_error
 from stages.nn.method import Method, World
-from stages.vocabulary import Mlp, Positive
+from stages.nn.noise import Draws
 
 
 class Dsm(Method):

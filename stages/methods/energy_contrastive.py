@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Count, Mlp
 from stages.nn.gradient import gradient
 from stages.nn.method import Method, World
-from stages.vocabulary import Count, Mlp
+from stages.nn.noise import Draws
 
 
 class EnergyContrastive(Method):

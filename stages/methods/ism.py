@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Mlp
 from stages.nn.method import Method, World
-from stages.vocabulary import Mlp
+from stages.nn.noise import Draws
 
 
 class Ism(Method):

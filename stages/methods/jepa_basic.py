@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Encoder, View
 from stages.nn.method import Method, World
-from stages.vocabulary import Encoder, View
+from stages.nn.noise import Draws
 
 
 class JepaBasic(Method):

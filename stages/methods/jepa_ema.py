@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Count, Encoder, Flag, Fraction, View
+from stages.nn.ema import follow, frozen_copy
 from stages.nn.method import Method, World
-from stages.nn.moving_average import follow, frozen_copy
-from stages.vocabulary import Count, Encoder, Flag, Fraction, View
+from stages.nn.noise import Draws
 
 
 class JepaEma(Method):

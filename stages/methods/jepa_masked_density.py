@@ -16,10 +16,10 @@ import math
 import torch
 from torch import Tensor
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Count, Fraction, MaskedEncoder
+from stages.nn.ema import follow, frozen_copy
 from stages.nn.method import Method, World
-from stages.nn.moving_average import follow, frozen_copy
-from stages.vocabulary import Count, Fraction, MaskedEncoder
+from stages.nn.noise import Draws
 
 
 class JepaMaskedDensity(Method):

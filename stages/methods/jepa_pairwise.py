@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Encoder, View
 from stages.nn.method import Method, World
-from stages.vocabulary import Encoder, View
+from stages.nn.noise import Draws
 
 
 def mean_squared_distance(a: Tensor, b: Tensor) -> dict[str, Tensor]:

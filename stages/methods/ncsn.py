@@ -22,10 +22,10 @@ import math
 import torch
 from torch import Tensor
 
-from stages.nn.denoising import denoising_error
-from stages.nn.draws import Draws
+from stages.config.field_types import Count, Mlp, NonNegative, Positive
+from stages.nn.losses import denoising_error
 from stages.nn.method import Method, World
-from stages.vocabulary import Count, Mlp, NonNegative, Positive
+from stages.nn.noise import Draws
 
 
 class Ncsn(Method):

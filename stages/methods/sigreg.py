@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Count, Encoder, Fraction, View
 from stages.nn.method import Method, World
-from stages.vocabulary import Count, Encoder, Fraction, View
+from stages.nn.noise import Draws
 
 KNOTS = 17
 """Nodes of the trapezoidal rule on [0, 3]; the integrand is even."""

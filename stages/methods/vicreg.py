@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.nn.draws import Draws
+from stages.config.field_types import Encoder, NonNegative, View
 from stages.nn.method import Method, World
-from stages.vocabulary import Encoder, NonNegative, View
+from stages.nn.noise import Draws
 
 
 def variance_hinge(z: Tensor) -> Tensor:

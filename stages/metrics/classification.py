@@ -21,8 +21,3 @@ def report(true: Labels, predicted: Labels) -> dict[str, Any]:
         values = precision_recall_fscore_support(true, predicted, average=average, zero_division=0)
         figures |= {f"{name}_{average}": float(v) for name, v in zip(("precision", "recall", "f1"), values[:3], strict=True)}
     return figures
-
-
-def confusion(true: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
-    """How often class i (row) was taken for class j (column), (classes, classes)."""
-    return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.metrics.measured import figure
+from stages.metrics.summary import figure
 
 Array = NDArray[np.float64]
 

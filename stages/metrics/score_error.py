@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
-from scipy.stats import spearmanr
+
+from stages.metrics.ranks import spearman
 
 Array = NDArray[np.float64]
 
@@ -79,11 +80,6 @@ def spearman_within_modes(energy: Array, log_density: Array, mode: NDArray[np.in
     inside = log_density > log_density.max() + np.log(SUPPORT)
     basins = [inside & (mode == k) for k in np.unique(mode[inside])]
     return float(np.mean([spearman(energy[b], -log_density[b]) for b in basins if b.sum() > 2]))
-
-
-def spearman(a: Array, b: Array) -> float:
-    """Spearman's rank correlation; 0 where one of the two is constant and has no ranks."""
-    return 0.0 if np.ptp(a) == 0 or np.ptp(b) == 0 else float(spearmanr(a, b).statistic)
 
 
 def gap_error(energy: Array, log_density: Array) -> float:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import pdist
-from scipy.stats import rankdata
-from sklearn.manifold import trustworthiness as _trustworthiness
-from sklearn.metrics import silhouette_score
+from scipy.spatial.distance import cdist, pdist
+
+from stages.metrics.ranks import ranks
 
 Array = NDArray[np.float64]
 
@@ -19,8 +18,8 @@ def distance_spearman(x: Array, z: Array) -> float:
 
 def distance_ranks(x: Array) -> Array:
     """The ranks of the distances ‖x_i − x_j‖ of all pairs of points (N, D), less their mean: (N (N − 1) / 2,)."""
-    ranks = rankdata(pdist(x))
-    return np.asarray(ranks - ranks.mean())
+    found = ranks(pdist(x))
+    return np.asarray(found - found.mean())
 
 
 def correlation(a: Array, b: Array) -> float:
@@ -30,22 +29,49 @@ def correlation(a: Array, b: Array) -> float:
 
 
 def silhouette(z: Array, component: NDArray[np.int64]) -> float:
-    """Mean of (b − a) / max(a, b), a and b the mean distances of a point to its own and to the next component; from −1 to 1.
+    """Mean of (b − a) / max(a, b) over the points z (N, D); from −1 to 1.
 
-    Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis". 0 where there are
-    not at least two components.
+    a and b are the mean distances of a point to the others of its own component, and to the nearest other component; a point
+    that is alone in its component counts 0. 0 where there are not at least two components.
+    Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis".
     """
-    return float(silhouette_score(z, component)) if 1 < len(np.unique(component)) < len(z) else 0.0
+    labels, places, counts = np.unique(component, return_inverse=True, return_counts=True)
+    if not 1 < len(labels) < len(z):
+        return 0.0
+    rows = np.arange(len(z))
+    sums = cdist(z, z) @ np.eye(len(labels))[places]
+    own = sums[rows, places] / np.maximum(counts[places] - 1, 1)
+    means = sums / counts
+    means[rows, places] = np.inf
+    other = means.min(-1)
+    larger = np.maximum(own, other)
+    values = np.divide(other - own, larger, out=np.zeros(len(z)), where=larger > 0)
+    return float(np.where(counts[places] > 1, values, 0).mean())
 
 
 def trustworthiness(x: Array, z: Array, neighbours: int) -> float:
-    """1 minus the penalty for points that are neighbours in the embedding z and not in the plane x; 1 is perfect.
+    """1 minus the penalty for points that are neighbours in the embedding z (N, D) and not in the plane x (N, d); 1 is perfect.
 
+        1 − 2 / (N k (2N − 3k − 1)) Σ_i Σ_{j among the k nearest to i in z} max(0, r(i, j) − k)
+
+    r(i, j) is the rank of j among the points by their distance to i in x, from 1.
     Venna and Kaski 2001, "Neighborhood preservation in nonlinear projection methods".
     """
-    return float(_trustworthiness(x, z, n_neighbors=neighbours))
+    count = len(x)
+    order = _by_distance(x)
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(1, count + 1), axis=1)
+    excess = np.take_along_axis(rank, _by_distance(z)[:, :neighbours], axis=1) - neighbours
+    return float(1 - excess[excess > 0].sum() * (2 / (count * neighbours * (2 * count - 3 * neighbours - 1))))
+
+
+def _by_distance(x: Array) -> NDArray[np.int64]:
+    """All points by their distance to each point of x (N, D), nearest first and the point itself last, (N, N)."""
+    distances = cdist(x, x)
+    np.fill_diagonal(distances, np.inf)
+    return np.argsort(distances, axis=1)
 
 
 def continuity(x: Array, z: Array, neighbours: int) -> float:
     """The same with the roles exchanged: the penalty is for neighbours in the plane x that the embedding z tears apart."""
-    return float(_trustworthiness(z, x, n_neighbors=neighbours))
+    return trustworthiness(z, x, neighbours)

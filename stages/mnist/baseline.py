@@ -1,13 +1,15 @@
 """Stage mnist_baseline: what needs no training, for every method to be held against.
 
 Writes reports/metrics/mnist_baseline.json: k-NN on raw pixels and all other `uses` that embeddings are put to, and how close
-the mean training image and a principal component analysis come to the test images. That analysis is given the clean images, so
-it is a bound, not a contestant. Writes reports/fields/mnist/raw_pixels.npz with `predicted` (M,), what k-NN takes the test
-images for, and what `measure.uses` and `measure.robustness` say by image.
+the mean training image and a principal component analysis come to the test images. That analysis is given the clean images,
+so it is a bound, not a contestant; and which share of the images an erosion takes nearly everything from, so that nobody
+could read them. Writes reports/fields/mnist/raw_pixels.npz with `predicted` (M,), what k-NN takes the test images for, and
+what `measure.uses` and `measure.robustness` say by image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +18,34 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from stages import files, runtime
+from stages.config.params import Params
 from stages.metrics import classification
-from stages.metrics.measured import figure
-from stages.metrics.neighbours import knn_classify
-from stages.mnist import measure
-from stages.mnist.quality import closeness
-from stages.params import Params
+from stages.metrics.neighbours import Index, knn_classify
+from stages.metrics.summary import figure, rounded
+from stages.mnist.decoder.quality import closeness
+from stages.mnist.encoder import probes
+from stages.mnist.images.subset import kinds
+from stages.pipeline import files, runner, seeding
 
 Labels = NDArray[np.int64]
 
 
 def main(params: Params) -> None:
     """Measure the references."""
-    runtime.set_up_torch(params)
+    seeding.set_up_torch(params.threads)
     train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
     perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
     mnist = params.mnist
-    digits, digit_labels = measure.small_digits()
+    digits, digit_labels = probes.small_digits()
     index, queries = as_pixels(train["images"]), as_pixels(test["images"])
-    labels = torch.from_numpy(train["labels"])
+    labels, prepared = torch.from_numpy(train["labels"]), Index(index)
 
     def knn(images: torch.Tensor) -> Labels:
-        predicted: Labels = knn_classify(index, labels, images, mnist.neighbours).numpy()
+        predicted: Labels = knn_classify(prepared, labels, images, mnist.evaluation.neighbours).numpy()
         return predicted
 
     predicted, rows = knn(queries), perturbed["rows"]
-    uses, by_image = measure.uses(
+    uses, by_image = probes.uses(
         index,
         train["labels"],
         queries,
@@ -50,11 +53,10 @@ def main(params: Params) -> None:
         as_pixels(digits),
         digit_labels,
         mnist=mnist,
-        seed=runtime.stream(params, "mnist.labels"),
+        seed=seeding.stream(params, "mnist.labels"),
     )
-    kinds = list(params.mnist_severity.model_dump())
-    uses["robustness"], robust_right = measure.robustness(
-        lambda images: knn(as_pixels(images)), perturbed, test["labels"], kinds, mnist.strengths
+    uses["robustness"], robust_right = probes.robustness(
+        lambda images: knn(as_pixels(images)), perturbed, test["labels"], kinds(perturbed), mnist.evaluation.strengths
     )
     uses["robustness_clean"] = {"accuracy": figure((predicted == test["labels"])[rows].mean())}
     files.write_json(
@@ -62,6 +64,7 @@ def main(params: Params) -> None:
         {
             "knn_raw_pixels": {k: figure(v) for k, v in classification.report(test["labels"], predicted).items()},
             "uses": uses,
+            "erased_by_erosion": _erased(test["images"][rows], perturbed["erosion"], mnist.evaluation.strengths),
             "references": _references(index.numpy(), queries.numpy(), params.mnist_reconstruct.pca_components),
         },
     )
@@ -72,6 +75,12 @@ def main(params: Params) -> None:
 def as_pixels(images: NDArray[np.uint8]) -> torch.Tensor:
     """Byte images (N, 28, 28) as rows of grey values in [0, 1], (N, 784)."""
     return torch.from_numpy(images.reshape(len(images), -1) / np.float32(255))
+
+
+def _erased(images: NDArray[np.uint8], eroded: NDArray[np.uint8], strengths: Sequence[float]) -> dict[str, float]:
+    """The share of the images (M, 28, 28) of whose ink a twentieth or less is left at each strength (L, M, 28, 28)."""
+    left = eroded.sum((-2, -1), dtype=np.float64) / images.sum((-2, -1), dtype=np.float64).clip(1)
+    return {f"{strength:g}": rounded((share <= 1 / 20).mean()) for strength, share in zip(strengths, left, strict=True)}
 
 
 def _references(train: NDArray[np.float32], test: NDArray[np.float32], components: int) -> dict[str, Any]:
@@ -87,4 +96,4 @@ def _references(train: NDArray[np.float32], test: NDArray[np.float32], component
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main)

@@ -1,8 +1,7 @@
 """Stage mnist_compare: the methods on the images against each other.
 
-Writes reports/metrics/mnist/METHOD.json, all that was measured of a method in both phases; reports/mnist.md, the uses of the
-embeddings, paired tests of every two of them and the reconstructions; and to reports/figures/mnist/ robustness.png and
-few_labels.png.
+Writes reports/metrics/mnist/METHOD.json, all that was measured of a method in both phases; and reports/mnist.md, the uses of
+the embeddings, paired tests of every two of them and the reconstructions.
 """
 
 from __future__ import annotations
@@ -16,17 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import files, runtime
-from stages.lookup import look_up
+from stages.config.params import Params
 from stages.metrics.paired import Right, difference, holm, mcnemar
-from stages.params import Params
-from stages.plots import images
-from stages.plots.canvas import write_png
-from stages.tables import cell, table
+from stages.pipeline import files, runner
+from stages.pipeline.lookup import look_up
+from stages.results.tables import cell, table
 
 MEASURED = Path("reports/measured/mnist")
 FIELDS = Path("reports/fields/mnist")
-FIGURES = Path("reports/figures/mnist")
 UNTRAINED, RAW = "untrained encoder", "raw pixels"
 
 
@@ -47,9 +43,11 @@ class Contestant:
 def main(params: Params) -> None:
     """Put the methods on the images side by side."""
     methods = params.mnist.methods
-    metrics = {name: files.read_json(MEASURED / f"{name}.json") for name in methods}
+    baseline = files.read_json(Path("reports/metrics/mnist_baseline.json"))
+    metrics = {name: beside_raw_pixels(files.read_json(MEASURED / f"{name}.json"), baseline) for name in methods}
     for name in params.mnist_reconstruct.methods:
-        metrics[name]["reconstruction"] = files.read_json(MEASURED / f"{name}.reconstruction.json")
+        measured = files.read_json(MEASURED / f"{name}.reconstruction.json")
+        metrics[name]["reconstruction"] = measured | baseline["references"]
     for name, measured in metrics.items():
         files.write_json(Path(f"reports/metrics/mnist/{name}.json"), measured)
     fields = {name: files.read_arrays(FIELDS / f"{name}.npz") for name in methods}
@@ -77,15 +75,21 @@ def main(params: Params) -> None:
         tests("paired tests", {pair: (a.right, b.right) for pair, (a, b) in pairs.items()}),
         differences(pairs),
         tests(
-            f"paired tests of k-NN on {params.mnist.robustness_images:,} images perturbed at full strength",
+            f"paired tests of k-NN on {params.mnist.evaluation.robustness_images:,} images perturbed at full strength",
             {pair: (a.robust, b.robust) for pair, (a, b) in robust_pairs.items()},
         ),
     ]
     parts += [reconstructions(name, metrics[name]["reconstruction"]) for name in params.mnist_reconstruct.methods]
     files.write_text(Path("reports/mnist.md"), "\n".join(parts))
-    robust = {who: shown[who].figures for who in (*methods, RAW)}
-    write_png(FIGURES / "robustness.png", images.robustness_of_all(robust, params.mnist.robustness_images))
-    write_png(FIGURES / "few_labels.png", images.few_labels({who: v.figures["few_labels"] for who, v in shown.items()}))
+
+
+def beside_raw_pixels(measured: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a method with those of raw pixels in their places."""
+    after = {"knn": {"knn_raw_pixels": baseline["knn_raw_pixels"]}, "untrained": {"raw_pixels": baseline["uses"]}}
+    joined: dict[str, Any] = {}
+    for key, value in measured.items():
+        joined |= {key: value, **after.get(key, {})}
+    return joined
 
 
 def _contestant(
@@ -163,4 +167,4 @@ def reconstructions(name: str, figures: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main, threads=1)

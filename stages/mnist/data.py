@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import files, runtime
-from stages.errors import UserError
-from stages.mnist.sources import fetch
-from stages.params import Params
+from stages.config.params import Params
+from stages.core.errors import UserError
+from stages.mnist.datasets.sources import fetch
+from stages.pipeline import files, runner
 
 
 def main(params: Params) -> None:
@@ -29,4 +29,4 @@ def main(params: Params) -> None:
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main, threads=1)

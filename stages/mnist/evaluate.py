@@ -5,7 +5,8 @@ k-NN sees them and `train_labels`, `test_labels`; and reports/fields/mnist/METHO
 `steps` (T,) and `pca` (T, P, 2) of the first test images over training in one common projection, `predicted` and
 `predicted_untrained` (M,), what k-NN takes the test images for, for both encoders what `measure.uses` says by image, for the
 trained one `robust_right`, what `measure.robustness` says by image;
-`queries` (10,) and `nearest` (10, K), test images and the test images nearest to them.
+`queries` (10,) and `nearest` (10, K), test images and the test images nearest to them. Also writes the page's data,
+reports/atlas/mnist/METHOD.js (pipeline/page_script.py).
 
 Every choice was made on `knn_validation`, the held-out training images; the test images only report.
 """
@@ -19,15 +20,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stages import files, runtime
+from stages.config.base import MNIST_PREFIX
+from stages.config.params import Params
 from stages.metrics import classification, collapse
-from stages.metrics.measured import figure
-from stages.metrics.neighbours import knn_classify
-from stages.mnist import measure
-from stages.mnist.embed import as_seen, embed, settle
-from stages.mnist.models import MODELS, trained, untrained
-from stages.params import Params
-from stages.schema import MNIST_PREFIX
+from stages.metrics.neighbours import Index, knn_classify, nearest
+from stages.metrics.summary import figure
+from stages.mnist.encoder import probes
+from stages.mnist.encoder.embed import as_seen, embed, settle
+from stages.mnist.encoder.models import MODELS, trained, untrained
+from stages.mnist.images.subset import kinds
+from stages.pipeline import files, page_script, runner, seeding
 
 Labels = NDArray[np.int64]
 SHOWN = 10
@@ -36,34 +38,34 @@ SHOWN = 10
 
 def main(params: Params, name: str) -> None:
     """Measure the method called `name`."""
-    runtime.set_up_torch(params)
-    device = runtime.device(params)
+    seeding.set_up_torch(params.threads)
+    device = seeding.device(params)
     mnist = params.mnist
     train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
     perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
-    baseline = files.read_json(Path("reports/metrics/mnist_baseline.json"))
-    digits, digit_labels = measure.small_digits()
+    digits, digit_labels = probes.small_digits()
     labels = torch.from_numpy(train["labels"])
-    seed = runtime.stream(params, "mnist.labels")
+    seed = seeding.stream(params, "mnist.labels")
 
     def knn(index: torch.Tensor, queries: torch.Tensor, true: Labels) -> tuple[dict[str, Any], Labels]:
-        predicted = knn_classify(index, labels[: len(index)], queries, mnist.neighbours).numpy()
+        predicted = knn_classify(index, labels[: len(index)], queries, mnist.evaluation.neighbours).numpy()
         return {k: figure(v) for k, v in classification.report(true, predicted).items()}, predicted
 
     def classify(images: NDArray[np.uint8]) -> Labels:
-        found = knn_classify(z_train, labels, as_seen(method, embeddings(method, images)), mnist.neighbours)
+        found = knn_classify(index, labels, as_seen(method, embeddings(method, images)), mnist.evaluation.neighbours)
         return found.numpy()
 
     def uses(z_train: torch.Tensor, z_test: torch.Tensor, z_digits: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
-        return measure.uses(z_train, train["labels"], z_test, test["labels"], z_digits, digit_labels, mnist=mnist, seed=seed)
+        return probes.uses(z_train, train["labels"], z_test, test["labels"], z_digits, digit_labels, mnist=mnist, seed=seed)
 
     def embeddings(method: Any, images: NDArray[np.uint8]) -> torch.Tensor:
-        return embed(method, torch.from_numpy(images), device, mnist.shifts)
+        return embed(method, torch.from_numpy(images), device, mnist.evaluation.shifts)
 
     method, initial = trained(params, name).to(device), untrained(params, name).to(device)
     raw = {who: embeddings(m, test["images"]) for who, m in (("trained", method), ("untrained", initial))}
     z_train, z_test = as_seen(method, embeddings(method, train["images"])), as_seen(method, raw["trained"])
     initial_train, initial_test = as_seen(initial, embeddings(initial, train["images"])), as_seen(initial, raw["untrained"])
+    index = Index(z_train)
     figures, predicted = knn(z_train, z_test, test["labels"])
     figures_untrained, predicted_untrained = knn(initial_train, initial_test, test["labels"])
     # Fresh BatchNorm passes on whatever scale random weights give; with statistics it has the scale that training starts from.
@@ -71,19 +73,16 @@ def main(params: Params, name: str) -> None:
     before, after = (z.double().numpy()[None] for z in (settled, raw["trained"]))
     of_trained = uses(z_train, z_test, as_seen(method, embeddings(method, digits)))
     of_initial = uses(initial_train, initial_test, as_seen(initial, embeddings(initial, digits)))
-    kinds = list(params.mnist_severity.model_dump())
-    robust, robust_right = measure.robustness(classify, perturbed, test["labels"], kinds, mnist.strengths)
+    robust, robust_right = probes.robustness(classify, perturbed, test["labels"], kinds(perturbed), mnist.evaluation.strengths)
     _, schedule = params.method(MNIST_PREFIX + name)
     metrics = {
         "thousand_images_seen": figure(schedule.steps * schedule.batch_size / 1000),
         "knn": figures,
-        "knn_raw_pixels": baseline["knn_raw_pixels"],
         "knn_untrained": figures_untrained,
         **_held_out(knn, z_train, train["labels"], mnist.validation_images),
         "collapse": collapse.report(after, before, bounds=params.collapse.model_dump()),
         **of_trained[0],
         "untrained": of_initial[0],
-        "raw_pixels": baseline["uses"],
         "robustness_clean": {"accuracy": figure((predicted == test["labels"])[perturbed["rows"]].mean())},
         "robustness": robust,
     }
@@ -98,21 +97,45 @@ def main(params: Params, name: str) -> None:
         },
     )
     snapshots = files.read_arrays(MODELS / f"{name}.snapshots.npz")
-    queries, others = measure.examples(z_test, test["labels"], SHOWN)
-    files.write_arrays(
-        Path(f"reports/fields/mnist/{name}.npz"),
-        {
-            "steps": snapshots["steps"],
-            "pca": measure.projections(snapshots["embedding"]),
-            "predicted": predicted,
-            "predicted_untrained": predicted_untrained,
-            **of_trained[1],
-            "robust_right": robust_right,
-            **{f"{key}_untrained": values for key, values in of_initial[1].items()},
-            "queries": queries,
-            "nearest": others,
-        },
-    )
+    queries, others = probes.examples(z_test, test["labels"], SHOWN)
+    fields = {
+        "steps": snapshots["steps"],
+        "pca": probes.projections(snapshots["embedding"]),
+        "predicted": predicted,
+        "predicted_untrained": predicted_untrained,
+        **of_trained[1],
+        "robust_right": robust_right,
+        **{f"{key}_untrained": values for key, values in of_initial[1].items()},
+        "queries": queries,
+        "nearest": others,
+    }
+    files.write_arrays(Path(f"reports/fields/mnist/{name}.npz"), fields)
+    close = nearest(index, z_test[: mnist.snapshot_images], mnist.evaluation.neighbours).numpy()
+    content = page_data(fields, close, train["images"], train["labels"])
+    page_script.write(Path(f"reports/atlas/mnist/{name}.js"), f"mnist/{name}", content)
+
+
+def page_data(fields: dict[str, Any], close: Labels, images: NDArray[np.uint8], labels: Labels) -> dict[str, Any]:
+    """What the page shows of the first P test images.
+
+    `pca` (T, P, 2) over training at `steps` (T,); `predicted` (P,), the class that k-NN assigns to each; `nearest` (P, K), the
+    training images that decided, nearest first, as places in the sheet `neighbours` and in its labels.
+
+    Args:
+        fields: as they are written to reports/fields.
+        close: rows of the nearest training images (P, K).
+        images: all training images, bytes.
+        labels: of these.
+    """
+    used, places = np.unique(close, return_inverse=True)
+    return {
+        "steps": fields["steps"].tolist(),
+        "pca": page_script.quantised(fields["pca"], "uint16"),
+        "predicted": page_script.whole(fields["predicted"][: len(close)]),
+        "nearest": page_script.whole(places.reshape(close.shape)),
+        "neighbours": page_script.sheet(images[used]),
+        "neighbour_labels": page_script.whole(labels[used]),
+    }
 
 
 def _held_out(knn: Any, z_train: torch.Tensor, labels: Labels, count: int) -> dict[str, Any]:
@@ -122,4 +145,4 @@ def _held_out(knn: Any, z_train: torch.Tensor, labels: Labels, count: int) -> di
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main)

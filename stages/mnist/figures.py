@@ -1,69 +1,79 @@
-"""Stage mnist_figures@METHOD: what the embedding looks like and what it is worth.
+"""Stage mnist_figures: draw the methods on the images, each by itself and side by side.
 
-Writes to reports/figures/mnist/METHOD/: pca.png and pca.gif (over training), knn.png, confusion.png, mistakes.png,
-neighbours.png and robustness.png.
+Writes to reports/figures/mnist/: robustness.png and few_labels.png, all methods; perturbations.png, the fixed perturbed sets;
+and for each method METHOD/: pca.png, knn.png, confusion.png, mistakes.png, neighbours.png, robustness.png and, where it has a
+decoder, reconstruction/: reconstructions.png and severity.png. Writes the animations to reports/animations/mnist/METHOD/:
+pca.gif, over training, and interpolation.gif, from digit to digit through the embeddings.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from stages import digests, files, runtime
-from stages.goals import KNN
-from stages.metrics import classification
-from stages.params import Params
+from stages.config.params import Params
+from stages.mnist.images.subset import kinds
+from stages.pipeline import files, runner
+from stages.pipeline.concurrent import concurrently
 from stages.plots import images
 from stages.plots.canvas import write_gif, write_png
+from stages.results import image_figures
 
-FIGURES = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
-CLASSES = 10
+METRICS = Path("reports/metrics/mnist")
+FIELDS = Path("reports/fields/mnist")
+FIGURES = Path("reports/figures/mnist")
+ANIMATIONS = Path("reports/animations/mnist")
+RAW, UNTRAINED = "raw pixels", "untrained encoder"
 
 
-def main(params: Params, name: str) -> None:
-    """Draw the method called `name` from its metrics and fields."""
-    metrics = files.read_json(Path(f"reports/measured/mnist/{name}.json"))
-    fields = files.read_arrays(Path(f"reports/fields/mnist/{name}.npz"))
+def main(params: Params) -> None:
+    """Draw every picture and animation of the images."""
     test = files.read_arrays(Path("data/mnist/test.npz"))
-    digits, true, predicted = test["images"], test["labels"], fields["predicted"]
-    labels = true[: params.mnist.snapshot_images]
-    folder = Path(f"reports/figures/mnist/{name}")
-    accuracy, clean, precision = (
-        metrics[group][key]["mean"]
-        for group, key in (("knn", "accuracy"), ("robustness_clean", "accuracy"), ("retrieval", "map"))
+    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
+    shown = params.mnist.snapshot_images
+    metrics = {name: files.read_json(METRICS / f"{name}.json") for name in params.mnist.methods}
+
+    def of_method(name: str) -> None:
+        fields = files.read_arrays(FIELDS / f"{name}.npz")
+        pictures = image_figures.of_method(
+            name,
+            metrics[name],
+            fields,
+            test,
+            dataset=params.mnist.dataset,
+            neighbours=params.mnist.evaluation.neighbours,
+            robustness_images=params.mnist.evaluation.robustness_images,
+            shown=shown,
+        )
+        for key, picture in pictures.items():
+            write_png(FIGURES / name / f"{key}.png", picture)
+        frames = image_figures.over_training(name, fields, test["labels"][:shown])
+        write_gif(ANIMATIONS / name / "pca.gif", frames, seconds=5, accents=images.DIGIT_COLOURS)
+
+    def of_reconstructions(name: str) -> None:
+        fields = files.read_arrays(FIELDS / f"{name}.reconstruction.npz")
+        pictures = image_figures.of_reconstructions(name, metrics[name]["reconstruction"], fields)
+        for key, picture in pictures.items():
+            write_png(FIGURES / name / "reconstruction" / f"{key}.png", picture)
+        write_gif(ANIMATIONS / name / "interpolation.gif", image_figures.interpolation(name, fields), seconds=8)
+
+    def of_all() -> None:
+        first = next(iter(metrics.values()))
+        robust = {**metrics, RAW: first["raw_pixels"]}
+        write_png(FIGURES / "robustness.png", images.robustness_of_all(robust, params.mnist.evaluation.robustness_images))
+        # One untrained encoder stands for all: they differ in nothing but whether lengths are seen.
+        few_labels = {**metrics, UNTRAINED: first["untrained"], RAW: first["raw_pixels"]}
+        write_png(FIGURES / "few_labels.png", images.few_labels({who: v["few_labels"] for who, v in few_labels.items()}))
+        strengths = params.mnist.evaluation.strengths
+        sheet = image_figures.contact_sheet(test["images"], perturbed, kinds(perturbed), strengths)
+        write_png(FIGURES / "perturbations.png", sheet)
+
+    concurrently(
+        *(partial(of_method, name) for name in params.mnist.methods),
+        *(partial(of_reconstructions, name) for name in params.mnist_reconstruct.methods),
+        of_all,
     )
-    goal = KNN if params.mnist.dataset == "mnist" else None
-    contestants = {name: "knn", "raw pixels": "knn_raw_pixels", "untrained encoder": "knn_untrained"}
-    groups = {who: {f.replace("_", "\n"): metrics[key][f]["mean"] for f in FIGURES} for who, key in contestants.items()}
-    robustness = {kind: {s: v["mean"] for s, v in group.items()} for kind, group in metrics["robustness"].items()}
-    wrong = predicted != true
-    on_test = f"{name}: k-NN on the test images"
-    pictures = {
-        "pca": images.pca(
-            fields["pca"][-1], labels, f"{name}: the first {len(labels):,} test images on two principal components"
-        ),
-        "knn": images.dots(groups, f"{on_test}, k = {params.mnist.neighbours}", "score", goal),
-        "confusion": images.confusion(
-            classification.confusion(true, predicted, CLASSES), f"{on_test}, accuracy {accuracy:.4f}"
-        ),
-        "mistakes": images.mistakes(
-            digits[wrong], true[wrong], predicted[wrong], f"{on_test}, all {wrong.sum()} mistakes: true → taken for"
-        ),
-        "neighbours": images.neighbours(
-            digits[fields["queries"]],
-            digits[fields["nearest"]],
-            true[fields["nearest"]] == true[fields["queries"]][:, None],
-            f"{name}: test images and the others nearest to them; mean average precision {precision:.3f}",
-        ),
-        "robustness": images.robustness(
-            robustness, clean, f"{name}: k-NN on {params.mnist.robustness_images:,} perturbed test images"
-        ),
-    }
-    for key, picture in pictures.items():
-        write_png(folder / f"{key}.png", picture)
-    frames = images.pca_over_training(fields["pca"], labels, fields["steps"], f"{name}: test embeddings over training")
-    write_gif(folder / "pca.gif", frames, seconds=5, accents=images.DIGIT_COLOURS)
-    digests.write_of_folder(Path(f"reports/digests/mnist/{name}.json"), folder)
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main, threads=1)

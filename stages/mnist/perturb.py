@@ -13,21 +13,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stages import files, runtime
-from stages.mnist.perturbations import Perturbation, make
-from stages.mnist.subset import evenly
+from stages.config.params import Params
+from stages.mnist.images.augmentation import Perturbation, make
+from stages.mnist.images.subset import evenly
 from stages.nn.conv import as_images
-from stages.params import Params
+from stages.pipeline import files, runner, seeding
 
 
 def main(params: Params) -> None:
     """Perturb the images once and for all."""
-    runtime.set_up_torch(params)
+    seeding.set_up_torch(params.threads)
     images, known = (
         as_images(torch.from_numpy(files.read_arrays(Path(f"data/mnist/{part}.npz"))["images"])) for part in ("test", "train")
     )
     held_out = known[len(known) - params.mnist.validation_images :]
-    generator = torch.Generator().manual_seed(runtime.stream(params, "mnist.perturbed"))
+    generator = torch.Generator().manual_seed(seeding.stream(params, "mnist.perturbed"))
     training = params.mnist_perturbations.model_dump()
     steps = {name: make(name, settings) for name, settings in training.items()}
     without_affine = [step for name, step in steps.items() if name != "affine"]
@@ -36,12 +36,12 @@ def main(params: Params) -> None:
         "mixed_without_affine": Perturbation(without_affine, (1, 1))(images, 1, generator),
         "mixed_validation": Perturbation(list(steps.values()), (1, 1))(held_out, 1, generator),
     }
-    rows = evenly(len(images), params.mnist.robustness_images)
+    rows = evenly(len(images), params.mnist.evaluation.robustness_images)
     few = images[rows]
     for name, settings in params.mnist_severity.model_dump().items():
-        step, seed = make(name, settings), runtime.stream(params, f"mnist.perturbed.{name}")
+        step, seed = make(name, settings), seeding.stream(params, f"mnist.perturbed.{name}")
         # The same draws at every strength, so that each image is perturbed in the same way, only more.
-        by_strength = (step(few, factor, torch.Generator().manual_seed(seed)) for factor in params.mnist.strengths)
+        by_strength = (step(few, factor, torch.Generator().manual_seed(seed)) for factor in params.mnist.evaluation.strengths)
         sets[name] = torch.stack(list(by_strength))
     written = {name: _bytes(x).numpy() for name, x in sets.items()}
     files.write_arrays(Path("data/mnist/perturbed.npz"), {"rows": rows, **written})
@@ -52,4 +52,4 @@ def _bytes(x: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main)

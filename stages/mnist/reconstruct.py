@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages import files, runtime
-from stages.mnist.decoders import untrained_decoder
-from stages.mnist.models import MODELS
-from stages.mnist.processes import place, start
-from stages.mnist.training import fit_images
+from stages.config.params import Params
+from stages.mnist.decoder.build import untrained_decoder
+from stages.mnist.encoder.models import MODELS
+from stages.mnist.training.fit import fit_images
+from stages.mnist.training.launch import place, start
 from stages.nn.distributed import synchronise
-from stages.params import Params
+from stages.pipeline import files, runner, seeding
 
 
 def main(params: Params, name: str) -> None:
     """Train the decoder for the method called `name`."""
-    runtime.set_up_torch(params)
+    seeding.set_up_torch(params.threads)
     if start(params, "stages.mnist.reconstruct", name):
         return
     with place(params) as here:
-        reconstruction = untrained_decoder(params, name).to(here.device)
+        reconstruction = untrained_decoder(params, name, augments=True).to(here.device)
         if here.shared:
             synchronise(reconstruction)
         settings = params.mnist_reconstruct
@@ -42,4 +42,4 @@ def main(params: Params, name: str) -> None:
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main)

@@ -3,13 +3,15 @@
 Writes reports/measured/mnist/METHOD.reconstruction.json, and reports/fields/mnist/METHOD.reconstruction.npz with what the
 figures are drawn from: `original`, `perturbed`, `reconstructed` (K, 28, 28) under the training perturbation; for each
 perturbation `KIND_perturbed` and `KIND_reconstructed` (L, 28, 28), one image at every strength; and `interpolation`
-(F, 28, 28), from digit to digit through the embeddings.
+(F, 28, 28), from digit to digit through the embeddings. Also writes reports/atlas/mnist/METHOD.reconstruction.js for the page
+(pipeline/page_script.py).
 
 Every choice was made on `validation`, the held-out training images; the test images only report.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stages import files, runtime
-from stages.mnist import quality
-from stages.mnist.decoders import trained_decoder
-from stages.mnist.reconstruction import Reconstruction
-from stages.params import Params
+from stages.config.params import Params
+from stages.mnist.decoder import quality
+from stages.mnist.decoder.build import trained_decoder
+from stages.mnist.decoder.model import Reconstruction
+from stages.mnist.images.subset import kinds
+from stages.pipeline import files, page_script, runner, seeding
 
 Bytes = NDArray[np.uint8]
 SHOWN = 12
@@ -32,11 +35,10 @@ FRAMES = 12
 
 def main(params: Params, name: str) -> None:
     """Measure the reconstructions by the method called `name`."""
-    runtime.set_up_torch(params)
-    device = runtime.device(params)
+    seeding.set_up_torch(params.threads)
+    device = seeding.device(params)
     train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
     perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
-    references = files.read_json(Path("reports/metrics/mnist_baseline.json"))["references"]
     decoder = trained_decoder(params, name).to(device)
     views = {"mixed": perturbed["mixed"], "without_affine": perturbed["mixed_without_affine"], "clean": test["images"]}
     found = {key: quality.reconstruct(decoder, images, device) for key, images in views.items()}
@@ -44,9 +46,9 @@ def main(params: Params, name: str) -> None:
     few = test["images"][perturbed["rows"]] / 255
     per_perturbation: dict[str, Any] = {}
     shown: dict[str, Any] = {}
-    for kind in params.mnist_severity.model_dump():
+    for kind in kinds(perturbed):
         by_strength = [quality.reconstruct(decoder, images, device) for images in perturbed[kind]]
-        strengths = [f"{strength:g}" for strength in params.mnist.strengths]
+        strengths = [f"{strength:g}" for strength in params.mnist.evaluation.strengths]
         per_perturbation[kind] = {
             strength: quality.closeness(few, images) for strength, images in zip(strengths, by_strength, strict=True)
         }
@@ -60,7 +62,6 @@ def main(params: Params, name: str) -> None:
             "without_affine": closeness["without_affine"],
             "clean": closeness["clean"],
             "per_perturbation": per_perturbation,
-            **references,
         },
     )
     ends = np.stack([test["images"][np.flatnonzero(test["labels"] == label)[0]] for label in np.unique(test["labels"])])
@@ -74,6 +75,29 @@ def main(params: Params, name: str) -> None:
             **shown,
         },
     )
+    content = page_data(decoder, perturbed, test["images"], params, device)
+    page_script.write(Path(f"reports/atlas/mnist/{name}.reconstruction.js"), f"mnist/{name}/reconstruction", content)
+
+
+def page_data(
+    decoder: Reconstruction, perturbed: Mapping[str, Bytes], images: Bytes, params: Params, device: torch.device
+) -> dict[str, Any]:
+    """What the page shows of R test images.
+
+    `images`, R; `strengths` (L,), 0 for the clean image among them; `perturbed` and `reconstructed`, each with a sheet of L
+    times R images for every perturbation.
+    """
+    few = slice(min(params.atlas.reconstructions, params.mnist.evaluation.robustness_images))
+    clean = images[perturbed["rows"][few]]
+    views = {kind: np.concatenate([clean[None], perturbed[kind][:, few]]) for kind in kinds(perturbed)}
+    flat = {kind: view.reshape(-1, *clean.shape[1:]) for kind, view in views.items()}
+    decoded = {kind: quality.reconstruct(decoder, views, device).clip(0, 1) for kind, views in flat.items()}
+    return {
+        "strengths": [0.0, *params.mnist.evaluation.strengths],
+        "images": len(clean),
+        "perturbed": {kind: page_script.sheet(images) for kind, images in flat.items()},
+        "reconstructed": {kind: page_script.sheet((images * 255).round().astype(np.uint8)) for kind, images in decoded.items()},
+    }
 
 
 def _held_out(decoder: Reconstruction, images: Bytes, perturbed: Bytes, device: torch.device) -> dict[str, Any]:
@@ -85,4 +109,4 @@ def _held_out(decoder: Reconstruction, images: Bytes, perturbed: Bytes, device: 
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main)

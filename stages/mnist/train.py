@@ -12,24 +12,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages import files, runtime
-from stages.mnist.embed import as_seen, embed
-from stages.mnist.models import MODELS, untrained
-from stages.mnist.processes import place, start
-from stages.mnist.training import SHOWN, fit_images, look_across
-from stages.nn.moments import log_spaced
-from stages.params import Params
-from stages.schema import MNIST_PREFIX
+from stages.config.base import MNIST_PREFIX
+from stages.config.params import Params
+from stages.mnist.encoder.embed import as_seen, embed
+from stages.mnist.encoder.models import MODELS, untrained
+from stages.mnist.training.fit import SHOWN, fit_images, look_across
+from stages.mnist.training.launch import place, start
+from stages.nn.schedule import log_spaced
+from stages.pipeline import files, runner, seeding
 
 
 def main(params: Params, name: str) -> None:
     """Train the method called `name` on the images."""
-    runtime.set_up_torch(params)
+    seeding.set_up_torch(params.threads)
     if start(params, "stages.mnist.train", name):
         return
     with place(params) as here:
         _, train = params.method(MNIST_PREFIX + name)
-        method = untrained(params, name).to(here.device)
+        method = untrained(params, name, augments=True).to(here.device)
         if here.shared:
             look_across(method)
         shown = torch.from_numpy(files.read_arrays(SHOWN)["images"][: params.mnist.snapshot_images])
@@ -54,4 +54,4 @@ def main(params: Params, name: str) -> None:
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main)

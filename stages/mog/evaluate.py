@@ -4,13 +4,15 @@ Writes reports/metrics/mog/METHOD.json, the figures over seeds, and reports/fiel
 `grid_x` (W,), `grid_y` (H,), `energy` (S, H, W) and `log_density` (H, W), the analytic one of what the method learns, p_σ for a
 score method and p else. Where the method has an encoder: `embedding` (S, N, D) of the test points. Where it has a score:
 `score` (S, H, W, 2), `score_true` (H, W, 2), `samples` (S, N, 2), and `energy` is the method's own, else the potential of the
-score. For the animations, all of the first seed: `snapshot_steps` (T,) and `snapshot_energy` (T, H, W); `walk` (F, 2), the
-reference point's walk, with `walk_energy` (F, H, W); `particles` (F, N, 2) after the sampler's `particle_steps` (F,). For the
+score. For the animations, all of the first seed: `snapshot_steps` (T,) and `snapshot_energy` (T, H, W); `walk` (F, 2), a path
+of the reference point, with `walk_energy` (F, H, W); `particles` (F, N, 2) after the sampler's `particle_steps` (F,). For the
 pictures that compare methods, of the first seed too: `snapshot_variance_ratio` and `snapshot_normalised_std` (T,), the collapse
 over training; `critic_true` and `critic_learned` (P,), mutual information and critic of pairs of views, less the mean of each
 first view; `conditional_axis` (C,) with `conditional_true`, `conditional_density` (C,) and `conditional_mean`,
-`conditional_point` (1,), the conditional of x₀ at x₁ = `conditional_seen`. Of all seeds: `mode_weights` and
-`mode_weights_control` (S, K).
+`conditional_point` (1,), the conditional of x₀ at x₁ = `conditional_seen`. Of all seeds:
+`mode_weights` and `mode_weights_control` (S, K).
+
+Also writes reports/atlas/mog/METHOD.js, the same for the page (evaluation/page_data.py).
 """
 
 from __future__ import annotations
@@ -22,24 +24,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages import files, runtime
-from stages.metrics.measured import figure
-from stages.mog.conditionals import conditional
-from stages.mog.critics import critic
-from stages.mog.embeddings import embedding
-from stages.mog.scores import score
-from stages.mog.subject import Array, Subject
-from stages.nn.draws import FixedDraws
+from stages.config.params import Params
+from stages.metrics.summary import figure
+from stages.mog.evaluation.conditionals import conditional
+from stages.mog.evaluation.critics import critic
+from stages.mog.evaluation.embeddings import embedding
+from stages.mog.evaluation.model import Array, Subject
+from stages.mog.evaluation.page_data import page_data
+from stages.mog.evaluation.scores import score
 from stages.nn.method import Criticises, Embeds, Predicts, Scores
-from stages.params import Params
+from stages.nn.noise import FixedDraws
+from stages.pipeline import files, page_script, runner
 
 ANCHORS = 128
 """Points that take their turn as a whole batch."""
 
 
-def main(params: Params, name: str) -> None:
-    """Measure every group that applies to the method called `name`, and write both files."""
-    subject = Subject(params, name)
+def main(_: Params, name: str) -> None:
+    """Measure every group that applies to the method called `name`, and write all files."""
+    subject = Subject(name)
     metrics: dict[str, Any] = {"heldout_loss": figure(heldout_loss(subject)), "batch_contrast": figure(batch_contrast(subject))}
     fields: dict[str, Any] = {"grid_x": subject.grid_x, "grid_y": subject.grid_y, "snapshot_steps": subject.steps}
     for protocol, group in ((Embeds, embedding), (Predicts, conditional), (Scores, score), (Criticises, critic)):
@@ -48,10 +51,9 @@ def main(params: Params, name: str) -> None:
             metrics |= figures
             fields |= arrays
     files.write_json(Path(f"reports/metrics/mog/{name}.json"), metrics)
-    files.write_arrays(
-        Path(f"reports/fields/{name}.npz"),
-        {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in fields.items()},
-    )
+    fields = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in fields.items()}
+    files.write_arrays(Path(f"reports/fields/{name}.npz"), fields)
+    page_script.write(Path(f"reports/atlas/mog/{name}.js"), f"mog/{name}", page_data(subject, fields))
 
 
 def heldout_loss(subject: Subject) -> Array:
@@ -60,7 +62,7 @@ def heldout_loss(subject: Subject) -> Array:
     with torch.no_grad():
         for x, noise, visible in subject.heldout_batches():
             draws = FixedDraws(noise, visible, seed=len(losses))
-            losses.append(subject.trained.loss(x.expand(subject.params.seeds, -1, -1), draws)["loss"])
+            losses.append(subject.trained.loss(x.expand(subject.seeds, -1, -1), draws)["loss"])
     return torch.stack(losses).cpu().double().mean(0).numpy()
 
 
@@ -79,7 +81,7 @@ def batch_contrast(subject: Subject) -> Array:
 
     def loss(points: Tensor) -> Array:
         draws = FixedDraws(noise, visible)
-        value: Tensor = subject.trained.loss(points.expand(subject.params.seeds, -1, -1), draws)["loss"]
+        value: Tensor = subject.trained.loss(points.expand(subject.seeds, -1, -1), draws)["loss"]
         return value.cpu().double().numpy()
 
     with torch.no_grad():
@@ -89,4 +91,4 @@ def batch_contrast(subject: Subject) -> Array:
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main, threads=1)

@@ -2,7 +2,7 @@
 
 Writes models/mog/METHOD.safetensors, every parameter with leading dimension S; METHOD.snapshots.safetensors, the first
 copy's parameters at T moments of the training, with leading dimension T (and their steps), so that snapshots are read as
-if they were copies; and reports/curves/mog/METHOD.csv.
+if they were copies; METHOD.json, the params that the model was trained with; and reports/curves/mog/METHOD.csv.
 """
 
 from __future__ import annotations
@@ -11,24 +11,29 @@ from pathlib import Path
 
 import torch
 
-from stages import files, runtime
-from stages.methods import build
-from stages.mog import setting
-from stages.mog.world import Points
-from stages.nn.draws import TrainingDraws
-from stages.nn.moments import log_spaced
-from stages.nn.training import fit, random_batches
-from stages.params import Params
+from stages.config.params import Params
+from stages.nn.batches import random_batches
+from stages.nn.build import build
+from stages.nn.noise import TrainingDraws
+from stages.nn.points import Points
+from stages.nn.schedule import log_spaced
+from stages.nn.training import fit
+from stages.pipeline import card, files, runner, seeding
+from stages.pipeline.concurrent import cores
+
+THREADS = min(2, cores())
+"""Of one or of two threads the results are the same, byte for byte, since the copies are what is divided among them."""
 
 
 def main(params: Params, name: str) -> None:
     """Train the method called `name` on the mixture."""
-    runtime.set_up_torch(params)
-    device = runtime.device(params)
+    seeding.set_up_torch(THREADS)
+    device = seeding.device(params)
     settings, train = params.method(name)
-    torch.manual_seed(runtime.stream(params, "mog.init"))
-    method = build(name, Points(copies=params.seeds, box=setting.box(params.mog)), settings).to(device)
-    generator = torch.Generator(device).manual_seed(runtime.stream(params, "mog.training"))
+    torch.manual_seed(seeding.stream(params, "mog.init"))
+    box = files.read_json(Path("data/mog/mixture.json"))["box"]
+    method = build(name, Points(copies=params.seeds, box=[box["x"], box["y"]]), settings).to(device)
+    generator = torch.Generator(device).manual_seed(seeding.stream(params, "mog.training"))
     x = torch.from_numpy(files.read_arrays(Path("data/mog/train.npz"))["x"]).to(device)
     moments = log_spaced(train.steps, params.mog.snapshots)
     snapshots: list[dict[str, torch.Tensor]] = []
@@ -46,8 +51,9 @@ def main(params: Params, name: str) -> None:
     files.write_tensors(models / f"{name}.safetensors", method.state_dict())
     stacked = {key: torch.stack([snapshot[key] for snapshot in snapshots]) for key in snapshots[0]}
     files.write_tensors(models / f"{name}.snapshots.safetensors", {**stacked, "snapshot_steps": torch.tensor(moments)})
+    card.write(models / f"{name}.json", card.Card(seed=params.seed, seeds=params.seeds, settings=settings, train=train))
     files.write_curves(Path(f"reports/curves/mog/{name}.csv"), rows)
 
 
 if __name__ == "__main__":
-    runtime.run(main)
+    runner.run(main, threads=THREADS)

@@ -20,8 +20,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from stages.nn.draws import TrainingDraws
 from stages.nn.method import Method
+from stages.nn.noise import TrainingDraws
 
 
 class _Gather(torch.autograd.Function):

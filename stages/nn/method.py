@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from stages.nn.draws import Draws
+from stages.nn.noise import Draws
 
 Perturb = Callable[[Tensor, Draws], Tensor]
 """A function that gives another view of points or images, of the same shape."""

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages import files
+from stages.pipeline import files
 
 DPI = 80
 ENERGY_MAP = "viridis"

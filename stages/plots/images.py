@@ -1,8 +1,8 @@
-"""Sheets of small images and charts of the image world."""
+"""Charts and animations of the methods on images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,84 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from stages.plots.canvas import ACCENT, animate, blank
+from stages.plots.canvas import animate, blank
 
 Array = NDArray[Any]
 DIGIT_COLOURS = (
     "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#666666",
 )  # fmt: skip
 """Paul Tol's muted scheme and a grey: ten colours that colour-blind readers can tell apart."""
-
-
-def sheet(rows: Mapping[str, Array], title: str, columns: Sequence[str] = ()) -> Figure:
-    """Rows of grey images, each (K, H, W) on a common scale from 0 to its type's maximum, with the row's name at the left.
-
-    Args:
-        rows: name to images; bytes or floats in [0, 1].
-        title: above the sheet.
-        columns: headings over the columns.
-    """
-    count = max(len(images) for images in rows.values())
-    figure = blank(1.6 + 0.62 * count, 0.7 + 0.66 * len(rows))
-    grid = figure.subplots(len(rows), count, squeeze=False)
-    for line, (name, images) in zip(grid, rows.items(), strict=True):
-        top = 255 if images.dtype == np.uint8 else 1
-        for axes in line:
-            axes.axis("off")
-        for axes, image in zip(line, images, strict=False):
-            axes.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
-        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
-    for axes, heading in zip(grid[0], columns, strict=False):
-        axes.set_title(heading, fontsize=8)
-    figure.suptitle(title, fontsize=9)
-    return figure
-
-
-def mistakes(digits: Array, true: Array, predicted: Array, title: str) -> Figure:
-    """Images (N, H, W) that were taken for another class, each with its label and the one it was given.
-
-    Args:
-        digits: the images, bytes.
-        true: their labels (N,).
-        predicted: what they were taken for (N,).
-        title: above the sheet.
-    """
-    columns = 16
-    lines = max(-(-len(digits) // columns), 1)
-    figure = blank(0.6 * columns, 0.6 + 0.8 * lines)
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in panels:
-        axes.axis("off")
-    for axes, image, label, taken in zip(panels, digits, true, predicted, strict=False):
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(f"{label} → {taken}", fontsize=8)
-    figure.suptitle(title, fontsize=9)
-    return figure
-
-
-def neighbours(queries: Array, nearest: Array, right: Array, title: str) -> Figure:
-    """A row for each query: the image (H, W), then those nearest to it; a frame marks the ones of another class.
-
-    Args:
-        queries: (Q, H, W), bytes.
-        nearest: (Q, K, H, W), the nearest first.
-        right: whether each is of the query's class, (Q, K).
-        title: above the sheet.
-    """
-    count, columns = nearest.shape[:2]
-    figure = blank(0.62 * (columns + 1.4), 0.6 + 0.62 * count)
-    grid = figure.subplots(count, columns + 2, squeeze=False, width_ratios=[1, 0.4, *[1] * columns])
-    for line, query, others, fits in zip(grid, queries, nearest, right, strict=True):
-        line[1].axis("off")
-        for axes, image, fit in zip((line[0], *line[2:]), (query, *others), (True, *fits), strict=True):
-            axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set(color="black" if fit else ACCENT, linewidth=0.5 if fit else 3)
-    grid[0][0].set_title("query", fontsize=8)
-    grid[0][2].set_title("nearest", fontsize=8)
-    figure.suptitle(title, fontsize=9)
-    return figure
 
 
 def movie(frames: Array, title: str) -> list[NDArray[np.uint8]]:

@@ -1,0 +1,1 @@
+"""Decoders of phase 2."""

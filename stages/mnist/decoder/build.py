@@ -1,0 +1,34 @@
+"""The decoders of phase 2, as their stages build them from params and files."""
+
+from __future__ import annotations
+
+import torch
+
+from stages.config.base import MNIST_PREFIX
+from stages.config.params import Params
+from stages.mnist.decoder.model import Reconstruction
+from stages.mnist.encoder.models import MODELS, trained, untrained, world
+from stages.nn.conv import Decoder
+from stages.pipeline import files, seeding
+
+
+def untrained_decoder(params: Params, name: str, *, augments: bool = False) -> Reconstruction:
+    """The encoder of phase 1, or a new one where it is to be trained from scratch, with a decoder before its first step."""
+    settings = params.mnist_reconstruct
+    block, _ = params.method(MNIST_PREFIX + name)
+    method = (untrained if settings.encoder == "scratch" else trained)(params, name)
+    torch.manual_seed(seeding.stream(params, "mnist.decoder"))
+    return Reconstruction(
+        method,
+        Decoder(dim=block["encoder"]["dim"], channels=settings.channels),
+        world(params, augments=augments).perturbation(schedule=(1, 1)),
+        encoder_mode=settings.encoder,
+        encoder_scale=settings.encoder_learning_rate if settings.encoder == "finetuned" else 1.0,
+    )
+
+
+def trained_decoder(params: Params, name: str) -> Reconstruction:
+    """Encoder and decoder after phase 2."""
+    reconstruction = untrained_decoder(params, name)
+    files.load(reconstruction, MODELS / f"{name}.decoder.safetensors")
+    return reconstruction.eval()

@@ -1,0 +1,46 @@
+"""How close reconstructions come to the clean images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stages.metrics import images
+from stages.metrics.summary import figure
+from stages.mnist.decoder.model import Reconstruction
+from stages.mnist.encoder.embed import CHUNK
+from stages.nn.conv import as_images
+
+Array = NDArray[np.float64]
+
+
+def reconstruct(model: Reconstruction, perturbed: NDArray[np.uint8], device: torch.device) -> Array:
+    """Reconstructions (N, 28, 28) of perturbed byte images (N, 28, 28)."""
+    with torch.inference_mode():
+        chunks = torch.from_numpy(perturbed).split(CHUNK)
+        return torch.cat([model(as_images(c.to(device))).squeeze(1).cpu() for c in chunks]).double().numpy()
+
+
+def closeness(clean: Array, other: Array) -> dict[str, Any]:
+    """MSE, PSNR (decibels) and SSIM of images (N, 28, 28) in [0, 1] against the clean ones, averaged over the images."""
+    return {
+        "mse": figure(images.mse(clean, other).mean()),
+        "psnr": figure(images.psnr(clean, other).mean()),
+        "ssim": figure(images.ssim(clean, other).mean()),
+    }
+
+
+def interpolations(model: Reconstruction, ends: NDArray[np.uint8], frames: int, device: torch.device) -> NDArray[np.float32]:
+    """Decoded points on the way through the embeddings of byte images (K, 28, 28), (K · frames, 28, 28).
+
+    Straight lines, from each embedding to the next and from the last back to the first.
+    """
+    with torch.inference_mode():
+        z = model.encoder.embed(as_images(torch.from_numpy(ends).to(device)))
+        share = torch.linspace(0, 1, frames + 1, device=device)[:-1, None]
+        path = torch.cat([a + share * (b - a) for a, b in zip(z, z.roll(-1, 0), strict=True)])
+        decoded: NDArray[np.float32] = model.decoder(path).squeeze(1).cpu().numpy()
+        return decoded

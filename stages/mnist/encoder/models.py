@@ -1,0 +1,36 @@
+"""The methods of the image world, as its stages build them from params and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from stages.config.base import MNIST_PREFIX
+from stages.config.params import Params
+from stages.mnist.encoder.domain import Images
+from stages.nn.build import build
+from stages.nn.method import Method
+from stages.pipeline import files, seeding
+
+MODELS = Path("models/mnist")
+
+
+def world(params: Params, *, augments: bool) -> Images:
+    """The image world: with the training augmentation, or without one for models that are only evaluated."""
+    perturbations = params.mnist_perturbations.model_dump() if augments else {}
+    return Images(perturbations=perturbations, mixed_precision=params.mnist.mixed_precision)
+
+
+def untrained(params: Params, name: str, *, augments: bool = False) -> Method:
+    """The method called `name` before its first step; one that is to be trained `augments` its images."""
+    settings, _ = params.method(MNIST_PREFIX + name)
+    torch.manual_seed(seeding.stream(params, "mnist.init"))
+    return build(name, world(params, augments=augments), settings)
+
+
+def trained(params: Params, name: str) -> Method:
+    """The method called `name` after phase 1."""
+    method = untrained(params, name)
+    files.load(method, MODELS / f"{name}.safetensors")
+    return method.eval()

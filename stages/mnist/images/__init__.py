@@ -1,0 +1,1 @@
+"""Perturbations and subsets of images."""

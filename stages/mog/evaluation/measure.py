@@ -1,0 +1,366 @@
+"""What is measured of a method on the mixture: one function per group of figures in reports/metrics/mog/METHOD.json.
+
+Arrays are float64 numpy; embeddings and scores have the seeds as their leading dimension, and so have the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stages.metrics import collapse, hypersphere, neighbours, sampling, score_error, structure
+from stages.metrics.energy_wells import well_auc
+from stages.metrics.ranks import spearman
+from stages.metrics.summary import figure, rounded
+from stages.mog.evaluation.langevin import Region
+from stages.mog.problem.gaussian_mixture import Mixture
+
+Array = NDArray[np.float64]
+Group = dict[str, Any]
+COMPARED = 2000
+"""Samples that are held against exact ones pair by pair."""
+REFERENCES = 100
+"""Points that each take their turn as the reference of a cosine energy."""
+CHUNK = 2**17
+"""Points at which scores are held against each other at once: bounds the memory."""
+HOPELESS = -10.0
+"""Nats of pointwise mutual information below which a pair of views is not looked at."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings (S, N, D) of the training and the test points, and the components that the points came from, (N,)."""
+
+    train: Array
+    test: Array
+    train_component: NDArray[np.int64]
+    test_component: NDArray[np.int64]
+
+
+def geometry(x: Array, z: Array, untrained: Array, k: int, cosine: bool) -> Group:
+    """How well the embeddings z (S, N, D) keep the distances and neighbourhoods of the points x (N, 2).
+
+    `direction_spearman` is the rank correlation for the directions z / ‖z‖, which are all that a cosine loss sees.
+    `distance_lift` is by how much the rank correlation that the loss sees exceeds the one before training.
+    """
+    plane = structure.distance_ranks(x)
+
+    def kept(embeddings: Array) -> list[float]:
+        return [structure.correlation(plane, structure.distance_ranks(one)) for one in embeddings]
+
+    straight = [kept(embeddings) for embeddings in (z, untrained)]
+    turned = [kept(collapse.normalise(embeddings)) for embeddings in (z, untrained)]
+    after, before = np.array(turned if cosine else straight)
+    return {
+        "distance_spearman": figure(straight[0]),
+        "distance_spearman_untrained": figure(straight[1]),
+        "direction_spearman": figure(turned[0]),
+        "direction_spearman_untrained": figure(turned[1]),
+        "distance_lift": figure(after - before),
+        "trustworthiness": figure([structure.trustworthiness(x, one, k) for one in z]),
+        "continuity": figure([structure.continuity(x, one, k) for one in z]),
+    }
+
+
+def clusters(mixture: Mixture, points: Embeddings, seen: Embeddings, untrained: Embeddings, few: int, k: int) -> Group:
+    """How well the components can be told apart, and how far apart they lie, in what the loss sees of the embeddings.
+
+    `knn_lift_raw` and `knn_lift_untrained` are what the accuracy exceeds that on the points themselves and before training by.
+    """
+    labels = (points.train_component, points.test_component)
+
+    def accuracy(e: Embeddings) -> Array:
+        return np.array(component_accuracy(e.train, labels[0], e.test, labels[1], k))
+
+    def silhouette(e: Embeddings) -> list[float]:
+        return [structure.silhouette(one[:few], labels[1][:few]) for one in e.test]
+
+    after, raw, before = accuracy(seen), accuracy(points), accuracy(untrained)
+    return {
+        "knn_accuracy": figure(after),
+        "knn_accuracy_raw": figure(raw),
+        "knn_accuracy_untrained": figure(before),
+        "knn_lift_raw": figure(after - raw),
+        "knn_lift_untrained": figure(after - before),
+        "bayes_accuracy": figure(mixture.bayes_accuracy(points.test[0], labels[1])),
+        "silhouette": figure(silhouette(seen)),
+        "silhouette_raw": figure(silhouette(points)),
+        "silhouette_untrained": figure(silhouette(untrained)),
+    }
+
+
+def component_accuracy(
+    train: Array, train_component: NDArray[np.int64], test: Array, test_component: NDArray[np.int64], k: int
+) -> list[float]:
+    """Accuracy of k-NN in telling the components apart, for each of the S embeddings (S, N, D)."""
+    labels = torch.from_numpy(train_component)
+    return [
+        float((neighbours.knn_classify(torch.from_numpy(a), labels, torch.from_numpy(b), k).numpy() == test_component).mean())
+        for a, b in zip(train, test, strict=True)
+    ]
+
+
+def spread(z: Array, second_view: Array) -> Group:
+    """Alignment of two views and uniformity of the first."""
+    return {
+        "alignment": figure(hypersphere.alignment(z, second_view)),
+        "uniformity": figure(hypersphere.uniformity(z)),
+    }
+
+
+def wells(z: Array, component: NDArray[np.int64], empty: Array) -> tuple[list[float], list[float]]:
+    """The well of the energy − cos(z(x), z(r)) around the data of r's component, averaged over references r, each (S,).
+
+    First how well the energy tells that data from empty space (`well_auc`), which is blind to the scale; second the depth, the
+    mean energy of empty space less that of the data, which a collapse takes away.
+
+    Args:
+        z: embeddings (S, N, D) of points from the data; the first `REFERENCES` of them take their turn as r.
+        component: where the points came from, (N,).
+        empty: embeddings (S, M, D) of places where there is hardly any data.
+    """
+    areas, depths = [], []
+    for data, elsewhere in zip(collapse.normalise(z), collapse.normalise(empty), strict=True):
+        references = data[:REFERENCES]
+        energies = zip(-(references @ data.T), -(references @ elsewhere.T), component, strict=False)
+        pairs = [(here[component == k], there) for here, there, k in energies]
+        areas.append(float(np.mean([well_auc(here, there) for here, there in pairs])))
+        depths.append(float(np.mean([there.mean() - here.mean() for here, there in pairs])))
+    return areas, depths
+
+
+def conditional(mixture: Mixture, train: Array, index: Array, test: Array, predicted: list[Array], k: int) -> Group:
+    """How much of a hidden coordinate the predicted embedding of a point knows, as R² on the test points.
+
+    The hidden coordinate is read out as the mean over the k training points whose own embeddings lie nearest to the predicted
+    one. The ceiling is R² of the analytic conditional mean: no function of the visible coordinate does better. `ideal` is what
+    the read-out makes of that mean: the points nearest to (E[x_h | x_v], x_v) in the plane itself. The mutual
+    information of the two coordinates, in nats, says how much there is to know.
+
+    Args:
+        train, test: points (N, 2).
+        index: embeddings of the training points, (S, N, D).
+        predicted: for the hidden coordinate 0, then 1, the predicted embeddings of the test points (S, M, D).
+        k: neighbours that are averaged.
+    """
+    dependence = mixture.conditional_log_density(0, test) - mixture.marginal_log_density(0, test[:, 0])
+    group: Group = {"mutual_information": rounded(dependence.mean())}
+    for hidden in (0, 1):
+        seen = 1 - hidden
+        read = [read_out(train[:, hidden], a, b, k) for a, b in zip(index, predicted[hidden], strict=True)]
+        name = f"r2_x{hidden}_given_x{seen}"
+        group[name] = figure([_r2(test[:, hidden], one) for one in read])
+        best = mixture.conditional_mean(hidden, test[:, seen])
+        ideal = np.stack((best, test[:, seen])[:: 1 if hidden == 0 else -1], -1)
+        group[f"{name}_ceiling"] = rounded(_r2(test[:, hidden], best))
+        group[f"{name}_ideal"] = rounded(_r2(test[:, hidden], read_out(train[:, hidden], train, ideal, k)))
+    return group
+
+
+def dependence_error(best: Array, independent: Array, predicted: Array) -> Array:
+    """What a predicted embedding misses of the dependence of one coordinate on the other.
+
+        E ‖ẑ − E[z | x_v]‖² / E ‖E_{x_h}[z | x_v] − E[z | x_v]‖²
+
+    z is the embedding of the whole point. The inner mean of the denominator is over the marginal law of the hidden coordinate.
+    So it is 0 for the best point prediction there is, and 1 for one that knows the coordinate it sees and the law of the hidden
+    one, but not what the first says about the second.
+
+    Args:
+        best: E[z | x_v] at the points seen, (S, M, D).
+        independent: the mean of z over the marginal law of the hidden coordinate, (S, M, D).
+        predicted: ẑ, (S, M, D).
+
+    Returns:
+        One error per seed, (S,).
+    """
+    missed = np.square(predicted - best).sum(-1).mean(-1)
+    return np.asarray(missed / np.square(independent - best).sum(-1).mean(-1))
+
+
+def read_out(values: Array, index: Array, predicted: Array, k: int) -> Array:
+    """The mean of the values (N,) of the k points whose embeddings (N, D) lie nearest to each predicted one (M, D): (M,)."""
+    found = neighbours.knn_regress(torch.from_numpy(index), torch.from_numpy(values.copy()), torch.from_numpy(predicted), k)
+    return np.asarray(found.numpy())
+
+
+def likelihood(mixture: Mixture, test: Array, log_density: Sequence[Array]) -> Group:
+    """Negative log-likelihood of each hidden coordinate of the test points, in nats, beside its analytic floor.
+
+    Args:
+        mixture: the truth.
+        test: points (N, 2).
+        log_density: for the hidden coordinate 0, then 1, the learned log-densities of the test points (S, N); or nothing.
+    """
+    group: Group = {}
+    for hidden, values in enumerate(log_density):
+        name = f"nll_x{hidden}_given_x{1 - hidden}"
+        group[name] = figure(-values.mean(-1))
+        group[f"{name}_floor"] = rounded(-mixture.conditional_log_density(hidden, test).mean())
+    return group
+
+
+def centred(values: Array, kept: NDArray[np.bool_]) -> Array:
+    """The kept ones of values (N, M), less the mean of those in their row, in one dimension."""
+    mean = np.where(kept, values, 0).sum(-1, keepdims=True) / np.maximum(kept.sum(-1, keepdims=True), 1)
+    return np.asarray((values - mean)[kept])
+
+
+def critic(learned: Array, truth: Array) -> Group:
+    """How a critic (S, N, M) on all pairs of views compares with their pointwise mutual information (N, M).
+
+    A critic is fixed up to a function of the first view, so both are centred within each row. Pairs with a mutual information
+    below `HOPELESS` are left out: they hardly occur and no softmax sees them.
+    """
+    kept = truth > HOPELESS
+    true = centred(truth, kept)
+    found = [centred(one, kept) for one in learned]
+    r2 = np.array([_r2(true, one) for one in found])
+    return {
+        "r2_pmi": figure(r2),
+        "unexplained_pmi": figure(1 - r2),
+        "spearman_pmi": figure([spearman(one, true) for one in found]),
+    }
+
+
+def _r2(true: Array, predicted: Array) -> float:
+    return float(1 - ((true - predicted) ** 2).mean() / true.var())
+
+
+def score(density: Mixture, learned: Callable[[Array], Array], count: int, rng: np.random.Generator) -> Group:
+    """The error of a learned score on `count` fresh points from the smoothed density it is to know."""
+    points, _ = density.sample(count, rng)
+    error = score_error.relative_fisher_error(learned(points), density.score(points))
+    return {"relative_fisher_error": figure(error)}
+
+
+def denoising(
+    mixture: Mixture,
+    sigma: float,
+    loss: Callable[[Array, Array], Array],
+    learned: Callable[[Array], Array],
+    count: int,
+    rng: np.random.Generator,
+) -> Group:
+    """By how much a method's denoising loss exceeds that of the analytic score, on common draws, (S,).
+
+        L(s_θ) − L(s_σ) = E ‖s_θ(x̃) − s_σ(x̃)‖²,    L(s) = E ‖s(x̃) + ε/σ‖²,    x̃ = x + σε
+
+    The right side is `score_error` on the same draws. The two agree for any s_θ if the method's loss is this one and s_σ, hence
+    the floor L(s_σ), is the score of its minimiser.
+
+    Args:
+        mixture: of the clean points.
+        sigma: σ.
+        loss: the method's own, from points and noise (N, 2) to (S,); it takes each noise with both signs.
+        learned: s_θ, from points (N, 2) to (S, N, 2).
+        count: how many draws of x and ε.
+        rng: gives them.
+    """
+    density = mixture.smoothed(sigma)
+    sums = []
+    for start in range(0, count, CHUNK):
+        x, _ = mixture.sample(min(CHUNK, count - start), rng)
+        noise = rng.standard_normal(x.shape)
+        excess, error = loss(x, noise), np.zeros(1)
+        for signed in (noise, -noise):
+            noisy = x + sigma * signed
+            found, true = learned(noisy), density.score(noisy)
+            excess = excess - ((true + signed / sigma) ** 2).sum(-1).mean() / 2
+            error = error + ((found - true) ** 2).sum(-1).mean(-1) / 2
+        sums.append((excess * len(x), error * len(x)))
+    excess, error = np.sum(sums, 0) / count
+    return {"excess_loss": figure(excess), "score_error": figure(error), "excess_over_error": figure(excess / error)}
+
+
+def implied_score(learned: Array, mixture: Mixture, x: Array, other: Array, first: float, second: float) -> Group:
+    """The relative Fisher error of the score that a critic implies, (S,).
+
+        s(x') = ∇ log p(x' | x) − ∂c(x, x')/∂x',    E ‖s − ∇ log p‖² / E ‖∇ log p‖²
+
+    over pairs of views. A critic that is the mutual information log p(x' | x)/p(x') implies the score of the second view's
+    density; the error of the one is that of the other's derivative.
+
+    Args:
+        learned: ∂c/∂x' of the pairs, (S, N, 2).
+        mixture: of the clean points.
+        x, other: the pairs of views (N, 2).
+        first, second: the standard deviations of their noise.
+    """
+    step = 1e-4
+    differences = [
+        mixture.mutual_information(x, other + axis, first, second) - mixture.mutual_information(x, other - axis, first, second)
+        for axis in step * np.eye(x.shape[-1])
+    ]
+    true = mixture.smoothed(second).score(other)
+    implied = true + np.stack(differences, -1) / (2 * step) - learned
+    return {"implied_score_error": figure(score_error.relative_fisher_error(implied, true))}
+
+
+def directions(density: Mixture, learned: Array, true: Array, nodes: Array) -> Group:
+    """Where the arrows of a learned score (S, N, 2) point at the nodes (N, 2) of the grid.
+
+    `direction_support` and `direction_outside`: their mean cosine to the true score (N, 2) where p_σ is above and below
+    `SUPPORT` times its maximum. `clusterward`: the share of nodes at which following the arrow comes closer to the mean of the
+    clusters, weighted by the probability that the node belongs to each. Where no node is outside there is no
+    `direction_outside`.
+    """
+    log_density = density.log_density(nodes)
+    inside = log_density > log_density.max() + np.log(score_error.SUPPORT)
+    cosine = (collapse.normalise(learned) * collapse.normalise(true)).sum(-1)
+    towards = density.responsibilities(nodes) @ density.means - nodes
+    outside = {} if inside.all() else {"direction_outside": figure(cosine[:, ~inside].mean(-1))}
+    return {
+        "direction_support": figure(cosine[:, inside].mean(-1)),
+        **outside,
+        "clusterward": figure(((learned * towards).sum(-1) > 0).mean(-1)),
+    }
+
+
+def energy(density: Mixture, energies: Array, grid_x: Array, grid_y: Array) -> Group:
+    """How a learned energy (S, H, W) on the grid compares with − log p_σ: inside the modes and between them.
+
+    Where the box has no empty space, as at a large σ, there is no `energy_auc`.
+    """
+    nodes = np.stack(np.meshgrid(grid_x, grid_y), -1)
+    log_density = density.log_density(nodes)
+    inside = log_density > log_density.max() + np.log(score_error.SUPPORT)
+    mode = density.component_log_density(nodes).argmax(-1)
+    rows = np.abs(density.means[:, 1, None] - grid_y).argmin(-1)
+    columns = np.abs(density.means[:, 0, None] - grid_x).argmin(-1)
+    return {
+        "energy_spearman_within_modes": figure(
+            [score_error.spearman_within_modes(e.ravel(), log_density.ravel(), mode.ravel()) for e in energies]
+        ),
+        "energy_spearman_support": figure([spearman(e[inside], -log_density[inside]) for e in energies]),
+        **({} if inside.all() else {"energy_auc": figure([well_auc(e[inside], e[~inside]) for e in energies])}),
+        "energy_spearman_box": figure([spearman(e.ravel(), -log_density.ravel()) for e in energies]),
+        "energy_gap_error": figure([score_error.gap_error(e[rows, columns], log_density[rows, columns]) for e in energies]),
+    }
+
+
+def mode_weights(density: Mixture, samples: Array, region: Region) -> Array:
+    """The share of the samples (S, N, 2) in each mode, (S, K); those that escaped from the region are in none."""
+    return np.asarray((density.responsibilities(samples) * region.holds(samples)[..., None]).mean(1))
+
+
+def sample_quality(density: Mixture, samples: Array, region: Region, rng: np.random.Generator, projections: int = 64) -> Group:
+    """How samples (S, N, 2) compare with as many exact ones of the density they are meant to come from.
+
+    `escaped` is the share of those that left the region. The two distances take at most `COMPARED` samples, since the energy
+    distance has all pairs of them.
+    """
+    few = samples[:, :COMPARED]
+    exact, _ = density.sample(few.shape[1], rng)
+    directions = sampling.unit_directions(projections)
+    return {
+        "mode_weight_tv": figure([sampling.mode_weight_tv(w, density.weights) for w in mode_weights(density, samples, region)]),
+        "escaped": figure(1 - region.holds(samples).mean(-1)),
+        "energy_distance": figure([sampling.energy_distance(s, exact) for s in few]),
+        "sliced_wasserstein": figure([sampling.sliced_wasserstein(s, exact, directions) for s in few]),
+    }

@@ -1,0 +1,84 @@
+"""What is measured: a method at three moments, and the points it is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stages.core.errors import UserError
+from stages.mog.problem import protocol, setup
+from stages.nn.build import build
+from stages.nn.points import Points
+from stages.pipeline import card, files, seeding
+
+Array = NDArray[np.float64]
+CHUNK = 1024
+"""Points per forward pass: the features of a layer then stay in the cache, which takes half of the time."""
+
+
+class Subject:
+    """The method untrained, trained and, of its first seed, at moments of the training; the points; the grid."""
+
+    def __init__(self, name: str) -> None:
+        models = Path("models/mog")
+        self.name = name
+        self.protocol, self.card = protocol.read(), card.read(models / f"{name}.json")
+        self.seeds, self.settings = self.card.seeds, self.card.settings
+        seeding.set_up_torch(threads=1)
+        self.device = seeding.device(self.protocol)
+        self.described = setup.read()
+        self.mixture = setup.mixture(self.described)
+        self.rng = np.random.default_rng(seeding.stream(self.protocol, "mog.evaluate"))
+        self.train = files.read_arrays(Path("data/mog/train.npz"))
+        self.test = files.read_arrays(Path("data/mog/test.npz"))
+        self.views = files.read_arrays(Path("data/mog/views.npz"))
+        self.untrained = self._method(self.seeds)
+        self.trained = self._method(self.seeds)
+        files.load(self.trained, models / f"{name}.safetensors")
+        kept = models / f"{name}.snapshots.safetensors"
+        snapshots = files.read_tensors(kept)
+        if "snapshot_steps" not in snapshots:
+            raise UserError(f"{kept} has no snapshot_steps: {files.AGAIN}")
+        self.steps = snapshots.pop("snapshot_steps").numpy()
+        self.snapshots = self._method(len(self.steps))
+        files.fill(self.snapshots, snapshots, kept)
+        self.grid_x, self.grid_y = setup.grid_axes(self.described, self.protocol.evaluation.grid)
+        self.nodes = np.stack(np.meshgrid(self.grid_x, self.grid_y), -1).reshape(-1, 2)
+
+    def _method(self, copies: int) -> Any:
+        torch.manual_seed(seeding.stream(self.card, "mog.init"))
+        return build(self.name, Points(copies=copies, box=setup.box(self.described)), self.settings).to(self.device).eval()
+
+    def heldout_batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Batches of test points (B, 2) with their noise (2, B, 2) and their visible coordinates (B, 2)."""
+        x = torch.from_numpy(self.test["x"]).to(self.device)
+        noise, visible = (torch.from_numpy(self.views[key]).to(self.device) for key in ("noise", "visible"))
+        size = min(self.card.train.batch_size, len(x))
+        for round_, order in enumerate(torch.from_numpy(self.views["order"]).to(self.device)):
+            for start in range(0, len(x) - size + 1, size):
+                rows = order[start : start + size]
+                yield x[rows], noise[round_][:, rows], visible[round_][rows]
+
+    def on_grid(self, values: Array, vector: int = 0) -> Array:
+        """Values at the nodes (..., H · W), or vectors with that many components, as (..., H, W)."""
+        shape = (len(self.grid_y), len(self.grid_x)) + ((vector,) if vector else ())
+        return values.reshape(*values.shape[: values.ndim - 1 - bool(vector)], *shape)
+
+
+def apply(function: Any, x: NDArray[Any], device: torch.device) -> Array:
+    """A network's function at points (N, 2), or (S, N, 2) with points of their own for each copy, as (S, N, ...)."""
+    with torch.no_grad():  # not inference_mode: some scores are gradients
+        chunks = torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device).split(CHUNK, dim=-2)
+        values: Tensor = torch.cat([function(chunk) for chunk in chunks], -2)
+    return values.cpu().double().numpy()
+
+
+def values(function: Any, x: NDArray[Any], device: torch.device) -> Array:
+    """The same for a function with one value per point, as (S, N)."""
+    return apply(lambda points: function(points).unsqueeze(-1), x, device)[..., 0]

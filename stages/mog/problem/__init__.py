@@ -1,0 +1,1 @@
+"""The mixture and its networks."""

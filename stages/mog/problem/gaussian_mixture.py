@@ -1,0 +1,194 @@
+"""A mixture of Gaussians: the world whose truth is known.
+
+    p(x) = Σ_k w_k N(x; μ_k, C_k)
+
+Everything that a method claims to learn is here in closed form: the density, its score, the density smoothed by noise, the
+conditional of one coordinate given the other, and exact samples. All in float64 numpy; points are (..., d).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+BLOCK = 4000
+"""Points that are worked on at once: so many that NumPy's overhead is small, so few that they stay in the cache."""
+
+
+def _log_sum_exp(a: Array, axis: int = -1) -> Array:
+    top = a.max(axis, keepdims=True)
+    return np.asarray(np.log(np.exp(a - top).sum(axis)) + top.squeeze(axis))
+
+
+def _softmax(a: Array, axis: int = -1) -> Array:
+    # Not exp(a − log Σ exp a): where a is large, that sum is not one.
+    parts = np.exp(a - a.max(axis, keepdims=True))
+    return np.asarray(parts / parts.sum(axis, keepdims=True))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of K Gaussians in d dimensions.
+
+    Args:
+        means: (K, d).
+        covariances: (K, d, d), symmetric and positive definite.
+        weights: (K,), positive, with sum one.
+
+    Raises:
+        numpy.linalg.LinAlgError: a covariance is not positive definite.
+    """
+
+    means: Array
+    covariances: Array
+    weights: Array
+
+    def __post_init__(self) -> None:
+        for name in ("means", "covariances", "weights"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+        np.linalg.cholesky(self.covariances)
+
+    def smoothed(self, sigma: float) -> Mixture:
+        """p_σ, the density of x + σε: the same mixture with covariances C_k + σ² I."""
+        return Mixture(self.means, self.covariances + sigma**2 * np.eye(self.means.shape[1]), self.weights)
+
+    def views(self, first: float, second: float) -> Mixture:
+        """The joint density of two noisy views (x + s₁ε₁, x + s₂ε₂) of a point, in 2d dimensions: a mixture again.
+
+        Σ_k w_k N( (x, x'); (μ_k, μ_k), [[C_k + s₁² I, C_k], [C_k, C_k + s₂² I]] )
+        """
+        eye = np.eye(self.means.shape[1])
+        blocks = [[self.covariances + first**2 * eye, self.covariances], [self.covariances, self.covariances + second**2 * eye]]
+        return Mixture(np.tile(self.means, 2), np.block(blocks), self.weights)
+
+    def mutual_information(self, x: ArrayLike, other: ArrayLike, first: float, second: float) -> Array:
+        """Pointwise mutual information log p(x, x') − log p(x) − log p(x') of noisy views x, x' (..., d), as (...)."""
+        pair = np.concatenate(np.broadcast_arrays(x, other), -1)
+        joint = self.views(first, second).log_density(pair)
+        return np.asarray(joint - self.smoothed(first).log_density(x) - self.smoothed(second).log_density(other))
+
+    @cached_property
+    def _whitening(self) -> Array:
+        """L⁻¹ of each C = L Lᵀ: as C⁻¹ = L⁻ᵀ L⁻¹, a Mahalanobis distance is the length of L⁻¹ (x − μ)."""
+        return np.asarray(np.linalg.inv(np.linalg.cholesky(self.covariances)))
+
+    @cached_property
+    def _precisions(self) -> Array:
+        return np.asarray(np.linalg.inv(self.covariances))
+
+    @cached_property
+    def _log_determinants(self) -> Array:
+        return np.asarray(np.linalg.slogdet(2 * np.pi * self.covariances)[1])
+
+    def _log_joint(self, x: Array) -> Array:
+        """Log w_k N(x; μ_k, C_k) of points (N, d), as (K, N): sums over K are then sums of whole rows."""
+        found = np.empty((len(self.weights), len(x)))
+        terms = zip(self.means, self._whitening, np.log(self.weights), self._log_determinants, strict=True)
+        for row, (mean, whitening, log_weight, log_determinant) in zip(found, terms, strict=True):
+            white = (x - mean) @ whitening.T
+            row[:] = log_weight - (np.einsum("ni,ni->n", white, white) + log_determinant) / 2
+        return found
+
+    def _in_blocks(self, function: Callable[[Array], Array], x: ArrayLike, *shape: int) -> Array:
+        """A function from points (N, d) to (N, *shape), of points (..., d) block by block, as (..., *shape)."""
+        points = np.asarray(x, dtype=np.float64)
+        flat = points.reshape(-1, points.shape[-1])
+        found = np.empty((len(flat), *shape))
+        for start in range(0, len(flat), BLOCK):
+            block = slice(start, start + BLOCK)
+            found[block] = function(flat[block])
+        return found.reshape((*points.shape[:-1], *shape))
+
+    def component_log_density(self, x: ArrayLike) -> Array:
+        """Log w_k N(x; μ_k, C_k) of points (..., d), as (..., K)."""
+        return self._in_blocks(lambda points: self._log_joint(points).T, x, len(self.weights))
+
+    def log_density(self, x: ArrayLike) -> Array:
+        """Log p(x) in nats, of points (..., d), as (...)."""
+        return self._in_blocks(lambda points: _log_sum_exp(self._log_joint(points), 0), x)
+
+    def responsibilities(self, x: ArrayLike) -> Array:
+        """P(k | x) of points (..., d), as (..., K)."""
+        return self._in_blocks(lambda points: _softmax(self._log_joint(points), 0).T, x, len(self.weights))
+
+    def score(self, x: ArrayLike) -> Array:
+        """∇ log p(x) = Σ_k P(k | x) C_k⁻¹ (μ_k − x), of points (..., d), as (..., d)."""
+
+        def of_block(points: Array) -> Array:
+            total = np.zeros_like(points)
+            terms = zip(_softmax(self._log_joint(points), 0), self.means, self._precisions, strict=True)
+            for responsibility, mean, precision in terms:
+                total += responsibility[:, None] * ((mean - points) @ precision)
+            return total
+
+        return self._in_blocks(of_block, x, self.means.shape[1])
+
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
+        """`count` exact samples (count, d) and the components (count,) they came from."""
+        component = rng.choice(len(self.weights), size=count, p=self.weights)
+        normal = rng.standard_normal((count, self.means.shape[1]))
+        root = np.linalg.cholesky(self.covariances)
+        return self.means[component] + np.einsum("nij,nj->ni", root[component], normal), component.astype(np.int64)
+
+    def conditional(self, hidden: int, value: ArrayLike) -> tuple[Array, Array, Array]:
+        """The density of coordinate `hidden` given the other one, in two dimensions: a mixture again.
+
+            p(x_h | x_v) = Σ_k P(k | x_v) N(x_h; μ_kh + C_khv (x_v − μ_kv) / C_kvv, C_khh − C_khv² / C_kvv)
+
+        Args:
+            hidden: 0 or 1.
+            value: the visible coordinate x_v, (N,).
+
+        Returns:
+            weights (N, K), means (N, K) and variances (K,).
+        """
+        seen = 1 - hidden
+        value = np.asarray(value, dtype=np.float64)[:, None]
+        covariance = self.covariances[:, hidden, seen]
+        variance = self.covariances[:, seen, seen]
+        offset = value - self.means[:, seen]
+        log_joint = np.log(self.weights) - (offset**2 / variance + np.log(2 * np.pi * variance)) / 2
+        means = self.means[:, hidden] + covariance / variance * offset
+        return _softmax(log_joint), means, self.covariances[:, hidden, hidden] - covariance**2 / variance
+
+    def conditional_log_density(self, hidden: int, x: ArrayLike) -> Array:
+        """Log p(x_h | x_v) in nats at points (N, 2), (N,)."""
+        x = np.asarray(x, dtype=np.float64)
+        weights, means, variances = self.conditional(hidden, x[:, 1 - hidden])
+        log_normal = -((x[:, hidden, None] - means) ** 2 / variances + np.log(2 * np.pi * variances)) / 2
+        return _log_sum_exp(np.log(np.maximum(weights, 1e-300)) + log_normal)
+
+    def marginal_log_density(self, coordinate: int, value: ArrayLike) -> Array:
+        """Log p(x_c) in nats at values (N,) of one coordinate, (N,)."""
+        offset = np.asarray(value, dtype=np.float64)[:, None] - self.means[:, coordinate]
+        variance = self.covariances[:, coordinate, coordinate]
+        return _log_sum_exp(np.log(self.weights) - (offset**2 / variance + np.log(2 * np.pi * variance)) / 2)
+
+    def conditional_mean(self, hidden: int, value: ArrayLike) -> Array:
+        """E[x_h | x_v], the best point prediction of coordinate `hidden`, (N,)."""
+        weights, means, _ = self.conditional(hidden, value)
+        return np.asarray((weights * means).sum(-1))
+
+    def most_ambiguous(self, seen: int, candidates: ArrayLike) -> float:
+        """The one of the values (N,) of coordinate `seen` whose component is the hardest to tell.
+
+        It has the largest entropy of P(k | x_v) times p(x_v): ambiguous, and where points are.
+        """
+        values = np.asarray(candidates, dtype=np.float64)
+        weights, _, _ = self.conditional(1 - seen, values)
+        entropy = -(weights * np.log(np.maximum(weights, 1e-300))).sum(-1)
+        variance = self.covariances[:, seen, seen]
+        offset = values[:, None] - self.means[:, seen]
+        density = (self.weights / np.sqrt(variance) * np.exp(-(offset**2) / variance / 2)).sum(-1)
+        return float(values[(entropy * density).argmax()])
+
+    def bayes_accuracy(self, x: ArrayLike, component: ArrayLike) -> float:
+        """How often the most probable component is the one that a point (N, d) came from: no classifier does better."""
+        return float((self.responsibilities(x).argmax(-1) == np.asarray(component)).mean())

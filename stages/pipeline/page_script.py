@@ -1,0 +1,90 @@
+"""Data of the page as classic scripts: a page that is opened from the file system may load those, and nothing else.
+
+A script calls `atlas.add(name, content)`. Arrays in the content are typed binary ones:
+`{"type": "uint16", "shape": [...], "low": a, "step": b, "data": base64}` stands for the numbers a + b · q, row-major, with q
+little-endian. Pictures are PNGs, `{"png": base64, ...}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from stages.core.errors import UserError
+from stages.pipeline import files
+
+COLUMNS = 50
+"""Pictures in a row of a sheet."""
+
+
+def few(total: int, count: int) -> NDArray[np.int64]:
+    """Which of `total` things in a row stand for all where `count` have to do: evenly spaced, both ends among them."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+
+
+def quantised(values: NDArray[Any], kind: Literal["uint8", "uint16"]) -> dict[str, Any]:
+    """Numbers in equal steps between their lowest and their highest, each off by half a step at most.
+
+    Raises:
+        UserError: a number is not finite.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(x).all():
+        raise UserError("what the page shows is not finite, so these params give no result")
+    low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
+    step = (high - low) / np.iinfo(kind).max
+    steps = np.rint((x - low) / step) if step else np.zeros_like(x)
+    return {**_encoded(steps.astype(kind)), "low": low, "step": step}
+
+
+def whole(values: NDArray[Any]) -> dict[str, Any]:
+    """Whole numbers from 0, exactly.
+
+    Raises:
+        ValueError: one is below 0 or above 65,535.
+    """
+    x = np.asarray(values)
+    if x.size and not 0 <= x.min() <= x.max() <= np.iinfo("uint16").max:
+        raise ValueError("not a number from 0 to 65,535")
+    return {**_encoded(x.astype("uint8" if not x.size or x.max() < 256 else "uint16")), "low": 0, "step": 1}
+
+
+def _encoded(array: NDArray[Any]) -> dict[str, Any]:
+    content = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    return {"type": array.dtype.name, "shape": list(array.shape), "data": base64.b64encode(content).decode()}
+
+
+def sheet(images: NDArray[np.uint8]) -> dict[str, Any]:
+    """Images (N, H, W) as one PNG, row by row."""
+    count, height, width = images.shape
+    columns = max(min(count, COLUMNS), 1)
+    rows = -(-count // columns)
+    filled = np.zeros((rows * columns, height, width), np.uint8)
+    filled[:count] = images
+    picture = filled.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="png", optimize=True)
+    png = base64.b64encode(buffer.getvalue()).decode()
+    return {"png": png, "count": count, "columns": columns, "width": width, "height": height}
+
+
+def write(path: Path, name: str, content: Mapping[str, Any]) -> None:
+    """Write the script that adds the content to the page under that name.
+
+    What stands in it is JSON, in which `<` and the two line ends that JSON knows and older JavaScript does not are escaped.
+    """
+    files.write_text(path, f"atlas.add({escaped(name)}, {escaped(content)});\n")
+
+
+def escaped(content: Any) -> str:
+    """Content as JSON that may stand in a script, also within a page."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,1 @@
+"""Verdicts, tables and tolerances."""

@@ -1,0 +1,131 @@
+"""Pictures that compare the methods on the mixture, each with a caption of its numbers.
+
+Curves, maps, pairs of views and the predicted conditional are those of the first seed; all other figures are means over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from stages.plots import comparison
+from stages.plots.landscape import Grid
+
+Fields = Mapping[str, Any]
+Pair = tuple[Figure, str]
+
+
+def pictures(
+    fields: Mapping[str, Fields],
+    metrics: Mapping[str, Any],
+    grid: Grid,
+    points: NDArray[Any],
+    weights: NDArray[Any],
+    collapse: Mapping[str, float],
+) -> dict[str, Pair]:
+    """Each picture by its name, with its caption.
+
+    Args:
+        fields: method to its fields (reports/fields).
+        metrics: method to its metrics (reports/metrics/mog).
+        grid: the nodes of all fields.
+        points: test points (N, 2).
+        weights: of the modes of the mixture (K,).
+        collapse: the thresholds `variance_ratio` and `normalised_std`.
+    """
+
+    def having(key: str) -> dict[str, Fields]:
+        return {name: field for name, field in fields.items() if key in field}
+
+    curves = {
+        name: (f["snapshot_steps"], f["snapshot_variance_ratio"], f["snapshot_normalised_std"])
+        for name, f in having("snapshot_variance_ratio").items()
+    }
+    critics = {
+        name: (f["critic_true"], f["critic_learned"], metrics[name]["critic"]["r2_pmi"]["mean"])
+        for name, f in having("critic_true").items()
+    }
+    errors = {
+        name: (f["score"][0], f["score_true"], metrics[name]["score"]["relative_fisher_error"]["mean"])
+        for name, f in having("score").items()
+    }
+    shares = {name: (f["mode_weights"], f["mode_weights_control"]) for name, f in having("mode_weights").items()}
+    conditionals = having("conditional_axis")
+    return {
+        "collapse": (
+            comparison.collapse(curves, collapse["variance_ratio"], collapse["normalised_std"]),
+            _collapse(metrics),
+        ),
+        "conditional": (comparison.conditional(conditionals), _conditional(conditionals, metrics)),
+        "critics": (comparison.critics(critics), _critics(metrics)),
+        "score_errors": (comparison.score_errors(grid, errors, points), _score_errors(metrics)),
+        "mode_weights": (comparison.mode_weights(shares, weights), _mode_weights(metrics)),
+    }
+
+
+def _list(names: list[str]) -> str:
+    quoted = [f"`{name}`" for name in names]
+    return "none" if not quoted else quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
+def _collapse(metrics: Mapping[str, Any]) -> str:
+    verdict = {name: m["collapse"]["collapsed"] for name, m in metrics.items() if "collapse" in m}
+    ratios = {name: metrics[name]["collapse"]["variance_ratio"]["mean"] for name, gone in verdict.items() if gone}
+    lost = "; ".join(f"`{name}` keeps {ratio:.1g} of its variance" for name, ratio in ratios.items())
+    return (
+        f"*Collapse over training.* Below either dashed line an embedding counts as collapsed: nearly the same for all "
+        "points. Collapsed: "
+        f"{_list(list(ratios))}{f' ({lost})' if lost else ''}. Not: {_list([n for n, gone in verdict.items() if not gone])}."
+    )
+
+
+def _conditional(shown: Mapping[str, Fields], metrics: Mapping[str, Any]) -> str:
+    if not shown:
+        return "*Conditional.* No method in this run predicts a hidden coordinate."
+    parts = []
+    for name, field in shown.items():
+        at = float(np.interp(field["conditional_point"][0], field["conditional_axis"], field["conditional_true"]))
+        text = f"`{name}` predicts {float(field['conditional_point'][0]):.2f}, where the true density is {at:.1g}"
+        figures = metrics[name]["conditional"]
+        if "nll_x0_given_x1" in figures:
+            nll, floor = figures["nll_x0_given_x1"], figures["nll_x0_given_x1_floor"]
+            text += f", and its density costs {nll['mean']:.3f} ± {nll['std']:.3f} nats a point against a floor of {floor:.3f}"
+        parts.append(text)
+    peak = max(float(field["conditional_true"].max()) for field in shown.values())
+    return f"*A conditional with several modes.* The true density rises to {peak:.2g}. {'; '.join(parts)}."
+
+
+def _critics(metrics: Mapping[str, Any]) -> str:
+    found = {name: m["critic"] for name, m in metrics.items() if "critic" in m}
+    parts = [
+        f"`{name}` reaches R² {c['r2_pmi']['mean']:.3f} ± {c['r2_pmi']['std']:.3f} and a held-out loss "
+        f"{c['excess_loss']['mean']:.3f} ± {c['excess_loss']['std']:.3f} nats above the optimum"
+        for name, c in found.items()
+    ]
+    return f"*Critics against pointwise mutual information.* {'; '.join(parts) or 'No method in this run judges pairs'}."
+
+
+def _score_errors(metrics: Mapping[str, Any]) -> str:
+    found = {name: m["score"]["relative_fisher_error"] for name, m in metrics.items() if "score" in m}
+    parts = [f"`{name}` {error['mean']:.3f} ± {error['std']:.3f}" for name, error in found.items()]
+    return (
+        "*Where scores are wrong.* Dark is right; far from the data nothing was learned, and nothing counts. Relative Fisher "
+        f"error: {', '.join(parts) or 'no method in this run has a score'}."
+    )
+
+
+def _mode_weights(metrics: Mapping[str, Any]) -> str:
+    parts = []
+    for name, figures in metrics.items():
+        for sampler in ("annealed", "langevin"):
+            if sampler in figures.get("sampling", {}):
+                moved, control = (figures["sampling"][key]["mode_weight_tv"]["mean"] for key in (sampler, f"control_{sampler}"))
+                parts.append(f"`{name}` {moved:.3f} (true score {control:.3f})")
+    return (
+        "*Mode weights of the samplers.* Diamonds are the same sampler with the analytic score: what they miss is the "
+        f"sampler's fault. Total variation from the truth: {', '.join(parts) or 'no method in this run samples'}."
+    )

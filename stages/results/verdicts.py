@@ -1,0 +1,158 @@
+"""Verdicts: claims in words, each decided by a measured figure.
+
+A criterion is met where the mean over seeds lies on its side of the threshold and nothing bars it (`unless`: a collapsed
+embedding has no structure, whatever the figure). A claim holds where that is met; one that says "no" holds where it is not.
+Where the method has no such figure the claim is not applicable. A verdict is narrow where the threshold lies within two
+standard errors of the mean: other seeds could have given another one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stages.config.claims import Claim, Claims, Criterion
+from stages.core.errors import UserError
+from stages.metrics.summary import figure
+from stages.pipeline.lookup import look_up
+
+Metrics = Mapping[str, Any]
+Decided = dict[str, dict[str, Any]]
+
+
+def decide_all(method: str, claims: Claims, metrics: Metrics, studies: Mapping[str, list[Metrics]]) -> Decided:
+    """The verdicts on all claims about one method; `studies` has the cells of each study."""
+    words = claims.words.get(method, {})
+    return {
+        name: decide(said, claims.criteria[name], method, metrics, studies, words.get(name))
+        for name, said in claims.stated.get(method, {}).items()
+    }
+
+
+def decide(
+    said: bool,
+    claim: Claim,
+    method: str,
+    metrics: Metrics,
+    studies: Mapping[str, list[Metrics]] | None = None,
+    words: str | None = None,
+) -> dict[str, Any]:
+    """The verdict on one claim by the first criterion whose figure is there.
+
+    Args:
+        said: what is claimed: that the criterion is met, or that it is not.
+        claim: its criteria, in the order of their precedence.
+        method: of whom.
+        metrics: what was measured of the method.
+        studies: the cells of each study.
+        words: how it is claimed, where not by yes or no.
+
+    Raises:
+        UserError: the figure that decides is no finite number.
+    """
+    words = words or ("yes" if said else "no")
+    for criterion in claim.decided_by:
+        measured = measure(criterion, method, metrics, studies or {})
+        if measured is None:
+            continue
+        if not math.isfinite(measured["mean"]):
+            raise UserError(f"{method}: {criterion.metric} is {measured['mean']}: no verdict on {claim.statement!r}")
+        direction, threshold = bound(criterion)
+        met = measured["mean"] < threshold if direction == "below" else measured["mean"] > threshold
+        barred = bool(criterion.unless and look_up(metrics, criterion.unless))
+        verdict = "holds" if (met and not barred) == said else "fails"
+        narrow = not barred and abs(measured["mean"] - threshold) < 2 * measured["error"]
+        return _entry(claim, words, criterion, method, verdict, {**measured, "met": met, "barred": barred}, narrow=narrow)
+    nothing = {"mean": None, "std": None, "met": None, "barred": False}
+    return _entry(claim, words, claim.decided_by[0], method, "not applicable", nothing, narrow=False)
+
+
+def measure(criterion: Criterion, method: str, metrics: Metrics, studies: Mapping[str, list[Metrics]]) -> dict[str, Any] | None:
+    """The figure that decides, with its standard `error`; None where there is none, or the criterion is not for this method."""
+    if not all(_mean(metrics, key) > bound for key, bound in criterion.needs.items()):
+        return None
+    own = _cell(studies, criterion.study, method, criterion.cell) if criterion.study else metrics
+    values = _values(own, criterion.metric)
+    base = _values(own, criterion.against) if criterion.against else None
+    if criterion.against_cell:
+        base = _values(_cell(studies, criterion.study, method, criterion.against_cell), criterion.metric)
+    if values is None or (base is None and (criterion.against or criterion.against_cell)):
+        return None
+    if criterion.statistic == "std":
+        spreads = [np.std(values), *([] if base is None else [-np.std(base)])]
+        counts = [np.size(values), *([] if base is None else [np.size(base)])]
+        return {**figure(sum(spreads)), "error": _error_of_spreads(spreads, counts)}
+    if base is not None:
+        values = (values - base) / (np.mean(base) if criterion.relative else 1)
+    measured = figure(values)
+    return {**measured, "error": measured["std"] / math.sqrt(len(measured["values"]))}
+
+
+def _error_of_spreads(spreads: Sequence[float], counts: Sequence[int]) -> float:
+    """The standard error of a sum of standard deviations of normal values, each s / √(2(n − 1))."""
+    return math.sqrt(sum(s**2 / (2 * max(n - 1, 1)) for s, n in zip(spreads, counts, strict=True)))
+
+
+def _mean(metrics: Metrics, key: str) -> float:
+    """The mean of a figure, minus infinity where there is none."""
+    values = _values(metrics, key)
+    return -math.inf if values is None else float(np.mean(values))
+
+
+def _cell(studies: Mapping[str, list[Metrics]], study: str | None, method: str, settings: Mapping[str, Any]) -> Metrics:
+    """The cell of a study that has these settings among its own; `{method}` in their names is the method's."""
+    wanted = {key.format(method=method): value for key, value in settings.items()}
+    cells = studies.get(study or "", [])
+    return next((c for c in cells if c["method"] == method and wanted.items() <= c["settings"].items()), {})
+
+
+def bound(criterion: Criterion) -> tuple[str, float]:
+    """On which side of what the figure has to lie."""
+    return ("below", criterion.below) if criterion.below is not None else ("above", float(criterion.above or 0))
+
+
+def _entry(
+    claim: Claim, words: str, criterion: Criterion, method: str, verdict: str, measured: Mapping[str, Any], *, narrow: bool
+) -> dict[str, Any]:
+    direction, threshold = bound(criterion)
+    place = "figures/studies" if criterion.study else "figures/mog"
+    return {
+        "statement": claim.statement,
+        "claimed": words,
+        "metric": formula(criterion),
+        "threshold": threshold,
+        "direction": direction,
+        "mean": measured["mean"],
+        "std": measured["std"],
+        "met": measured["met"],
+        "barred": measured["barred"],
+        "verdict": verdict,
+        "narrow": narrow,
+        "figure": f"reports/{place}/{criterion.figure.format(method=method)}",
+        "reason": criterion.reason,
+    }
+
+
+def formula(criterion: Criterion) -> str:
+    """What is measured, as a reader would write it."""
+    metric = f"std of {criterion.metric}" if criterion.statistic == "std" else criterion.metric
+    if criterion.study:
+        settings = [
+            ", ".join(f"{k.split('.')[-1]} {v}" for k, v in c.items()) for c in (criterion.cell, criterion.against_cell)
+        ]
+        metric = f"{metric} at {' − at '.join(filter(None, settings))} (study {criterion.study})"
+    metric += f" − {criterion.against}" if criterion.against else ""
+    metric = f"relative change of {metric}" if criterion.relative else metric
+    return metric + (f" (not {criterion.unless.split('.')[-1]})" if criterion.unless else "")
+
+
+def _values(metrics: Metrics, key: str) -> Any:
+    """The values over seeds under a dotted key, a plain number as it is, or None where there is no such figure.
+
+    A cell of a study has its figures under the dotted keys themselves.
+    """
+    value = metrics[key] if key in metrics else look_up(metrics, key)
+    return np.array(value["values"]) if isinstance(value, Mapping) else value

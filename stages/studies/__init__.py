@@ -1,0 +1,1 @@
+"""Results that need many settings, outside the DAG."""

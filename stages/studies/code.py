@@ -1,0 +1,270 @@
+"""A digest of code by what it does: the syntax tree of a definition and of all definitions of the project that it names.
+
+What has no part in a result has none in the digest: docstrings, comments, formatting, annotations, what is printed, the
+messages of errors, the name of a definition and the module in which it stands. So a function may be moved, renamed or
+documented, and a module divided, and nothing that was made with it is out of date. What a tree cannot show, that other code
+computes the same, is shown by running it: see confirm.py.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stages.core.paths import ROOT
+from stages.pipeline import digests
+
+PROJECT = "stages"
+SAID = {"print", "warnings.warn"}
+"""Calls whose only effect is something that a person reads."""
+LEFT_OUT = {"ctx", "type_comment", "kind", "type_params", "type_ignores", "annotation", "returns", "msg", "cause"}
+"""Fields of the nodes of a tree that decide no value."""
+Tree = Any
+"""Nested lists of strings and numbers, in which a `Reference` stands for another definition."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A definition of the project, by its full name."""
+
+    name: str
+
+
+@dataclass
+class Module:
+    """The top level of a file: its definitions, what its names mean that it imports, and what it does when it is imported."""
+
+    name: str
+    definitions: dict[str, list[ast.AST]] = field(default_factory=dict)
+    imported: dict[str, str] = field(default_factory=dict)
+    effects: list[ast.AST] = field(default_factory=list)
+
+
+def digest(name: str, without: Collection[str] = ()) -> str:
+    """The digest of the definition with this full name, such as stages.mog.train.main.
+
+    Args:
+        name: a function, class or constant of the project.
+        without: full names of modules and definitions whose content does not count.
+
+    Raises:
+        LookupError: there is no such definition.
+    """
+    return _digests(name, frozenset(without))[name]
+
+
+def reached(name: str, without: Collection[str] = ()) -> set[str]:
+    """The full names of all definitions on which the digest of this one rests."""
+    return set(_digests(name, frozenset(without)))
+
+
+def classes(module: str) -> list[str]:
+    """The names of the classes that a module of the project defines."""
+    found = _module(module)
+    if found is None:
+        raise LookupError(f"the project has no module {module}")
+    return [name for name, nodes in found.definitions.items() if isinstance(nodes[0], ast.ClassDef)]
+
+
+@cache
+def _digests(start: str, without: frozenset[str]) -> dict[str, str]:
+    trees: dict[str, Tree] = {}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in trees:
+            trees[name] = _tree(name, without)
+            waiting.extend(_references(trees[name]))
+    found: dict[str, str] = {}
+    for group in _cycles(start, {name: list(_references(tree)) for name, tree in trees.items()}):
+        # Definitions that need each other get their digests together, in an order that their names do not decide.
+        inner = {name: digests.of_content(_resolved(trees[name], found, dict.fromkeys(group, ""))) for name in group}
+        together = digests.of_content(sorted(inner.values())) if len(group) > 1 else ""
+        found |= {name: digests.of_content([one, together]) for name, one in inner.items()}
+    return found
+
+
+def _tree(name: str, without: frozenset[str]) -> Tree:
+    module, definition = _place(name)
+    nodes = module.definitions[definition]
+    return [_plain(node, module, without) for node in (*nodes, *module.effects)]
+
+
+def _place(name: str) -> tuple[Module, str]:
+    """The module of a definition and its name there, through the modules that only hand it on."""
+    path, _, last = name.rpartition(".")
+    module = _module(path) if path else None
+    if module is None:
+        raise LookupError(f"the project has no module {path}")
+    if last in module.definitions:
+        return module, last
+    if last in module.imported and module.imported[last].startswith(PROJECT):
+        return _place(module.imported[last])
+    raise LookupError(f"{path} defines no {last}")
+
+
+@cache
+def _module(name: str) -> Module | None:
+    base = ROOT.joinpath(*name.split("."))
+    path = next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
+    return parsed(name, path) if path else None
+
+
+def parsed(name: str, path: Path) -> Module:
+    """The top level of a file."""
+    module = Module(name)
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            module.imported |= _names(node)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            module.definitions.setdefault(node.name, []).append(node)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            assigned = [one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
+            for one in assigned:
+                module.definitions.setdefault(one, []).append(node)
+            if not assigned or isinstance(targets[0], (ast.Subscript, ast.Attribute)):
+                module.effects.append(node)
+        elif not _is_text(node) and not _is_guard(node):
+            module.effects.append(node)
+    return module
+
+
+def _names(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
+    """What the names mean that an import binds."""
+    if isinstance(node, ast.Import):
+        return {
+            alias.asname or alias.name.split(".")[0]: alias.name if alias.asname else alias.name.split(".")[0]
+            for alias in node.names
+        }
+    return {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_guard(node: ast.AST) -> bool:
+    """Whether it is `if __name__ == "__main__"` or `if TYPE_CHECKING`."""
+    return isinstance(node, ast.If) and any(
+        isinstance(one, ast.Name) and one.id in ("__name__", "TYPE_CHECKING") for one in ast.walk(node.test)
+    )
+
+
+def _plain(node: Any, module: Module, without: frozenset[str]) -> Tree:
+    """A node as nested lists, without what decides no value, with other definitions of the project as references."""
+    local = {
+        name: full
+        for one in ast.walk(node)
+        if isinstance(one, (ast.Import, ast.ImportFrom))
+        for name, full in _names(one).items()
+    }
+    names = {**{name: f"{module.name}.{name}" for name in module.definitions}, **module.imported, **local}
+
+    def full_name(one: ast.AST) -> str | None:
+        """What a name or a chain of attributes means, where it starts from something imported or defined at the top level."""
+        if isinstance(one, ast.Name):
+            return names.get(one.id)
+        if isinstance(one, ast.Attribute):
+            start = full_name(one.value)
+            return f"{start}.{one.attr}" if start and _is_module(start) else None
+        return None
+
+    def plain(one: Any) -> Tree:
+        if isinstance(one, list):
+            return [plain(part) for part in one if not _says_only(part, full_name)]
+        if not isinstance(one, ast.AST):
+            return one if isinstance(one, (str, int, float, bool, type(None))) else repr(one)
+        meant = full_name(one)
+        if meant is not None:
+            return _meant(meant, without)
+        if isinstance(one, ast.Raise):
+            return ["Raise", plain(one.exc.func if isinstance(one.exc, ast.Call) else one.exc)]
+        if isinstance(one, ast.AnnAssign):
+            return ["Assign", plain(one.target), plain(one.value)]
+        if isinstance(one, ast.Assign):
+            return ["Assign", *(plain(target) for target in one.targets), plain(one.value)]
+        left_out = LEFT_OUT | ({"name"} if one is node else set())
+        return [type(one).__name__, *(plain(value) for key, value in ast.iter_fields(one) if key not in left_out)]
+
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return ["Assign", *([] if isinstance(targets[0], ast.Name) else [plain(targets)]), plain(node.value)]
+    return plain(node)
+
+
+def _says_only(node: Any, full_name: Any) -> bool:
+    """Whether a statement is only there to be read, or binds names that are looked through."""
+    if isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass)) or _is_text(node):
+        return True
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        function = node.value.func
+        return (full_name(function) or getattr(function, "id", "")) in SAID
+    return False
+
+
+def _is_module(name: str) -> bool:
+    """Whether attributes of it are definitions to be followed or members of another package."""
+    return not name.startswith(f"{PROJECT}.") or _module(name) is not None
+
+
+def _meant(name: str, without: frozenset[str]) -> Tree:
+    """What stands in the tree for a full name."""
+    if not name.startswith(f"{PROJECT}."):
+        return ["outside", name]
+    if any(name == one or name.startswith(f"{one}.") for one in without):
+        return ["without"]
+    if _module(name) is not None:
+        return ["module"]
+    module, definition = _place(name)
+    whole = f"{module.name}.{definition}"
+    return ["without"] if any(whole == one or whole.startswith(f"{one}.") for one in without) else Reference(whole)
+
+
+def _references(tree: Tree) -> Iterator[str]:
+    if isinstance(tree, Reference):
+        yield tree.name
+    elif isinstance(tree, list):
+        for part in tree:
+            yield from _references(part)
+
+
+def _resolved(tree: Tree, found: dict[str, str], inner: dict[str, str]) -> Tree:
+    if isinstance(tree, Reference):
+        return ["definition", inner[tree.name] if tree.name in inner else found[tree.name]]
+    return [_resolved(part, found, inner) for part in tree] if isinstance(tree, list) else tree
+
+
+def _cycles(start: str, edges: dict[str, list[str]]) -> Iterator[list[str]]:
+    """The strongly connected components that are reached from `start`, each after those that it leads to (Tarjan 1972)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    work: list[tuple[str, Iterator[str]]] = []
+
+    def enter(name: str) -> None:
+        number[name] = low[name] = len(number)
+        stack.append(name)
+        work.append((name, iter(edges[name])))
+
+    enter(start)
+    while work:
+        name, rest = work[-1]
+        for other in rest:
+            if other not in number:
+                enter(other)
+                break
+            if other in stack:
+                low[name] = min(low[name], number[other])
+        else:
+            work.pop()
+            if work:
+                low[work[-1][0]] = min(low[work[-1][0]], low[name])
+            if low[name] == number[name]:
+                place = stack.index(name)
+                yield stack[place:]
+                del stack[place:]

@@ -1,0 +1,182 @@
+"""`make confirm`: show by a sample of runs that a change of the code changed no number.
+
+    python -m stages.studies.confirm [--draw]
+
+A refactoring changes the identity of runs (identity.py) and should change no metric. This makes a sample of the runs concerned
+again, compares all that they measure with what is kept, and where everything agrees gives all of them their new identity. On a
+machine like the one that made a run the metrics have to be equal to the last digit; elsewhere a figure may move by what chance
+explains (results/tolerance.py).
+
+Of every method in every world at least one run is drawn, by a digest of the new identities: who changes the code cannot choose
+which. A run that was confirmed `IN_A_ROW` times since it was made has to be made again. `--draw` only says what would be made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.config import params as parameters
+from stages.core.command import end
+from stages.core.errors import UserError
+from stages.pipeline import digests
+from stages.studies import grid, here
+from stages.studies.engine import Metrics, Place, Project, differences, missing, names, publish
+from stages.studies.grid import Run
+from stages.studies.store import Record, Store
+from stages.studies.store import here as made_here
+
+IN_A_ROW = 5
+"""How often a run may be confirmed before it has to be made again."""
+LEAST = 5
+"""Runs that are drawn at least, where there are so many."""
+SHARES = (0.1, 0.25, 0.5)
+"""Shares of changed runs for which the chance that none of them is drawn is printed."""
+EXACTLY, NEARLY = "to the last digit", "within what chance explains"
+
+
+@dataclass
+class Affected:
+    """A run whose metrics are kept under another identity than it has now.
+
+    Args:
+        study: its name.
+        run: what it is.
+        identity: what it has now.
+        record: what is kept of it.
+    """
+
+    study: str
+    run: Run
+    identity: str
+    record: Record
+
+
+def affected(project: Project) -> list[Affected]:
+    """All runs of all studies that are kept and were made by other code or params; what is not there is not among them."""
+    found = []
+    for name in names():
+        store = Store(name)
+        for run in missing(grid.load(name), store, project):
+            record = store.record(run)
+            if record:
+                found.append(Affected(name, run, project.identity(run), record))
+    return found
+
+
+def draw(runs: Sequence[Affected]) -> list[Affected]:
+    """The sample: by a digest of all new identities, one run of every method in every world, and `LEAST` where there are."""
+    lot = digests.of_content(sorted(one.identity for one in runs))
+    order = sorted(runs, key=lambda one: digests.of_content([lot, one.identity, one.study, one.run.settings]))
+    first = {(one.run.world, one.run.method): one for one in reversed(order)}
+    sample = [one for one in order if one is first[one.run.world, one.run.method]]
+    more = [one for one in order if one not in sample]
+    return sample + more[: max(LEAST - len(sample), 0)]
+
+
+def chance(runs: int, drawn: int, share: float) -> float:
+    """The chance that a change of so large a share of the runs concerns none of those drawn, if it does not choose its runs."""
+    changed = math.ceil(share * runs)
+    return math.comb(runs - changed, drawn) / math.comb(runs, drawn)
+
+
+class Confirmation:
+    """A sample that is made again: it stamps what it confirms only once every run of it has been compared.
+
+    Raises:
+        UserError: a run was confirmed too often since it was made.
+    """
+
+    def __init__(self, runs: Sequence[Affected], project: Project, made: Mapping[str, Any]) -> None:
+        self.runs, self.project, self.made = list(runs), project, made
+        often = sorted({one.study for one in runs if one.record["confirmations"] >= IN_A_ROW})
+        if often:
+            commands = ", ".join(f"`python -m stages.studies.run {name}`" for name in often)
+            raise UserError(f"confirmed {IN_A_ROW} times in a row, now their runs have to be made again: {commands}")
+        self.sample = draw(runs)
+        self.moved: dict[int, list[str]] = {}
+        self.same_machine: dict[int, bool] = {}
+
+    def compare(self, run: Run, metrics: Metrics) -> list[str]:
+        """Compare a run of the sample that was made; returns what moved."""
+        number = next(i for i, one in enumerate(self.sample) if one.run is run)
+        one = self.sample[number]
+        self.same_machine[number] = Store(one.study).made_on(one.record, self.made["machine"])
+        self.moved[number] = differences(one.record, one.run, metrics, self.project, exactly=self.same_machine[number])
+        return self.moved[number]
+
+    def stamp(self) -> None:
+        """Give all runs that the change concerns their new identity.
+
+        Raises:
+            UserError: a run of the sample was not made, or a figure moved.
+        """
+        left = len(self.sample) - len(self.moved)
+        if left:
+            raise UserError(f"not confirmed: {left} of {len(self.sample)} runs of the sample were not made")
+        moved = [(self.sample[i], rows) for i, rows in sorted(self.moved.items()) if rows]
+        if moved:
+            studies = ", ".join(sorted({one.study for one in self.runs}))
+            one, rows = moved[0]
+            raise UserError(f"not confirmed: {one.study}: {one.run}: {rows[0]}; stale: {studies}")
+        how = EXACTLY if all(self.same_machine.values()) else NEARLY
+        for name in sorted({one.study for one in self.runs}):
+            study, store = grid.load(name), Store(name)
+            for one in self.runs:
+                record = store.record(one.run) if one.study == name else None
+                if record:
+                    record |= {"identity": one.identity, "confirmations": record["confirmations"] + 1}
+            store.confirmed = {
+                "commit": self.made["commit"],
+                "machine": store.known(self.made["machine"]),
+                "again": len(self.sample),
+                "of": len(self.runs),
+                "agreed": how,
+            }
+            store.write(grid.all_runs(study))
+            publish(name, study, store, self.project)
+
+
+def confirm(project: Project, place: Place, *, only_draw: bool = False) -> None:
+    """Draw, make and compare a sample of the runs that a change concerns, and stamp them all where it agrees.
+
+    Raises:
+        UserError: a figure moved, a run failed, or was confirmed too often.
+    """
+    runs = affected(project)
+    if not runs:
+        print("confirm: every run that is kept was made, or confirmed, with the code that there is")
+        return
+    confirmation = Confirmation(runs, project, made_here())
+    sample = confirmation.sample
+    studies = sorted({one.study for one in runs})
+    print(f"confirm: {len(runs)} runs of {', '.join(studies)} are concerned, {len(sample)} of them are made again:")
+    for one in sample:
+        print(f"  {one.study}: {one.run}")
+    missed = ", ".join(f"{share:.0%} of them: {chance(len(runs), len(sample), share):.2g}" for share in SHARES)
+    print(f"confirm: the chance to miss a change that concerns {missed}", flush=True)
+    if only_draw:
+        return
+    for world in dict.fromkeys(one.run.world for one in sample):
+        for run, metrics in place([one.run for one in sample if one.run.world == world]):
+            moved = confirmation.compare(run, metrics)
+            print(f"confirm: {run}: {'; '.join(moved) or 'agrees'}", flush=True)
+    confirmation.stamp()
+    print(f"confirm: {len(runs)} runs are confirmed")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Confirm the runs that are kept; status 1 where a figure moved."""
+    parser = argparse.ArgumentParser(prog="python -m stages.studies.confirm", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--draw", action="store_true", help="say what would be made again, and stop")
+    options = parser.parse_args(arguments)
+    parameters.load()
+    project = Project.load()
+    confirm(project, here.place(project), only_draw=options.draw)
+
+
+if __name__ == "__main__":
+    end(main)

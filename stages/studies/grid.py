@@ -1,0 +1,141 @@
+"""The studies of studies.yaml: which cells and which runs they have."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from stages.config.base import MNIST_PREFIX, Block
+from stages.core import paths
+from stages.core.errors import UserError
+
+FILE = Path("studies.yaml")
+REPORTS = paths.STUDIES
+World = Literal["mog", "mnist", "mnist_reconstruct"]
+"""What a study is about: the mixture, phase 1 on the images, or both phases."""
+
+
+class Study(Block):
+    """One study: its methods, the params that are varied, the figures that are kept, whether claims are decided.
+
+    Every combination of the `grid` is a cell; params of `together` change in step, by their place in the list. `settings` hold
+    in all cells. Where there are `runs`, each cell is run with each of these seeds and its figures are over them. `{method}`
+    in the name of a param stands for the method of the cell. `studies` says which study takes the place of one that claims
+    name; claims are of the world `mog` alone.
+    """
+
+    world: World = "mog"
+    methods: Annotated[list[str], Field(min_length=1)]
+    settings: dict[str, Any] = Field(default_factory=dict)
+    runs: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    together: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    keep: Annotated[list[str], Field(min_length=1)]
+    claims: bool = False
+    studies: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def images(self) -> bool:
+        """Whether the study is about the images."""
+        return self.world != "mog"
+
+
+def load(name: str, path: Path = FILE) -> Study:
+    """The study of that name.
+
+    Raises:
+        UserError: there is none, or it is not written as a study is.
+    """
+    studies = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if name not in studies:
+        raise UserError(f"{name!r} is no study of {path}: expected one of {', '.join(sorted(studies))}")
+    try:
+        return Study.model_validate(studies[name])
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise UserError(f"{path}: {name}.{place}: {error.errors()[0]['msg']}") from None
+
+
+def cells(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every method with every combination of the varied params, and with what is set in all cells."""
+    steps = list(zip(*study.together.values(), strict=True)) or [()]
+    for method in study.methods:
+        names = [key.format(method=method) for key in (*study.grid, *study.together)]
+        fixed = {key.format(method=method): value for key, value in study.settings.items()}
+        for values in itertools.product(*study.grid.values(), steps):
+            yield method, fixed | dict(zip(names, (*values[:-1], *values[-1]), strict=True))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and measurement: a cell of a study with one seed.
+
+    Args:
+        world: what is run, see `World`.
+        method: which is trained and measured.
+        settings: dotted params that differ from those of params.yaml, the seed among them where the study gives it.
+    """
+
+    world: World
+    method: str
+    settings: dict[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """Where the stages of its world lie."""
+        return "mog" if self.world == "mog" else "mnist"
+
+    def __str__(self) -> str:
+        return f"{self.method} with {self.settings}"
+
+
+def runs(study: Study, method: str, settings: Mapping[str, Any]) -> list[Run]:
+    """The runs of a cell: one for each of the study's seeds, or one with the seed of params.yaml."""
+    wanted = [{**settings, "seed": seed} for seed in study.runs] or [dict(settings)]
+    return [Run(study.world, method, one) for one in wanted]
+
+
+def all_runs(study: Study) -> list[Run]:
+    """The runs of all cells."""
+    return [run for method, settings in cells(study) for run in runs(study, method, settings)]
+
+
+def with_settings(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of params.yaml with dotted keys set.
+
+    Raises:
+        UserError: there is no such key.
+    """
+    changed: dict[str, Any] = json.loads(json.dumps(raw))
+    for key, value in settings.items():
+        *groups, last = key.split(".")
+        block = changed
+        for group in groups:
+            block = block.get(group, {})
+        if last not in block:
+            raise UserError(f"{FILE}: there is no param {key}")
+        block[last] = value
+    return changed
+
+
+def block(study: Study, method: str) -> str:
+    """The params block of a method in the study's world."""
+    return MNIST_PREFIX + method if study.images else method
+
+
+def preset(study: Study, raw: Mapping[str, Any]) -> str:
+    """The mixture that all cells are of, or nothing where they differ in it."""
+    presets = study.grid.get("mog.preset", [raw["mog"]["preset"]])
+    return str(presets[0]) if len(presets) == 1 else ""
+
+
+def varied(study: Study) -> dict[str, list[Any]]:
+    """The params by which cells are told apart."""
+    return {**study.grid, **study.together}

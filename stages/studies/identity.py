@@ -1,0 +1,122 @@
+"""What decides the numbers of a run of a study: the code that computes them, the params that it reads, the data.
+
+Two runs with the same identity have the same metrics on the same kind of machine. The code is that of the stages of the run's
+world and of its method, as code.py has it, without what only checks, words or draws. The params are those that dvc.yaml
+declares for these stages; the images count by their digests, wherever they come from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import yaml
+
+from stages.core.errors import UserError
+from stages.core.paths import ROOT
+from stages.pipeline import digests
+from stages.studies import code
+from stages.studies.grid import Run, World, with_settings
+
+STAGES = {
+    "mog": ("mog_data", "mog_train", "mog_evaluate"),
+    "mnist": ("mnist_data", "mnist_perturb", "mnist_train", "mnist_evaluate"),
+    "mnist_reconstruct": (
+        *("mnist_data", "mnist_perturb", "mnist_train"),
+        *("mnist_reconstruct", "mnist_reconstruct_evaluate"),
+    ),
+}
+"""The stages of dvc.yaml that a run consists of: of the mixture, of phase 1 on the images, and of both phases."""
+FETCHES = "mnist_data"
+"""The stage whose result is known before it runs, by the digests of what it fetches."""
+NO_NUMBER = (
+    "stages.core",
+    "stages.config",
+    "stages.mnist.evaluate.page_data",
+    "stages.mnist.reconstruct_evaluate.page_data",
+    "stages.mog.evaluation.page_data",
+    "stages.pipeline.page_script",
+    "stages.pipeline.runner",
+)
+"""Code that no metric depends on: it checks params and words refusals, makes the page's data, or keeps the costs."""
+NO_METRIC = ("atlas",)
+"""Params that decide what the page shows and no metric."""
+
+
+def identity(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> str:
+    """The digest of what decides the metrics of a run.
+
+    Args:
+        run: what is run.
+        raw: the content of params.yaml.
+        mixtures: the content of mixtures.yaml.
+
+    Raises:
+        UserError: a param is set that there is not.
+    """
+    settings = params(run.world, run.method, with_settings(raw, run.settings), mixtures)
+    return digests.of_content([code_identity(run.world, run.method), settings])
+
+
+def code_identity(world: World, method: str) -> str:
+    """The digest of the code that computes the metrics of a method."""
+    return digests.of_content([code.digest(root, NO_NUMBER) for root in roots(world, method)])
+
+
+def roots(world: World, method: str) -> Iterator[str]:
+    """The full names of the definitions that a run calls: what each of its stages runs, and the method's class."""
+    for stage in STAGES[world]:
+        if stage != FETCHES:
+            yield f"{_declared()[stage]['cmd'].split()[2]}.main"
+    module = f"stages.methods.{method}"
+    yield from sorted(f"{module}.{name}" for name in code.classes(module))
+
+
+def commands(world: World, method: str) -> list[str]:
+    """The commands of a run's stages, in their order."""
+    return [_filled(_declared()[stage]["cmd"], {"item": method}) for stage in STAGES[world]]
+
+
+def params(world: World, method: str, settings: Mapping[str, Any], mixtures: Mapping[str, Any]) -> dict[str, Any]:
+    """The params that the stages of a run read, by their dotted names.
+
+    Args:
+        world: of the study.
+        method: which is trained and measured.
+        settings: the content of params.yaml for this run.
+        mixtures: the content of mixtures.yaml.
+    """
+    found: dict[str, Any] = {}
+    for stage in STAGES[world]:
+        for declared in _declared()[stage]["params"]:
+            names, content = (declared, settings) if isinstance(declared, str) else (declared["mixtures.yaml"], mixtures)
+            for name in [names] if isinstance(names, str) else names:
+                key = _filled(name, {**settings, "item": method})
+                if key.split(".")[0] not in NO_METRIC:
+                    found[key] = _at(content, key)
+    for key in [key for key in found if key.startswith("mnist.datasets.")]:
+        found[key] = found[key]["digests"]
+    return found
+
+
+@cache
+def _declared() -> dict[str, dict[str, Any]]:
+    """The command and the params of every stage of a run, as dvc.yaml has them; those of an evaluation are in the data."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    plain = {name: stage.get("do", stage) for name, stage in stages.items()}
+    return {name: {"cmd": stage["cmd"], "params": stage.get("params", [])} for name, stage in plain.items()}
+
+
+def _filled(name: str, values: Mapping[str, Any]) -> str:
+    return re.sub(r"\$\{([\w.]+)\}", lambda found: str(_at(values, found[1])), name)
+
+
+def _at(content: Mapping[str, Any], key: str) -> Any:
+    value: Any = content
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise UserError(f"dvc.yaml declares the param {key}, which there is not")
+        value = value[part]
+    return value

@@ -1,0 +1,79 @@
+"""Take the README's pictures: `python -m stages.tools.screenshots`.
+
+Opens reports/index.html in the system's Chromium and writes docs/page-maps.png, page-particles.png and page-digits.png; and
+copies some animations, which git does not have where they are made, to docs/. It needs what requirements-dev.txt has. The
+particles move at random, so their picture is another one each time.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from stages.core.command import end
+from stages.core.errors import UserError
+from stages.tools.browser import find
+
+PAGE = Path("reports/index.html")
+FOLDER = Path("docs")
+ANIMATIONS = {
+    "walk-contrastive": "mog/contrastive/walk.gif",
+    "walk-ncsn": "mog/ncsn/walk.gif",
+    "training-digits": "mnist/jepa_ema/pca.gif",
+    "interpolation": "mnist/jepa_ema/interpolation.gif",
+}
+"""Under which name which of reports/figures is shown."""
+COOLED_MS = 9000
+"""Until σ has fallen and the particles have settled."""
+
+
+def take() -> None:
+    """Open the page, bring each part into the state that is shown, and write it.
+
+    Raises:
+        UserError: there is no page, or no browser.
+    """
+    if not PAGE.exists():
+        raise UserError(f"{PAGE} is missing: `dvc repro` makes it, `dvc pull` brings it")
+    browser = find()
+    if not browser:
+        raise UserError("no browser: chromium is not installed")
+    for name, source in ANIMATIONS.items():
+        shutil.copyfile(Path("reports/animations") / source, FOLDER / f"{name}.gif")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
+        page.goto(PAGE.absolute().as_uri())
+        page.wait_for_selector("#reconstructions[data-ready], #digits[data-ready]")
+        page.evaluate("() => page.mixture.drag(-5, 5)")
+        page.wait_for_timeout(500)
+        _write("page-maps", page.locator("#mixture > .mixture").screenshot())
+        name = page.evaluate("() => [...page.mixture.learned.values()].find((one) => one.content.ladder)?.name")
+        if name:
+            page.click(f"button[data-method={name}]")
+            page.click("text=Drop 1,000 everywhere")
+            page.click("text=Let σ fall")
+            page.wait_for_timeout(COOLED_MS)
+            _write("page-particles", page.locator(".particles").screenshot())
+        mistake = """() => {
+          const { digits } = page, labels = numbers(digits.world.labels), taken = numbers(digits.content.predicted);
+          digits.show(labels.findIndex((label, i) => label !== taken[i]));
+        }"""
+        page.evaluate(mistake)
+        _write("page-digits", page.locator("#digits .digits").screenshot())
+
+
+def _write(name: str, png: bytes) -> None:
+    picture = (
+        Image.open(io.BytesIO(png)).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    )
+    picture.save(FOLDER / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    end(lambda _: take())

@@ -1,0 +1,138 @@
+"""`make verify`: is every file that DVC keeps what its name says, and every output what dvc.lock says?
+
+DVC does not look into a file of its cache that is write-protected, nor into an output whose size and time are those that it
+remembers. So a bit that a disk lost stays, and a run that takes the file from the cache takes the damage with it. This reads
+them all, removes from the cache what is damaged, and has DVC look anew at outputs that are not as it remembers; `dvc repro`
+then makes good what is gone. Prints a line for each; status 0, since nothing damaged is left where DVC would trust it. What a
+stage that was killed had not finished writing is removed once it is a day old. A DVC that is killed while it writes dvc.lock,
+or the list of what it works on, leaves a file that it refuses to run with: dvc.lock is put aside, the list is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.config.params import read
+from stages.core.command import end
+from stages.core.errors import UserError
+from stages.dag.lock import LOCK, file_md5, locked_stages, outputs
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+UNFINISHED = ".unfinished."
+"""How the names of files begin that are not complete (files.py)."""
+WRITTEN = (Path(".checkpoints"), Path("data"), Path("models"), Path("reports"))
+"""Where stages write."""
+CONFLICT = re.compile(rb"(?m)^(<{7}|={7}|>{7})")
+"""Lines that git leaves in a file for its user to choose between."""
+DAY = 24 * 60 * 60
+"""Seconds after which a file that is still unfinished belongs to no stage that runs."""
+
+
+def damaged_objects(cache: Path) -> Iterator[Path]:
+    """The files of DVC's cache whose content does not have the digest that is their name."""
+    for path in sorted(cache.glob("??/*")):
+        name = path.parent.name + path.name.removesuffix(".dir")
+        with suppress(FileNotFoundError):
+            if len(name) == 32 and path.is_file() and file_md5(path) != name:
+                yield path
+
+
+def damaged_outputs() -> Iterator[Path]:
+    """The outputs in the working directory that are not what dvc.lock says of them."""
+    for digests in outputs(locked_stages(read())).values():
+        for path, digest in ((Path(name), digest) for name, digest in digests.items()):
+            # A pipeline that is running may take a file away.
+            with suppress(FileNotFoundError):
+                if digest and path.exists() and file_md5(path) != digest:
+                    yield path
+
+
+def unfinished() -> Iterator[Path]:
+    """What was being written when its stage was killed, a day ago or earlier: nothing goes on from it."""
+    for folder in WRITTEN:
+        for path in folder.rglob(f"{UNFINISHED}*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - DAY:
+                    yield path
+
+
+def remove_unreadable(repo: Repo) -> list[Path]:
+    """Put dvc.lock aside, and remove DVC's list of what it works on, where DVC can't read them; returns the paths of these.
+
+    A DVC that is writing one of them holds the lock that is taken here for it. A dvc.lock with a conflict of git stays.
+    """
+    from dvc.dvcfile import Lockfile
+    from dvc.lock import LockError, make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+    from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+
+    folder, removed = Path(repo.tmp_dir or ""), []
+    hardlink = repo.config["core"].get("hardlink_lock", False)
+    with suppress(FileNotFoundError, LockError), make_lock(str(folder / RWLOCK_LOCK), str(folder), hardlink_lock=hardlink):
+        try:
+            json.loads((folder / RWLOCK_FILE).read_bytes())
+        except ValueError:
+            (folder / RWLOCK_FILE).unlink()
+            removed.append(folder / RWLOCK_FILE)
+    with suppress(FileNotFoundError, LockError), repo.lock:
+        if not CONFLICT.search(LOCK.read_bytes()):
+            try:
+                Lockfile(repo, str(LOCK)).load()
+            except (YAMLSyntaxError, YAMLValidationError):
+                LOCK.replace(folder / LOCK.name)
+                removed.append(LOCK)
+    return removed
+
+
+def _held(repo: Repo) -> bool:
+    """Whether another DVC holds the lock under which it reads and writes its files."""
+    from dvc.lock import LockError
+
+    try:
+        with repo.lock:
+            return False
+    except LockError:
+        return True
+
+
+def main(_: Sequence[str]) -> None:
+    """Look at every file once."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        cache = Path(repo.cache.local.path)
+        unreadable = remove_unreadable(repo)
+        try:
+            damaged = list(damaged_outputs())
+        except UserError:
+            if not _held(repo):
+                raise
+            # A DVC that runs is writing dvc.lock, and looks at the outputs itself.
+            damaged = []
+    for path in unreadable:
+        kept = f"lies in .dvc/tmp now; `git checkout {LOCK}` brings the committed one back" if path == LOCK else "is removed"
+        print(f"verify: {path} can't be read by DVC, as a killed one leaves it, and {kept}", flush=True)
+    for path in damaged_objects(cache):
+        path.unlink(missing_ok=True)
+        print(f"verify: {path} was damaged and is removed from DVC's cache", flush=True)
+    for path in damaged:
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            # DVC then reads it instead of remembering it.
+            with suppress(FileNotFoundError):
+                os.utime(file)
+        print(f"verify: {path} is not as in {LOCK}: `dvc repro` makes it anew", flush=True)
+    for path in unfinished():
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    end(main)

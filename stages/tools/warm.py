@@ -1,0 +1,139 @@
+"""Commands of stages in forks of a process that has the libraries loaded.
+
+To load torch, SciPy and matplotlib takes many stages longer than their work. Where the system can fork, that is done once: a
+command `python -m stages.…` runs in a fork of multiprocessing's fork server, as it would in a process of its own. Any other
+command runs in a shell, as DVC runs it. None of the project's own code is loaded before the fork.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from types import ModuleType
+from typing import Protocol
+
+LIBRARIES = ("matplotlib.figure", "pydantic", "scipy.stats", "sklearn.decomposition", "sklearn.neighbors", "torch")
+"""What the fork server loads: what most stages load, and nothing that starts threads of its own."""
+STAGE = re.compile(r"python -m (stages(?:\.\w+)+)((?: \w+)*)")
+"""A command that is a module of this package with the names of methods."""
+
+
+class Running(Protocol):
+    """A command that runs, in a process group of its own."""
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, and of its group."""
+        ...
+
+    def lines(self) -> Iterator[str]:
+        """What it prints, line by line, until it has ended."""
+        ...
+
+    def wait(self) -> int:
+        """The status with which it ended."""
+        ...
+
+
+def start(command: str, shell: str, environment: Mapping[str, str]) -> Running:
+    """Start a command with this environment and no input."""
+    found = STAGE.fullmatch(command)
+    if found and sys.platform == "linux":
+        return Fork(found[1], found[2].split(), environment)
+    return Shell([shell, "-c", command], environment)
+
+
+class Shell:
+    """A command in a shell of its own."""
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.process = subprocess.Popen(
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+        self.pid = self.process.pid
+
+    def lines(self) -> Iterator[str]:
+        """What it prints, line by line, until it has ended."""
+        if self.process.stdout:
+            with self.process.stdout:
+                yield from self.process.stdout
+
+    def wait(self) -> int:
+        """The status with which it ended."""
+        return self.process.wait()
+
+
+class Fork:
+    """A stage in a fork of the fork server."""
+
+    def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["stages", *LIBRARIES])
+        self.reading, writing = context.Pipe(duplex=False)
+        given = (module, list(arguments), dict(environment), os.getcwd(), writing)
+        self.process: ForkServerProcess = context.Process(target=_run, args=given)
+        with _no_main():
+            self.process.start()
+        writing.close()
+        self.pid = self.process.pid or 0
+
+    def lines(self) -> Iterator[str]:
+        """What it prints, line by line, until it has ended."""
+        with os.fdopen(os.dup(self.reading.fileno()), encoding="utf-8", errors="replace") as said:
+            self.reading.close()
+            yield from said
+
+    def wait(self) -> int:
+        """The status with which it ended."""
+        self.process.join()
+        return self.process.exitcode or 0
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Have multiprocessing find no main module, which it would otherwise import in every fork."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _run(module: str, arguments: list[str], environment: dict[str, str], folder: str, output: Connection) -> None:
+    """Become what `python -m MODULE ARGUMENTS` is."""
+    os.setpgid(0, 0)
+    os.chdir(folder)
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    output.close()
+    os.environ.clear()
+    os.environ.update(environment)
+    import stages
+
+    sys.excepthook = stages.end_interrupted
+    sys.argv[:] = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit:
+        raise
+    except BaseException:
+        kind, error, traceback = sys.exc_info()
+        if kind and error:
+            sys.excepthook(kind, error, traceback)
+        sys.exit(1)

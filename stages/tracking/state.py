@@ -1,0 +1,157 @@
+"""What is logged of one state of the pipeline, of the whole and of each method."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.config.base import MNIST_PREFIX
+from stages.config.params import Params
+from stages.core.paths import CLAIMS, COSTS, MIXTURES, PARAMS
+from stages.dag.lock import LOCK, inputs
+from stages.pipeline import digests, files
+
+MACHINE = "machine."
+"""How the tags with the facts of the machine begin."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run holds; paths are relative to the project's folder.
+
+    Attributes:
+        name: how it is called.
+        tags: by which it can be searched.
+        params: dotted keys and values.
+        metrics: dotted keys and numbers.
+        curves: CSV files of metrics over the training, with a column `step`.
+        artifacts: files.
+    """
+
+    name: str
+    tags: dict[str, str]
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    curves: list[str]
+    artifacts: list[str]
+
+    def paths(self) -> set[str]:
+        """All files that are read when it is logged."""
+        return {*self.curves, *self.artifacts}
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of dvc.lock, with a run for the whole and one for each method of each world."""
+
+    whole: Run
+    parts: list[Run]
+
+    def paths(self) -> set[str]:
+        """All files that are read when it is logged."""
+        return set[str]().union(*(run.paths() for run in (self.whole, *self.parts)))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> State:
+        """From what `to_json` gave."""
+        return cls(Run(**content["whole"]), [Run(**part) for part in content["parts"]])
+
+
+def collect(params: Params, stages: Mapping[str, Any], facts: Mapping[str, str]) -> State:
+    """The state of the working directory.
+
+    Args:
+        params: of params.yaml.
+        stages: the entries of dvc.lock.
+        facts: of the machine that made the results.
+    """
+    commit, experiment, lock = _git("rev-parse", "HEAD"), os.environ.get("DVC_EXP_NAME", ""), digests.of_content(stages)
+    summary = flatten(files.read_json(Path("reports/metrics/summary.json")))
+    tables = [Path(f"reports/{name}.md") for name in ("table", "claims", "mnist")]
+    pictures = [Path("reports/figures/gallery.png"), *sorted(Path("reports/figures/mnist").glob("*.png"))]
+    whole = Run(
+        name=experiment or f"{commit[:7] or 'no-git'}-{lock[:7]}",
+        tags={
+            "part": "pipeline",
+            "lock_digest": lock,
+            "inputs_digest": digests.of_content(inputs(stages)),
+            "git_commit": commit,
+            "dvc_experiment": experiment,
+            # One that was applied lies on the commit that it started from.
+            "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV") or (commit if experiment else ""),
+            **{f"{MACHINE}{name}": value for name, value in facts.items()},
+        },
+        params=flatten(params.model_dump(exclude={"blocks"}), numbers=False),
+        metrics={**_costs(), **summary},
+        curves=[],
+        artifacts=_there([PARAMS, CLAIMS, MIXTURES, LOCK, *tables, *pictures]),
+    )
+    return State(whole, list(parts(params, stages)))
+
+
+def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
+    """The runs of all methods; `results_digest` is the sha256 of all that a run holds."""
+    claims = files.read_json(Path("reports/claims.json"))
+    for world, methods, prefix in (("mog", params.methods, ""), ("mnist", params.mnist.methods, MNIST_PREFIX)):
+        for method in methods:
+            own = {k: v for k, v in stages.items() if k.startswith(f"{world}_") and k.endswith(f"@{method}")}
+            verdicts = _verdicts(claims.get(method, {}) if world == "mog" else {})
+            metrics = Path(f"reports/metrics/{world}/{method}.json")
+            curves = _there(sorted(Path(f"reports/curves/{world}").glob(f"{method}.*csv")))
+            artifacts = _there([metrics, *sorted(Path(f"reports/figures/{world}/{method}").rglob("*"))])
+            shown = {path: digests.of_file(Path(path)) for path in (*curves, *artifacts)}
+            digest = digests.of_content([own, shown, verdicts])
+            yield Run(
+                name=f"{world}.{method}",
+                tags={"part": f"{world}.{method}", "results_digest": digest, **verdicts},
+                params=flatten(params.blocks[prefix + method].model_dump(), numbers=False),
+                metrics=flatten(files.read_json(metrics)),
+                curves=curves,
+                artifacts=artifacts,
+            )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "", numbers: bool = True) -> dict[str, Any]:
+    """Nested values with dotted keys.
+
+    With `numbers`, only numbers are kept: a measured figure gives its mean and, over several seeds, its std.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("@", ".").replace("#", ".")
+        if numbers and isinstance(value, Mapping) and "mean" in value:
+            flat[name] = value["mean"]
+            if len(value["values"]) > 1:
+                flat[f"{name}.std"] = value["std"]
+        elif isinstance(value, Mapping):
+            flat |= flatten(value, f"{name}.", numbers)
+        elif not numbers or isinstance(value, (int, float)):
+            flat[name] = value
+    return flat
+
+
+def _there(paths: Iterable[Path]) -> list[str]:
+    return [str(path) for path in paths if path.is_file()]
+
+
+def _verdicts(claims: Mapping[str, Any]) -> dict[str, str]:
+    """The verdicts on the claims about a method, as tags by which runs can be searched."""
+    return {f"claim.{name}": f"{claim['claimed']}: {claim['verdict']}" for name, claim in claims.items()}
+
+
+def _costs() -> dict[str, float]:
+    costs = {path.stem: files.read_json(path) for path in sorted(COSTS.glob("*.json"))}
+    return {f"cost.{stage}.{key}": value for stage, figures in costs.items() for key, value in figures.items()}
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
