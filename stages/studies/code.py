@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
+
 from stages.core.paths import ROOT
 from stages.pipeline import digests
 
@@ -80,8 +82,12 @@ def _digests(start: str, without: frozenset[str]) -> dict[str, str]:
             trees[name] = _tree(name, without)
             waiting.extend(_references(trees[name]))
     found: dict[str, str] = {}
-    for group in _cycles(start, {name: list(_references(tree)) for name, tree in trees.items()}):
+    graph = nx.DiGraph((name, other) for name, tree in trees.items() for other in _references(tree))
+    graph.add_nodes_from(trees)
+    cycles = nx.condensation(graph)
+    for number in reversed(list(nx.topological_sort(cycles))):
         # Definitions that need each other get their digests together, in an order that their names do not decide.
+        group = cycles.nodes[number]["members"]
         inner = {name: digests.of_content(_resolved(trees[name], found, dict.fromkeys(group, ""))) for name in group}
         together = digests.of_content(sorted(inner.values())) if len(group) > 1 else ""
         found |= {name: digests.of_content([one, together]) for name, one in inner.items()}
@@ -237,34 +243,3 @@ def _resolved(tree: Tree, found: dict[str, str], inner: dict[str, str]) -> Tree:
     if isinstance(tree, Reference):
         return ["definition", inner[tree.name] if tree.name in inner else found[tree.name]]
     return [_resolved(part, found, inner) for part in tree] if isinstance(tree, list) else tree
-
-
-def _cycles(start: str, edges: dict[str, list[str]]) -> Iterator[list[str]]:
-    """The strongly connected components that are reached from `start`, each after those that it leads to (Tarjan 1972)."""
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    work: list[tuple[str, Iterator[str]]] = []
-
-    def enter(name: str) -> None:
-        number[name] = low[name] = len(number)
-        stack.append(name)
-        work.append((name, iter(edges[name])))
-
-    enter(start)
-    while work:
-        name, rest = work[-1]
-        for other in rest:
-            if other not in number:
-                enter(other)
-                break
-            if other in stack:
-                low[name] = min(low[name], number[other])
-        else:
-            work.pop()
-            if work:
-                low[work[-1][0]] = min(low[work[-1][0]], low[name])
-            if low[name] == number[name]:
-                place = stack.index(name)
-                yield stack[place:]
-                del stack[place:]

@@ -18,6 +18,7 @@ import yaml
 from stages.config import params as parameters
 from stages.config import yaml_file
 from stages.config.claims import load as load_claims
+from stages.config.images import Mnist
 from stages.core.errors import UserError
 from stages.core.paths import MIXTURES
 from stages.metrics.summary import figure
@@ -86,8 +87,9 @@ def complete(name: str, place: Place, *, again: bool = False) -> None:
     """
     study, store, project = grid.load(name), Store(name), Project.load()
     wanted = grid.all_runs(study) if again else missing(study, store, project)
+    moved: list[str] = []
     if wanted:
-        made, left, moved = here(), len(wanted), list[str]()
+        made, left = here(), len(wanted)
         print(f"{name}: {left} of {len(grid.all_runs(study))} runs are to be made", flush=True)
         for run, metrics in place(wanted):
             record = store.current(run, project.identity(run))
@@ -102,7 +104,7 @@ def complete(name: str, place: Place, *, again: bool = False) -> None:
         if still:
             raise UserError(f"{name}: {len(still)} runs are missing; started again, it makes those alone")
     publish(name, study, store, project)
-    if wanted and moved:
+    if moved:
         raise UserError(f"{name}: {len(moved)} figures are not what they were: {moved[0]}")
 
 
@@ -119,10 +121,8 @@ def differences(record: Record, run: Run, metrics: Metrics, project: Project, *,
     kept, found = dict(tolerance.figures(record["metrics"])), dict(tolerance.figures(metrics))
     if exactly:
         return [f"{key}: {_shown(kept[key])} -> {_shown(found.get(key))}" for key in kept if kept[key] != found.get(key)]
-    mnist = project.raw["mnist"]
-    sizes = {"test": mnist["test_images"], "knn_validation": mnist["validation_images"], "transfer": tolerance.DIGITS}
-    sizes |= dict.fromkeys(("robustness", "robustness_clean"), mnist["evaluation"]["robustness_images"])
-    rows = tolerance.deviations(run.method, record["metrics"], metrics, sizes)
+    path = Path(f"{run.method}.json")
+    rows = tolerance.compare({path: record["metrics"]}, {path: metrics}, Mnist.model_validate(project.raw["mnist"]))
     return [f"{name.split(':')[1]}: {how}" for name, how, fine in rows if not fine and how != "is new"]
 
 

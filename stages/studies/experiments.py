@@ -20,10 +20,8 @@ from stages.core.errors import UserError
 from stages.pipeline import digests
 from stages.studies.engine import Metrics, Place
 from stages.studies.grid import Run
-from stages.studies.here import MEASURED
+from stages.studies.here import MEASURED, alone
 
-ALONE = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
-"""The lists of methods of each folder of stages: an experiment has its run's method and no other."""
 IDLE = {"mog": {}, "mnist": {"methods": ["dsm"]}}
 """What an experiment is spared of the other one, which the pipeline has too."""
 WRITTEN = ("reports/studies", "reports/figures/studies")
@@ -34,7 +32,7 @@ LOOK = 2
 
 def wanted(run: Run) -> dict[str, Any]:
     """The params in which the experiment of a run differs from params.yaml."""
-    return {**run.settings, **IDLE[run.folder], **{key: [run.method] for key in ALONE[run.folder]}}
+    return {**run.settings, **IDLE[run.folder], **alone(run)}
 
 
 def experiment(study: str, run: Run) -> str:

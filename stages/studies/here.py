@@ -27,6 +27,13 @@ MEASURED = {
     "mnist_reconstruct": "reports/measured/mnist/{method}.reconstruction.json",
 }
 """Where the metrics of a run are found."""
+ALONE = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
+"""The lists of methods of each folder of stages: a run has its own method and no other."""
+
+
+def alone(run: Run) -> dict[str, list[str]]:
+    """The params that leave a run's method alone in its folder of stages."""
+    return {key: [run.method] for key in ALONE[run.folder]}
 
 
 def place(project: Project, jobs: int | None = None) -> Place:
@@ -76,8 +83,8 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[s
     Raises:
         UserError: a stage failed; the message is its own.
     """
-    alone = {} if run.world == "mog" else {"mnist.methods": [run.method], "mnist_reconstruct.methods": [run.method]}
-    params = with_settings(project.raw, {**run.settings, **alone})
+    params = with_settings(project.raw, {**run.settings, **alone(run)})
+    running = set() if running is None else running
     with tempfile.TemporaryDirectory(prefix="study-") as folder:
         there = Path(folder)
         (there / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
@@ -91,7 +98,6 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[s
             with subprocess.Popen(
                 call, cwd=there, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             ) as process:
-                running = set() if running is None else running
                 running.add(process)
                 try:
                     _, said = process.communicate()

@@ -46,8 +46,6 @@ ENTRY = re.compile(r"(?m)^  (?=\S)")
 """Where a stage begins in dvc.lock."""
 WRITING = 0.03
 """The share of the time that is spent on writing dvc.lock while stages run."""
-WHOLE = "track"
-"""The stage that looks at dvc.lock as a whole: it comes after all others, also those that it does not depend on."""
 YIELDING = hasattr(os, "SCHED_IDLE")
 
 
@@ -297,13 +295,10 @@ def _tasks(graph: nx.DiGraph) -> list[Task]:
         read = {key for dep in stage.deps for key in getattr(dep, "params", ())}
         return (values.threads if "threads" in read else 1) * (values.processes if "processes" in read else 1)
 
-    def needs(stage: Stage) -> set[Stage]:
-        return set(graph) - {stage} if stage.addressing == WHOLE else set(graph.successors(stage))
-
     return [
         Task(
             name=stage.addressing,
-            needs=frozenset(needed.addressing for needed in needs(stage)),
+            needs=frozenset(needed.addressing for needed in graph.successors(stage)),
             threads=threads(stage),
             seconds=known.get(stage, usual) / threads(stage),
         )
