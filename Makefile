@@ -47,8 +47,13 @@ PORT ?= 5000
 ui: track ## open the MLflow UI on the pipeline's store (PORT=5000)
 	@python -m stages.tools.ui $(PORT)
 
-test: lint ## lint and run all tests but the slow ones, two files at a time
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+test: $(VENV)/.development ## lint, and run all tests but the slow ones meanwhile
+	@$(MAKE) --no-print-directory --jobs=2 lint tests
+
+.PHONY: tests
+# Many tests wait for a process or a page: one more than there are cores on a small machine keeps those busy.
+tests: $(VENV)/.development
+	OMP_NUM_THREADS=1 pytest -n 3 --dist worksteal
 
 integration: $(VENV)/.development ## the tests with real services, several machines and killed processes
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m integration

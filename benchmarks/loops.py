@@ -94,7 +94,19 @@ def clone(commit: str, folder: Path, cold: tuple[str, ...], claims: str) -> Clon
     output("git", "-C", str(folder), "-c", "advice.detachedHead=false", "checkout", "--quiet", commit)
     for name in ("user.name", "user.email"):
         output("git", "-C", str(folder), "config", name, "benchmark")
+    lend_environment(folder)
     return Clone(folder, cold, claims)
+
+
+def lend_environment(folder: Path) -> None:
+    """Give a clone the packages of this Python, as if `make` had installed them there."""
+    lent = folder / ".venv"
+    lent.mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if not part.name.startswith("."):
+            (lent / part.name).symlink_to(part)
+    for stamp in (".pipeline", ".development"):
+        (lent / stamp).touch()
 
 
 def rows(*, turns: int, cold: bool) -> Iterator[Row]:
@@ -106,7 +118,8 @@ def rows(*, turns: int, cold: bool) -> Iterator[Row]:
         ours = clone(here, place / "ours", parallel, "claims.yaml")
         theirs = clone(BEFORE, place / "theirs", ("dvc", "repro", "--force", "--no-run-cache"), "params.yaml")
         if cold:
-            tests = [side.run("sh", "-c", "OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile || true") for side in (theirs, ours)]
+            # Tests that fail took their time all the same.
+            tests = [side.run("sh", "-c", "make test > tests.log 2>&1; grep ' passed' tests.log") for side in (theirs, ours)]
             yield _row("make test", [tests[1]], [tests[0]], GOALS["tests"])
         # What neither side has is made first, which is the cold run.
         seconds = [side.run(*side.cold) for side in (theirs, ours)]

@@ -39,7 +39,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
             small.clone(folder)
-            small.run(folder, "python", "-m", "stages.tools.parallel", "2", ENERGY_WELLS_TRACK="later")
+            small.reproduce(folder, "2", ENERGY_WELLS_TRACK="later")
             small.run(folder, "python", "-m", "stages.track")
             small.run(folder, "git", "add", "--all")
             small.run(folder, "git", "commit", "--quiet", "--message=reproduced")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -18,9 +19,11 @@ from stages.tools.small import change_params, shrink
 from stages.tracking.store import NOW, WHEN
 
 __all__ = [
-    "assert_undisturbed", "change_params", "clone", "damage", "environment", "free_port", "kept", "kill", "locked",
-    "rest_of", "run", "running", "stages_run", "start", "until",
+    "PARALLEL", "assert_undisturbed", "change_params", "clone", "damage", "environment", "free_port", "kept", "kill", "locked",
+    "reproduce", "rest_of", "run", "running", "stages_run", "start", "until",
 ]  # fmt: skip
+PARALLEL = (sys.executable, "-m", "stages.tools.parallel")
+"""The command of `make repro`."""
 WHO = {"NAME": "A", "EMAIL": "a@example.org"}
 
 
@@ -36,6 +39,11 @@ def run(folder: Path, *command: str, status: int = 0, **more: str) -> str:
     output = done.stdout + done.stderr
     assert done.returncode == status, f"{command} ended with {done.returncode}:\n{output[-4000:]}"
     return output
+
+
+def reproduce(folder: Path, *arguments: str, status: int = 0, **more: str) -> str:
+    """Run the command of `make repro` in the clone and return what it printed."""
+    return run(folder, *PARALLEL, *arguments, status=status, **more)
 
 
 def clone(folder: Path) -> Path:

@@ -29,7 +29,7 @@ def test_the_whole_pipeline_runs_on_any_mixture(copied: Path, preset: str) -> No
     kinds = ["contrastive", "contrastive_critic", "dsm", "jepa_masked_density"]
     changes = {m: {"train": {"steps": 20, "warmup": 5, "batch_size": 64}} for m in kinds}
     small.change_params(copied, {**changes, "methods": kinds, "mog": {"preset": preset}, "mixtures.yaml": {"tight": TIGHT}})
-    ran = set(small.stages_run(small.run(copied, "dvc", "repro")))
+    ran = set(small.stages_run(small.reproduce(copied, "2")))
     assert {"mog_data", "claims", "compare", *(f"mog_figures@{m}" for m in kinds)} <= ran
     assert not {name for name in ran if name.startswith("mnist_")}
     decided = read(copied, "reports/claims.json")
@@ -43,7 +43,7 @@ def test_a_new_method_is_one_file_and_its_params(copied: Path) -> None:
     block = {**yaml.safe_load((copied / "params.yaml").read_text())["contrastive"], "scale": 2.0}
     del block["temperature"]
     small.change_params(copied, {"methods": ["contrastive", "dsm", "jepa_scaled"], "jepa_scaled": block})
-    ran = set(small.stages_run(small.run(copied, "dvc", "repro")))
+    ran = set(small.stages_run(small.reproduce(copied, "2")))
     assert ran == {f"mog_{part}@jepa_scaled" for part in ("train", "evaluate", "figures")} | COMPARING
     row = read(copied, "reports/table.json")["mog"]["jepa_scaled"]
     assert row["held-out loss"]["mean"] > 0

@@ -25,7 +25,6 @@ from stages.core.paths import ROOT
 from stages.mnist.datasets.sources import write_idx
 from tests import small
 from tests.test_pipeline import runs
-from tests.test_side_by_side import PARALLEL
 
 KILLS = 10
 INTERRUPTS = 40
@@ -98,7 +97,7 @@ def test_no_name_of_a_method_reaches_a_shell_by_make_repro(copied: Path, key: st
     names = {world: {inner[0]: [evil]} if inner else [evil]}
     small.change_params(copied, {**names, "x; touch caught #/": block, "mnist_x; touch caught #/": block})
     assert f"_train@{evil}" in small.run(copied, "dvc", "stage", "list", "--name-only")
-    said = small.run(copied, *PARALLEL, status=1)
+    said = small.reproduce(copied, status=1)
     refused = f"error: params.yaml: {key}: {evil!r} is not accepted: expected any of"
     assert said.startswith(refused) and said.count("\n") == 1
     # Nor does a stage take it.
@@ -148,7 +147,7 @@ def test_a_cold_run_that_is_killed_again_and_again(
 ) -> None:
     record_property("tries", KILLS)
     folder, moments = tmp_path / "clone", random.Random(0)
-    commands = [("dvc", "repro"), ("dvc", "repro"), PARALLEL, PARALLEL]
+    commands = [("dvc", "repro"), ("dvc", "repro"), small.PARALLEL, small.PARALLEL]
     kills = 0
     while kills < KILLS:
         if not folder.exists():
@@ -234,7 +233,7 @@ def test_a_checkout_that_may_only_be_read(copied: Path, command: tuple[str, ...]
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("command", [("dvc", "repro"), PARALLEL], ids=["dvc repro", "make repro"])
+@pytest.mark.parametrize("command", [("dvc", "repro"), small.PARALLEL], ids=["dvc repro", "make repro"])
 def test_two_runs_at_once(reproduced: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
     folder = small.clone(tmp_path / "clone")
     runs = [small.start(folder, *command) for _ in range(2)]

@@ -42,7 +42,7 @@ def made(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page") / "clone"
     shutil.copytree(reproduced, folder, symlinks=True)
     small.change_params(folder, EVERY_KIND)
-    small.run(folder, "dvc", "repro")
+    small.reproduce(folder, "2")
     return folder
 
 

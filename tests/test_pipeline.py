@@ -154,7 +154,7 @@ def test_tracking_is_idempotent_and_complete(reproduced: Path) -> None:
     error = read(reproduced, "reports/metrics/mog/dsm.json")["score"]["relative_fisher_error"]
     assert dsm.data.metrics["score.relative_fisher_error"] == pytest.approx(error["mean"])
     assert len(client.get_metric_history(dsm.info.run_id, "curve.dsm.loss")) == 30
-    assert {a.path for a in client.list_artifacts(dsm.info.run_id)} == {"dsm.json", "landscape.png"}
+    assert {a.path for a in client.list_artifacts(dsm.info.run_id)} == {"dsm.json", "landscape.png", "training.gif", "walk.gif"}
     whole = {"params.yaml", "claims.yaml", "mixtures.yaml", "dvc.lock", "table.md", "claims.md", "mnist.md", "gallery.png"}
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= whole
     assert not (reproduced / ".mlflow-spool").exists() or not list((reproduced / ".mlflow-spool").iterdir())

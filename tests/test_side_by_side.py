@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as some
 
+from stages.core.errors import UserError
 from stages.core.paths import ROOT, cost_file
 from stages.dag.graph import stage_graph
 from stages.dag.schedule import Schedule, Task
@@ -242,12 +244,9 @@ def project(empty: Path, tmp_path: Path) -> Path:
     return shutil.copytree(empty, tmp_path / "project")
 
 
-PARALLEL = (sys.executable, "-m", "stages.tools.parallel")
-
-
 def reproduce(folder: Path, *arguments: str, status: int = 0) -> str:
     """Run the command in a project that has no code of its own, and return what it printed."""
-    return small.run(folder, *PARALLEL, *arguments, status=status, PYTHONPATH=str(ROOT))
+    return small.reproduce(folder, *arguments, status=status, PYTHONPATH=str(ROOT))
 
 
 def write(folder: Path, stages: Mapping[str, tuple[str, list[str]]], **more: Mapping[str, Any]) -> None:
@@ -304,18 +303,26 @@ def test_a_stage_may_use_all_cores_where_it_runs_alone_and_one_where_it_does_not
 
 
 @pytest.mark.skipif(not parallel.YIELDING, reason="this system has no priority below all others")
-def test_what_runs_in_the_background_yields_to_all_others(project: Path) -> None:
-    shown = f"{sys.executable} -c 'import os; print(os.sched_getscheduler(0) == os.SCHED_IDLE)'"
+@pytest.mark.parametrize(("jobs", "yields"), [("2", True), ("3", False)])
+def test_what_runs_in_the_background_yields_to_all_others(project: Path, jobs: str, yields: bool) -> None:
+    """The long stage goes on until the other has seen the priority that it waits for, or has waited in vain for another."""
+    (project / "look.py").write_text(
+        f"""import os, time
+until = time.monotonic() + {60 if yields else 2}
+while not (seen := os.sched_getscheduler(0) == os.SCHED_IDLE) and time.monotonic() < until:
+    time.sleep(.05)
+print(seen)
+"""
+    )
+    wait = "until test -s one.txt; do sleep .1; done; echo > two.txt"
     write(
         project,
-        {"two": ("sleep 3; echo > two.txt", []), "one": (f"sleep 1; {shown} > one.txt", [])},
+        {"two": (wait, []), "one": (f"{sys.executable} look.py > one.tmp; mv one.tmp one.txt", [])},
         two={"params": ["threads"]},
     )
     small.change_params(project, {"threads": 2})
-    reproduce(project, "2")
-    assert (project / "one.txt").read_text() == "True\n"
-    reproduce(project, "3", "--force")
-    assert (project / "one.txt").read_text() == "False\n"
+    reproduce(project, jobs)
+    assert (project / "one.txt").read_text() == f"{yields}\n"
 
 
 def test_a_stage_that_fails_stops_the_others_and_what_needs_it_does_not_run(project: Path) -> None:
@@ -351,7 +358,7 @@ def test_a_signal_ends_all_that_runs_and_keeps_what_has_ended(project: Path, end
             "c": ("echo > c.txt", ["a", "b"]),
         },
     )
-    jobs = small.start(project, *PARALLEL, "2", PYTHONPATH=str(ROOT))
+    jobs = small.start(project, *small.PARALLEL, "2", PYTHONPATH=str(ROOT))
     small.until(jobs, "[a] begun", "[b] begun")
     # A shell that is just starting what it waits for may miss an interrupt.
     time.sleep(1)
@@ -363,9 +370,31 @@ def test_a_signal_ends_all_that_runs_and_keeps_what_has_ended(project: Path, end
     assert set(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == {"good"}
 
 
+def test_whoever_asks_again_stops_what_does_not_end_by_itself(project: Path) -> None:
+    write(project, {"deaf": ("trap '' INT TERM; echo begun; sleep 600; echo > deaf.txt", [])})
+    jobs = small.start(project, *small.PARALLEL, "2", PYTHONPATH=str(ROOT))
+    small.until(jobs, "[deaf] begun")
+    jobs.send_signal(signal.SIGINT)
+    small.until(jobs, "stopping what runs")
+    jobs.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    jobs.send_signal(signal.SIGINT)
+    rest = small.rest_of(jobs)
+    assert jobs.returncode == 130 and "Traceback" not in rest, rest
+    assert not small.running(project) and not (project / "dvc.lock").exists()
+
+
+def test_what_did_not_hear_that_it_has_to_end_is_told_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project, {"deaf": ("trap '' INT; sleep 600 & wait; sleep 600; echo > deaf.txt", []), "bad": ("sleep 1; exit 3", [])})
+    monkeypatch.setattr(parallel, "PATIENCE", 0.2)
+    with chdir(project), pytest.raises(UserError, match="bad failed"):
+        parallel.main(["2"])
+    assert not small.running(project)
+
+
 def test_it_ends_where_nobody_reads_what_it_says(project: Path) -> None:
     write(project, {"a": ("echo begun; sleep 2; echo ended; echo > a.txt", []), "b": ("echo > b.txt", ["a"])})
-    jobs = small.start(project, *PARALLEL, "2", PYTHONPATH=str(ROOT))
+    jobs = small.start(project, *small.PARALLEL, "2", PYTHONPATH=str(ROOT))
     small.until(jobs, "[a] begun")
     assert jobs.stdout
     jobs.stdout.close()
@@ -377,7 +406,7 @@ def test_what_a_killed_run_had_finished_is_not_run_again(project: Path) -> None:
     names = [f"stage{number}" for number in range(5)]
     needs = [[], *([name] for name in names)]
     write(project, {name: (f"echo > {name}.txt", need) for name, need in zip(names, needs, strict=False)} | {"end": LONG})
-    jobs = small.start(project, *PARALLEL, "2", PYTHONPATH=str(ROOT))
+    jobs = small.start(project, *small.PARALLEL, "2", PYTHONPATH=str(ROOT))
     small.until(jobs, "[end] begun")
     small.kill(project, jobs)
     write(project, {name: (f"echo > {name}.txt", need) for name, need in zip(names, needs, strict=False)})
@@ -403,7 +432,7 @@ def test_methods_side_by_side_give_the_lock_of_a_serial_run(reproduced: Path, co
             del entries["stages"][name]
         (folder / "dvc.lock").write_text(yaml.safe_dump(entries, sort_keys=False))
     ran = set(small.stages_run(small.run(other, "dvc", "repro")))
-    output = small.run(copied, *PARALLEL, "2")
+    output = small.reproduce(copied, "2")
     assert {f"mog_train@{m}" for m in CHANGED} <= ran == set(small.stages_run(output))
     # Both have begun before one of them has ended.
     begins = [output.index(f"Running stage 'mog_train@{m}'") for m in CHANGED]
@@ -416,7 +445,7 @@ def test_methods_side_by_side_give_the_lock_of_a_serial_run(reproduced: Path, co
 @pytest.mark.integration
 def test_a_stage_that_fails_is_named_and_nothing_is_left_running(copied: Path) -> None:
     small.change_params(copied, {"dsm": {"train": {"learning_rate": 1e30}}, "contrastive": {"train": {"steps": 200000}}})
-    output = small.run(copied, *PARALLEL, "2", status=1)
+    output = small.reproduce(copied, "2", status=1)
     assert "error: dsm: the loss is not finite at step" in output
     last = output.strip().splitlines()[-1]
     assert last == "error: mog_train@dsm failed; what was finished is kept, and `make repro` goes on from there"
@@ -430,7 +459,7 @@ def test_a_stage_that_fails_is_named_and_nothing_is_left_running(copied: Path) -
 def test_stopped_from_outside_nothing_is_left_running(copied: Path, ending: signal.Signals) -> None:
     long = {"train": {"steps": 200000}}
     small.change_params(copied, {"dsm": long, "contrastive": long})
-    jobs = small.start(copied, *PARALLEL, "2")
+    jobs = small.start(copied, *small.PARALLEL, "2")
     small.until(jobs, "contrastive: step", "dsm: step")
     jobs.send_signal(ending)
     # Whoever sees nothing else happen presses again.
@@ -455,7 +484,7 @@ def test_stopped_in_a_stage_without_a_method_nothing_is_left_running_either(copi
     before = path.read_text()
     path.write_text(re.sub(r"(?m)^    runner\.run\(main.*$", "    __import__('time').sleep(600)", before))
     assert "sleep(600)" in path.read_text()
-    jobs = small.start(copied, *PARALLEL, "2")
+    jobs = small.start(copied, *small.PARALLEL, "2")
     small.until(jobs, f"Running stage '{stage}'")
     time.sleep(3)
     jobs.send_signal(signal.SIGTERM)
@@ -473,7 +502,7 @@ def test_stopped_in_a_stage_without_a_method_nothing_is_left_running_either(copi
 )
 def test_a_stage_that_lacks_what_it_needs_is_named(copied: Path, missing: str, stage: str) -> None:
     (copied / missing).unlink()
-    output = small.run(copied, *PARALLEL, "2", status=1)
+    output = small.reproduce(copied, "2", status=1)
     assert re.match(f"error: {stage} failed", output.strip().splitlines()[-1]), output[-2000:]
 
 
@@ -485,5 +514,5 @@ def test_a_pipeline_that_is_none_is_one_line(project: Path) -> None:
 
 @pytest.mark.parametrize("jobs", ["0", "many", "-1"])
 def test_a_number_of_jobs_that_is_none_is_one_line(jobs: str) -> None:
-    output = small.run(Path.cwd(), *PARALLEL, jobs, status=1)
+    output = small.reproduce(Path.cwd(), jobs, status=1)
     assert output == f"error: JOBS: {jobs!r} is not accepted: expected a whole number above 0\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,12 @@ def listed_methods(path: Path, raw: dict[str, Any]) -> tuple[list[str], list[str
 
 def _signature(name: str) -> dict[str, ast.expr]:
     """The keyword arguments of a method's class with their annotations."""
-    tree = ast.parse((METHODS / f"{name}.py").read_text(encoding="utf-8"))
+    return _signature_in((METHODS / f"{name}.py").read_text(encoding="utf-8"), name)
+
+
+@cache
+def _signature_in(source: str, name: str) -> dict[str, ast.expr]:
+    tree = ast.parse(source)
     (cls,) = (
         node
         for node in tree.body

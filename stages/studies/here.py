@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ from stages.pipeline.concurrent import CORES, cores
 from stages.studies.engine import Metrics, Place, Project
 from stages.studies.grid import Run, with_settings
 from stages.studies.identity import commands
+from stages.tools import warm
 
 MEASURED = {
     "mog": "reports/metrics/mog/{method}.json",
@@ -43,7 +44,7 @@ def place(project: Project, jobs: int | None = None) -> Place:
         images = any(run.world != "mog" for run in wanted)
         count = max(1, min(jobs or (1 if images else cores()), len(wanted)))
         failed: list[UserError] = []
-        running: set[subprocess.Popen[str]] = set()
+        running: set[warm.Running] = set()
         with ThreadPoolExecutor(count) as pool:
             waiting = {pool.submit(measure, run, project, cores() // count or 1, running): run for run in wanted}
             try:
@@ -63,7 +64,7 @@ def place(project: Project, jobs: int | None = None) -> Place:
                 for future in waiting:
                     future.cancel()
                 for process in list(running):
-                    process.terminate()
+                    warm.send(process, signal.SIGTERM)
                 raise
         if failed:
             raise failed[0]
@@ -71,7 +72,7 @@ def place(project: Project, jobs: int | None = None) -> Place:
     return run_all
 
 
-def measure(run: Run, project: Project, share: int | None = None, running: set[subprocess.Popen[str]] | None = None) -> Metrics:
+def measure(run: Run, project: Project, share: int | None = None, running: set[warm.Running] | None = None) -> Metrics:
     """The metrics of one run.
 
     Args:
@@ -92,19 +93,20 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[s
         (there / CLAIMS).symlink_to(CLAIMS.absolute())
         if run.world != "mog":
             _bring_images(params, there)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "", **({CORES: str(share)} if share else {})}
+        found = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        environment = {**os.environ, "PATH": found, "PYTHONPATH": str(ROOT), "DVC_STAGE": ""}
+        if share:
+            environment[CORES] = str(share)
         for command in commands(run.world, run.method):
-            call = [sys.executable, *command.split()[1:]]
-            with subprocess.Popen(
-                call, cwd=there, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-            ) as process:
-                running.add(process)
-                try:
-                    _, said = process.communicate()
-                finally:
-                    running.discard(process)
-            if process.returncode:
-                raise UserError(f"{run}: {(said.strip().splitlines() or ['no message'])[-1]}")
+            process = warm.start(command, "/bin/sh", environment, there)
+            running.add(process)
+            try:
+                said = [line for line in process.lines() if line.strip()]
+                status = process.wait()
+            finally:
+                running.discard(process)
+            if status:
+                raise UserError(f"{run}: {said[-1].strip() if said else 'no message'}")
         return files.read_json(there / MEASURED[run.world].format(method=run.method))
 
 

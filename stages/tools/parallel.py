@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import networkx as nx
@@ -47,6 +47,10 @@ ENTRY = re.compile(r"(?m)^  (?=\S)")
 WRITING = 0.03
 """The share of the time that is spent on writing dvc.lock while stages run."""
 YIELDING = hasattr(os, "SCHED_IDLE")
+HARDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+"""What a stage is sent that has to end, one after another, until it has."""
+PATIENCE = 30.0
+"""For how many seconds a stage may go on before it is sent the next."""
 
 
 def in_order(lock: str, before: str, order: Sequence[str]) -> str:
@@ -236,12 +240,7 @@ class Reproduction:
         wanted = self.schedule.background()
         for name in (wanted ^ self.background) & self.commands.keys():
             policy = os.SCHED_IDLE if name in wanted else os.SCHED_OTHER
-            with suppress(psutil.Error):
-                first = psutil.Process(self.commands[name].pid)
-                for process in (first, *first.children(recursive=True)):
-                    for thread in process.threads():
-                        with suppress(ProcessLookupError, PermissionError):
-                            os.sched_setscheduler(thread.id, policy, os.sched_param(0))
+            _schedule(self.commands[name].pid, policy)
         self.background = wanted
 
     def _stop(self) -> None:
@@ -249,18 +248,23 @@ class Reproduction:
         if not self.commands:
             return
         print("stopping what runs", file=sys.stderr, flush=True)
-        for command in self.commands.values():
-            # One that has just started has no group yet; one that has just ended is no more.
-            for send in (os.killpg, os.kill):
-                with suppress(ProcessLookupError):
-                    send(command.pid, signal.SIGINT)
-                    break
+        harder = iter(HARDER)
+        self._send(next(harder))
         while self.commands:
-            # Whoever sees nothing happen presses Ctrl-C again, which is an event of its own here.
-            event = self.events.get()
+            try:
+                event = self.events.get(timeout=PATIENCE)
+            except Empty:
+                event = None
+            if event is None:
+                # Somebody presses Ctrl-C again, or a stage did not hear of it.
+                self._send(next(harder, signal.SIGKILL))
+                continue
             with suppress(UserError):
-                if event is not None:
-                    self._end(*event)
+                self._end(*event)
+
+    def _send(self, number: signal.Signals) -> None:
+        for command in self.commands.values():
+            warm.send(command, number)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -304,6 +308,20 @@ def _tasks(graph: nx.DiGraph) -> list[Task]:
         )
         for stage in graph
     ]
+
+
+def _schedule(pid: int, policy: int) -> None:
+    """Give a process and all that it has started a scheduling policy.
+
+    A process comes before its children: one that it starts meanwhile either is listed or has inherited the policy.
+    """
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for thread in process.threads():
+            with suppress(ProcessLookupError, PermissionError):
+                os.sched_setscheduler(thread.id, policy, os.sched_param(0))
+        for child in process.children():
+            _schedule(child.pid, policy)
 
 
 def put_in_order(before: str, order: Sequence[str]) -> None:

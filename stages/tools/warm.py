@@ -11,12 +11,15 @@ import multiprocessing
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
@@ -24,6 +27,8 @@ LIBRARIES = ("matplotlib.figure", "pydantic", "scipy.stats", "sklearn.decomposit
 """What the fork server loads: what most stages load, and nothing that starts threads of its own."""
 STAGE = re.compile(r"python -m (stages(?:\.\w+)+)((?: \w+)*)")
 """A command that is a module of this package with the names of methods."""
+
+ONE_AT_A_TIME = threading.Lock()
 
 
 class Running(Protocol):
@@ -43,20 +48,31 @@ class Running(Protocol):
         ...
 
 
-def start(command: str, shell: str, environment: Mapping[str, str]) -> Running:
-    """Start a command with this environment and no input."""
+def start(command: str, shell: str, environment: Mapping[str, str], folder: Path | None = None) -> Running:
+    """Start a command with this environment and no input, in a folder or in the one where this process is."""
     found = STAGE.fullmatch(command)
+    folder = folder or Path.cwd()
     if found and sys.platform == "linux":
-        return Fork(found[1], found[2].split(), environment)
-    return Shell([shell, "-c", command], environment)
+        return Fork(found[1], found[2].split(), environment, folder)
+    return Shell([shell, "-c", command], environment, folder)
+
+
+def send(command: Running, number: signal.Signals) -> None:
+    """Send a signal to a command and all that it has started."""
+    # One that has just started has no group yet; one that has just ended is no more.
+    for to in (os.killpg, os.kill):
+        with suppress(ProcessLookupError):
+            to(command.pid, number)
+            break
 
 
 class Shell:
     """A command in a shell of its own."""
 
-    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self.process = subprocess.Popen(
             words,
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -81,11 +97,11 @@ class Shell:
 class Fork:
     """A stage in a fork of the fork server."""
 
-    def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["stages", *LIBRARIES])
         self.reading, writing = context.Pipe(duplex=False)
-        given = (module, list(arguments), dict(environment), os.getcwd(), writing)
+        given = (module, list(arguments), dict(environment), str(folder), writing)
         self.process: ForkServerProcess = context.Process(target=_run, args=given)
         with _no_main():
             self.process.start()
@@ -107,12 +123,13 @@ class Fork:
 @contextmanager
 def _no_main() -> Iterator[None]:
     """Have multiprocessing find no main module, which it would otherwise import in every fork."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with ONE_AT_A_TIME:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _run(module: str, arguments: list[str], environment: dict[str, str], folder: str, output: Connection) -> None:

@@ -17,6 +17,8 @@ from stages.pipeline import digests, files
 
 MACHINE = "machine."
 """How the tags with the facts of the machine begin."""
+DRAWN = ("animations", "figures")
+"""The folders of reports/ with what is drawn of a method."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
             verdicts = _verdicts(claims.get(method, {}) if world == "mog" else {})
             metrics = Path(f"reports/metrics/{world}/{method}.json")
             curves = _there(sorted(Path(f"reports/curves/{world}").glob(f"{method}.*csv")))
-            artifacts = _there([metrics, *sorted(Path(f"reports/figures/{world}/{method}").rglob("*"))])
+            drawn = [path for kind in DRAWN for path in sorted(Path(f"reports/{kind}/{world}/{method}").rglob("*"))]
+            artifacts = _there([metrics, *drawn])
             shown = {path: digests.of_file(Path(path)) for path in (*curves, *artifacts)}
             digest = digests.of_content([own, shown, verdicts])
             yield Run(
