@@ -79,7 +79,7 @@ pr-report: $(VENV)/.pipeline ## print what this branch changes in metrics, param
 	@python -m stages.tools.pull_request "$(BASE)"
 
 BENCH ?=
-bench: $(VENV)/.development ## measure speed, as ratios within one run, into docs/benchmark.md (BENCH=--warm: without a cold run)
+bench: $(VENV)/.development ## measure speed, as ratios within one run, into docs/benchmark.md (BENCH=--warm: without the tests)
 	@python -m benchmarks $(BENCH)
 
 studies: $(VENV)/.pipeline ## make the runs of all studies that are missing (all of them: some four hours on two cores)

@@ -1,8 +1,8 @@
 """The loops of somebody who works with the project, each beside what it took at an earlier commit.
 
 Both sides are clones in a temporary folder, with the same Python and the same packages, run one after the other in turns. What
-takes many minutes, the cold run and the tests, is run once on each side; `--warm` leaves both out, but the cold run of a side
-that DVC's cache does not have.
+takes many minutes, the cold run and the tests, is run once on each side; `--warm` leaves the tests out. What a side does in the
+background has ended before the other one's turn, and is part of the cold run's time.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ class Clone:
 
     Args:
         folder: where it lies.
-        cold: the command that runs everything anew.
+        cold: the commands that run everything anew and log it.
         claims: the file that has the thresholds of the claims.
+        rest: a command that does now what the others leave to the background, if they do.
     """
 
     folder: Path
-    cold: tuple[str, ...]
+    cold: tuple[tuple[str, ...], ...]
     claims: str
+    rest: tuple[str, ...] = ()
 
     def run(self, *words: str) -> float:
         """The seconds that a command takes.
@@ -56,7 +58,6 @@ class Clone:
         Raises:
             UserError: it failed.
         """
-        # The background of the run before is no part of this one.
         where = environment(OMP_WAIT_POLICY="PASSIVE", PYTHONDONTWRITEBYTECODE="1")
         started = time.perf_counter()
         done = subprocess.run(words, cwd=self.folder, env=where, capture_output=True, text=True, check=False)
@@ -67,10 +68,17 @@ class Clone:
             )
         return seconds
 
+    def alone(self, *words: str) -> float:
+        """The same; what it leaves to the background has ended afterwards."""
+        seconds = self.run(*words)
+        if self.rest:
+            self.run(*self.rest)
+        return seconds
+
     def experiment(self) -> Callable[[], float]:
         """Runs an experiment with a value of σ that was not run before."""
         values = iter(range(1, 1000))
-        return lambda: self.run("dvc", "exp", "run", "--set-param", f"dsm.sigma={0.4 + next(values) / 1000:g}")
+        return lambda: self.alone("dvc", "exp", "run", "--set-param", f"dsm.sigma={0.4 + next(values) / 1000:g}")
 
     def threshold(self) -> Callable[[], float]:
         """Changes the threshold of a claim and has everything follow."""
@@ -83,19 +91,19 @@ class Clone:
             if not found:
                 raise UserError(f"{path.name} has no threshold of score.relative_fisher_error")
             path.write_text(changed, encoding="utf-8")
-            return self.run("dvc", "repro")
+            return self.alone("dvc", "repro")
 
         return change
 
 
-def clone(commit: str, folder: Path, cold: tuple[str, ...], claims: str) -> Clone:
-    """A clone of a commit that shares the project's DVC cache."""
+def clone(commit: str, folder: Path) -> Path:
+    """A clone of a commit with a cache of its own."""
     output("git", "clone", "--quiet", "--no-checkout", str(ROOT), str(folder))
     output("git", "-C", str(folder), "-c", "advice.detachedHead=false", "checkout", "--quiet", commit)
     for name in ("user.name", "user.email"):
         output("git", "-C", str(folder), "config", name, "benchmark")
     lend_environment(folder)
-    return Clone(folder, cold, claims)
+    return folder
 
 
 def lend_environment(folder: Path) -> None:
@@ -114,15 +122,17 @@ def rows(*, turns: int, cold: bool) -> Iterator[Row]:
     here = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD").strip()
     with tempfile.TemporaryDirectory(prefix="loops-", dir=os.environ.get("TMPDIR")) as name:
         place = Path(name)
-        parallel = (sys.executable, "-m", "stages.tools.parallel", "--force", "--no-run-cache")
-        ours = clone(here, place / "ours", parallel, "claims.yaml")
-        theirs = clone(BEFORE, place / "theirs", ("dvc", "repro", "--force", "--no-run-cache"), "params.yaml")
+        anew = ("--force", "--no-run-cache")
+        track = (sys.executable, "-m", "stages.track")
+        parallel = (sys.executable, "-m", "stages.tools.parallel", *anew)
+        ours = Clone(clone(here, place / "ours"), (parallel, track), "claims.yaml", rest=track)
+        theirs = Clone(clone(BEFORE, place / "theirs"), (("dvc", "repro", *anew),), "params.yaml")
         if cold:
             # Tests that fail took their time all the same.
             tests = [side.run("sh", "-c", "make test > tests.log 2>&1; grep ' passed' tests.log") for side in (theirs, ours)]
             yield _row("make test", [tests[1]], [tests[0]], GOALS["tests"])
         # What neither side has is made first, which is the cold run.
-        seconds = [side.run(*side.cold) for side in (theirs, ours)]
+        seconds = [sum(side.run(*command) for command in side.cold) for side in (theirs, ours)]
         work, wall = costs(ours.folder), seconds[1]
         yield _row(
             "everything, cold",
@@ -134,7 +144,7 @@ def rows(*, turns: int, cold: bool) -> Iterator[Row]:
         )
         for side in (ours, theirs):
             side.run("git", "add", "--all")
-            side.run("git", "commit", "--quiet", "--message=results")
+            side.run("git", "commit", "--quiet", "--allow-empty", "--message=results")
         for words, goal in ((("dvc", "status"), GOALS["status"]), (("dvc", "repro"), GOALS["repro"])):
             taken = take_turns([partial(side.run, *words) for side in (ours, theirs)], turns)
             yield _row(f"{' '.join(words)}, nothing to do", taken[0], taken[1], goal)
@@ -142,7 +152,7 @@ def rows(*, turns: int, cold: bool) -> Iterator[Row]:
         yield _row("dvc exp run -S dsm.sigma=…, a new value", taken[0], taken[1], GOALS["exp"])
         for side in (ours, theirs):
             side.run("git", "checkout", "--quiet", "--", ".")
-            side.run("dvc", "repro")
+            side.alone("dvc", "repro")
         taken = take_turns([ours.threshold(), theirs.threshold()], max(turns // 2, 1))
         row = _row("a claim's threshold changed, to the new page", taken[0], taken[1], None)
         yield row

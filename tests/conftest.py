@@ -22,11 +22,13 @@ settings.register_profile("many", max_examples=250, deadline=None, derandomize=F
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the property tests, which `make nightly` runs with more examples."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the property tests, which `make nightly` runs with more examples, and note all tests before any is left out."""
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("properties")
+    config.stash[small.COLLECTED] = list(items)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +41,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
             small.clone(folder)
-            small.reproduce(folder, "2", ENERGY_WELLS_TRACK="later")
+            (shared / small.SAID).write_text(small.reproduce(folder, "2", ENERGY_WELLS_TRACK="later"))
             small.run(folder, "python", "-m", "stages.track")
             small.run(folder, "git", "add", "--all")
             small.run(folder, "git", "commit", "--quiet", "--message=reproduced")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from stages.core.command import environment as plain
 from stages.core.paths import ROOT
@@ -24,6 +25,10 @@ __all__ = [
 ]  # fmt: skip
 PARALLEL = (sys.executable, "-m", "stages.tools.parallel")
 """The command of `make repro`."""
+SAID = "small.txt"
+"""The file beside the reproduced clone with what its run printed."""
+COLLECTED = pytest.StashKey[list[pytest.Item]]()
+"""All tests that were found in the files of this run."""
 WHO = {"NAME": "A", "EMAIL": "a@example.org"}
 
 

@@ -341,7 +341,7 @@ def side(tmp_path: Path) -> loops.Clone:
         "claims:\n  criteria:\n        - metric: score.relative_fisher_error\n          below: 0.1\n          figure: f.png\n"
     )
     (tmp_path / "params.yaml").write_text(before)
-    return loops.Clone(tmp_path, ("true",), "claims.yaml")
+    return loops.Clone(tmp_path, (("true",),), "claims.yaml", rest=("rest",))
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
@@ -364,7 +364,7 @@ def test_a_threshold_is_changed_and_nothing_else(side: loops.Clone, monkeypatch:
     for value in ("0.1001", "0.1002"):
         assert change() == 1.0
         assert (side.folder / file).read_text() == before.replace("below: 0.1\n", f"below: {value}\n", 1)
-    assert ran == [("dvc", "repro")] * 2
+    assert ran == [("dvc", "repro"), ("rest",)] * 2
     (side.folder / file).write_text("nothing: here\n")
     with pytest.raises(UserError, match="has no threshold of score"):
         change()
@@ -374,7 +374,8 @@ def test_each_experiment_has_a_value_that_was_not_run_before(side: loops.Clone, 
     ran, experiment = recorded(monkeypatch), side.experiment()
     for _ in range(3):
         experiment()
-    assert [words[-1] for words in ran] == ["dsm.sigma=0.401", "dsm.sigma=0.402", "dsm.sigma=0.403"]
+    assert [words[-1] for words in ran[::2]] == ["dsm.sigma=0.401", "dsm.sigma=0.402", "dsm.sigma=0.403"]
+    assert ran[1::2] == [("rest",)] * 3
 
 
 def test_the_seconds_of_a_loop_are_those_of_a_command_that_succeeds(side: loops.Clone) -> None:

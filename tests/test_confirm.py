@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from stages.core.errors import UserError
-from stages.studies import code
+from stages.studies import code, identity
 from stages.studies.confirm import IN_A_ROW, LEAST, Affected, Confirmation, affected, chance, confirm, draw
-from stages.studies.engine import Metrics, Project, complete, missing
+from stages.studies.engine import Metrics, Project, Result, complete, missing
 from stages.studies.grid import Run, all_runs, load
+from stages.studies.identity import Decided
 from stages.studies.store import Store, here
 from tests.test_study import RAW, figure, project  # noqa: F401  # a fixture
 
@@ -30,10 +31,10 @@ def measured(run: Run) -> Metrics:
 def place(change: Callable[[Run, Metrics], Metrics] = lambda _, found: found) -> Any:
     """A place that measures by the method and the seed, and what a change of the code makes of it."""
 
-    def run_all(runs: Sequence[Run]) -> Iterator[tuple[Run, Metrics]]:
+    def run_all(runs: Sequence[Run]) -> Iterator[Result]:
         for run in runs:
             made.append(run)
-            yield run, change(run, measured(run))
+            yield Result(run, change(run, measured(run)))
 
     made: list[Run] = []
     run_all.made = made  # type: ignore[attr-defined]
@@ -73,7 +74,9 @@ def test_a_change_that_changes_no_number_is_confirmed_and_says_so(studies: Path,
     now, somewhere = Project.load(), place()
     assert len(affected(now)) == 36
     confirm(now, somewhere)
-    assert not affected(now) and {record["confirmations"] for record in records()} == {1}
+    # Those of the sample were made.
+    assert not affected(now) and [record["confirmations"] for record in records()].count(0) == LEAST
+    assert {record["confirmations"] for record in records()} == {0, 1}
     assert len(somewhere.made) == LEAST and {run.method for run in somewhere.made} == set(METHODS)
     said = f"{LEAST} of 36 runs of all studies that the change concerned were made again and agree to the last digit"
     assert said in json.loads(Path("reports/studies/first.json").read_text())["standing"]
@@ -98,9 +101,24 @@ def test_what_no_cell_keeps_is_compared_too(studies: Path) -> None:
         confirm(Project.load(), place(lambda _, found: {"heldout_loss": found["heldout_loss"]}))
 
 
-def test_a_new_metric_is_no_change(studies: Path) -> None:
-    confirm(Project.load(), place(lambda _, found: {**found, "new": figure(1)}))
+def test_a_new_metric_is_no_change_and_who_keeps_it_has_the_runs_that_lack_it_made(studies: Path) -> None:
+    def measuring_more(run: Run, found: Metrics) -> Metrics:
+        return {**found, "new": {"one": figure(1)}} if run.method == "dsm" else found
+
+    somewhere = place(measuring_more)
+    confirm(Project.load(), somewhere)
     assert not affected(Project.load())
+    study = yaml.safe_load(Path("studies.yaml").read_text())
+    assert not missing(load("first"), Store("first"), Project.load())
+    study["first"]["keep"] += ["new.one"]
+    Path("studies.yaml").write_text(yaml.safe_dump(study))
+    wanted = missing(load("first"), Store("first"), Project.load())
+    drawn = {run.key for run in somewhere.made}
+    assert {run.key for run in wanted} == {run.key for run in all_runs(load("first")) if run.method == "dsm"} - drawn
+    again = place(measuring_more)
+    complete("first", again)
+    assert {run.key for run in again.made} == {run.key for run in wanted}
+    assert not missing(load("first"), Store("first"), Project.load())
 
 
 def test_on_another_machine_a_figure_may_move_by_what_chance_explains(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,24 +164,47 @@ def test_after_so_many_in_a_row_the_runs_have_to_be_made(studies: Path, monkeypa
 
 def test_only_what_the_change_concerns_is_drawn(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     confirm(Project.load(), place())
-    Path("params.yaml").write_text(yaml.safe_dump({**RAW, "vicreg": {**RAW["vicreg"], "variance": 20.0}}))
-    assert {one.run.method for one in affected(Project.load())} == {"vicreg"}
+    real = identity.code_identity
+    monkeypatch.setattr(identity, "code_identity", lambda world, method: real(world, method) + "!" * (method == "vicreg"))
     somewhere = place()
     confirm(Project.load(), somewhere)
     assert {run.method for run in somewhere.made} == {"vicreg"} and len(somewhere.made) == LEAST
 
 
+def test_another_value_of_a_param_is_no_refactoring(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However little it moves the figures: the runs have to be made, and those that a refactoring concerns are confirmed."""
+    Path("params.yaml").write_text(yaml.safe_dump({**RAW, "vicreg": {**RAW["vicreg"], "variance": 20.0}}))
+    assert {one.run.method for one in affected(Project.load())} == set(METHODS)
+    somewhere = place()
+    confirm(Project.load(), somewhere)
+    assert "confirm: 12 runs of first, second have other params now" in capsys.readouterr().out
+    assert {run.method for run in somewhere.made} == {"dsm", "ism"}
+    assert {run.method for run in missing(load("first"), Store("first"), Project.load())} == {"vicreg"}
+    confirm(Project.load(), place())
+    assert "was made, or confirmed" not in capsys.readouterr().out
+
+
+def test_a_param_by_another_name_is_a_refactoring(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = identity.params
+    monkeypatch.setattr(
+        identity, "params", lambda *given: {key.replace("seed", "start"): value for key, value in real(*given).items()}
+    )
+    assert len(affected(Project.load())) == 36
+    confirm(Project.load(), place())
+    assert not affected(Project.load())
+
+
 def test_what_is_missing_stays_missing(studies: Path) -> None:
     store, study = Store("second"), load("second")
     gone = all_runs(study)[0]
-    store.records = [record for record in store.records if record is not store.record(gone)]
-    store.write(all_runs(study))
+    with store.changing(all_runs(study)):
+        store.records = [record for record in store.records if record is not store.record(gone)]
     confirm(Project.load(), place())
     assert missing(study, Store("second"), Project.load()) == [gone]
 
 
 def entry(method: str, seed: int, world: Any = "mog", code_digest: str = "") -> Affected:
-    return Affected("some", Run(world, method, {"seed": seed}), f"{code_digest}{method}{seed}{world}", {})
+    return Affected("some", Run(world, method, {"seed": seed}), Decided(f"{code_digest}{method}{seed}{world}", ""), {})
 
 
 def test_the_sample_follows_the_new_identities_and_has_every_method_of_every_world() -> None:

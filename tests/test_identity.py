@@ -17,9 +17,14 @@ from stages.core.paths import ROOT
 from stages.mog import data, evaluate, train
 from stages.studies import code
 from stages.studies.grid import Run
-from stages.studies.identity import NO_METRIC, NO_NUMBER, STAGES, code_identity, commands, identity, params, roots
+from stages.studies.identity import NO_METRIC, NO_NUMBER, STAGES, code_identity, commands, decided, params, roots
 from stages.tools.small import merged
 from tests.test_study import MIXTURES, RAW, TINY
+
+
+def identity(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> str:
+    return decided(run, raw, mixtures).identity
+
 
 WORLDS = [("mog", "dsm"), ("mog", "jepa_masked_density"), ("mnist", "jepa_ema"), ("mnist_reconstruct", "vicreg")]
 Digest = Callable[[Mapping[str, str]], str]
@@ -57,12 +62,8 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
     """The digest of `main` in module a of a project with these modules, and with those of `BEFORE` that are not given."""
     monkeypatch.setattr(code, "ROOT", tmp_path)
 
-    def forget() -> None:
-        code._module.cache_clear()
-        code._digests.cache_clear()
-
     def of(sources: Mapping[str, str]) -> str:
-        forget()
+        code.forget()
         shutil.rmtree(tmp_path / "stages", ignore_errors=True)
         (tmp_path / "stages").mkdir()
         for name, source in {**BEFORE, **sources}.items():
@@ -70,7 +71,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
         return code.digest("stages.a.main")
 
     yield of
-    forget()
+    code.forget()
 
 
 def changed(module: str, old: str, new: str) -> dict[str, str]:

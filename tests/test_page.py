@@ -424,9 +424,19 @@ def test_a_pointer_finds_a_digit(opened: Opened) -> None:
 
 def test_the_training_of_the_digits_can_be_played(opened: Opened) -> None:
     page = opened.page
+    page.evaluate(WATCH, "#digits .slider output")
     page.click("#digits button:has-text('Play')")
-    expect(page.locator("#digits .slider output")).to_have_text("step 0")
     expect(page.locator("#digits .slider output")).to_have_text("step 30")
+    assert page.evaluate("() => seen") == ["step 0", "step 5", "step 30"]
+
+
+WATCH = """(place) => {
+  window.seen = []
+  const watched = document.querySelector(place)
+  new MutationObserver(() => watched.textContent !== seen.at(-1) && seen.push(watched.textContent))
+    .observe(watched, {childList: true, characterData: true, subtree: true})
+}"""
+"""Notes what an element says from now on, however briefly."""
 
 
 def test_the_digits_lie_where_the_projection_has_them(made: Path, opened: Opened) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -21,7 +23,8 @@ from stages.core.errors import UserError
 from stages.core.paths import ROOT
 from stages.dag import machine
 from stages.results.targets import KNN
-from stages.studies.engine import Metrics, Project, assembled, complete, content, differences, missing, over_runs, turn
+from stages.studies.confirm import confirm
+from stages.studies.engine import Metrics, Project, Result, assembled, complete, content, differences, missing, over_runs, turn
 from stages.studies.grid import Run, Study, all_runs, cells, load, preset, with_settings
 from stages.studies.here import measure, place
 from stages.studies.report import caption, draw, markdown, with_verdicts
@@ -111,7 +114,9 @@ def test_a_cell_on_images_has_the_figures_of_all_its_runs(tmp_path: Path) -> Non
     assert [run.settings for run in runs] == [
         {"mnist.validation_images": 0, "mnist_contrastive.train.steps": 3, "seed": seed} for seed in (0, 1)
     ]
-    found = dict(zip((0, 1), (metrics for _, metrics in place(Project(image_params(tmp_path), MIXTURES))(runs)), strict=True))
+    found = dict(
+        zip((0, 1), (metrics for _, metrics, _ in place(Project(image_params(tmp_path), MIXTURES))(runs)), strict=True)
+    )
     accuracy = over_runs([found[seed]["knn"]["accuracy"] for seed in (0, 1)])
     assert len(accuracy["values"]) == 2 and accuracy["std"] > 0 and "knn_validation" not in found[0]
 
@@ -142,16 +147,17 @@ class Pretended:
     """A place that measures what it is told to; it ends where it meets something that cannot be measured."""
 
     losses: Mapping[float, float | BaseException]
+    machine: Mapping[str, str] | None = None
     ran: list[float] = field(default_factory=list)
 
-    def __call__(self, runs: Sequence[Run]) -> Iterator[tuple[Run, Metrics]]:
+    def __call__(self, runs: Sequence[Run]) -> Iterator[Result]:
         for run in runs:
             sigma = run.settings["dsm.sigma"]
             self.ran.append(sigma)
             loss = self.losses[sigma]
             if isinstance(loss, BaseException):
                 raise loss
-            yield run, {"heldout_loss": figure(loss), "score": {"relative_fisher_error": figure(sigma)}}
+            yield Result(run, {"heldout_loss": figure(loss), "score": {"relative_fisher_error": figure(sigma)}}, self.machine)
 
 
 def kept() -> list[dict[str, Any]]:
@@ -168,6 +174,67 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(project: Path) -> None:
     assert place.ran == [1.0] and len(kept()) == 3
     cells = json.loads(Path("reports/studies/some.json").read_text())["cells"]
     assert [cell["heldout_loss"]["mean"] for cell in cells] == [3, 2, 1]
+
+
+def test_two_that_run_at_once_lose_none_of_each_others_runs(project: Path) -> None:
+    """Each writes the whole file: the one that began first has what the other has added meanwhile."""
+
+    def other(runs: Sequence[Run]) -> Iterator[Result]:
+        for number, result in enumerate(Pretended({0.3: 3, 0.5: 2, 1.0: 1})(runs)):
+            if number == 1:
+                complete("some", Pretended({0.5: 2, 1.0: 1}))
+            yield result
+
+    complete("some", other)
+    assert len(kept()) == 3
+
+
+@pytest.mark.parametrize("content", ["", "{", "<<<<<<< HEAD\n{}", "[]"])
+def test_runs_in_a_damaged_file_are_not_written_over(project: Path, content: str) -> None:
+    complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}))
+    file = Path("reports/studies/runs/some.json")
+    file.write_text(content)
+    for again in (lambda: complete("some", Pretended({})), lambda: confirm(Project.load(), Pretended({}))):
+        with pytest.raises(UserError, match=r"^reports/studies/runs/some\.json is damaged: `git checkout -- reports/"):
+            again()
+    assert file.read_text() == content
+
+
+def test_a_run_is_of_the_machine_that_made_it(project: Path) -> None:
+    complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}, machine={"system": "of a node"}))
+    store = Store("some")
+    assert {store.machines[run["machine"]]["system"] for run in kept()} == {"of a node"}
+    # So another machine may come out by what chance explains from it, and that node to the last digit.
+    complete("some", Pretended({0.3: 3.05, 0.5: 2, 1.0: 1}), again=True)
+    with pytest.raises(UserError, match=r"1 figures are not what they were: .*heldout_loss"):
+        complete("some", Pretended({0.3: 3.0501, 0.5: 2, 1.0: 1}), again=True)
+
+
+def test_a_run_whose_code_was_edited_meanwhile_is_not_kept(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure_and_edit(run: Run, *_: Any) -> Metrics:
+        monkeypatch.setattr("stages.studies.identity.code_identity", lambda *_: "edited")
+        return {"heldout_loss": figure(1)}
+
+    monkeypatch.setattr("stages.studies.here.measure", measure_and_edit)
+    with pytest.raises(UserError, match=r"dsm with .*: its code was edited while it was made: it is not kept"):
+        complete("some", place(Project.load(), 1))
+    assert not Path("reports/studies/runs/some.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("some: {methods: [dsm], keep: [x], together: {a: [1], b: [1, 2]}}", r"some: the lists of `together` have to be"),
+        ("some: {methods: [dsm, keep: [x]}", r"studies\.yaml: not readable as YAML"),
+        ("- some", r"studies\.yaml"),
+    ],
+)
+def test_a_mistake_in_the_studies_is_one_line(project: Path, content: str, said: str) -> None:
+    Path("studies.yaml").write_text(content)
+    for command in ("run", "confirm"):
+        name = ["some"] if command == "run" else ["--draw"]
+        printed = small.run(project, sys.executable, "-m", f"stages.studies.{command}", *name, status=1, PYTHONPATH=str(ROOT))
+        assert re.match(rf"error: .*{said}", printed) and printed.count("\n") == 1
 
 
 def test_another_cell_or_another_figure_makes_no_run_again(project: Path) -> None:
@@ -197,7 +264,7 @@ def test_a_run_that_fails_costs_none_of_the_others(project: Path) -> None:
     runs = [Run("mog", "dsm", {"dsm.sigma": sigma}) for sigma in (-1, 0.4)]
     found: list[Run] = []
     with pytest.raises(UserError, match=r"dsm\.sigma: -1 is not accepted"):
-        found.extend(run for run, _ in place(Project(tiny, MIXTURES), 2)(runs))
+        found.extend(run for run, *_ in place(Project(tiny, MIXTURES), 2)(runs))
     assert found == runs[1:]
 
 

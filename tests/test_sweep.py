@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -23,9 +25,10 @@ from dvc.utils.serialize import load_yaml
 
 from stages.core.errors import UserError
 from stages.dag.lock import file_md5, locked_stages, outputs
+from stages.studies import experiments
 from stages.studies.cluster import sweep
 from stages.studies.experiments import experiment, override, wanted
-from stages.studies.grid import Study, all_runs
+from stages.studies.grid import Run, Study, all_runs
 from tests import small
 
 
@@ -322,3 +325,39 @@ def test_what_is_not_committed_or_has_no_remote_is_one_line(copied: Path) -> Non
         copied, "python", "-m", "stages.studies.run", "widths", "--on", "ray", "--git", "elsewhere.git", status=1
     )
     assert output.startswith("error: elsewhere.git does not give the commit ") and "is it pushed?" in output
+
+
+class Queue:
+    """DVC's queue, with what it lists."""
+
+    def __init__(self, *listed: tuple[str, str], workers: int = 1) -> None:
+        self.listed, self.workers = listed, workers
+
+    def status(self) -> list[dict[str, str]]:
+        return [{"name": name, "status": state} for name, state in self.listed]
+
+    def worker_status(self) -> dict[str, list[Any]]:
+        return {f"worker {number}": [] for number in range(self.workers)}
+
+
+def test_an_experiment_that_is_tried_again_has_not_failed() -> None:
+    listed = [("a", "Running"), ("b", "Queued"), ("c", "Failed"), ("a", "Failed"), ("b", "Failed"), ("d", "Success")]
+    assert experiments._states(Queue(*listed)) == {"a": "Running", "b": "Queued", "c": "Failed", "d": "Success"}
+    assert experiments._states(Queue(*listed[::-1])) == experiments._states(Queue(*listed))
+
+
+def test_a_queue_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run("mog", "dsm", {"dsm.sigma": 0.4})
+    monkeypatch.setattr(experiments, "LOOK", 0)
+    monkeypatch.setattr(experiments, "output", lambda *_: "")
+    queue = Queue((experiment("some", run), "Queued"), workers=0)
+    with pytest.raises(UserError, match="some: DVC's queue was stopped, 1 runs are left; started again, it goes on"):
+        list(experiments._through(queue, SimpleNamespace(names=dict), "some", [run], 1, again=False))  # type: ignore[arg-type]
+
+
+def test_what_is_made_again_is_another_experiment() -> None:
+    run = Run("mog", "dsm", {"dsm.sigma": 0.4})
+    name = experiment("some", run)
+    assert list(experiments.named("some", [run], [name], again=False)) == [name]
+    assert list(experiments.named("some", [run], [], again=True)) == [name]
+    assert list(experiments.named("some", [run], [name, f"{name}-2"], again=True)) == [f"{name}-3"]

@@ -27,8 +27,8 @@ from typing import Any
 
 from stages.core.errors import UserError
 from stages.core.paths import ROOT
-from stages.studies.engine import Metrics, Place, Project
-from stages.studies.experiments import Home, experiment, override, wanted
+from stages.studies.engine import Place, Project, Result
+from stages.studies.experiments import Home, named, override, wanted
 from stages.studies.grid import Run, with_settings
 from stages.tracking.store import NOW, WHEN, tracking_uri
 
@@ -174,7 +174,7 @@ def _check_room(nodes: Sequence[Mapping[str, Any]], cpus: int, gpus: int) -> Non
         )
 
 
-def place(study: str, project: Project, git: str | None, address: str | None) -> Place:
+def place(study: str, project: Project, git: str | None, address: str | None, *, again: bool = False) -> Place:
     """Runs as DVC experiments on a Ray cluster, or on this machine where Ray starts here.
 
     Args:
@@ -182,9 +182,10 @@ def place(study: str, project: Project, git: str | None, address: str | None) ->
         project: whose params the runs differ from.
         git: from where the nodes clone and to where they push; this folder where nothing is given.
         address: of the cluster, or auto; where there is none Ray starts on this machine.
+        again: whether to make experiments that are there once more.
     """
 
-    def run_all(runs: Sequence[Run]) -> Iterator[tuple[Run, Metrics]]:
+    def run_all(runs: Sequence[Run]) -> Iterator[Result]:
         home = Home(git)
         home.fetch()
         there = home.names()
@@ -196,7 +197,7 @@ def place(study: str, project: Project, git: str | None, address: str | None) ->
             "MLFLOW_TRACKING_URI": tracking_uri(),
             **{key: os.environ[key] for key in MLFLOW if key in os.environ},
         }
-        named = {experiment(study, run): run for run in runs}
+        asked = named(study, runs, there, again=again)
         tasks = [
             {
                 "name": name,
@@ -207,17 +208,17 @@ def place(study: str, project: Project, git: str | None, address: str | None) ->
                 "options": override(wanted(run)),
                 "environment": environment,
             }
-            for name, run in named.items()
+            for name, run in asked.items()
             if name not in there
         ]
-        print(f"sweep: {len(named)} experiments, {len(named) - len(tasks)} of them here already", flush=True)
+        print(f"sweep: {len(asked)} experiments, {len(asked) - len(tasks)} of them here already", flush=True)
         failed: list[str] = []
-        for name, run in named.items():
+        for name, run in asked.items():
             if name in there:
-                yield run, home.metrics(run, there[name])
+                yield home.result(run, there[name])
         for name in sweep(tasks, home, failed, address=address) if tasks else ():
-            yield named[name], home.metrics(named[name], home.names()[name])
+            yield home.result(asked[name], home.names()[name])
         if failed:
-            raise UserError(f"{len(failed)} of {len(named)} experiments failed; started again, the sweep runs those alone")
+            raise UserError(f"{len(failed)} of {len(asked)} experiments failed; started again, the sweep runs those alone")
 
     return run_all

@@ -72,6 +72,12 @@ def classes(module: str) -> list[str]:
     return [name for name, nodes in found.definitions.items() if isinstance(nodes[0], ast.ClassDef)]
 
 
+def forget() -> None:
+    """Forget the files that were read."""
+    _module.cache_clear()
+    _digests.cache_clear()
+
+
 @cache
 def _digests(start: str, without: frozenset[str]) -> dict[str, str]:
     trees: dict[str, Tree] = {}

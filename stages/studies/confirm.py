@@ -8,7 +8,8 @@ machine like the one that made a run the metrics have to be equal to the last di
 explains (results/tolerance.py).
 
 Of every method in every world at least one run is drawn, by a digest of the new identities: who changes the code cannot choose
-which. A run that was confirmed `IN_A_ROW` times since it was made has to be made again. `--draw` only says what would be made.
+which. What is made for it takes the place of what was kept. A run that was confirmed `IN_A_ROW` times since it was made has to
+be made again, and so has one with another value of a param. `--draw` only says what would be made.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from stages.config import params as parameters
 from stages.core.command import end
 from stages.core.errors import UserError
 from stages.pipeline import digests
+from stages.results.tolerance import figures
 from stages.studies import grid, here
-from stages.studies.engine import Metrics, Place, Project, differences, missing, names, publish
+from stages.studies.engine import Metrics, Place, Project, differences, publish
 from stages.studies.grid import Run
+from stages.studies.identity import Decided
 from stages.studies.store import Record, Store
 from stages.studies.store import here as made_here
 
@@ -45,32 +48,32 @@ class Affected:
     Args:
         study: its name.
         run: what it is.
-        identity: what it has now.
+        decided: what decides it now.
         record: what is kept of it.
     """
 
     study: str
     run: Run
-    identity: str
+    decided: Decided
     record: Record
 
 
 def affected(project: Project) -> list[Affected]:
     """All runs of all studies that are kept and were made by other code or params; what is not there is not among them."""
     found = []
-    for name in names():
+    for name in grid.names():
         store = Store(name)
-        for run in missing(grid.load(name), store, project):
-            record = store.record(run)
-            if record:
-                found.append(Affected(name, run, project.identity(run), record))
+        for run in grid.all_runs(grid.load(name)):
+            record, by = store.record(run), project.decided(run)
+            if record and record["identity"] != by.identity:
+                found.append(Affected(name, run, by, record))
     return found
 
 
 def draw(runs: Sequence[Affected]) -> list[Affected]:
     """The sample: by a digest of all new identities, one run of every method in every world, and `LEAST` where there are."""
-    lot = digests.of_content(sorted(one.identity for one in runs))
-    order = sorted(runs, key=lambda one: digests.of_content([lot, one.identity, one.study, one.run.settings]))
+    lot = digests.of_content(sorted(one.decided.identity for one in runs))
+    order = sorted(runs, key=lambda one: digests.of_content([lot, one.decided.identity, one.study, one.run.settings]))
     first = {(one.run.world, one.run.method): one for one in reversed(order)}
     sample = [one for one in order if one is first[one.run.world, one.run.method]]
     more = [one for one in order if one not in sample]
@@ -97,6 +100,7 @@ class Confirmation:
             commands = ", ".join(f"`python -m stages.studies.run {name}`" for name in often)
             raise UserError(f"confirmed {IN_A_ROW} times in a row, now their runs have to be made again: {commands}")
         self.sample = draw(runs)
+        self.found: dict[int, Metrics] = {}
         self.moved: dict[int, list[str]] = {}
         self.same_machine: dict[int, bool] = {}
 
@@ -105,6 +109,7 @@ class Confirmation:
         number = next(i for i, one in enumerate(self.sample) if one.run is run)
         one = self.sample[number]
         self.same_machine[number] = Store(one.study).made_on(one.record, self.made["machine"])
+        self.found[number] = metrics
         self.moved[number] = differences(one.record, one.run, metrics, self.project, exactly=self.same_machine[number])
         return self.moved[number]
 
@@ -125,19 +130,37 @@ class Confirmation:
         how = EXACTLY if all(self.same_machine.values()) else NEARLY
         for name in sorted({one.study for one in self.runs}):
             study, store = grid.load(name), Store(name)
-            for one in self.runs:
-                record = store.record(one.run) if one.study == name else None
-                if record:
-                    record |= {"identity": one.identity, "confirmations": record["confirmations"] + 1}
-            store.confirmed = {
-                "commit": self.made["commit"],
-                "machine": store.known(self.made["machine"]),
-                "again": len(self.sample),
-                "of": len(self.runs),
-                "agreed": how,
-            }
-            store.write(grid.all_runs(study))
+            with store.changing(grid.all_runs(study)):
+                for one in self.runs:
+                    if one.study == name:
+                        self._renew(store, one)
+                store.confirmed = {
+                    "commit": self.made["commit"],
+                    "machine": store.known(self.made["machine"]),
+                    "again": len(self.sample),
+                    "of": len(self.runs),
+                    "agreed": how,
+                }
             publish(name, study, store, self.project)
+
+    def _renew(self, store: Store, one: Affected) -> None:
+        """Keep a run of the sample as it was made now; give another one its new identity, and the names of what it lacks."""
+        record = store.record(one.run)
+        if record != one.record:
+            return  # it has been made since
+        number = next((i for i, drawn in enumerate(self.sample) if drawn is one), None)
+        if number is not None:
+            store.add(one.run, one.decided, self.found[number], self.made)
+            return
+        kept = {name for name, _ in figures(record["metrics"])}
+        lacks = {*record.get("lacks", ()), *self._measured(one.run)} - kept
+        record |= {"identity": one.decided.identity, "confirmations": record["confirmations"] + 1}
+        record |= {"lacks": sorted(lacks)} if lacks else {}
+
+    def _measured(self, run: Run) -> set[str]:
+        """The names of all figures that were measured of its method in its world."""
+        like = [i for i, one in enumerate(self.sample) if (one.run.world, one.run.method) == (run.world, run.method)]
+        return {name for i in like for name, _ in figures(self.found[i])}
 
 
 def confirm(project: Project, place: Place, *, only_draw: bool = False) -> None:
@@ -146,9 +169,15 @@ def confirm(project: Project, place: Place, *, only_draw: bool = False) -> None:
     Raises:
         UserError: a figure moved, a run failed, or was confirmed too often.
     """
-    runs = affected(project)
-    if not runs:
+    concerned = affected(project)
+    runs = [one for one in concerned if one.record["values"] == one.decided.values]
+    changed = len(concerned) - len(runs)
+    if changed:
+        which = ", ".join(sorted({one.study for one in concerned if one.record["values"] != one.decided.values}))
+        print(f"confirm: {changed} runs of {which} have other params now: `python -m stages.studies.run NAME` makes them")
+    if not runs and not changed:
         print("confirm: every run that is kept was made, or confirmed, with the code that there is")
+    if not runs:
         return
     confirmation = Confirmation(runs, project, made_here())
     sample = confirmation.sample
@@ -161,7 +190,7 @@ def confirm(project: Project, place: Place, *, only_draw: bool = False) -> None:
     if only_draw:
         return
     for world in dict.fromkeys(one.run.world for one in sample):
-        for run, metrics in place([one.run for one in sample if one.run.world == world]):
+        for run, metrics, _ in place([one.run for one in sample if one.run.world == world]):
             moved = confirmation.compare(run, metrics)
             print(f"confirm: {run}: {'; '.join(moved) or 'agrees'}", flush=True)
     confirmation.stamp()

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, NamedTuple
 
 from stages.config import params as parameters
 from stages.config import yaml_file
@@ -28,13 +26,29 @@ from stages.plots.canvas import write_png
 from stages.results import tolerance
 from stages.studies import grid
 from stages.studies.grid import REPORTS, Run, Study
-from stages.studies.identity import identity
+from stages.studies.identity import Decided, decided
 from stages.studies.report import draw, markdown, with_verdicts
 from stages.studies.store import Record, Store, here
 
 Metrics = dict[str, Any]
-Place = Callable[[Sequence[Run]], Iterator[tuple[Run, Metrics]]]
-"""Runs them and yields each with its metrics as it ends, in any order."""
+
+
+class Result(NamedTuple):
+    """What a place gives of a run.
+
+    Args:
+        run: which was run.
+        metrics: what was measured.
+        machine: the facts of the machine that made it; None for this one.
+    """
+
+    run: Run
+    metrics: Metrics
+    machine: Mapping[str, str] | None = None
+
+
+Place = Callable[[Sequence[Run]], Iterator[Result]]
+"""Runs them and yields each as it ends, in any order."""
 
 
 @dataclass
@@ -54,24 +68,26 @@ class Project:
         """That in whose folder this runs."""
         return cls(parameters.read(), yaml_file.read(MIXTURES))
 
-    def identity(self, run: Run) -> str:
+    def decided(self, run: Run) -> Decided:
         """What decides the metrics of a run."""
-        return identity(run, self.raw, self.mixtures)
-
-
-def names() -> list[str]:
-    """The names of all studies."""
-    return list(yaml.safe_load(grid.FILE.read_text(encoding="utf-8")))
+        return decided(run, self.raw, self.mixtures)
 
 
 def missing(study: Study, store: Store, project: Project) -> list[Run]:
-    """The runs of a study that are not there, or were made by something else than what would make them now."""
-    return [run for run in grid.all_runs(study) if store.current(run, project.identity(run)) is None]
+    """The runs of a study that are not there, were made by something else than what would make them now, or lack a figure."""
+
+    def there(run: Run) -> bool:
+        record = store.current(run, project.decided(run).identity)
+        lacks = record.get("lacks", ()) if record else ()
+        return record is not None and not any(f"{name}.".startswith(f"{key}.") for name in lacks for key in study.keep)
+
+    return [run for run in grid.all_runs(study) if not there(run)]
 
 
 def turn(day: date) -> str:
     """The study whose turn it is on a day to be made again as a whole."""
-    return names()[day.toordinal() % len(names())]
+    studies = grid.names()
+    return studies[day.toordinal() % len(studies)]
 
 
 def complete(name: str, place: Place, *, again: bool = False) -> None:
@@ -91,13 +107,14 @@ def complete(name: str, place: Place, *, again: bool = False) -> None:
     if wanted:
         made, left = here(), len(wanted)
         print(f"{name}: {left} of {len(grid.all_runs(study))} runs are to be made", flush=True)
-        for run, metrics in place(wanted):
-            record = store.current(run, project.identity(run))
-            if record:
-                same = store.made_on(record, made["machine"])
-                moved += [f"{run}: {row}" for row in differences(record, run, metrics, project, exactly=same)]
-            store.add(run, project.identity(run), metrics, made)
-            store.write(grid.all_runs(study))
+        for run, metrics, elsewhere in place(wanted):
+            by, maker = project.decided(run), {**made, "machine": elsewhere or made["machine"]}
+            with store.changing(grid.all_runs(study)):
+                record = store.current(run, by.identity)
+                if record:
+                    same = store.made_on(record, maker["machine"])
+                    moved += [f"{run}: {row}" for row in differences(record, run, metrics, project, exactly=same)]
+                store.add(run, by, metrics, maker)
             left -= 1
             print(f"{name}: {run} is done, {left} to go", flush=True)
         still = missing(study, store, project)

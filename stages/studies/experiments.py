@@ -7,18 +7,20 @@ the experiments that are there.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stages.core.command import output
 from stages.core.errors import UserError
+from stages.dag import machine
 from stages.pipeline import digests
-from stages.studies.engine import Metrics, Place
+from stages.studies.engine import Metrics, Place, Result
 from stages.studies.grid import Run
 from stages.studies.here import MEASURED, alone
 
@@ -28,6 +30,8 @@ WRITTEN = ("reports/studies", "reports/figures/studies")
 """What studies write, which no experiment reads before it is committed."""
 LOOK = 2
 """Seconds between two looks at the queue."""
+PATIENCE = 15
+"""For how many looks the queue may have no worker."""
 
 
 def wanted(run: Run) -> dict[str, Any]:
@@ -39,6 +43,16 @@ def experiment(study: str, run: Run) -> str:
     """The name of the experiment of a run."""
     label = digests.of_content([run.method, wanted(run)])[:8]
     return f"{study.replace('_', '-')}-{run.method.replace('_', '-')}-{label}"
+
+
+def named(study: str, runs: Sequence[Run], there: Collection[str], *, again: bool) -> dict[str, Run]:
+    """Runs by the names of their experiments; names that there are not yet, where they are to be made again."""
+    found = {}
+    for run in runs:
+        name = experiment(study, run)
+        numbered = (f"{name}-{number}" for number in itertools.count(2))
+        found[next(one for one in (name, *itertools.islice(numbered, len(there) + 1)) if not again or one not in there)] = run
+    return found
 
 
 def override(settings: Mapping[str, Any]) -> list[str]:
@@ -77,44 +91,62 @@ class Experiments:
         listed = output("git", "for-each-ref", "--format=%(refname)", prefix).split()
         return {reference.removeprefix(prefix): reference for reference in listed}
 
-    def metrics(self, run: Run, reference: str) -> Metrics:
-        """What was measured in an experiment, from Git, the cache or the remote."""
+    def result(self, run: Run, reference: str) -> Result:
+        """What was measured in an experiment and on which machine, from Git, the cache or the remote."""
         import dvc.api
 
         revision = output("git", "rev-parse", reference).strip()
         found: Metrics = json.loads(dvc.api.read(MEASURED[run.world].format(method=run.method), rev=revision))
-        return found
+        return Result(run, found, json.loads(output("git", "show", f"{revision}:{machine.FILE.as_posix()}"))["facts"])
 
 
-def queued(study: str, jobs: int) -> Place:
+def queued(study: str, jobs: int, *, again: bool = False) -> Place:
     """Runs by the workers of DVC's queue, so many at a time; what is stopped here goes on there."""
 
-    def run_all(runs: Sequence[Run]) -> Iterator[tuple[Run, Metrics]]:
+    def run_all(runs: Sequence[Run]) -> Iterator[Result]:
+        from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
         home = Experiments()
-        with Repo() as repo:
-            queue = repo.experiments.celery_queue
-            waiting = {experiment(study, run): run for run in runs}
-            there = {one["name"] for one in queue.status() if one["status"] in ("Queued", "Running")} | set(home.names())
-            for name, run in waiting.items():
-                if name not in there:
-                    output("dvc", "exp", "run", "--queue", "--name", name, *override(wanted(run)))
-            output("dvc", "queue", "start", "--jobs", str(jobs))
-            print(f"{study}: in DVC's queue, `dvc queue status` shows it and `dvc queue stop` stops it", flush=True)
-            failed: list[str] = []
-            while waiting:
-                states = {one["name"]: one["status"] for one in queue.status()}
-                here = home.names()
-                for name in [name for name in waiting if name in here]:
-                    yield (run := waiting.pop(name)), home.metrics(run, here[name])
-                for name in [name for name in waiting if states.get(name) not in ("Queued", "Running", "Success")]:
-                    failed.append(f"{waiting.pop(name)}: `dvc queue logs {name}` says why")
-                time.sleep(LOOK if waiting else 0)
-        if failed:
-            raise UserError(f"{len(failed)} experiments failed; {failed[0]}")
+        try:
+            with Repo() as repo:
+                yield from _through(repo.experiments.celery_queue, home, study, runs, jobs, again=again)
+        except DvcException as error:
+            raise UserError(f"{study}: {' '.join(str(error).split())}") from None
 
     return run_all
+
+
+def _through(queue: Any, home: Experiments, study: str, runs: Sequence[Run], jobs: int, *, again: bool) -> Iterator[Result]:
+    asked = {name for name, state in _states(queue).items() if state in ("Queued", "Running")}
+    waiting = named(study, runs, home.names(), again=again)
+    for name, run in waiting.items():
+        if name not in asked | set(home.names()):
+            output("dvc", "exp", "run", "--queue", "--name", name, *override(wanted(run)))
+    output("dvc", "queue", "start", "--jobs", str(jobs))
+    print(f"{study}: in DVC's queue, `dvc queue status` shows it and `dvc queue stop` stops it", flush=True)
+    failed: list[str] = []
+    idle = 0
+    while waiting:
+        states, there = _states(queue), home.names()
+        for name in [name for name in waiting if name in there]:
+            yield home.result(waiting.pop(name), there[name])
+        for name in [name for name in waiting if states.get(name) not in ("Queued", "Running", "Success")]:
+            failed.append(f"{waiting.pop(name)}: `dvc queue logs {name}` says why")
+        # Workers take a moment to come up, and go when the queue is stopped.
+        idle = 0 if queue.worker_status() else idle + 1
+        if waiting and idle > PATIENCE:
+            raise UserError(f"{study}: DVC's queue was stopped, {len(waiting)} runs are left; started again, it goes on")
+        time.sleep(LOOK if waiting else 0)
+    if failed:
+        raise UserError(f"{len(failed)} experiments failed; {failed[0]}")
+
+
+def _states(queue: Any) -> dict[str, str]:
+    """What DVC's queue says of each experiment. One that is tried again is listed twice, and what is still to come counts."""
+    order = ("Failed", "Success", "Queued", "Running")
+    listed = sorted(queue.status(), key=lambda one: order.index(one["status"]) if one["status"] in order else 0)
+    return {one["name"]: one["status"] for one in listed}
 
 
 class Home(Experiments):

@@ -7,14 +7,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from stages.config import yaml_file
 from stages.config.base import MNIST_PREFIX, Block
 from stages.core import paths
 from stages.core.errors import UserError
+from stages.pipeline import digests
 
 FILE = Path("studies.yaml")
 REPORTS = paths.STUDIES
@@ -41,10 +42,25 @@ class Study(Block):
     claims: bool = False
     studies: dict[str, str] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        if len({len(values) for values in self.together.values()}) > 1:
+            raise ValueError("the lists of `together` have to be equally long")
+        return self
+
     @property
     def images(self) -> bool:
         """Whether the study is about the images."""
         return self.world != "mog"
+
+
+def names() -> list[str]:
+    """The names of all studies.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    return list(yaml_file.read(FILE))
 
 
 def load(name: str, path: Path = FILE) -> Study:
@@ -53,14 +69,15 @@ def load(name: str, path: Path = FILE) -> Study:
     Raises:
         UserError: there is none, or it is not written as a study is.
     """
-    studies = yaml.safe_load(path.read_text(encoding="utf-8"))
+    studies = yaml_file.read(path)
     if name not in studies:
         raise UserError(f"{name!r} is no study of {path}: expected one of {', '.join(sorted(studies))}")
     try:
         return Study.model_validate(studies[name])
     except ValidationError as error:
-        place = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise UserError(f"{path}: {name}.{place}: {error.errors()[0]['msg']}") from None
+        first = error.errors()[0]
+        place = ".".join(map(str, (name, *first["loc"])))
+        raise UserError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def cells(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -91,6 +108,11 @@ class Run:
     def folder(self) -> str:
         """Where the stages of its world lie."""
         return "mog" if self.world == "mog" else "mnist"
+
+    @property
+    def key(self) -> str:
+        """What tells it from other runs."""
+        return digests.of_content([self.world, self.method, self.settings])
 
     def __str__(self) -> str:
         return f"{self.method} with {self.settings}"

@@ -14,12 +14,12 @@ from typing import Any
 import yaml
 
 from stages.core.errors import UserError
-from stages.core.paths import CLAIMS, MIXTURES, ROOT
+from stages.core.paths import MIXTURES, ROOT
 from stages.pipeline import files
 from stages.pipeline.concurrent import CORES, cores
-from stages.studies.engine import Metrics, Place, Project
+from stages.studies.engine import Metrics, Place, Project, Result
 from stages.studies.grid import Run, with_settings
-from stages.studies.identity import commands
+from stages.studies.identity import commands, look_again
 from stages.tools import warm
 
 MEASURED = {
@@ -40,11 +40,13 @@ def alone(run: Run) -> dict[str, list[str]]:
 def place(project: Project, jobs: int | None = None) -> Place:
     """Runs on this machine: of the mixture as many at a time as there are cores, of the images one, or as many as are asked."""
 
-    def run_all(wanted: Sequence[Run]) -> Iterator[tuple[Run, Metrics]]:
+    def run_all(wanted: Sequence[Run]) -> Iterator[Result]:
         images = any(run.world != "mog" for run in wanted)
         count = max(1, min(jobs or (1 if images else cores()), len(wanted)))
         failed: list[UserError] = []
         running: set[warm.Running] = set()
+        look_again()
+        known = {run.key: project.decided(run) for run in wanted}
         with ThreadPoolExecutor(count) as pool:
             waiting = {pool.submit(measure, run, project, cores() // count or 1, running): run for run in wanted}
             try:
@@ -59,7 +61,10 @@ def place(project: Project, jobs: int | None = None) -> Place:
                             # What has begun is finished and kept.
                             waiting = {future: run for future, run in waiting.items() if not future.cancel()}
                         else:
-                            yield run, found
+                            look_again()
+                            if project.decided(run) != known[run.key]:
+                                raise UserError(f"{run}: its code was edited while it was made: it is not kept")
+                            yield Result(run, found)
             except BaseException:
                 for future in waiting:
                     future.cancel()
@@ -90,7 +95,6 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[w
         there = Path(folder)
         (there / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         (there / MIXTURES).write_text(yaml.safe_dump(project.mixtures, sort_keys=False), encoding="utf-8")
-        (there / CLAIMS).symlink_to(CLAIMS.absolute())
         if run.world != "mog":
             _bring_images(params, there)
         found = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"

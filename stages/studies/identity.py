@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -45,8 +46,21 @@ NO_METRIC = ("atlas",)
 """Params that decide what the page shows and no metric."""
 
 
-def identity(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> str:
-    """The digest of what decides the metrics of a run.
+@dataclass(frozen=True)
+class Decided:
+    """What decides the metrics of a run, as digests.
+
+    Args:
+        identity: of the code and the params.
+        values: of the values of the params alone, whatever these are called. A refactoring leaves them as they are.
+    """
+
+    identity: str
+    values: str
+
+
+def decided(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> Decided:
+    """What decides the metrics of a run.
 
     Args:
         run: what is run.
@@ -57,7 +71,17 @@ def identity(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> s
         UserError: a param is set that there is not.
     """
     settings = params(run.world, run.method, with_settings(raw, run.settings), mixtures)
-    return digests.of_content([code_identity(run.world, run.method), settings])
+    whole = digests.of_content([code_identity(run.world, run.method), settings])
+    return Decided(whole, digests.of_content(sorted(map(repr, _leaves(settings)))))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The values in nested ones, without their names."""
+    if isinstance(value, (Mapping, list)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _leaves(part)
+    else:
+        yield value
 
 
 def code_identity(world: World, method: str) -> str:
@@ -99,6 +123,12 @@ def params(world: World, method: str, settings: Mapping[str, Any], mixtures: Map
     for key in [key for key in found if key.startswith("mnist.datasets.")]:
         found[key] = found[key]["digests"]
     return found
+
+
+def look_again() -> None:
+    """Forget the code that was read: it may have been edited since."""
+    code.forget()
+    _declared.cache_clear()
 
 
 @cache

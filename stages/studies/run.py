@@ -22,15 +22,15 @@ from datetime import UTC, datetime
 
 from stages.core.command import end
 from stages.pipeline.concurrent import cores
-from stages.studies import cluster, experiments, here
-from stages.studies.engine import Place, Project, complete, names, turn
+from stages.studies import cluster, experiments, grid, here
+from stages.studies.engine import Place, Project, complete, turn
 
 
 def main(arguments: Sequence[str]) -> None:
     """Make what is missing of a study, then write its table and its picture."""
     parser = argparse.ArgumentParser(prog="python -m stages.studies.run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "study", nargs="?", help=f"one of {', '.join(names())}; with --again by default the one whose turn it is"
+        "study", nargs="?", help=f"one of {', '.join(grid.names())}; with --again by default the one whose turn it is"
     )
     parser.add_argument("--again", action="store_true", help="make all of its runs, also those that are there")
     parser.add_argument("--on", choices=("here", "queue", "ray"), default="here", help="where its runs are made")
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     name, project = options.study or turn(datetime.now(tz=UTC).date()), Project.load()
     places: dict[str, Place] = {
         "here": here.place(project, options.jobs),
-        "queue": experiments.queued(name, options.jobs or cores()),
-        "ray": cluster.place(name, project, options.git, options.address),
+        "queue": experiments.queued(name, options.jobs or cores(), again=options.again),
+        "ray": cluster.place(name, project, options.git, options.address, again=options.again),
     }
     complete(name, places[options.on], again=options.again)
 

@@ -1,16 +1,19 @@
 """The runs of a study that there are: reports/studies/runs/NAME.json, with all that was measured in each.
 
-`runs` has for each its `method` and `settings`; its `identity`, which decides its metrics (identity.py); the `commit` and the
-`machine` that made them; `confirmations`, how often in a row that identity was renewed by a sample and not by this run
-(confirm.py); and its `metrics`. `machines` has the facts of each machine by a digest of them. `confirmed` has the last
-confirmation of any of the runs, if there was one.
+`runs` has for each its `method` and `settings`; its `identity`, which decides its metrics, and the digest of the `values` of
+its params (identity.py); the `commit` and the `machine` that made it; `confirmations`, how often in a row the identity was
+renewed by a sample and not by this run (confirm.py); `lacks`, the names of figures that are measured since, if there are any;
+and its `metrics`. `machines` has the facts of each machine by a digest of them. `confirmed` has the last confirmation of any of
+the runs, if there was one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from filelock import FileLock
 
 from stages.config import params as parameters
 from stages.core.command import output
@@ -18,6 +21,7 @@ from stages.core.errors import UserError
 from stages.dag import machine
 from stages.pipeline import digests, files
 from stages.studies.grid import REPORTS, Run
+from stages.studies.identity import Decided
 
 RUNS = REPORTS / "runs"
 Record = dict[str, Any]
@@ -28,13 +32,33 @@ class Store:
 
     def __init__(self, name: str) -> None:
         self.path = RUNS / f"{name}.json"
+        self.read()
+
+    def read(self) -> None:
+        """Read the file; where there is none there are no runs.
+
+        Raises:
+            UserError: it is damaged. Hours of work may be in it, so nothing is written in its place.
+        """
         found: dict[str, Any] = {}
-        # Where it is missing or damaged all runs are made.
-        with suppress(UserError):
-            found = files.read_json(self.path)
+        if self.path.exists():
+            try:
+                found = files.read_json(self.path)
+            except UserError:
+                again = f"`git checkout -- {self.path}` brings back what was committed; without the file all its runs are made"
+                raise UserError(f"{self.path} is damaged: {again}") from None
         self.machines: dict[str, Any] = dict(found.get("machines", {}))
         self.records: list[Record] = list(found.get("runs", []))
         self.confirmed: dict[str, Any] = dict(found.get("confirmed", {}))
+
+    @contextmanager
+    def changing(self, wanted: Sequence[Run]) -> Iterator[None]:
+        """Change what the file has by now, and write these runs; others that do so wait."""
+        RUNS.mkdir(parents=True, exist_ok=True)
+        with FileLock(RUNS / ".lock"):
+            self.read()
+            yield
+            self._write(wanted)
 
     def record(self, run: Run) -> Record | None:
         """What there is of a run, made with whatever code."""
@@ -45,14 +69,15 @@ class Store:
         found = self.record(run)
         return found if found and found["identity"] == identity else None
 
-    def add(self, run: Run, identity: str, metrics: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    def add(self, run: Run, decided: Decided, metrics: Mapping[str, Any], made: Mapping[str, Any]) -> None:
         """Keep a run that was made now, in the place of an older one."""
         self.records = [one for one in self.records if one is not self.record(run)]
         self.records.append(
             {
                 "method": run.method,
                 "settings": run.settings,
-                "identity": identity,
+                "identity": decided.identity,
+                "values": decided.values,
                 "commit": made["commit"],
                 "machine": self.known(made["machine"]),
                 "confirmations": 0,
@@ -70,7 +95,7 @@ class Store:
         self.machines[key] = dict(facts)
         return key
 
-    def write(self, wanted: Sequence[Run]) -> None:
+    def _write(self, wanted: Sequence[Run]) -> None:
         """Write what there is of these runs, in their order; what else there was is of no use any more."""
         self.records = [found for run in wanted if (found := self.record(run))]
         used = {one["machine"] for one in self.records} | {self.confirmed.get("machine")}
@@ -104,6 +129,6 @@ def processor(facts: Mapping[str, str]) -> str:
 
 def here() -> dict[str, Any]:
     """The commit that is checked out and this machine, for what is made now; a `+` after what is not committed."""
-    changed = output("git", "status", "--porcelain", "--untracked-files=no", "--", "stages", "params.yaml", "mixtures.yaml")
+    changed = output("git", "status", "--porcelain", "--", "stages", "params.yaml", "mixtures.yaml", "dvc.yaml", "studies.yaml")
     commit = output("git", "rev-parse", "--short", "HEAD").strip() + ("+" if changed.strip() else "")
     return {"commit": commit, "machine": machine.facts(parameters.load())}

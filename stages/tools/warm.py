@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Protocol
 
 LIBRARIES = ("matplotlib.figure", "pydantic", "scipy.stats", "sklearn.decomposition", "sklearn.neighbors", "torch")
-"""What the fork server loads: what most stages load, and nothing that starts threads of its own."""
+"""What the fork server loads: what most stages load."""
 STAGE = re.compile(r"python -m (stages(?:\.\w+)+)((?: \w+)*)")
 """A command that is a module of this package with the names of methods."""
 

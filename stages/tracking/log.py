@@ -32,19 +32,33 @@ BATCH = {"metrics": 900, "params": 100}
 
 
 def log_waiting(say: Callable[[str], None]) -> None:
-    """Log all states of the spool; where that fails they stay, and a warning says why."""
+    """Log all states of the spool; one that cannot be logged stays there, behind the others, and a warning says why."""
     be_impatient()
+    tried: set[Path] = set()
+    failures: list[Exception] = []
     try:
         with Store() as client:
-            # Some may come while others are logged.
-            while waiting := list(spool.waiting()):
-                for entry, state in waiting:
-                    with deadline(PATIENCE if is_server() else None):
-                        Tracker(client, entry, state, say).log()
-                    spool.drop(entry)
-    except Exception as error:  # whatever the server or its store says, the pipeline's results stand
-        text = " ".join(str(error).split())[:300]
-        say(f"warning: not logged to MLflow ({type(error).__name__}: {text}); `make track` tries again")
+            # Some may come while others are logged. Where a second one fails, it is the store that does not work.
+            while len(failures) < 2 and (entry := next((entry for entry in spool.waiting() if entry not in tried), None)):
+                tried.add(entry)
+                try:
+                    _log(client, entry, say)
+                except Exception as error:  # whatever the server says of this state, it may accept another
+                    failures.append(error)
+                    spool.put_last(entry)
+    except Exception as error:  # whatever the store says, the pipeline's results stand
+        failures.append(error)
+    if failures:
+        text = " ".join(str(failures[0]).split())[:300]
+        say(f"warning: not logged to MLflow ({type(failures[0]).__name__}: {text}); `make track` tries again")
+
+
+def _log(client: MlflowClient, entry: Path, say: Callable[[str], None]) -> None:
+    state = spool.read(entry)
+    if state:
+        with deadline(PATIENCE if is_server() else None):
+            Tracker(client, entry, state, say).log()
+    spool.drop(entry)
 
 
 class TooSlow(Exception):

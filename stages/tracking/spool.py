@@ -6,8 +6,8 @@ when MLflow has it; what could not be logged is logged the next time. `messages`
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,20 +39,27 @@ def put(state: State) -> None:
     making.rename(there)
 
 
-def waiting() -> Iterator[tuple[Path, State]]:
-    """The folders of all states, the oldest first; one that is damaged is removed."""
-    entries = sorted(place().glob("[0-9a-f]*"), key=lambda entry: entry.stat().st_mtime)
-    for entry in entries:
-        try:
-            state = State.from_json(files.read_json(entry / STATE))
-        except (UserError, TypeError, KeyError):
-            drop(entry)
-        else:
-            yield entry, state
+def waiting() -> list[Path]:
+    """The folders of all states, the oldest first."""
+    return sorted(place().glob("[0-9a-f]*"), key=lambda entry: entry.stat().st_mtime)
+
+
+def read(entry: Path) -> State | None:
+    """The state in a folder; None where it is damaged."""
+    try:
+        return State.from_json(files.read_json(entry / STATE))
+    except (UserError, TypeError, KeyError):
+        return None
+
+
+def put_last(entry: Path) -> None:
+    """Have a state wait behind all others."""
+    with suppress(OSError):
+        os.utime(entry)
 
 
 def drop(entry: Path) -> None:
-    """Remove a state that is logged."""
+    """Remove a state that is logged or damaged."""
     shutil.rmtree(entry, ignore_errors=True)
 
 
