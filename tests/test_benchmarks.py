@@ -400,10 +400,12 @@ def test_a_clone_is_of_its_commit_and_can_commit(tmp_path: Path) -> None:
         small.run(tmp_path / "origin", "git", *identity, "commit", "--quiet", f"--message={text}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loops, "ROOT", tmp_path / "origin")
-        found = loops.clone("HEAD~1", tmp_path / "clone", (), "claims.yaml")
-    assert (found.folder / "file").read_text() == "old"
-    (found.folder / "file").write_text("changed")
-    found.run("git", "commit", "--quiet", "--all", "--message=changed")
+        found = loops.clone("HEAD~1", tmp_path / "clone")
+    assert (found / "file").read_text() == "old"
+    (found / "file").write_text("changed")
+    small.run(found, "git", "commit", "--quiet", "--all", "--message=changed")
+    # What `make` looks for before it installs anything.
+    assert (found / ".venv/.development").exists() and (found / ".venv/bin/python").exists()
 
 
 # the command line

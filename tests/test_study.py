@@ -27,6 +27,7 @@ from stages.studies.confirm import confirm
 from stages.studies.engine import Metrics, Project, Result, assembled, complete, content, differences, missing, over_runs, turn
 from stages.studies.grid import Run, Study, all_runs, cells, load, preset, with_settings
 from stages.studies.here import measure, place
+from stages.studies.identity import Decided
 from stages.studies.report import caption, draw, markdown, with_verdicts
 from stages.studies.store import Store
 from stages.tools.small import PARAMS as SMALL
@@ -284,7 +285,7 @@ def test_the_figures_of_a_method_with_one_cell_stand_under_its_name(project: Pat
     study = Study.model_validate({"world": "mnist", "methods": ["jepa_ema"], "keep": ["knn.accuracy", "knn.f1_macro"]})
     store = Store("some")
     metrics = {"knn": {"accuracy": figure(0.9), "f1_macro": figure(0.8)}}
-    store.add(all_runs(study)[0], "", metrics, {"commit": "", "machine": {}})
+    store.add(all_runs(study)[0], Decided("", ""), metrics, {"commit": "", "machine": {}})
     assert content("some", study, store, Project(RAW, MIXTURES))["jepa_ema"] == metrics
 
 
