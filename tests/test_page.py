@@ -26,6 +26,8 @@ if not BROWSER:
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402  # only where there is a browser to use it
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright  # noqa: E402
 
+# A machine that is busy with other tests may take its time.
+expect.set_options(timeout=30_000)
 METHODS = ["contrastive", "ncsn", "jepa_masked_density"]
 EVERY_KIND = {
     "methods": METHODS,
