@@ -171,11 +171,11 @@ def confirm(project: Project, place: Place, *, only_draw: bool = False) -> None:
     """
     concerned = affected(project)
     runs = [one for one in concerned if one.record["values"] == one.decided.values]
-    changed = len(concerned) - len(runs)
+    changed = [one for one in concerned if one not in runs]
     if changed:
-        which = ", ".join(sorted({one.study for one in concerned if one.record["values"] != one.decided.values}))
-        print(f"confirm: {changed} runs of {which} have other params now: `python -m stages.studies.run NAME` makes them")
-    if not runs and not changed:
+        which = ", ".join(sorted({one.study for one in changed}))
+        print(f"confirm: {len(changed)} runs of {which} have other params now: `python -m stages.studies.run NAME` makes them")
+    if not concerned:
         print("confirm: every run that is kept was made, or confirmed, with the code that there is")
     if not runs:
         return

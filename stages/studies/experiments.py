@@ -49,9 +49,9 @@ def named(study: str, runs: Sequence[Run], there: Collection[str], *, again: boo
     """Runs by the names of their experiments; names that there are not yet, where they are to be made again."""
     found = {}
     for run in runs:
-        name = experiment(study, run)
-        numbered = (f"{name}-{number}" for number in itertools.count(2))
-        found[next(one for one in (name, *itertools.islice(numbered, len(there) + 1)) if not again or one not in there)] = run
+        first = experiment(study, run)
+        names = itertools.chain([first], (f"{first}-{number}" for number in itertools.count(2)))
+        found[next(name for name in names if not again or name not in there)] = run
     return found
 
 
@@ -119,9 +119,10 @@ def queued(study: str, jobs: int, *, again: bool = False) -> Place:
 
 def _through(queue: Any, home: Experiments, study: str, runs: Sequence[Run], jobs: int, *, again: bool) -> Iterator[Result]:
     asked = {name for name, state in _states(queue).items() if state in ("Queued", "Running")}
-    waiting = named(study, runs, home.names(), again=again)
+    there = home.names()
+    waiting = named(study, runs, there, again=again)
     for name, run in waiting.items():
-        if name not in asked | set(home.names()):
+        if name not in asked | there.keys():
             output("dvc", "exp", "run", "--queue", "--name", name, *override(wanted(run)))
     output("dvc", "queue", "start", "--jobs", str(jobs))
     print(f"{study}: in DVC's queue, `dvc queue status` shows it and `dvc queue stop` stops it", flush=True)
