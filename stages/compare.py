@@ -9,6 +9,7 @@ with their captions in reports/lessons.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +148,11 @@ def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
     def formation() -> None:
         write_gif(FIGURES / "gallery.gif", gallery.formation(grid, moments, points), seconds=6)
 
-    def compared() -> None:
-        pictures = comparison.pictures(fields, metrics, grid, points, mixture.weights, params.collapse.model_dump())
-        for name, (picture, _) in pictures.items():
-            write_png(FIGURES / f"mog/{name}.png", picture)
-        sections = [f"![{name}](figures/mog/{name}.png)\n\n{caption}\n" for name, (_, caption) in pictures.items()]
-        files.write_text(Path("reports/lessons.md"), "\n".join(sections))
-
-    concurrently(compared, landscapes, formation)
+    pictures = comparison.pictures(fields, metrics, grid, points, mixture.weights, params.collapse.model_dump())
+    drawn = [partial(write_png, FIGURES / f"mog/{name}.png", picture) for name, (picture, _) in pictures.items()]
+    concurrently(formation, *drawn, landscapes)
+    sections = [f"![{name}](figures/mog/{name}.png)\n\n{caption}\n" for name, (_, caption) in pictures.items()]
+    files.write_text(Path("reports/lessons.md"), "\n".join(sections))
 
 
 def _scale(fields: Mapping[str, Any]) -> tuple[float, float]:

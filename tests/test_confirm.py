@@ -86,6 +86,22 @@ def test_a_change_that_changes_no_number_is_confirmed_and_says_so(studies: Path,
     assert len(somewhere.made) == LEAST
 
 
+def test_one_that_was_stopped_goes_on_with_the_same_sample(studies: Path) -> None:
+    def stopped(runs: Sequence[Run]) -> Iterator[Result]:
+        for number, run in enumerate(runs):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield Result(run, measured(run))
+
+    drawn = [one.run.key for one in draw(affected(Project.load()))]
+    with pytest.raises(KeyboardInterrupt):
+        confirm(Project.load(), stopped)
+    somewhere = place()
+    confirm(Project.load(), somewhere)
+    assert {run.key for run in somewhere.made} < set(drawn) and len(somewhere.made) == len(drawn) - 2
+    assert not affected(Project.load()) and not list(Path(".checkpoints").iterdir())
+
+
 def test_a_real_change_of_one_method_is_caught_and_nothing_is_stamped(studies: Path) -> None:
     def broken(run: Run, found: Metrics) -> Metrics:
         return {**found, "collapse": {"rankme": figure(3.000001)}} if run.method == "ism" else found

@@ -17,7 +17,7 @@ from stages.core.paths import ROOT
 from stages.mog import data, evaluate, train
 from stages.studies import code
 from stages.studies.grid import Run
-from stages.studies.identity import NO_METRIC, NO_NUMBER, STAGES, code_identity, commands, decided, params, roots
+from stages.studies.identity import ALL_THE_SAME, NO_METRIC, NO_NUMBER, STAGES, code_identity, commands, decided, params, roots
 from stages.tools.small import merged
 from tests.test_study import MIXTURES, RAW, TINY
 
@@ -26,6 +26,8 @@ def identity(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> s
     return decided(run, raw, mixtures).identity
 
 
+HANDED_ON = "from stages import {0}\ndef main(x):\n    return x({0})"
+PAIR = "SCALE, OTHER = 3.0, 2.0\ndef main():\n    return {}"
 WORLDS = [("mog", "dsm"), ("mog", "jepa_masked_density"), ("mnist", "jepa_ema"), ("mnist_reconstruct", "vicreg")]
 Digest = Callable[[Mapping[str, str]], str]
 BEFORE = {
@@ -123,11 +125,32 @@ def test_what_decides_no_number_changes_no_digest(digest: Digest, sources: dict[
         changed("b", "def halve", "@staticmethod\ndef halve"),
         changed("b", "def unused", "halve.cache = {}\n\ndef unused"),
         changed("b", "def unused", "SCALE += 1\n\ndef unused"),
+        changed("a", 'print("working")', "print(next(x))"),
+        changed("b", "def unused", "if len(__name__) > 3:\n    halve.cache = {}\n\ndef unused"),
     ],
-    ids=["operator", "default", "library", "branch", "error", "constant", "called", "decorator", "effect", "assigned twice"],
-)
+    ids=["operator", "default", "library", "branch", "error", "constant", "called", "decorator", "effect", "assigned twice",
+         "called to be printed", "a condition on its name"],
+)  # fmt: skip
 def test_what_decides_a_number_changes_the_digest(digest: Digest, sources: dict[str, str]) -> None:
     assert digest(sources) != digest({})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"b": "SCALE, OTHER = 3.0, 2.0\nhalve = abs"}, {"b": "OTHER, SCALE = 3.0, 2.0\nhalve = abs"}),
+        ({"a": PAIR.format("SCALE - OTHER")}, {"a": PAIR.format("OTHER - SCALE")}),
+        (
+            {"a": "from stages import b\ndef main(x):\n    return x(b)"},
+            {"a": "from stages import c\ndef main(x):\n    return x(c)"},
+        ),
+    ],
+    ids=["place in a tuple", "which of a tuple", "a module as an object"],
+)
+def test_what_only_its_place_tells_apart_has_digests_of_its_own(
+    digest: Digest, one: dict[str, str], other: dict[str, str]
+) -> None:
+    assert digest({**one, "c": BEFORE["b"]}) != digest({**other, "c": BEFORE["b"]})
 
 
 CYCLE = """
@@ -147,6 +170,57 @@ def test_functions_that_call_each_other_share_what_changes_them(digest: Digest) 
         for change in (("", ""), ("other", "another"), ("SHIFT = 1", "SHIFT = 2"), ("else main", "else -main"))
     ]
     assert found[0] == found[1] and len(set(found)) == 3
+
+
+TWO_WAYS = """
+def main(n):
+    return first(n) - second(n)
+
+def first(n):
+    return n and main(n - 1)
+
+def second(n):
+    return n and 2 * main(n - 1)
+"""
+
+
+def test_functions_that_call_each_other_are_told_apart(digest: Digest) -> None:
+    swapped = TWO_WAYS.replace("first(n) - second(n)", "second(n) - first(n)")
+    assert digest({"a": TWO_WAYS}) != digest({"a": swapped})
+
+
+# One edit of each kind of code that decides numbers and is reached by no name, or stands beside what decides none.
+EDITS = {
+    "threads of a stage": ("mog/evaluate.py", "runner.run(main, threads=1)", "runner.run(main, threads=8)"),
+    "threads that are asked for": ("pipeline/runner.py", "threadpool_limits(threads)", "threadpool_limits(8)"),
+    "params of a method": ("config/params.py", "return settings, self", "return {**settings, 'sigma': 1}, self"),
+    "the mixture": ("config/mixture.py", "return mixtures[mog.preset]", "return next(iter(mixtures.values()))"),
+    "the images": ("mnist/data.py", "images[:count]", "images[-count:]"),
+    "the data set": ("config/images.py", "return self.datasets[self.dataset]", "return next(iter(self.datasets.values()))"),
+}
+NO_EDITS = {
+    "a message of the runner": ("pipeline/runner.py", "not enough memory for", "too little memory for"),
+    "a downloader": ("mnist/datasets/sources.py", "1 << 20", "1 << 21"),
+    "a message of the params": ("config/params.py", "expected at most", "expected no more than"),
+    "what a stage says": ("nn/training.py", '"{name}: step', '"{name}, step'),
+}
+
+
+@pytest.mark.parametrize("edit", [*EDITS, *NO_EDITS])
+def test_an_edit_counts_where_it_decides_a_number(edit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, old, new = {**EDITS, **NO_EDITS}[edit]
+    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    before = [code_identity("mog", "dsm"), code_identity("mnist", "jepa_ema")]
+    text = (tmp_path / "stages" / path).read_text()
+    assert old in text
+    (tmp_path / "stages" / path).write_text(text.replace(old, new))
+    monkeypatch.setattr(code, "ROOT", tmp_path)
+    code.forget()
+    try:
+        after = [code_identity("mog", "dsm"), code_identity("mnist", "jepa_ema")]
+    finally:
+        code.forget()
+    assert (before != after) == (edit in EDITS)
 
 
 BASE = """
@@ -177,9 +251,7 @@ def test_a_definition_that_there_is_not_is_no_digest(digest: Digest) -> None:
 @pytest.mark.parametrize(("world", "method"), WORLDS)
 def test_a_run_rests_on_what_it_calls_and_on_nothing_that_only_fetches_says_or_shows(world: Any, method: str) -> None:
     reached = set().union(*(code.reached(root, NO_NUMBER) for root in roots(world, method)))
-    assert not {
-        name for name in reached if name.startswith(("stages.mnist.datasets", "stages.plots", "stages.tracking", *NO_NUMBER))
-    }
+    assert {name for name in reached if name.startswith(("stages.plots", "stages.tracking", *NO_NUMBER))} == set(ALL_THE_SAME)
     assert any(name.startswith(f"stages.methods.{method}.") for name in reached)
     assert {"stages.nn.training.fit", "stages.metrics.summary.figure"} <= reached
     assert f"python -m stages.{'mog' if world == 'mog' else 'mnist'}.train {method}" in commands(world, method)

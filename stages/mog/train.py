@@ -19,15 +19,11 @@ from stages.nn.points import Points
 from stages.nn.schedule import log_spaced
 from stages.nn.training import fit
 from stages.pipeline import card, files, runner, seeding
-from stages.pipeline.concurrent import cores
-
-THREADS = min(2, cores())
-"""Of one or of two threads the results are the same, byte for byte, since the copies are what is divided among them."""
 
 
 def main(params: Params, name: str) -> None:
     """Train the method called `name` on the mixture."""
-    seeding.set_up_torch(THREADS)
+    seeding.set_up_torch(1)
     device = seeding.device(params)
     settings, train = params.method(name)
     torch.manual_seed(seeding.stream(params, "mog.init"))
@@ -56,4 +52,4 @@ def main(params: Params, name: str) -> None:
 
 
 if __name__ == "__main__":
-    runner.run(main, threads=THREADS)
+    runner.run(main, threads=1)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from stages.core.errors import TrainingDiverged
 from stages.nn.method import Method
 from stages.nn.noise import TrainingDraws
+from stages.nn.optimizer import AdamW
 from stages.nn.schedule import learning_rate_factor
 
 
@@ -68,7 +69,7 @@ def fit(
     Raises:
         TrainingDiverged: a loss or, after the last step, a parameter is not finite.
     """
-    optimizer = torch.optim.AdamW(method.parameter_groups(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    optimizer = AdamW(method.parameter_groups(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     loss = loss or method.loss
     watch = _Watch(name)
     first, rows = checkpoints.restore(method, optimizer) if checkpoints else (0, [])

@@ -9,7 +9,7 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -30,45 +30,60 @@ def cores() -> int:
 def concurrently(*parts: Callable[[], Any]) -> list[Any]:
     """The results of functions that do not depend on each other, in their order.
 
-    The first one runs in this process, each of the others in a fork of it, as far as there are cores; so the longest one should
-    come first, and what the others return has to be picklable.
+    They run in this process and in as many forks of it as there are cores for; whoever has ended one takes the next. So the
+    longest one should come first, and what they return has to be picklable.
 
     Raises:
         UserError, MemoryError: a part raised it, or its process died.
     """
     forks = min(len(parts), cores()) - 1
-    if forks < 1 or not hasattr(os, "fork") or sys.platform == "darwin":
+    if forks < 1 or not can_fork():
         return [part() for part in parts]
-    own, *others = _shares(parts, forks + 1)
-    with _forked([_all(share) for share in others]) as started:
-        results = [_all(own)(), *(_received(child, pipe) for child, pipe in started)]
-    found = [None] * len(parts)
-    for number, share in enumerate(results):
-        found[number :: forks + 1] = share
-    return found
+    with _numbers(len(parts)) as numbers:
+
+        def work() -> dict[int, Any]:
+            # A byte of a pipe goes to one reader alone; at the end there is none.
+            return {number[0]: parts[number[0]]() for number in iter(lambda: os.read(numbers, 1), b"")}
+
+        with _forked(work, forks) as started:
+            found = work()
+            while started:
+                # One that is waited for is no longer among those that are killed.
+                found |= _received(*started.pop(0))
+    return [found[number] for number in range(len(parts))]
 
 
-def _shares(parts: Sequence[Callable[[], Any]], count: int) -> list[list[Callable[[], Any]]]:
-    return [list(parts[number::count]) for number in range(count)]
-
-
-def _all(parts: Sequence[Callable[[], Any]]) -> Callable[[], list[Any]]:
-    return lambda: [part() for part in parts]
+def can_fork() -> bool:
+    """Whether a fork of this process could go on working: on macOS it could not, nor after CUDA was used."""
+    torch = sys.modules.get("torch")
+    return hasattr(os, "fork") and sys.platform != "darwin" and not (torch and torch.cuda.is_initialized())
 
 
 @contextmanager
-def _forked(shares: Sequence[Callable[[], list[Any]]]) -> Iterator[list[tuple[int, int]]]:
-    """Forks of this process, as pairs of a process number and a pipe; those that still run when the block ends are killed."""
+def _numbers(count: int) -> Iterator[int]:
+    """A pipe with the numbers of all parts, to read from."""
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(bytes(range(count)))
+        yield reading
+    finally:
+        os.close(reading)
+
+
+@contextmanager
+def _forked(work: Callable[[], dict[int, Any]], count: int) -> Iterator[list[tuple[int, int]]]:
+    """Forks of this process that work, as pairs of a process number and a pipe; at the end, what still runs is killed."""
     sys.stdout.flush()
     sys.stderr.flush()
     started: list[tuple[int, int]] = []
     try:
-        for share in shares:
+        for _ in range(count):
             reading, writing = os.pipe()
             child = os.fork()
             if not child:
                 os.close(reading)
-                _work(share, writing)
+                _end_with(work, writing)
             os.close(writing)
             started.append((child, reading))
         yield started
@@ -81,12 +96,12 @@ def _forked(shares: Sequence[Callable[[], list[Any]]]) -> Iterator[list[tuple[in
                 os.waitpid(child, 0)
 
 
-def _work(share: Callable[[], list[Any]], writing: int) -> NoReturn:
-    """Write the results of a share, or what it raised, and end this fork without the endings of the process it came from."""
+def _end_with(work: Callable[[], dict[int, Any]], writing: int) -> NoReturn:
+    """Write the results of a fork, or what it raised, and end this fork without the endings of the process it came from."""
     status = 1
     try:
         try:
-            outcome: Any = share()
+            outcome: Any = work()
         except Exception as error:
             outcome = error
         with os.fdopen(writing, "wb") as pipe:
@@ -97,8 +112,8 @@ def _work(share: Callable[[], list[Any]], writing: int) -> NoReturn:
         os._exit(status)
 
 
-def _received(child: int, reading: int) -> list[Any]:
-    """The results of a fork, once it has ended."""
+def _received(child: int, reading: int) -> dict[int, Any]:
+    """The results of a fork by their numbers, once it has ended."""
     with os.fdopen(os.dup(reading), "rb") as pipe:
         content = pipe.read()
     _, status = os.waitpid(child, 0)
@@ -107,4 +122,4 @@ def _received(child: int, reading: int) -> list[Any]:
     outcome = pickle.loads(content)  # noqa: S301  # written by a fork of this very process
     if isinstance(outcome, Exception):
         raise outcome
-    return list(outcome)
+    return dict(outcome)

@@ -37,11 +37,8 @@ def run(work: Callable[..., None], *, threads: int | None = None) -> None:
     """
     try:
         params = parameters.load()
-        # Another number of BLAS or OpenMP threads splits the sums differently and gives other last digits.
-        import threadpoolctl
-
+        fix_arithmetic(threads or params.threads)
         keep_memory()
-        threadpoolctl.threadpool_limits(threads or params.threads)
         started = time.perf_counter()
         wanted = list(inspect.signature(work).parameters)[1:]
         given = sys.argv[1:]
@@ -66,6 +63,13 @@ def run(work: Callable[..., None], *, threads: int | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def fix_arithmetic(threads: int) -> None:
+    """Have the libraries of linear algebra use so many threads: with others they sum in another order, to other last digits."""
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(threads)
 
 
 def keep_memory() -> None:

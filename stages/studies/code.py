@@ -25,6 +25,10 @@ SAID = {"print", "warnings.warn"}
 """Calls whose only effect is something that a person reads."""
 LEFT_OUT = {"ctx", "type_comment", "kind", "type_params", "type_ignores", "annotation", "returns", "msg", "cause"}
 """Fields of the nodes of a tree that decide no value."""
+GUARDED = "__main__"
+"""The name that stands for what a module does when it is run."""
+QUIET = {"abs", "float", "format", "int", "len", "max", "min", "repr", "round", "str", "sum", "type"}
+"""Functions that change nothing, so that their calls in what is printed decide nothing."""
 Tree = Any
 """Nested lists of strings and numbers, in which a `Reference` stands for another definition."""
 
@@ -69,7 +73,7 @@ def classes(module: str) -> list[str]:
     found = _module(module)
     if found is None:
         raise LookupError(f"the project has no module {module}")
-    return [name for name, nodes in found.definitions.items() if isinstance(nodes[0], ast.ClassDef)]
+    return [name for name, nodes in found.definitions.items() if nodes and isinstance(nodes[0], ast.ClassDef)]
 
 
 def forget() -> None:
@@ -92,9 +96,11 @@ def _digests(start: str, without: frozenset[str]) -> dict[str, str]:
     graph.add_nodes_from(trees)
     cycles = nx.condensation(graph)
     for number in reversed(list(nx.topological_sort(cycles))):
-        # Definitions that need each other get their digests together, in an order that their names do not decide.
+        # Definitions that need each other: by what each is, what those that it names are, what those name, and so on.
         group = cycles.nodes[number]["members"]
-        inner = {name: digests.of_content(_resolved(trees[name], found, dict.fromkeys(group, ""))) for name in group}
+        inner = dict.fromkeys(group, "")
+        for _ in group:
+            inner = {name: digests.of_content(_resolved(trees[name], found, inner)) for name in group}
         together = digests.of_content(sorted(inner.values())) if len(group) > 1 else ""
         found |= {name: digests.of_content([one, together]) for name, one in inner.items()}
     return found
@@ -103,13 +109,25 @@ def _digests(start: str, without: frozenset[str]) -> dict[str, str]:
 def _tree(name: str, without: frozenset[str]) -> Tree:
     module, definition = _place(name)
     nodes = module.definitions[definition]
-    return [_plain(node, module, without) for node in (*nodes, *module.effects)]
+    return [[_target(node, definition), _plain(node, module, without)] for node in nodes] + [
+        _plain(node, module, without) for node in module.effects
+    ]
+
+
+def _target(node: ast.AST, name: str) -> list[int]:
+    """Where a name stands in what a statement assigns to."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    assigned = [one for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
+    return [place for place, one in enumerate(assigned) if one.id == name]
 
 
 def _place(name: str) -> tuple[Module, str]:
     """The module of a definition and its name there, through the modules that only hand it on."""
     path, _, last = name.rpartition(".")
     module = _module(path) if path else None
+    if module is None:
+        outer, _, holder = path.rpartition(".")
+        module, last = (_module(outer) if outer else None), f"{holder}.{last}"
     if module is None:
         raise LookupError(f"the project has no module {path}")
     if last in module.definitions:
@@ -134,6 +152,9 @@ def parsed(name: str, path: Path) -> Module:
             module.imported |= _names(node)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             module.definitions.setdefault(node.name, []).append(node)
+            for member in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(member, ast.FunctionDef):
+                    module.definitions.setdefault(f"{node.name}.{member.name}", []).append(member)
         elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             assigned = [one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
@@ -141,7 +162,9 @@ def parsed(name: str, path: Path) -> Module:
                 module.definitions.setdefault(one, []).append(node)
             if not assigned or isinstance(targets[0], (ast.Subscript, ast.Attribute)):
                 module.effects.append(node)
-        elif not _is_text(node) and not _is_guard(node):
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
+            module.definitions.setdefault(GUARDED, []).extend(node.body)
+        elif not _is_text(node) and not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):
             module.effects.append(node)
     return module
 
@@ -158,13 +181,6 @@ def _names(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
 
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _is_guard(node: ast.AST) -> bool:
-    """Whether it is `if __name__ == "__main__"` or `if TYPE_CHECKING`."""
-    return isinstance(node, ast.If) and any(
-        isinstance(one, ast.Name) and one.id in ("__name__", "TYPE_CHECKING") for one in ast.walk(node.test)
-    )
 
 
 def _plain(node: Any, module: Module, without: frozenset[str]) -> Tree:
@@ -188,7 +204,15 @@ def _plain(node: Any, module: Module, without: frozenset[str]) -> Tree:
 
     def plain(one: Any) -> Tree:
         if isinstance(one, list):
-            return [plain(part) for part in one if not _says_only(part, full_name)]
+            kept = []
+            for part in one:
+                if not _says_only(part, full_name):
+                    kept.append(plain(part))
+                elif isinstance(part, ast.Expr):
+                    # What is said decides nothing, but what is called for it might.
+                    calls = [call for call in ast.walk(part) if isinstance(call, ast.Call)][1:]
+                    kept += [plain(call) for call in calls if getattr(call.func, "id", "") not in QUIET]
+            return kept
         if not isinstance(one, ast.AST):
             return one if isinstance(one, (str, int, float, bool, type(None))) else repr(one)
         meant = full_name(one)
@@ -231,7 +255,7 @@ def _meant(name: str, without: frozenset[str]) -> Tree:
     if any(name == one or name.startswith(f"{one}.") for one in without):
         return ["without"]
     if _module(name) is not None:
-        return ["module"]
+        return ["module", name]
     module, definition = _place(name)
     whole = f"{module.name}.{definition}"
     return ["without"] if any(whole == one or whole.startswith(f"{one}.") for one in without) else Reference(whole)

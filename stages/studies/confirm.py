@@ -17,13 +17,15 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stages.config import params as parameters
 from stages.core.command import end
 from stages.core.errors import UserError
-from stages.pipeline import digests
+from stages.pipeline import digests, files
 from stages.results.tolerance import figures
 from stages.studies import grid, here
 from stages.studies.engine import Metrics, Place, Project, differences, publish
@@ -189,12 +191,42 @@ def confirm(project: Project, place: Place, *, only_draw: bool = False) -> None:
     print(f"confirm: the chance to miss a change that concerns {missed}", flush=True)
     if only_draw:
         return
+    made = _Made()
     for world in dict.fromkeys(one.run.world for one in sample):
-        for run, metrics, _ in place([one.run for one in sample if one.run.world == world]):
-            moved = confirmation.compare(run, metrics)
-            print(f"confirm: {run}: {'; '.join(moved) or 'agrees'}", flush=True)
+        waiting = [one for one in sample if one.run.world == world]
+        for one in [one for one in waiting if one.decided.identity in made.metrics]:
+            waiting.remove(one)
+            _compare(confirmation, one.run, made.metrics[one.decided.identity])
+        identities = {one.run.key: one.decided.identity for one in waiting}
+        for run, metrics, _ in place([one.run for one in waiting]):
+            made.keep(identities[run.key], metrics)
+            _compare(confirmation, run, metrics)
+    made.forget()
     confirmation.stamp()
     print(f"confirm: {len(runs)} runs are confirmed")
+
+
+def _compare(confirmation: Confirmation, run: Run, metrics: Metrics) -> None:
+    moved = confirmation.compare(run, metrics)
+    print(f"confirm: {run}: {'; '.join(moved) or 'agrees'}", flush=True)
+
+
+class _Made:
+    """What was made of samples so far, by identity: one that was stopped goes on, with the same sample."""
+
+    FILE = Path(".checkpoints/confirm.json")
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, Metrics] = {}
+        with suppress(UserError):
+            self.metrics = files.read_json(self.FILE)
+
+    def keep(self, identity: str, metrics: Metrics) -> None:
+        self.metrics[identity] = metrics
+        files.write_json(self.FILE, self.metrics)
+
+    def forget(self) -> None:
+        self.FILE.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str]) -> None:

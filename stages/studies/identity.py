@@ -30,18 +30,24 @@ STAGES = {
     ),
 }
 """The stages of dvc.yaml that a run consists of: of the mixture, of phase 1 on the images, and of both phases."""
-FETCHES = "mnist_data"
-"""The stage whose result is known before it runs, by the digests of what it fetches."""
 NO_NUMBER = (
     "stages.core",
     "stages.config",
+    "stages.mnist.datasets",
     "stages.mnist.evaluate.page_data",
     "stages.mnist.reconstruct_evaluate.page_data",
     "stages.mog.evaluation.page_data",
     "stages.pipeline.page_script",
     "stages.pipeline.runner",
 )
-"""Code that no metric depends on: it checks params and words refusals, makes the page's data, or keeps the costs."""
+"""Code that no metric depends on: it checks params, words refusals, fetches by digests, makes the page's data, keeps costs."""
+ALL_THE_SAME = (
+    "stages.config.images.Mnist.chosen",
+    "stages.config.mixture.chosen",
+    "stages.config.params.Params.method",
+    "stages.pipeline.runner.fix_arithmetic",
+)
+"""What metrics depend on in such code, for every run."""
 NO_METRIC = ("atlas",)
 """Params that decide what the page shows and no metric."""
 
@@ -90,10 +96,11 @@ def code_identity(world: World, method: str) -> str:
 
 
 def roots(world: World, method: str) -> Iterator[str]:
-    """The full names of the definitions that a run calls: what each of its stages runs, and the method's class."""
+    """The full names of the definitions that a run calls: what each of its stages runs and how, and the method's class."""
     for stage in STAGES[world]:
-        if stage != FETCHES:
-            yield f"{_declared()[stage]['cmd'].split()[2]}.main"
+        module = _declared()[stage]["cmd"].split()[2]
+        yield from (f"{module}.main", f"{module}.{code.GUARDED}")
+    yield from ALL_THE_SAME
     module = f"stages.methods.{method}"
     yield from sorted(f"{module}.{name}" for name in code.classes(module))
 
