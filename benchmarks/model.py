@@ -230,7 +230,7 @@ def main(arguments: Sequence[str]) -> None:
     print(f"Beside its work a stage costs {next(iter(costs.values())).start:.1f} s.\n")
     print(stages_table(costs))
     print(cores_table(graph, costs))
-    print(f"No run is shorter than its longest way: {duration(sum(costs[n].seconds for n in way))} along {', '.join(way)}.\n")
+    print(f"The critical path takes {duration(sum(costs[n].seconds for n in way))}: {', '.join(way)}.\n")
     print(gpu_table(graph, costs))
     first = "mog_train@dsm"
     shared = sharing(sum(costs[name].size for name in changed(graph, first)))

@@ -1,9 +1,9 @@
-"""A digest of code by what it does: the syntax tree of a definition and of all definitions of the project that it names.
+"""Digest of a definition's normalised syntax tree and of the trees of all project definitions that it refers to.
 
-What has no part in a result has none in the digest: docstrings, comments, formatting, annotations, what is printed, the
-messages of errors, the name of a definition and the module in which it stands. So a function may be moved, renamed or
-documented, and a module divided, and nothing that was made with it is out of date. What a tree cannot show, that other code
-computes the same, is shown by running it: see confirm.py.
+Normalisation drops everything that cannot change a result: docstrings, comments, formatting, annotations, printed text, error
+messages, the name of a definition and its module. Moving, renaming or documenting a function, or splitting a module, therefore
+invalidates no result. A syntax tree cannot show that rewritten code computes the same values; `make confirm` tests that by
+running a sample (see confirm.py).
 """
 
 from __future__ import annotations

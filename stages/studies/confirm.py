@@ -73,7 +73,10 @@ def affected(project: Project) -> list[Affected]:
 
 
 def draw(runs: Sequence[Affected]) -> list[Affected]:
-    """The sample: by a digest of all new identities, one run of every method in every world, and `LEAST` where there are."""
+    """Draw the sample of runs to repeat: one per method and domain, filled up to `LEAST` runs.
+
+    The order is a digest of all new identities, so nobody can choose the sample.
+    """
     lot = digests.of_content(sorted(one.decided.identity for one in runs))
     order = sorted(runs, key=lambda one: digests.of_content([lot, one.decided.identity, one.study, one.run.settings]))
     first = {(one.run.world, one.run.method): one for one in reversed(order)}
@@ -83,7 +86,7 @@ def draw(runs: Sequence[Affected]) -> list[Affected]:
 
 
 def chance(runs: int, drawn: int, share: float) -> float:
-    """The chance that a change of so large a share of the runs concerns none of those drawn, if it does not choose its runs."""
+    """Probability that the sample misses a change that affects a random `share` of the runs (hypergeometric)."""
     changed = math.ceil(share * runs)
     return math.comb(runs - changed, drawn) / math.comb(runs, drawn)
 

@@ -1,8 +1,8 @@
-"""What decides the numbers of a run of a study: the code that computes them, the params that it reads, the data.
+"""Identity of a study's run: a digest of the code, the params and the data that determine its metrics.
 
-Two runs with the same identity have the same metrics on the same kind of machine. The code is that of the stages of the run's
-world and of its method, as code.py has it, without what only checks, words or draws. The params are those that dvc.yaml
-declares for these stages; the images count by their digests, wherever they come from.
+Two runs with the same identity have the same metrics on the same kind of machine. The code is that of the method and of the
+stages of its domain (see code.py), without validation, text and plotting. The params are those that dvc.yaml declares for these
+stages. Images enter by their digests, so their location is irrelevant.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ WRITING = 0.03
 """The share of the time that is spent on writing dvc.lock while stages run."""
 YIELDING = hasattr(os, "SCHED_IDLE")
 HARDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-"""What a stage is sent that has to end, one after another, until it has."""
+"""Signals to stop a stage, in order of escalation."""
 PATIENCE = 30.0
-"""For how many seconds a stage may go on before it is sent the next."""
+"""Seconds between one signal and the next."""
 
 
 def in_order(lock: str, before: str, order: Sequence[str]) -> str:
@@ -325,7 +325,7 @@ def _schedule(pid: int, policy: int) -> None:
 
 
 def put_in_order(before: str, order: Sequence[str]) -> None:
-    """Write dvc.lock as a serial run would have, as a whole or not at all; one that was cut off stays as it is."""
+    """Atomically rewrite dvc.lock in the order of a serial run. A truncated lock file is left untouched."""
     now = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
     wanted = in_order(now, before, order) if now.endswith("\n") else now
     if wanted != now:

@@ -1,4 +1,4 @@
-"""What is logged of one state of the pipeline, of the whole and of each method."""
+"""Params, metrics, tags and artifacts of one pipeline state, for the parent run and for each method's run."""
 
 from __future__ import annotations
 
