@@ -176,7 +176,7 @@ def confirm(project: Project, place: Place, *, only_draw: bool = False) -> None:
     """
     concerned = affected(project)
     runs = [one for one in concerned if one.record["values"] == one.decided.values]
-    changed = [one for one in concerned if one not in runs]
+    changed = [one for one in concerned if one.record["values"] != one.decided.values]
     if changed:
         which = ", ".join(sorted({one.study for one in changed}))
         print(f"confirm: {len(changed)} runs of {which} have other params now: `python -m stages.studies.run NAME` makes them")
