@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Looked up before the environment's own programs come first.
+FOUND := $(shell command -v "$(PYTHON)")
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -12,14 +14,23 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
+# One that is broken, or of a Python that is no longer wanted, is out of date whatever its files say.
+ENVIRONMENT := stages/tools/environment.py
+ifneq ($(shell $(BIN)/python $(ENVIRONMENT) 2> /dev/null && echo fit)$(filter command environment,$(firstword $(origin PYTHON))),fit)
+.PHONY: $(VENV)/.pipeline
+endif
+# TORCH_INDEX=URL takes torch from there, such as its builds for the CPU, and leaves the libraries of CUDA out.
+TORCH_INDEX ?=
+ASKED := $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(if $(filter command,$(firstword $(origin PYTHON))),--of-this-python)
+
 $(VENV)/.pipeline: requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	touch $@
+	@test -n "$(FOUND)" || { echo "error: there is no $(PYTHON) here: PYTHON=... names another Python"; exit 1; }
+	@"$(FOUND)" $(ENVIRONMENT) $(VENV) requirements.txt $(ASKED)
+	@touch $@
 
 $(VENV)/.development: requirements-dev.txt requirements-cluster.txt $(VENV)/.pipeline
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	touch $@
+	@$(BIN)/python $(ENVIRONMENT) $(VENV) requirements-dev.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+	@touch $@
 
 setup: $(VENV)/.pipeline ## make .venv from requirements.txt
 
@@ -107,5 +118,5 @@ audit: $(VENV)/.development ## ask whether a pinned package that is for this mac
 licences: $(VENV)/.development ## list the licences of all packages that the pipeline needs
 	@pip-licenses --order=license --packages $$(sed -nE "s/^([a-z0-9.-]+)==.*/\1/p" requirements.txt)
 
-clean: ## remove what the pipeline made and git ignores; DVC's cache, the runs and your own files stay
-	git clean -dfXq -- data models reports
+clean: $(VENV)/.pipeline ## remove what the pipeline made and git ignores; DVC's cache, the runs and your own files stay
+	@python -m stages.tools.clean

@@ -1,0 +1,144 @@
+"""`make setup`: an environment that can be used stays, one that cannot is made anew, and what is none is left alone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.core.paths import ROOT
+from stages.tools import environment
+from tests import small
+
+PROGRAM = (sys.executable, "stages/tools/environment.py")
+
+
+def set_up(folder: Path, *options: str, status: int = 0) -> str:
+    """Run the command for the environment .venv of a folder, without packages."""
+    (folder / "requirements.txt").touch()
+    command = (*PROGRAM, str(folder / ".venv"), str(folder / "requirements.txt"), *options)
+    return small.run(ROOT, *command, status=status)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an environment without packages."""
+    folder = tmp_path_factory.mktemp("made")
+    assert set_up(folder) == ""
+    return folder
+
+
+def test_one_that_can_be_used_stays(made: Path) -> None:
+    (made / ".venv/mine").touch()
+    for options in ((), ("--of-this-python",)):
+        assert set_up(made, *options) == "" and (made / ".venv/mine").exists()
+    assert subprocess.run([made / ".venv/bin/python", *PROGRAM[1:]], cwd=ROOT, check=False).returncode == 0
+
+
+def test_its_dvc_runs_its_python_whoever_is_first_on_the_path(made: Path) -> None:
+    """As DVC does: a process of the environment starts a shell that looks for `python`."""
+    ask = "import subprocess; print(subprocess.run('command -v python', shell=True, capture_output=True, text=True).stdout)"
+    for path in ("/usr/bin:/bin", f"{Path(sys.executable).parent}:/usr/bin:/bin"):
+        said = subprocess.run(
+            [made / ".venv/bin/python", "-c", ask], env={"PATH": path}, capture_output=True, text=True, check=True
+        )
+        assert said.stdout.strip() == str(made / ".venv/bin/python")
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("damage", ["no pip", "its Python is gone", "nothing but its settings"])
+def test_one_that_is_broken_is_made_anew_and_says_so(
+    made: Path, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / ".venv"
+    shutil.copytree(made / ".venv", broken, symlinks=True)
+    if damage == "no pip":
+        shutil.rmtree(next(broken.glob("lib/*/site-packages/pip")))
+    elif damage == "its Python is gone":
+        (broken / "bin/python").unlink()
+        (broken / "bin/python").symlink_to("/nowhere/python")
+    else:
+        for part in broken.iterdir():
+            if part.is_dir() and not part.is_symlink():
+                shutil.rmtree(part)
+    environment.remove_unfit(str(broken), str(broken / "bin/python"), of_this_python=False)
+    assert not broken.exists() and capsys.readouterr().out == f"{broken} is broken: it is made anew\n"
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_is_no_environment_is_left_to_its_user(tmp_path: Path, kind: str) -> None:
+    theirs = tmp_path / ".venv"
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/chapter").write_text("one")
+    if kind == "folder":
+        shutil.copytree(tmp_path / "thesis", theirs)
+    elif kind == "file":
+        theirs.write_text("one")
+    else:
+        theirs.symlink_to("thesis")
+    said = set_up(tmp_path, status=1)
+    assert said == f"error: {theirs} cannot be used, and is nothing that this made: move it away\n"
+    assert (theirs if kind == "file" else theirs / "chapter").read_text() == "one"
+
+
+@pytest.mark.parametrize(("oldest", "newest", "kind"), [((4, 0), (4, 2), "old"), ((3, 1), (3, 2), "new")])
+def test_a_python_that_does_not_do_is_one_line_before_anything_is_removed(
+    oldest: tuple[int, int], newest: tuple[int, int], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "OLDEST", oldest)
+    monkeypatch.setattr(environment, "NEWEST", newest)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/pyvenv.cfg").touch()
+    for arguments in ([str(tmp_path / ".venv")], [str(tmp_path / "new")]):
+        monkeypatch.setattr(sys, "argv", ["", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            environment.main()
+        assert f", which is too {kind}: " in str(ended.value) and "\n" not in str(ended.value)
+    assert (tmp_path / ".venv/pyvenv.cfg").exists() and not (tmp_path / "new").exists()
+
+
+def test_an_environment_of_another_release_is_made_anew_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / ".venv"
+    (old / "bin").mkdir(parents=True)
+    (old / "pyvenv.cfg").touch()
+    python = old / "bin/python"
+    python.write_text("#!/bin/sh\necho 3 12\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "version_info", (3, 13, 1))
+    environment.remove_unfit(str(old), str(python), of_this_python=False)
+    assert old.exists()
+    environment.remove_unfit(str(old), str(python), of_this_python=True)
+    assert not old.exists() and capsys.readouterr().out == f"{old} is of Python 3.12: it is made anew\n"
+
+
+def test_without_cuda_all_else_is_installed_as_it_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, kept = [], ""
+
+    def record(command: list[str], _: str) -> None:
+        nonlocal kept
+        commands.append(command)
+        if "-r" in command:
+            kept = Path(command[-1]).read_text()
+
+    monkeypatch.setattr(environment, "run", record)
+    environment.install_without_cuda("python", [str(ROOT / "requirements.txt")], "https://example.org/cpu")
+    torch, others = commands
+    pinned = (ROOT / "requirements.txt").read_text()
+    assert torch[-3].startswith("https://example.org") and torch[-2] in pinned and torch[-1] in pinned
+    assert [word.split("==")[0] for word in torch[-2:]] == ["torch", "torchvision"] and "--no-deps" in others
+    names, all_names = ({line.split("==")[0] for line in text.splitlines() if "==" in line[:60]} for text in (kept, pinned))
+    assert all_names - names == {n for n in all_names if n.startswith(("cuda", "nvidia", "triton"))} | {"torch", "torchvision"}
+    assert {"dvc", "mlflow", "numpy"} <= names
+
+
+def test_a_python_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    said = small.run(tmp_path, "make", "setup", "PYTHON=python9", status=2)
+    assert said.splitlines()[0] == "error: there is no python9 here: PYTHON=... names another Python"
