@@ -7,6 +7,9 @@ from types import TracebackType
 # How often a waiting OpenMP thread looks before it sleeps. By default it spins for milliseconds, and with another busy
 # process on the machine a training takes ten times as long. Read when torch loads its library, so it is set before.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# With fewer threads than it asked for, a training on two threads waits for the other one for ever.
+os.environ.pop("OMP_THREAD_LIMIT", None)
+os.environ.pop("OMP_DYNAMIC", None)
 
 
 def end_interrupted(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.serialize import modify_yaml
 
 from stages.config import claims, mixture, params, yaml_file
 from stages.config.base import MNIST_PREFIX
@@ -453,3 +454,30 @@ def test_on_the_command_line_all_three_files_are_checked(
     done = subprocess.run([sys.executable, "-c", CHECK + "sys.exit(status)"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("params.yaml", "dsm.sigma"),
+        ("params.yaml", "seeds"),
+        ("params.yaml", "mnist_jepa_ema.train.learning_rate"),
+        ("mixtures.yaml", "ring.box.x"),
+    ],
+)
+def test_an_experiment_with_another_number_changes_that_line_of_the_file(name: str, key: str, tmp_path: Path) -> None:
+    """DVC writes the whole file anew, so it lies in the repository in the form in which DVC writes it."""
+    before = (ROOT / name).read_text(encoding="utf-8")
+    path = tmp_path / name
+    path.write_text(before, encoding="utf-8")
+    *groups, last = key.split(".")
+    with modify_yaml(str(path)) as content:
+        block = content
+        for group in groups:
+            block = block[group]
+        block[last] = [-9, 9] if isinstance(block[last], list) else 7
+    after = path.read_text(encoding="utf-8").splitlines()
+    moved = [(a, b) for a, b in zip(before.splitlines(), after, strict=True) if a != b]
+    # A block on one line that is too long for DVC has a second one, to which its end may move.
+    assert len(moved) == 1 or (len(moved) == 2 and moved[0][0].rstrip().endswith((",", ":")))
+    assert [old.partition("#")[2] for old, _ in moved] == [new.partition("#")[2] for _, new in moved]

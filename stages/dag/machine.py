@@ -26,7 +26,7 @@ KEPT = COSTS / "machine.facts"
 """The facts as they were last found, for the next stage to use."""
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "contourpy", "pillow", "imageio", "safetensors", "jinja2")
 """Packages that compute, draw or write what is written."""
-STEERING = ("ATEN_", "DNNL_", "MKL_", "NPY_", "ONEDNN_", "OPENBLAS_")
+STEERING = ("ATEN_", "DNNL_", "GLIBC_TUNABLES", "MKL_", "NPY_", "NVIDIA_TF32", "ONEDNN_", "OPENBLAS_", "TORCH_ALLOW_TF32")
 """How environment variables begin by which libraries choose their instructions; the number of threads is a param."""
 
 

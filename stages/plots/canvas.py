@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as imageio
+import matplotlib
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.artist import Artist
@@ -19,6 +20,8 @@ from PIL import Image
 
 from stages.pipeline import files
 
+# A matplotlibrc of this user, or of this folder, decides no picture.
+matplotlib.rcdefaults()
 DPI = 80
 ENERGY_MAP = "viridis"
 """Dark is low energy: a well looks deep. Even in lightness, so that it survives colour blindness and grey printing."""

@@ -1,0 +1,64 @@
+"""What of a user's environment decides a byte, holds a stage up or stops it: nothing, or what the record of the machine has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.core.paths import ROOT
+from tests import small
+
+THEIRS = """
+figure.dpi: 300
+savefig.dpi: 33
+font.family: serif
+axes.grid: True
+axes.formatter.use_locale: True
+image.cmap: gray
+lines.linewidth: 9
+text.usetex: True
+"""
+
+
+@pytest.mark.parametrize("place", ["MATPLOTLIBRC", "MPLCONFIGDIR", "the folder of the project"])
+def test_nobodys_matplotlibrc_decides_a_picture(copied: Path, tmp_path: Path, place: str) -> None:
+    """It may ask for TeX, which is not there."""
+    (tmp_path / "matplotlibrc").write_text(THEIRS)
+    if place == "the folder of the project":
+        (copied / "matplotlibrc").write_text(THEIRS)
+    pictures = [copied / "reports/figures/mog/dsm/landscape.png", copied / "reports/animations/mog/dsm/walk.gif"]
+    before = [picture.read_bytes() for picture in pictures]
+    for picture in pictures:
+        picture.unlink()
+    given = {place: str(tmp_path)} if place.isupper() else {}
+    small.run(copied, "python", "-m", "stages.mog.figures", "dsm", **given)
+    assert [picture.read_bytes() for picture in pictures] == before
+
+
+@pytest.mark.parametrize("given", [{"OMP_THREAD_LIMIT": "1"}, {"OMP_DYNAMIC": "true"}, {"OMP_MAX_ACTIVE_LEVELS": "0"}])
+def test_no_setting_of_openmp_holds_a_training_up_or_changes_it(copied: Path, given: dict[str, str]) -> None:
+    small.change_params(copied, {"threads": 2})
+    models = []
+    for more in ({}, given):
+        done = subprocess.run(
+            [sys.executable, "-m", "stages.mnist.train", "jepa_ema"],
+            cwd=copied,
+            env=small.environment(**more),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        models.append((copied / "models/mnist/jepa_ema.safetensors").read_bytes())
+    assert models[0] == models[1]
+
+
+def test_line_ends_are_left_as_they_are() -> None:
+    """Digests are of bytes: with others every stage of a clone would be stale."""
+    names = ("params.yaml", "stages/methods/dsm.py", "dvc.lock", "reports/table.md")
+    said = small.run(ROOT, "git", "check-attr", "text", "--", *names)
+    assert said.splitlines() == [f"{name}: text: unset" for name in names]
