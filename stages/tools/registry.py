@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,8 +78,8 @@ def main(params: Params) -> None:
     }
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri())
-    client = mlflow.MlflowClient()
     try:
+        client = mlflow.MlflowClient()
         version = _registered(client, tags["encoder_digest"])
         version = version or _register(client, _run(client, part), name, weights, tags)
         _crown(client, version, accuracy)
@@ -110,11 +112,13 @@ def _register(client: Any, run: str, name: str, weights: Path, tags: Mapping[str
 
     example = files.read_arrays(Path("data/mnist/test.npz"))["images"][:2]
     embeddings = Encoder.load(PARAMS, weights, name).embed(example)
-    with mlflow.start_run(run_id=run):
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run):
+        # The file itself, where it is a link into DVC's cache.
+        copy = shutil.copy(weights, folder)
         logged = mlflow.pyfunc.log_model(
             name="encoder",
             python_model=str(ROOT / "stages/tools/serving.py"),
-            artifacts={"params": str(PARAMS), "weights": str(weights)},
+            artifacts={"params": str(PARAMS), "weights": str(copy)},
             model_config={"method": name},
             code_paths=[str(ROOT / "stages")],
             signature=infer_signature(example, embeddings),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from stages.dag import machine
 from stages.tracking import spool
 from stages.tracking.state import MACHINE, Run, State
-from stages.tracking.store import EXPERIMENT, be_impatient, folder, is_server, tracking_uri
+from stages.tracking.store import EXPERIMENT, artifacts, be_impatient, check, folder, follow, is_server, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -173,7 +173,7 @@ class Tracker:
                 self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         # An experiment's artifact location is fixed when it is made; the default would be the working directory.
-        location = None if is_server() else (folder().absolute() / "mlartifacts").as_uri()
+        location = None if is_server() else artifacts()
         try:
             return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
         except MlflowException:
@@ -188,11 +188,14 @@ class Store:
 
     def __enter__(self) -> MlflowClient:
         from filelock import FileLock
+
+        check()
         from mlflow import MlflowClient
 
         self.lock = FileLock(folder() / ".mlflow.lock", timeout=300)
         self.lock.acquire()
         try:
+            follow()
             return MlflowClient(tracking_uri=tracking_uri())
         except BaseException:
             self.lock.release()

@@ -151,8 +151,9 @@ def _verdicts(claims: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _costs() -> dict[str, float]:
+    """What each stage cost; by the beginning of their names MLflow's pages list them apart, below what was measured."""
     costs = {path.stem: files.read_json(path) for path in sorted(COSTS.glob("*.json"))}
-    return {f"cost.{stage}.{key}": value for stage, figures in costs.items() for key, value in figures.items()}
+    return {f"system/{stage}.{key}": value for stage, figures in costs.items() for key, value in figures.items()}
 
 
 def _git(*arguments: str) -> str:
