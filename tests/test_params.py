@@ -7,6 +7,7 @@ import copy
 import inspect
 import itertools
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 import yaml
 from dvc.utils.serialize import modify_yaml
 
-from stages.config import claims, mixture, params, yaml_file
+from stages.config import claims, method_blocks, mixture, params, yaml_file
 from stages.config.base import MNIST_PREFIX
 from stages.core.errors import InvalidParams, UserError
 from stages.mnist.encoder.domain import Images
@@ -481,3 +482,79 @@ def test_an_experiment_with_another_number_changes_that_line_of_the_file(name: s
     # A block on one line that is too long for DVC has a second one, to which its end may move.
     assert len(moved) == 1 or (len(moved) == 2 and moved[0][0].rstrip().endswith((",", ":")))
     assert [old.partition("#")[2] for old, _ in moved] == [new.partition("#")[2] for _, new in moved]
+
+
+METHOD = '''"""A method."""
+from stages.nn.method import Method
+
+class Own(Method):
+    def __init__(self, world, *, view: View, encoder: Encoder, scale: Positive):
+        super().__init__()
+'''
+OTHER = "\n\nclass Second(Method):\n    def __init__(self, world, *, scale: Positive): ...\n"
+MISTAKES = {
+    "unfinished": (METHOD + "    def loss(", "own.py:7: '(' was never closed"),
+    "not indented": (METHOD.replace("        super", "super"), "own.py:6: expected an indented block"),
+    "a null byte": (METHOD + "\0", "own.py:1: source code"),
+    "float": (METHOD.replace("Positive", "float"), "own.py:5: float: float is no type of a param: expected one of Count, "),
+    "misspelt": (
+        METHOD.replace("Positive", "Positiv"),
+        "own.py:5: Positiv: Positiv is no type of a param: expected one of Count, ",
+    ),
+    "a value": (METHOD.replace("scale: Positive", "scale: 0.5"), "own.py:5: 0.5 is no type of a param: "),
+    "what is called": (
+        METHOD.replace("scale: Positive", "scale: Positive(2)"),
+        "own.py:5: Positive(2) is no type of a param: ",
+    ),
+    "no annotation": (METHOD.replace(": Positive", ""), "own.py:5: scale has no annotation"),
+    "train": (METHOD.replace("scale:", "train:"), "own.py:5: train is what the block says of the training"),
+    "two classes": (METHOD + OTHER, "own.py:9: expected one method in a file, and Own is one already"),
+    "derived": (METHOD + OTHER.replace("Method", "Own"), "own.py:9: expected one method in a file, and Own is one already"),
+    "none": ("x = 1\n", "own.py:1: expected a class whose base is Method of stages.nn.method"),
+    "empty": ("", "own.py:1: expected a class whose base is Method of stages.nn.method"),
+    "another base": (
+        METHOD.replace("(Method)", "(Module)"),
+        "own.py:4: expected a class whose base is Method of stages.nn.method",
+    ),
+    "no __init__": ("class Own(Method):\n    pass\n", "own.py:1: Own has no __init__"),
+    "no star": (METHOD.replace("*, ", ""), "own.py:5: view has to stand behind `*`"),
+    "any arguments": (METHOD.replace("scale: Positive", "**more"), "own.py:5: more has to stand behind `*`"),
+}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a method of one's own, beside those that there are."""
+    folder = tmp_path / "stages/methods"
+    shutil.copytree(method_blocks.METHODS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(method_blocks, "METHODS", folder)
+    return folder / "own.py"
+
+
+def with_own(tmp_path: Path) -> Path:
+    block = {**RAW["contrastive"], "scale": 2.0}
+    del block["temperature"]
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump({**RAW, "methods": [*RAW["methods"], "own"], "own": block}))
+    return path
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_of_a_methods_author_is_one_line_with_file_and_line(mistake: str, own: Path, tmp_path: Path) -> None:
+    source, said = MISTAKES[mistake]
+    own.write_text(METHOD)
+    assert params.load(with_own(tmp_path)).method("own")[0]["scale"] == 2
+    own.write_text(source)
+    with pytest.raises(InvalidParams, match=f"^stages/methods/{re.escape(said)}") as error:
+        params.load(with_own(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_file_that_no_list_names_stops_nothing(mistake: str, own: Path) -> None:
+    own.write_text(MISTAKES[mistake][0])
+    params.load(ROOT / "params.yaml")
+    raw = {**RAW, "methods": ["nosuch"]}
+    with pytest.raises(InvalidParams, match=r"methods: 'nosuch' is not accepted: expected any of contrastive, ") as error:
+        method_blocks.listed_methods(Path("params.yaml"), raw)
+    assert "own" not in str(error.value)
