@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from stages.config import params as parameters
+from stages.config.base import MNIST_PREFIX
 from stages.core.errors import UserError
 from stages.core.paths import cost_file
 from stages.pipeline import files
@@ -63,6 +64,15 @@ def run(work: Callable[..., None], *, threads: int | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _check_name(params: parameters.Params, name: str) -> None:
+    """Refuse what is no method of the world whose stage this is."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    images = spec is not None and spec.name.startswith("stages.mnist.")
+    known = [block.removeprefix(MNIST_PREFIX) for block in params.blocks if block.startswith(MNIST_PREFIX) == images]
+    if name not in known:
+        raise UserError(f"{name!r} is no method of params.yaml here: expected one of {', '.join(known)}")
 
 
 def fix_arithmetic(threads: int) -> None:
