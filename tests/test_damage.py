@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -22,7 +23,7 @@ from stages.core.errors import UserError
 from stages.dag import machine
 from stages.dag.lock import differences, inputs, locked_stages
 from stages.pipeline import files
-from stages.tools import registry
+from stages.tools import registry, verify
 from stages.tools.verify import damaged_outputs, remove_unreadable
 from tests import small
 
@@ -85,6 +86,44 @@ def test_what_a_disk_lost_in_secret_is_found_and_made_again(copied: Path, reprod
     assert f"verify: {OUTPUTS[2]} is not as in dvc.lock" in said
     small.run(copied, "dvc", "repro")
     small.assert_undisturbed(copied, reproduced)
+
+
+def test_of_a_shared_cache_what_this_project_takes_is_read(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shutil.move(copied / ".dvc/cache", shared)
+    cache = shared / "files/md5"
+    others = cache / "ab" / ("c" * 30)
+    others.parent.mkdir(exist_ok=True)
+    others.write_bytes(b"of another project, and damaged")
+    own = cache / small.kept(copied, OUTPUTS[1]).relative_to(copied / ".dvc/cache/files/md5")
+    small.damage(own, "flipped", in_secret=True)
+    small.run(copied, "dvc", "config", "--local", "cache.dir", str(shared))
+    said = small.run(copied, "python", "-m", "stages.tools.verify")
+    assert said == f"verify: {own} was damaged and is removed from DVC's cache\n" and others.exists() and not own.exists()
+    monkeypatch.chdir(copied)
+    listed = set(verify.objects(cache))
+    # What the folders hold is listed in the cache.
+    assert {path.name for path in listed if path.name.endswith(".dir")} and len(listed) > len(locked_stages(params.read()))
+
+
+def test_what_cannot_be_read_or_removed_is_told_and_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / "ab" / (digit * 30) for digit in "cde"]
+    paths[0].parent.mkdir()
+    for path in paths:
+        path.write_bytes(b"")
+
+    def read(path: Path) -> str:
+        if path == paths[1]:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return "another digest"
+
+    monkeypatch.setattr(verify, "file_md5", read)
+    assert list(verify.damaged_objects(paths)) == [paths[0], paths[2]]
+    assert capsys.readouterr().out == f"verify: {paths[1]} cannot be read (Permission denied) and is left as it is\n"
 
 
 @pytest.mark.hostile

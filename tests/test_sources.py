@@ -209,6 +209,38 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         files_of(from_folder, str(tmp_path / "idx"))
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {key: name.replace("-idx", ".idx") for key, name in FILES.items()},
+        {key: f"{name}/{name}" for key, name in FILES.items()},
+        {key: f"{number}.bin" for number, key in enumerate(FILES)},
+        {**FILES, "test_labels": "labels of the test"},
+    ],
+    ids=["with a dot", "in folders of their names", "numbered", "one of them"],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_by_other_names_are_known_by_their_digests(names: dict[str, str], packed: bool, tmp_path: Path) -> None:
+    for key, name in names.items():
+        path = tmp_path / "theirs" / f"{name}{'.gz' if packed else ''}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(CONTENT[key]) if packed else CONTENT[key])
+    (tmp_path / "theirs/notes.gz").write_bytes(b"no gzip file")
+    files = fetch(dataset(("folder", tmp_path / "theirs")))
+    assert all(np.array_equal(files[key], ARRAYS[key]) for key in FILES)
+
+
+def test_a_folder_is_found_from_a_temporary_copy_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    folder(tmp_path / "data/mine")
+    (tmp_path / ".dvc/tmp/exps/one").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / ".dvc/tmp/exps/one")
+    with pytest.raises(DataUnavailable, match="there is no such folder"):
+        fetch(dataset(("folder", "data/mine")))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert np.array_equal(fetch(dataset(("folder", "data/mine")))["test_labels"], ARRAYS["test_labels"])
+
+
 def test_a_decompression_bomb_is_cut_off_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = str(folder(tmp_path / "idx", packed=True, train_images=bytes(10_000)))
     monkeypatch.setattr(sources, "LIMIT", 10_000)
@@ -237,7 +269,7 @@ def broken_gzip(path: Path) -> Path:
 @pytest.mark.parametrize(
     "broken, says",
     [
-        (lambda path: path, "there is no train-images-idx3-ubyte"),
+        (lambda path: path, "there is no such folder"),
         (partial(folder, test_labels=write_idx(np.array([0, 9], np.uint8))), "test_labels has the digest"),
         (broken_gzip, "ended before the end-of-stream marker"),
     ],
@@ -255,7 +287,7 @@ def test_when_all_sources_fail_one_line_says_what_each_answered(tmp_path: Path) 
     with pytest.raises(DataUnavailable) as caught:
         fetch(dataset(("folder", tmp_path / "nowhere"), ("folder", other), ("torchvision", "NoSuchSet")))
     message = str(caught.value)
-    assert f"folder {tmp_path / 'nowhere'}: there is no train-images-idx3-ubyte" in message
+    assert f"folder {tmp_path / 'nowhere'}: there is no such folder" in message
     assert f"folder {other}: train_labels has the digest" in message
     assert "torchvision NoSuchSet: torchvision has no such data set" in message
     assert "\n" not in message

