@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm screenshots readme requirements audit licences clean
+.PHONY: help setup shell cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm screenshots readme requirements audit licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -33,6 +33,10 @@ $(VENV)/.development: requirements-dev.txt requirements-cluster.txt $(VENV)/.pip
 	@touch $@
 
 setup: $(VENV)/.pipeline ## make .venv from requirements.txt
+
+shell: $(VENV)/.pipeline ## open a shell in which dvc, python and mlflow are those of .venv
+	@echo "dvc, python and mlflow are those of $(VENV) here; exit leaves this shell"
+	@VIRTUAL_ENV="$(CURDIR)/$(VENV)" "$${SHELL:-/bin/sh}"
 
 cluster: $(VENV)/.pipeline ## add to .venv what sweeps over many machines and an S3 remote need
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
