@@ -14,6 +14,7 @@ from typing import Any
 from stages.config.claims import load
 from stages.config.params import Params
 from stages.core import paths
+from stages.dag import leftovers
 from stages.pipeline import files, runner
 from stages.results.tables import table
 from stages.results.verdicts import Decided, decide_all
@@ -30,6 +31,7 @@ TABLE = {
 
 def main(params: Params) -> None:
     """Decide every claim about the methods of this run."""
+    leftovers.remove()
     claims = load()
     criteria = [criterion for claim in claims.criteria.values() for criterion in claim.decided_by]
     named = sorted({criterion.study for criterion in criteria if criterion.study})

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from stages.config.params import Params
+from stages.dag import leftovers
 from stages.mog.problem import setup
 from stages.pipeline import files, runner
 from stages.pipeline.concurrent import concurrently
@@ -95,6 +96,7 @@ Columns = Mapping[str, Mapping[str, str]]
 
 def main(params: Params) -> None:
     """Put the figures of all methods side by side."""
+    leftovers.remove()
     components = params.mnist_reconstruct.pca_components
     worlds: dict[str, tuple[list[str], Columns]] = {
         "mog": (params.methods, MOG_COLUMNS),

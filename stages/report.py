@@ -19,6 +19,7 @@ from matplotlib.colors import to_hex
 
 from stages.config.params import Params
 from stages.core.paths import PARAMS, ROOT
+from stages.dag import leftovers
 from stages.dag.requirements import direct
 from stages.mog.problem import setup
 from stages.pipeline import digests, files, page_script, runner
@@ -49,6 +50,7 @@ BAR = 120
 
 def main(params: Params) -> None:
     """Write the page and what its parts share."""
+    leftovers.remove()
     mnist = {m: files.read_json(Path(f"reports/metrics/mnist/{m}.json")) for m in params.mnist.methods}
     reconstructed = params.mnist_reconstruct.methods
     decided = files.read_json(Path("reports/claims.json"))

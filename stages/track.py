@@ -20,7 +20,7 @@ from typing import Any
 from stages.config.params import Params, read
 from stages.core.errors import UserError
 from stages.core.paths import root
-from stages.dag import machine
+from stages.dag import leftovers, machine
 from stages.dag.lock import differences, locked_stages
 from stages.pipeline import files, runner
 from stages.tracking import spool
@@ -30,6 +30,7 @@ from stages.tracking.store import LATER, NOW, when
 
 def main(params: Params) -> None:
     """Note the machine; have logged what is not logged yet, and warn where that fails."""
+    leftovers.remove()
     try:
         for message in spool.messages():
             _say(message)

@@ -45,13 +45,13 @@ def outputs(stages: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {name: {out["path"]: str(out.get("md5") or "") for out in entry.get("outs", [])} for name, entry in stages.items()}
 
 
-def pipeline(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The stages that dvc.yaml has with these params, but for `track`, as they are written there."""
+def pipeline(values: Mapping[str, Any], *, last: bool = False) -> dict[str, Any]:
+    """The stages that dvc.yaml has with these params, as they are written there; without `track`, unless that is asked for."""
     found: dict[str, Any] = {}
     for name, entry in read(Path("dvc.yaml"))["stages"].items():
         items = look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None
         found |= {name: entry} if items is None else {f"{name}@{item}": entry["do"] for item in items}
-    return {name: entry for name, entry in found.items() if name != "track"}
+    return {name: entry for name, entry in found.items() if last or name != "track"}
 
 
 def locked_stages(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.config.params import Params
+from stages.dag import leftovers
 from stages.metrics.paired import Right, difference, holm, mcnemar
 from stages.pipeline import files, runner
 from stages.pipeline.lookup import look_up
@@ -42,6 +43,7 @@ class Contestant:
 
 def main(params: Params) -> None:
     """Put the methods on the images side by side."""
+    leftovers.remove()
     methods = params.mnist.methods
     baseline = files.read_json(Path("reports/metrics/mnist_baseline.json"))
     metrics = {name: beside_raw_pixels(files.read_json(MEASURED / f"{name}.json"), baseline) for name in methods}

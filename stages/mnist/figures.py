@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from stages.config.params import Params
+from stages.dag import leftovers
 from stages.mnist.images.subset import kinds
 from stages.pipeline import files, runner
 from stages.pipeline.concurrent import concurrently
@@ -28,6 +29,7 @@ RAW, UNTRAINED = "raw pixels", "untrained encoder"
 
 def main(params: Params) -> None:
     """Draw every picture and animation of the images."""
+    leftovers.remove()
     test = files.read_arrays(Path("data/mnist/test.npz"))
     perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
     shown = params.mnist.snapshot_images

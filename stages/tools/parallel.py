@@ -32,6 +32,7 @@ from stages.config import params as parameters
 from stages.core.command import ENDINGS, end
 from stages.core.errors import UserError
 from stages.core.paths import cost_file
+from stages.dag import leftovers
 from stages.dag.lock import LOCK
 from stages.dag.schedule import Schedule, Task
 from stages.pipeline import files
@@ -54,8 +55,12 @@ PATIENCE = 30.0
 
 
 def in_order(lock: str, before: str, order: Sequence[str]) -> str:
-    """The text of dvc.lock with the entries that `before` does not have in the order of a serial run, behind the others."""
+    """The text of dvc.lock with the entries that `before` does not have in the order of a serial run, behind the others.
+
+    Entries of stages that there are no more are left out.
+    """
     head, entries = _entries(lock)
+    entries = {name: entry for name, entry in entries.items() if name in order}
     old = [name for name in _entries(before)[1] if name in entries]
     new = sorted(entries.keys() - set(old), key=order.index)
     return head + "".join(entries[name] for name in (*old, *new))
@@ -101,6 +106,7 @@ class Reproduction:
             KeyboardInterrupt: a signal asked for the end.
         """
         before = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
+        leftovers.remove()
         try:
             with self._signals(), self.repo.scm_context(quiet=True):
                 try:

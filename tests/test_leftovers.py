@@ -1,0 +1,64 @@
+"""What a stage made that the pipeline no longer has is gone after the next run, and nothing is stale in a clone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.dag.leftovers import leftovers
+from tests import small
+
+WITHOUT: dict[str, tuple[dict[str, Any], str, list[str]]] = {
+    "on the mixture": ({"methods": ["dsm"]}, "mog/contrastive", ["reports/fields/contrastive.npz"]),
+    "on the images": ({"mnist": {"methods": ["jepa_ema"]}}, "mnist/contrastive", ["reports/embeddings/mnist/contrastive.npz"]),
+}
+
+
+REPRO = ("dvc", "repro")
+CASES = [
+    (REPRO, "on the mixture"),
+    (small.PARALLEL, "on the images"),
+    pytest.param(small.PARALLEL, "on the mixture", marks=pytest.mark.integration),
+    pytest.param(REPRO, "on the images", marks=pytest.mark.integration),
+]
+
+
+@pytest.mark.parametrize(("command", "world"), CASES)
+def test_a_method_that_was_taken_out_leaves_nothing_behind(copied: Path, tmp_path: Path, command: Any, world: str) -> None:
+    changes, name, paths = WITHOUT[world]
+    folder, method = name.split("/")
+    assert all((copied / path).exists() for path in paths)
+    small.change_params(copied, changes)
+    small.run(copied, *command)
+    made = [path.relative_to(copied) for top in ("models", "reports") for path in (copied / top).rglob("*")]
+    own = [path for path in made if path.name.split(".")[0] == method and folder in path.parts]
+    assert not own and not any((copied / path).exists() for path in paths)
+    small.run(copied, "git", "add", "--all")
+    small.run(copied, "git", "commit", "--quiet", "--message=without")
+    clone = tmp_path / "clone"
+    small.run(tmp_path, "git", "clone", "--quiet", str(copied), str(clone))
+    small.run(clone, "dvc", "config", "--local", "cache.dir", str(copied / ".dvc/cache"))
+    small.run(clone, "dvc", "checkout")
+    assert "up to date" in small.run(clone, "dvc", "status")
+
+
+def test_what_another_stage_writes_now_is_no_leftover(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copied)
+    assert not list(leftovers())
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    moved = lock["stages"].pop("mog_evaluate@dsm")
+    lock["stages"]["mog_measure@dsm"] = moved
+    lock["stages"]["mnist_tables"] = {
+        "cmd": "x",
+        "outs": [{"path": "reports/metrics"}, {"path": "reports/metrics/mnist/a.json"}],
+    }
+    lock["stages"]["gone"] = {"cmd": "x", "outs": [{"path": "reports/gone.md"}, {"path": "reports/was there"}]}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    Path("reports/gone.md").write_text("old")
+    assert list(leftovers()) == [Path("reports/gone.md")]
+    Path("dvc.lock").write_text("stages: {mog_data: {cmd")
+    with pytest.raises(Exception, match="not readable"):
+        list(leftovers())
