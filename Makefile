@@ -14,14 +14,17 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-# One that is broken, or of a Python that is no longer wanted, is out of date whatever its files say.
+# An environment that cannot be used is out of date whatever the times of its files. `make setup PYTHON=...` wants that release.
 ENVIRONMENT := stages/tools/environment.py
-ifneq ($(shell $(BIN)/python $(ENVIRONMENT) 2> /dev/null && echo fit)$(filter command environment,$(firstword $(origin PYTHON))),fit)
-.PHONY: $(VENV)/.pipeline
-endif
+SETUP := $(filter setup,$(MAKECMDGOALS))
+WANTED := $(if $(SETUP),$(filter command environment,$(firstword $(origin PYTHON))))
 # TORCH_INDEX=URL takes torch from there, such as its builds for the CPU, and leaves the libraries of CUDA out.
 TORCH_INDEX ?=
-ASKED := $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(if $(filter command,$(firstword $(origin PYTHON))),--of-this-python)
+REMEMBERED := $(shell cat $(VENV)/.torch-index 2> /dev/null)
+ifneq ($(shell $(BIN)/python $(ENVIRONMENT) 2> /dev/null && echo fit)$(WANTED)$(TORCH_INDEX),fit$(if $(TORCH_INDEX),$(REMEMBERED)))
+.PHONY: $(VENV)/.pipeline
+endif
+ASKED := $(if $(SETUP),--mend) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(if $(WANTED),--of-this-python)
 
 $(VENV)/.pipeline: requirements.txt
 	@test -n "$(FOUND)" || { echo "error: there is no $(PYTHON) here: PYTHON=... names another Python"; exit 1; }
@@ -29,17 +32,17 @@ $(VENV)/.pipeline: requirements.txt
 	@touch $@
 
 $(VENV)/.development: requirements-dev.txt requirements-cluster.txt $(VENV)/.pipeline
-	@$(BIN)/python $(ENVIRONMENT) $(VENV) requirements-dev.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+	@$(BIN)/python $(ENVIRONMENT) $(VENV) requirements-dev.txt
 	@touch $@
 
 setup: $(VENV)/.pipeline ## make .venv from requirements.txt
 
 shell: $(VENV)/.pipeline ## open a shell in which dvc, python and mlflow are those of .venv
 	@echo "dvc, python and mlflow are those of $(VENV) here; exit leaves this shell"
-	@VIRTUAL_ENV="$(CURDIR)/$(VENV)" "$${SHELL:-/bin/sh}"
+	@env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS VIRTUAL_ENV="$(CURDIR)/$(VENV)" "$${SHELL:-/bin/sh}" || true
 
 cluster: $(VENV)/.pipeline ## add to .venv what sweeps over many machines and an S3 remote need
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+	@$(BIN)/python $(ENVIRONMENT) $(VENV) requirements-cluster.txt
 
 check: $(VENV)/.pipeline ## check params.yaml and nothing else
 	@python -m stages.config.params
@@ -122,5 +125,5 @@ audit: $(VENV)/.development ## ask whether a pinned package that is for this mac
 licences: $(VENV)/.development ## list the licences of all packages that the pipeline needs
 	@pip-licenses --order=license --packages $$(sed -nE "s/^([a-z0-9.-]+)==.*/\1/p" requirements.txt)
 
-clean: $(VENV)/.pipeline ## remove what the pipeline made and git ignores; DVC's cache, the runs and your own files stay
+clean: ## remove what the pipeline made and git ignores; DVC's cache, the runs and your own files stay
 	@python -m stages.tools.clean

@@ -129,6 +129,14 @@ def locked(folder: Path) -> dict[str, str]:
     return {path: md5 for outs in outputs(entries(folder / LOCK)).values() for path, md5 in outs.items()}
 
 
+def folders(folder: Path) -> list[Path]:
+    """The folders among the deps and outputs of all stages in a clone's dvc.lock."""
+    named = {
+        entry["path"] for stage in entries(folder / LOCK).values() for kind in ("deps", "outs") for entry in stage.get(kind, [])
+    }
+    return [folder / name for name in sorted(named) if (folder / name).is_dir()]
+
+
 def assert_undisturbed(folder: Path, reproduced: Path) -> None:
     """The lock has the digests of an undisturbed run, and every output is what the lock says."""
     assert locked(folder) == locked(reproduced)

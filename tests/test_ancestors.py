@@ -16,7 +16,7 @@ from stages.core.paths import ROOT
 from tests import small
 
 STAGE = """
-import sys, time
+import sys, threading, time
 from stages.pipeline.ancestors import end_with_runner, runners
 end_with_runner()
 print("begun", len(runners()), flush=True)
@@ -52,12 +52,12 @@ def test_a_stage_ends_with_what_runs_it_and_with_no_other(tmp_path: Path, betwee
 
 
 def test_a_stage_that_a_person_starts_watches_nobody(tmp_path: Path) -> None:
-    (tmp_path / "stage.py").write_text(STAGE.replace("time.sleep(600)", ""))
+    (tmp_path / "stage.py").write_text(STAGE.replace("time.sleep(600)", "print(threading.active_count())"))
     environment = small.environment(PYTHONPATH=str(ROOT))
     said = subprocess.run(
         [sys.executable, "stage.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert said.stdout.startswith("begun")
+    assert said.stdout == "begun 0\n1\n"
 
 
 @pytest.mark.integration

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ from tests import small
 PROGRAM = (sys.executable, "stages/tools/environment.py")
 
 
-def set_up(folder: Path, *options: str, status: int = 0) -> str:
+def set_up(folder: Path, *options: str, status: int = 0, python: tuple[str, ...] = (), **more: str) -> str:
     """Run the command for the environment .venv of a folder, without packages."""
     (folder / "requirements.txt").touch()
-    command = (*PROGRAM, str(folder / ".venv"), str(folder / "requirements.txt"), *options)
-    return small.run(ROOT, *command, status=status)
+    command = (*(python or PROGRAM[:1]), *PROGRAM[1:], str(folder / ".venv"), str(folder / "requirements.txt"), *options)
+    return small.run(ROOT, *command, status=status, **more)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +51,10 @@ def test_its_dvc_runs_its_python_whoever_is_first_on_the_path(made: Path) -> Non
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("damage", ["no pip", "its Python is gone", "nothing but its settings"])
-def test_one_that_is_broken_is_made_anew_and_says_so(
-    made: Path, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_that_is_broken_is_made_anew_where_that_is_asked_for(made: Path, tmp_path: Path, damage: str) -> None:
     broken = tmp_path / ".venv"
     shutil.copytree(made / ".venv", broken, symlinks=True)
+    (broken / "mine").touch()
     if damage == "no pip":
         shutil.rmtree(next(broken.glob("lib/*/site-packages/pip")))
     elif damage == "its Python is gone":
@@ -64,8 +64,44 @@ def test_one_that_is_broken_is_made_anew_and_says_so(
         for part in broken.iterdir():
             if part.is_dir() and not part.is_symlink():
                 shutil.rmtree(part)
-    environment.remove_unfit(str(broken), str(broken / "bin/python"), of_this_python=False)
-    assert not broken.exists() and capsys.readouterr().out == f"{broken} is broken: it is made anew\n"
+    assert (
+        set_up(tmp_path, status=1) == f"error: {broken} is broken: `make setup` makes it anew\n" and (broken / "mine").exists()
+    )
+    # In an activated environment it is its own Python that is asked to make it anew.
+    own = (str(broken / "bin/python"),) if damage == "no pip" else ()
+    assert set_up(tmp_path, "--mend", python=own) == f"{broken} is broken: it is made anew\n"
+    subprocess.run([broken / "bin/python", "-c", "import pip"], check=True)
+    assert not (broken / "mine").exists() and [path.name for path in tmp_path.glob(".venv*")] == [".venv"]
+
+
+def test_one_that_cannot_be_made_anew_is_put_back(made: Path, tmp_path: Path) -> None:
+    old = tmp_path / ".venv"
+    shutil.copytree(made / ".venv", old, symlinks=True)
+    shutil.rmtree(next(old.glob("lib/*/site-packages/pip")))
+    (old / "mine").touch()
+    (tmp_path / "requirements.txt").write_text("no-such-package-anywhere==0\n")
+    said = set_up(tmp_path, "--mend", status=1, PIP_NO_INDEX="1")
+    assert said.endswith("error: the packages could not be installed\n")
+    assert (old / "mine").exists() and [path.name for path in tmp_path.glob(".venv*")] == [".venv"]
+
+
+def test_the_index_of_torch_is_remembered_and_another_one_needs_a_new_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/pyvenv.cfg").touch()
+    used: list[str] = []
+    monkeypatch.setattr(environment, "install_without_cuda", lambda _python, _requirements, index: used.append(index))
+    monkeypatch.setattr(environment, "run", lambda *_: used.append("usual"))
+    asked = Namespace(venv=str(tmp_path / ".venv"), requirements=["r.txt"], torch_index=None, of_this_python=False, mend=False)
+    environment.install("python", asked)
+    environment.install("python", Namespace(**{**vars(asked), "torch_index": "https://example.org/cpu"}))
+    environment.install("python", asked)
+    assert used == ["usual", "https://example.org/cpu", "https://example.org/cpu"]
+    other = Namespace(**{**vars(asked), "torch_index": "https://example.org/other"})
+    assert not environment.unfit(asked.venv, sys.executable, asked)
+    with pytest.raises(SystemExit, match="has torch from elsewhere: `make setup` makes it anew"):
+        environment.unfit(asked.venv, sys.executable, other)
 
 
 @pytest.mark.hostile
@@ -81,7 +117,7 @@ def test_what_is_no_environment_is_left_to_its_user(tmp_path: Path, kind: str) -
     else:
         theirs.symlink_to("thesis")
     said = set_up(tmp_path, status=1)
-    assert said == f"error: {theirs} cannot be used, and is nothing that this made: move it away\n"
+    assert said == f"error: {theirs} is broken, and was not made by `make setup`: move it away\n"
     assert (theirs if kind == "file" else theirs / "chapter").read_text() == "one"
 
 
@@ -94,7 +130,7 @@ def test_a_python_that_does_not_do_is_one_line_before_anything_is_removed(
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/pyvenv.cfg").touch()
     for arguments in ([str(tmp_path / ".venv")], [str(tmp_path / "new")]):
-        monkeypatch.setattr(sys, "argv", ["", *arguments])
+        monkeypatch.setattr(sys, "argv", ["", *arguments, "--mend"])
         with pytest.raises(SystemExit) as ended:
             environment.main()
         assert f", which is too {kind}: " in str(ended.value) and "\n" not in str(ended.value)
@@ -111,10 +147,11 @@ def test_an_environment_of_another_release_is_made_anew_where_it_is_asked_for(
     python.write_text("#!/bin/sh\necho 3 12\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "version_info", (3, 13, 1))
-    environment.remove_unfit(str(old), str(python), of_this_python=False)
-    assert old.exists()
-    environment.remove_unfit(str(old), str(python), of_this_python=True)
-    assert not old.exists() and capsys.readouterr().out == f"{old} is of Python 3.12: it is made anew\n"
+    asked = Namespace(venv=str(old), torch_index=None, of_this_python=False, mend=True)
+    assert not environment.unfit(str(old), str(python), asked)
+    asked.of_this_python = True
+    assert environment.unfit(str(old), str(python), asked)
+    assert capsys.readouterr().out == f"{old} is of Python 3.12: it is made anew\n"
 
 
 def test_without_cuda_all_else_is_installed_as_it_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:

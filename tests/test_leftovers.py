@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.dag.leftovers import leftovers
+from stages.dag.leftovers import leftovers, remove
+from stages.dag.lock import file_md5
 from tests import small
 
 WITHOUT: dict[str, tuple[dict[str, Any], str, list[str]]] = {
@@ -58,7 +59,49 @@ def test_what_another_stage_writes_now_is_no_leftover(copied: Path, monkeypatch:
     lock["stages"]["gone"] = {"cmd": "x", "outs": [{"path": "reports/gone.md"}, {"path": "reports/was there"}]}
     Path("dvc.lock").write_text(yaml.safe_dump(lock))
     Path("reports/gone.md").write_text("old")
-    assert list(leftovers()) == [Path("reports/gone.md")]
+    assert [path for path, _ in leftovers()] == [Path("reports/gone.md")]
     Path("dvc.lock").write_text("stages: {mog_data: {cmd")
     with pytest.raises(Exception, match="not readable"):
         list(leftovers())
+
+
+def leave(folder: Path, out: str, content: str, *, digest: str | None = None) -> Path:
+    """A file that dvc.lock has as the output of a stage that the pipeline lacks."""
+    path = folder / out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())
+    lock["stages"]["gone"] = {"cmd": "x", "outs": [{"path": out, "md5": digest or file_md5(path)}]}
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    return path
+
+
+@pytest.mark.hostile
+def test_only_what_is_as_it_was_made_goes_and_only_while_the_pipeline_is_reproduced(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(copied)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    path = leave(copied, "reports/metrics/mog/gone.json", "{}")
+    remove()
+    small.run(copied, "python", "-m", "stages.track")
+    assert path.exists()
+    path.write_text('{"mine": 1}')
+    remove(reproducing=True)
+    assert path.exists()
+    assert capsys.readouterr().out == "reports/metrics/mog/gone.json belongs to no stage any more; it was changed and is kept\n"
+    path.write_text("{}")
+    monkeypatch.setenv("DVC_STAGE", "compare")
+    remove()
+    assert not path.exists()
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("out", ["../victim/theirs", "linked/theirs"])
+def test_nothing_outside_of_the_project_is_a_leftover(copied: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    monkeypatch.chdir(copied)
+    (copied.parent / "victim").mkdir()
+    (copied / "linked").symlink_to("../victim")
+    path = leave(copied, out, "theirs")
+    remove(reproducing=True)
+    assert path.read_text() == "theirs"

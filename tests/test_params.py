@@ -507,7 +507,7 @@ MISTAKES = {
         "own.py:5: Positive(2) is no type of a param: ",
     ),
     "no annotation": (METHOD.replace(": Positive", ""), "own.py:5: scale has no annotation"),
-    "train": (METHOD.replace("scale:", "train:"), "own.py:5: train is what the block says of the training"),
+    "train": (METHOD.replace("scale:", "train:"), "own.py:5: train is reserved: give the argument another name"),
     "two classes": (METHOD + OTHER, "own.py:9: expected one method in a file, and Own is one already"),
     "derived": (METHOD + OTHER.replace("Method", "Own"), "own.py:9: expected one method in a file, and Own is one already"),
     "none": ("x = 1\n", "own.py:1: expected a class whose base is Method of stages.nn.method"),

@@ -62,3 +62,52 @@ def test_line_ends_are_left_as_they_are() -> None:
     names = ("params.yaml", "stages/methods/dsm.py", "dvc.lock", "reports/table.md")
     said = small.run(ROOT, "git", "check-attr", "text", "--", *names)
     assert said.splitlines() == [f"{name}: text: unset" for name in names]
+
+
+@pytest.mark.parametrize("command", ["stages.mog.train dsm", "stages.tools.verify", "stages.claims"])
+def test_a_python_without_the_packages_is_one_line(tmp_path: Path, command: str) -> None:
+    """One that comes first on the PATH of somebody who did not activate the environment."""
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
+    done = subprocess.run([bare / "bin/python", "-m", *command.split()], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith(f"error: {bare}/bin/python has no package ")
+    assert done.stderr.endswith("`. .venv/bin/activate`, or make it with `make setup`\n") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("stages.mog.train nosuch", "contrastive, "),
+        ("stages.mnist.train dsm", "contrastive, "),
+        ("stages.mog.evaluate mnist_jepa_ema", ""),
+    ],
+)
+def test_a_stage_of_no_such_method_names_those_of_its_own_domain(command: str, names: str) -> None:
+    said = small.run(ROOT, "python", "-m", *command.split(), status=1)
+    assert said.startswith(f"error: '{command.split()[1]}' is no method of params.yaml here: expected one of {names}")
+    assert "mnist_" not in said.split("expected")[1] and said.count("\n") == 1
+
+
+STRAYS = [
+    ".DS_Store",
+    "._notes",
+    "Thumbs.db",
+    "notes~",
+    ".train.py.swp",
+    ".#train.py",
+    "train.py.orig",
+    ".idea/workspace.xml",
+    "__pycache__/x.pyc",
+]
+
+
+def test_what_editors_and_file_managers_leave_makes_nothing_stale(copied: Path) -> None:
+    folders = small.folders(copied)
+    assert {copied / "stages/nn", copied / "data/mog"} <= set(folders)
+    for folder in folders:
+        for stray in STRAYS:
+            (folder / stray).parent.mkdir(exist_ok=True)
+            (folder / stray).write_text("left behind")
+    assert "up to date" in small.run(copied, "dvc", "status")
+    assert small.run(copied, "python", "-m", "stages.tools.verify") == ""

@@ -18,7 +18,7 @@ from stages.core.paths import ROOT
 
 METHODS = ROOT / "stages/methods"
 NOT_FOR_PARAMS = {"Annotated", "Any", "Field"}
-"""Words of field_types.py that are no types of their own."""
+"""Names in field_types.py that are not types of params."""
 
 
 def listed_methods(path: Path, raw: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -31,7 +31,8 @@ def listed_methods(path: Path, raw: dict[str, Any]) -> tuple[list[str], list[str
     """
     images = raw.get("mnist")
     lists = {"methods": raw.get("methods"), "mnist.methods": images.get("methods") if isinstance(images, dict) else None}
-    known = sorted(file.stem for file in METHODS.glob("[!_]*.py"))
+    # An editor's own files, such as `.#dsm.py`, are no modules.
+    known = sorted(file.stem for file in METHODS.glob("[!_]*.py") if file.stem.isidentifier())
     for key, names in lists.items():
         world = IMAGES if "." in key else POINTS
         if names is None:
@@ -70,7 +71,14 @@ def _signature(name: str) -> dict[str, ast.expr]:
     Raises:
         InvalidParams: it is not written as a method is; the message has the file and the line.
     """
-    return _signature_in((METHODS / f"{name}.py").read_text(encoding="utf-8"), name)
+    try:
+        source = (METHODS / f"{name}.py").read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise _mistake(name, line, "the file is not UTF-8") from None
+    except OSError as error:
+        raise _mistake(name, 1, str(error.strerror)) from None
+    return _signature_in(source, name)
 
 
 @cache
@@ -79,8 +87,8 @@ def _signature_in(source: str, name: str) -> dict[str, ast.expr]:
         tree = ast.parse(source)
     except SyntaxError as error:
         raise _mistake(name, error.lineno or 1, error.msg) from None
-    except ValueError as error:
-        raise _mistake(name, 1, str(error)) from None
+    except (ValueError, MemoryError, RecursionError) as error:
+        raise _mistake(name, 1, str(error) or "nested too deeply for Python") from None
     init = _init(_method_class(tree, name), name)
     arguments = init.args
     for other in (*arguments.posonlyargs[2:], *arguments.args[2:], arguments.vararg, arguments.kwarg):
@@ -89,8 +97,8 @@ def _signature_in(source: str, name: str) -> dict[str, ast.expr]:
     for argument in arguments.kwonlyargs:
         if argument.annotation is None:
             raise _mistake(name, argument.lineno, f"{argument.arg} has no annotation: it says what params.yaml may hold")
-        if argument.arg == "train":
-            raise _mistake(name, argument.lineno, "train is what the block says of the training, and no argument")
+        if argument.arg == "train" or argument.arg.startswith(("_", "model_")) or hasattr(Block, argument.arg):
+            raise _mistake(name, argument.lineno, f"{argument.arg} is reserved: give the argument another name")
     return {argument.arg: argument.annotation for argument in arguments.kwonlyargs if argument.annotation}
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pathspec
 
 from stages.config.params import read
 from stages.core.errors import UserError
@@ -83,12 +86,24 @@ def _whole(entry: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
 
 
 def file_md5(path: Path) -> str:
-    """What DVC notes of a file or a folder: a folder's is that of the list of its files."""
+    """DVC's digest of a file or a folder: a folder's is that of the list of its files, without those that DVC ignores."""
     if not path.is_dir():
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    ignored = _ignored()
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not ignored.match_file(file.relative_to(path)))
     listed = [{"md5": file_md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _ignored() -> pathspec.GitIgnoreSpec:
+    """The patterns of .dvcignore."""
+    path = Path(".dvcignore")
+    return _patterns(path.read_text(encoding="utf-8") if path.exists() else "")
+
+
+@cache
+def _patterns(text: str) -> pathspec.GitIgnoreSpec:
+    return pathspec.GitIgnoreSpec.from_lines(text.splitlines())
 
 
 def inputs(stages: Mapping[str, Any]) -> dict[str, Any]:

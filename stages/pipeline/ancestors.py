@@ -50,6 +50,9 @@ def end_with_runner() -> None:
             print("what ran this stage is gone", file=sys.stderr, flush=True)
         signal.raise_signal(signal.SIGINT)
         time.sleep(PATIENCE)
+        for part in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                part.kill()
         os._exit(130)
 
     threading.Thread(target=watch, daemon=True).start()

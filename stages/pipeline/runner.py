@@ -14,9 +14,11 @@ from contextlib import suppress
 
 from stages.config import params as parameters
 from stages.config.base import MNIST_PREFIX
+from stages.core import repository
 from stages.core.errors import UserError
 from stages.core.paths import cost_file
 from stages.pipeline import files
+from stages.pipeline.ancestors import end_with_runner
 
 REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 REFUSED |= {errno.EISDIR, errno.ENOTDIR}
@@ -37,6 +39,8 @@ def run(work: Callable[..., None], *, threads: int | None = None) -> None:
         threads: CPU threads of its linear algebra; `threads` of params.yaml where None.
     """
     try:
+        end_with_runner()
+        repository.check_experiment()
         params = parameters.load()
         fix_arithmetic(threads or params.threads)
         keep_memory()
@@ -45,6 +49,8 @@ def run(work: Callable[..., None], *, threads: int | None = None) -> None:
         given = sys.argv[1:]
         if len(given) != len(wanted):
             raise UserError(f"this stage takes {f'one argument, the {wanted[0]} of a method' if wanted else 'no argument'}")
+        if given:
+            _check_name(params, *given)
         work(params, *given)
         _record_cost(time.perf_counter() - started)
     except UserError as error:

@@ -2,8 +2,8 @@
 
 `dvc repro` runs one stage after another. This runs the same stages by the same rules: what DVC says is up to date is skipped,
 what its run-cache has is taken from there, and outputs and dvc.lock are stored by DVC. Only the commands run side by side, in
-the order that `stages.dag.schedule` finds. dvc.lock comes out as that of a serial run, byte for byte: where an entry is new, it
-is put where a serial run puts it.
+the order that `stages.dag.schedule` finds. New entries of dvc.lock stand where a serial run puts them; entries of stages that
+no longer exist, which a serial run keeps, are dropped.
 
 DVC writes dvc.lock as a whole, which takes longer than some stages do. So several entries are written at a time; of a run that
 is killed, DVC's run-cache restores those that were not. A stage that fails stops the others; what they finished stays.
@@ -29,6 +29,7 @@ import networkx as nx
 import psutil
 
 from stages.config import params as parameters
+from stages.core import repository
 from stages.core.command import ENDINGS, end
 from stages.core.errors import UserError
 from stages.core.paths import cost_file
@@ -106,7 +107,7 @@ class Reproduction:
             KeyboardInterrupt: a signal asked for the end.
         """
         before = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
-        leftovers.remove()
+        leftovers.remove(reproducing=True)
         try:
             with self._signals(), self.repo.scm_context(quiet=True):
                 try:
@@ -347,6 +348,7 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     if not given.jobs.isdecimal() or int(given.jobs) < 1:
         raise UserError(f"JOBS: {given.jobs!r} is not accepted: expected a whole number above 0")
+    repository.check()
     # Names of methods go into commands and paths: they are checked before DVC reads them.
     parameters.load()
     from dvc.exceptions import DvcException

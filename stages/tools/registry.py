@@ -27,7 +27,7 @@ from stages.dag.lock import LOCK, differences, file_md5, locked_stages, outputs
 from stages.dag.requirements import pinned
 from stages.pipeline import digests, files, runner
 from stages.tracking.state import Run, parts
-from stages.tracking.store import EXPERIMENT, be_impatient, tracking_uri
+from stages.tracking.store import EXPERIMENT, be_impatient, check, tracking_uri
 
 MODEL = "energy-wells-mnist"
 ALIAS = "best"
@@ -55,8 +55,10 @@ def main(params: Params) -> None:
     # No bars for a file or two.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     be_impatient()
+    check()
     import mlflow
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     name, accuracy = best(params)
     weights = Path(f"models/mnist/{name}.safetensors")
@@ -83,7 +85,7 @@ def main(params: Params) -> None:
         version = _registered(client, tags["encoder_digest"])
         version = version or _register(client, _run(client, part), name, weights, tags)
         _crown(client, version, accuracy)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise UserError(f"not registered: {' '.join(str(error).split())[:300]}") from None
 
 

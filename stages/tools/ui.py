@@ -39,14 +39,14 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(
                 f"port {port}: {error.strerror}: `make ui PORT={int(port) % 65535 + 1}` takes another one"
             ) from None
-    see_that_it_can_be_read()
+    check_readable()
     print(f"MLflow UI on http://{HOST}:{port}, interrupt to stop", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(), "--host", HOST, "--port", port]
     os.execv(sys.executable, command)
 
 
-def see_that_it_can_be_read() -> None:
-    """See whether MLflow can read the store.
+def check_readable() -> None:
+    """Check that MLflow can read the store.
 
     Raises:
         UserError: it cannot, and says why.

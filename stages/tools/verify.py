@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.config.params import read
+from stages.core import repository
 from stages.core.command import end
 from stages.core.errors import UserError
 from stages.dag.lock import LOCK, file_md5, locked_stages, outputs
@@ -45,11 +46,11 @@ def objects(cache: Path) -> list[Path]:
     for digest in [digest for digest in named if digest.endswith(".dir")]:
         with suppress(OSError, ValueError, TypeError, KeyError):
             named |= {entry["md5"] for entry in json.loads((cache / digest[:2] / digest[2:]).read_bytes())}
-    return sorted(path for path in (cache / digest[:2] / digest[2:] for digest in named) if path.exists())
+    return sorted(cache / digest[:2] / digest[2:] for digest in named)
 
 
 def damaged_objects(paths: Sequence[Path]) -> Iterator[Path]:
-    """Those files of DVC's cache whose content does not have the digest that is their name; one that cannot be read is none."""
+    """Files of DVC's cache whose content does not match the digest in their name. Unreadable files are reported and skipped."""
     for path in paths:
         name = path.parent.name + path.name.removesuffix(".dir")
         try:
@@ -121,6 +122,7 @@ def _held(repo: Repo) -> bool:
 
 def main(_: Sequence[str]) -> None:
     """Look at every file once."""
+    repository.check()
     from dvc.repo import Repo
 
     with Repo() as repo:

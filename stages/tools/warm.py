@@ -143,7 +143,7 @@ def _run(module: str, arguments: list[str], environment: dict[str, str], folder:
     os.environ.update(environment)
     import stages
 
-    sys.excepthook = stages.end_interrupted
+    sys.excepthook = stages.end_in_one_line
     sys.argv[:] = [module, *arguments]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -42,7 +42,7 @@ def tracking_uri() -> str:
     path = database()
     if path is None:
         return os.environ["MLFLOW_TRACKING_URI"]
-    # Of a folder with such a character in its name MLflow makes another one; seen from inside the project it has no name.
+    # MLflow misreads these characters in an address. A path relative to the project does not contain its folder's name.
     return f"{SQLITE}{os.path.relpath(path) if set('?#%') & set(str(path)) else path}"
 
 

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -152,18 +153,18 @@ def from_folder(location: str, digests: Mapping[str, str] = MappingProxyType({})
 
 def _from_folder(location: str, digests: Mapping[str, str]) -> dict[str, bytes]:
     # A temporary copy of the project does not have what git does not know.
-    folder = next((one for one in (Path(location), root() / location) if one.is_dir()), None)
-    if folder is None:
+    folders = [one for one in dict.fromkeys((Path(location).resolve(), root() / location)) if one.is_dir()]
+    if not folders:
         raise ValueError("there is no such folder")
     files = {}
     for name, stem in FILES.items():
-        path = next((one for one in (folder / stem, folder / f"{stem}.gz") if one.is_file()), None)
+        path = next((one for folder in folders for one in (folder / stem, folder / f"{stem}.gz") if one.is_file()), None)
         if path:
             files[name] = _unpacked(path)
     # Kaggle, for one, has other names; what a file is is known by its digest.
     missing = [name for name in FILES if name not in files]
     wanted = {digests[name]: name for name in missing if name in digests}
-    for path in _candidates(folder) if wanted else ():
+    for path in (path for folder in folders for path in _candidates(folder)) if wanted else ():
         with suppress(OSError, ValueError, EOFError, zlib.error):
             content = _unpacked(path)
             digest = hashlib.sha256(content).hexdigest()
@@ -176,8 +177,13 @@ def _from_folder(location: str, digests: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """The files in a folder, and below it, that may be images or labels: neither too many nor too large."""
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and 0 < path.stat().st_size <= LIMIT]
+    """The first `MOST_FILES` files in and below a folder that are small enough; those named like idx files come first."""
+    found = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # somebody else's file
+            if path.is_file() and 0 < path.stat().st_size <= LIMIT:
+                found.append(path)
+    found.sort(key=lambda path: (not re.search("idx|ubyte", path.name), len(path.parts), path))
     return found[:MOST_FILES]
 
 
