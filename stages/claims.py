@@ -64,7 +64,9 @@ def markdown(decided: Mapping[str, Decided]) -> str:
     asked = []
     for method, claims in decided.items():
         made = ([claims[name] for name in TABLE[column] if name in claims] for column in columns)
-        asked.append([method, *("; ".join(map(_short, entries)) or "–" for entries in made)])
+        cells = ["; ".join(map(_short, entries)) for entries in made]
+        if any(cells):
+            asked.append([method, *(cell or "–" for cell in cells)])
     rows = [
         [
             method,

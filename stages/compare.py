@@ -67,7 +67,7 @@ MOG_COLUMNS = {
     },
 }
 MNIST_COLUMNS = {
-    "MNIST, phase 1": {
+    "{title}, phase 1": {
         "k-NN accuracy": "knn.accuracy",
         "precision": "knn.precision_macro",
         "recall": "knn.recall_macro",
@@ -81,7 +81,7 @@ MNIST_COLUMNS = {
         "RankMe": "collapse.rankme",
         "collapsed": "collapse.collapsed",
     },
-    "MNIST, phase 2": {
+    "{title}, phase 2": {
         "reconstruction MSE": "reconstruction.mse",
         "same, mean image": "reconstruction.mean_image_mse",
         "same, PCA of clean images": "reconstruction.pca{components}_mse",
@@ -110,7 +110,10 @@ def main(params: Params) -> None:
         metrics = metrics_of[world] = {m: files.read_json(Path(f"reports/metrics/{world}/{m}.json")) for m in methods}
         keys = {c: key.format(components=components) for columns in groups.values() for c, key in columns.items()}
         rows[world] = {m: {column: look_up(metrics[m], key) for column, key in keys.items()} for m in methods}
-        tables += [markdown(title, rows[world], list(columns)) for title, columns in groups.items()]
+        tables += [
+            markdown(heading.format(title=params.mnist.title), rows[world], list(columns))
+            for heading, columns in groups.items()
+        ]
         means[world] = {m: summary(rows[world][m], keys) for m in methods}
     files.write_json(Path("reports/table.json"), rows)
     files.write_text(Path("reports/table.md"), "\n".join(filter(None, tables)))

@@ -1,7 +1,7 @@
 """Stage report: the page to see, touch and compare what every method learned.
 
 Writes reports/index.html, which opens from the file system without a server or a network, and reports/atlas/world.js, what all
-methods share: the mixture, its test points, the digits. The page loads the scripts of reports/atlas as they are needed. Its
+methods share: the mixture, its test points, the images. The page loads the scripts of reports/atlas as they are needed. Its
 parts are the files in stages/page: a template, a style sheet, scripts, and d3 as its project builds it.
 """
 
@@ -24,7 +24,7 @@ from stages.dag.requirements import direct
 from stages.mog.problem import setup
 from stages.pipeline import digests, files, page_script, runner
 from stages.plots.canvas import ENERGY_MAP
-from stages.plots.images import DIGIT_COLOURS
+from stages.plots.images import CLASS_COLOURS
 
 PAGE = ROOT / "stages/page"
 BEHAVIOUR = (
@@ -37,7 +37,7 @@ BEHAVIOUR = (
     "mixture",
     "particles",
     "conditional",
-    "digits",
+    "embeddings",
     "reconstructions",
     "table",
     "main",
@@ -63,7 +63,8 @@ def main(params: Params) -> None:
         style=Markup(_read("style.css")),  # noqa: S704  # our own files
         scripts=[Markup(_read(f"{name}.js")) for name in BEHAVIOUR],  # noqa: S704
         results=Markup(page_script.escaped(results(mnist, reconstructed))),  # noqa: S704  # no `<` is left in it
-        digits=f"{params.mnist.snapshot_images:,}",
+        images=params.mnist.title,
+        snapshot_images=f"{params.mnist.snapshot_images:,}",
         neighbours=params.mnist.evaluation.neighbours,
         mnist_methods=params.mnist.methods,
         reconstructed=reconstructed,
@@ -85,7 +86,7 @@ def _read(name: str) -> str:
 
 
 def world(params: Params) -> dict[str, Any]:
-    """What the maps of all methods share, and the digits."""
+    """What the maps of all methods share, and the images."""
     described = setup.read()
     mixture, (x, y) = setup.mixture(described), setup.grid_axes(described, params.mog.evaluation.grid)
     points = files.read_arrays(Path("data/mog/test.npz"))["x"][: params.atlas.points]
@@ -117,7 +118,7 @@ def results(mnist: Mapping[str, Any], reconstructed: list[str]) -> dict[str, Any
     """Figures that the page's scripts show beside the pictures."""
     kept = ("clean", "per_perturbation", "mean_image_mse")
     return {
-        "digit_colours": DIGIT_COLOURS,
+        "class_colours": CLASS_COLOURS,
         "reconstruction": {name: {key: mnist[name]["reconstruction"][key] for key in kept} for name in reconstructed},
     }
 

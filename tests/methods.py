@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stages.config import params
+from stages.config.mixture import MixtureParams
 from stages.core.paths import ROOT
 from stages.metrics import collapse
 from stages.metrics.summary import figure
@@ -44,21 +45,36 @@ def _rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def _score(believed: Mixture, sampled: Mixture, sign: float = 1) -> dict[str, Any]:
-    """The figures of the score and the energy of one mixture where another is the truth."""
-    true, learned = REFERENCE.smoothed(SIGMA), believed.smoothed(SIGMA)
-    energy = -sign * learned.log_density(NODES).reshape(1, len(GRID_Y), len(GRID_X))
-    arrows = sign * learned.score(NODES)
-    exact, _ = REFERENCE.smoothed(SIGMA).sample(20_000, np.random.default_rng(1))
-    samples, _ = sampled.smoothed(SIGMA).sample(20_000, np.random.default_rng(2))
-    found, control = (measure.sample_quality(true, x[None], region(DESCRIBED, SIGMA), _rng()) for x in (samples, exact))
+def score(
+    described: MixtureParams, believed: Mixture | None = None, sampled: Mixture | None = None, sign: float = 1
+) -> dict[str, Any]:
+    """The figures of the score and the energy of one mixture, and of samples, where another is the truth.
+
+    Args:
+        described: the truth.
+        believed: whose score and energy it is; by default the truth's.
+        sampled: whose samples they are; by default the truth's.
+        sign: −1 for the opposite of the score.
+    """
+    truth = setup.mixture(described)
+    grid_x, grid_y = setup.grid_axes(described, MOG.evaluation.grid)
+    nodes = np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 2)
+    true, learned = truth.smoothed(SIGMA), (believed or truth).smoothed(SIGMA)
+    energy = -sign * learned.log_density(nodes).reshape(1, len(grid_y), len(grid_x))
+    arrows = sign * learned.score(nodes)
+    exact, _ = true.sample(20_000, np.random.default_rng(1))
+    samples, _ = (sampled or truth).smoothed(SIGMA).sample(20_000, np.random.default_rng(2))
+    found, control = (measure.sample_quality(true, x[None], region(described, SIGMA), _rng()) for x in (samples, exact))
     return {
         "score": {
             **measure.score(true, lambda x: sign * learned.score(x)[None], 2000, _rng()),
-            **measure.energy(true, energy, GRID_X, GRID_Y),
-            **measure.directions(true, arrows[None], true.score(NODES), NODES),
+            **measure.energy(true, energy, grid_x, grid_y),
+            **measure.directions(true, arrows[None], true.score(nodes), nodes),
         },
-        "sampling": {"langevin": found, "control_langevin": control, "annealed": found, "control_annealed": control},
+        "sampling": {
+            **{"langevin": found, "control_langevin": control, "annealed": found, "control_annealed": control},
+            "exact": control,
+        },
     }
 
 
@@ -208,7 +224,7 @@ def exact() -> dict[str, Any]:
     noise = np.random.default_rng(2).standard_normal(x.shape)
     return {
         "batch_contrast": _contrast(_true_info_nce),
-        **_score(REFERENCE, REFERENCE),
+        **score(DESCRIBED),
         **_critic(1),
         **_embedding(apart, x + 9 * noise, train, (a, b), x),
         **_conditional(TrueConditionals(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
@@ -222,7 +238,7 @@ def broken() -> dict[str, Any]:
     collapsed = np.ones_like(x) + 1e-6 * np.random.default_rng(3).standard_normal(x.shape)
     return {
         "batch_contrast": _contrast(_no_denoising),
-        **_score(REFERENCE, LOST, sign=-1),
+        **score(DESCRIBED, sampled=LOST, sign=-1),
         **_critic(0),
         **_embedding(collapsed, x, train, (a, b), x),
         **_conditional(Ignorant(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),

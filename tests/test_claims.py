@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import pytest
 import yaml
 
 from stages.claims import TABLE, main, markdown
+from stages.config import mixture as mixtures
 from stages.config import params
 from stages.config.claims import Claim, Criterion, load
+from stages.config.mixture import Box, MixtureParams
 from stages.core.paths import ROOT
 from stages.metrics.summary import figure
+from stages.mog.problem.gaussian_mixture import Mixture
 from stages.pipeline import files
-from stages.results.verdicts import decide, formula, measure
+from stages.results.verdicts import decide, decide_all, formula, measure
 from tests import methods
 
 PARAMS = params.load(ROOT / "params.yaml")
@@ -145,6 +149,7 @@ def test_a_claim_that_fails_stands_out_in_both_tables() -> None:
             "wells": decide(False, claim(), "dsm", metrics(0.9, 0.8)),
         },
         "ism": {"samples": decide(False, claim(), "ism", {})},
+        "own": {},
     }
     overview, every = markdown(decided).split("\n\n")
     link = "figures/mog/dsm/a.png"
@@ -224,11 +229,55 @@ def test_what_untrained_networks_meet_by_right_are_criteria_that_there_are() -> 
     assert {(name, formula(CLAIMS.criteria[name].decided_by[place])) for name, place in ALL} >= MET_BY_UNTRAINED
 
 
-def test_every_criterion_decides_what_is_said_of_a_committed_method() -> None:
-    decided = json.loads((ROOT / "reports/claims.json").read_text())
-    used = {entry["metric"] for claims in decided.values() for entry in claims.values() if entry["mean"] is not None}
+OTHERS = {
+    **{name: mixture for name, mixture in mixtures.load(ROOT / "mixtures.yaml").items() if name != "reference"},
+    "four": MixtureParams(
+        means=[[0, 0], [6, 0], [0, 6], [6, 6]],
+        covariances=[[[1, 0], [0, 1]]] * 4,
+        weights=[0.4, 0.3, 0.2, 0.1],
+        box=Box(x=[-8, 14], y=[-8, 14]),
+    ),
+    "far": MixtureParams(
+        means=[[0, 0], [500, 100]],
+        covariances=[[[1000, 0], [0, 1000]]] * 2,
+        weights=[0.5, 0.5],
+        box=Box(x=[-300, 800], y=[-300, 400]),
+    ),
+}
+"""Mixtures to which no bound was set."""
+OF_SCORES = ("learns_score", "samples", "global_structure", "wells", "points_to_clusters", "long_range", "mode_weights")
+
+
+@pytest.mark.parametrize("mixture", OTHERS)
+def test_on_any_mixture_the_true_score_meets_what_is_claimed_of_scores_and_its_opposite_does_not(mixture: str) -> None:
+    described = OTHERS[mixture]
+    lost = Mixture(described.means[:1], described.covariances[:1], [1])
+    for figures, verdict in ((methods.score(described), "holds"), (methods.score(described, sampled=lost, sign=-1), "fails")):
+        decided = {name: decide(True, CLAIMS.criteria[name], "m", figures) for name in OF_SCORES}
+        assert {name: entry["verdict"] for name, entry in decided.items()} == dict.fromkeys(OF_SCORES, verdict), decided
+
+
+def test_every_criterion_decides_what_is_said_of_a_committed_method_or_about_the_true_score_of_another_mixture() -> None:
+    decided = list(json.loads((ROOT / "reports/claims.json").read_text()).values())
+    decided += [decide_all("dsm", CLAIMS, methods.score(described), {}) for described in OTHERS.values()]
+    used = {entry["metric"] for claims in decided for entry in claims.values() if entry["mean"] is not None}
     for name, place in ALL:
         assert formula(CLAIMS.criteria[name].decided_by[place]) in used, (name, place)
+
+
+def test_no_reason_of_a_bound_quotes_what_one_mixture_gives() -> None:
+    """A decimal that is not the bound itself is a figure of somewhere."""
+    for name, place in ALL:
+        criterion = CLAIMS.criteria[name].decided_by[place]
+        quoted = {float(number) for number in re.findall(r"\d*\.\d+", criterion.reason)}
+        assert quoted <= ALLOWED.get((name, place), set()), (name, criterion.reason)
+
+
+ALLOWED: dict[tuple[str, int], set[float]] = {
+    ("global_structure", 2): {1.2},  # e to the power of .2
+    ("wells", 1): {0.5},  # the area under the curve where nothing tells the two apart
+}
+"""Numbers that are what they are on every mixture."""
 
 
 def test_what_a_criterion_excludes_does_not_meet_it_however_good_the_figure() -> None:

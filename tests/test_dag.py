@@ -174,6 +174,9 @@ class Recorder:
         if name == "chosen":
             self._keys |= {f"{self._prefix}dataset", f"{self._prefix}datasets.{self._value.dataset}"}
             return value
+        if name in ("title", "digits"):
+            self._keys.add(f"{self._prefix}datasets.{self._value.dataset}.{name}")
+            return value
         if name == "model_dump":
             self._keys.add(self._prefix.rstrip("."))
             return value

@@ -78,10 +78,13 @@ def test_the_figures_of_the_uses_are_those_of_their_images() -> None:
     mnist = MNIST.model_copy(update={"evaluation": MNIST.evaluation.model_copy(update=few)})
     digits, digit_labels = embeddings(LABELS[:50], 0.1), LABELS[:50]
     z = embeddings(LABELS, 4)
-    figures, by_image = probes.uses(z, LABELS, z[:90], LABELS[:90], digits, digit_labels, mnist=mnist, seed=0)
+    figures, by_image = probes.uses(z, LABELS, z[:90], LABELS[:90], (digits, digit_labels), mnist=mnist, seed=0)
     assert figures["linear_probe"]["accuracy"]["mean"] == pytest.approx(by_image["probe_right"].mean(), rel=1e-5)
     assert figures["retrieval"]["map"]["mean"] == pytest.approx(by_image["average_precision"].mean(), rel=1e-5)
     assert by_image["average_precision"].shape == (40,) and by_image["leave_one_out_right"].shape == (50,)
+    alone, of_them = probes.uses(z, LABELS, z[:90], LABELS[:90], None, mnist=mnist, seed=0)
+    assert alone == {key: value for key, value in figures.items() if key != "transfer"}
+    assert set(of_them) == {"probe_right", "average_precision"}
 
 
 def test_an_image_of_which_erosion_leaves_a_twentieth_or_less_is_erased() -> None:

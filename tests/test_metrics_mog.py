@@ -423,6 +423,14 @@ class TestSampling:
     def test_energy_distance_of_two_places_is_twice_their_distance(self) -> None:
         assert sampling.energy_distance(np.zeros((5, 2)), np.tile([3.0, 4.0], (7, 1))) == approx(10)
 
+    def test_energy_coefficient_is_the_part_of_what_it_can_be_at_most_in_any_unit(self) -> None:
+        a, b = np.zeros((5, 2)), np.tile([3.0, 4.0], (7, 1))
+        rng = np.random.default_rng(1)
+        near, wide = rng.standard_normal((300, 2)), 2 * rng.standard_normal((300, 2))
+        assert sampling.energy_coefficient(a, b) == sampling.energy_coefficient(1000 * a, 1000 * b) == approx(1)
+        assert sampling.energy_coefficient(1000 * near, 1000 * wide) == approx(sampling.energy_coefficient(near, wide))
+        assert 0.02 < sampling.energy_coefficient(near, wide) < 0.2
+
     def test_energy_distance_is_scipys_on_a_line_without_its_bias(self) -> None:
         a, b = PLANE[:80, 0], PLANE[80:, 1] + 0.5
         bias = sum(2 * pdist(x[:, None]).sum() / (n := len(x)) ** 2 / (n - 1) for x in (a, b))

@@ -368,28 +368,28 @@ def test_the_conditional_is_that_of_the_line(made: Path, opened: Opened, monkeyp
 def test_digits_are_filtered_found_and_shown_with_their_neighbours(opened: Opened) -> None:
     page = opened.page
     fields = np.load(Path(page.url.removeprefix("file://")).parent / "fields/mnist/jepa_ema.npz")
-    count = page.evaluate("() => page.digits.visible.length")
-    canvas = page.locator("#digits .digits > canvas")
+    count = page.evaluate("() => page.embeddings.visible.length")
+    canvas = page.locator("#embeddings .embeddings > canvas")
     canvas.focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#digits .readout")).to_contain_text("test image 0: a ")
-    taken = int((page.locator("#digits .readout").text_content() or "").split("taken for a ")[1][0])
+    expect(page.locator("#embeddings .readout")).to_contain_text("test image 0: of class ")
+    taken = int((page.locator("#embeddings .readout").text_content() or "").split("taken for ")[1][0])
     assert taken == fields["predicted"][0]
     assert page.locator(".near figure").count() == 5
-    assert pixels(page, "#digits .digit") != pixels(page, ".near canvas")
+    assert pixels(page, "#embeddings .thumbnail") != pixels(page, ".near canvas")
     page.keyboard.press("ArrowLeft")
-    expect(page.locator("#digits .readout")).to_contain_text(f"test image {count - 1}: ")
+    expect(page.locator("#embeddings .readout")).to_contain_text(f"test image {count - 1}: ")
     page.click("text=None")
-    expect(page.locator("#digits .readout")).to_contain_text("test image")
-    assert page.evaluate("() => page.digits.visible.length") == 0
-    page.click("#digits button:has-text('All')")
+    expect(page.locator("#embeddings .readout")).to_contain_text("test image")
+    assert page.evaluate("() => page.embeddings.visible.length") == 0
+    page.click("#embeddings button:has-text('All')")
     page.get_by_label("mistakes only").check()
-    page.wait_for_function("count => page.digits.visible.length < count && page.digits.visible.length > 0", arg=count)
-    before = pixels(page, "#digits .digits > canvas")
+    page.wait_for_function("count => page.embeddings.visible.length < count && page.embeddings.visible.length > 0", arg=count)
+    before = pixels(page, "#embeddings .embeddings > canvas")
     slide(page, "Training", 0)
-    page.locator("#digits .slider input").evaluate("i => { i.value = 0; i.dispatchEvent(new Event('input')); }")
-    expect(page.locator("#digits .slider output")).to_have_text("step 0")
-    assert pixels(page, "#digits .digits > canvas") != before
+    page.locator("#embeddings .slider input").evaluate("i => { i.value = 0; i.dispatchEvent(new Event('input')); }")
+    expect(page.locator("#embeddings .slider output")).to_have_text("step 0")
+    assert pixels(page, "#embeddings .embeddings > canvas") != before
 
 
 def test_pictures_of_it_are_taken(made: Path, tmp_path: Path) -> None:
@@ -413,22 +413,22 @@ assert row.ratio and row.ours.endswith("ms"), row
 
 def test_a_pointer_finds_a_digit(opened: Opened) -> None:
     page = opened.page
-    canvas = page.locator("#digits .digits > canvas")
+    canvas = page.locator("#embeddings .embeddings > canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box
     x, y = page.evaluate(
-        "() => page.digits.places[7].map((place, d) => place / [page.digits.canvas.width, page.digits.canvas.height][d])"
+        "() => page.embeddings.places[7].map((place, d) => place / page.embeddings.canvas[d ? 'height' : 'width'])"
     )
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    expect(page.locator("#digits .readout")).to_contain_text("test image 7: ")
+    expect(page.locator("#embeddings .readout")).to_contain_text("test image 7: ")
 
 
 def test_the_training_of_the_digits_can_be_played(opened: Opened) -> None:
     page = opened.page
-    page.evaluate(WATCH, "#digits .slider output")
-    page.click("#digits button:has-text('Play')")
-    expect(page.locator("#digits .slider output")).to_have_text("step 30")
+    page.evaluate(WATCH, "#embeddings .slider output")
+    page.click("#embeddings button:has-text('Play')")
+    expect(page.locator("#embeddings .slider output")).to_have_text("step 30")
     assert page.evaluate("() => seen") == ["step 0", "step 5", "step 30"]
 
 
@@ -443,9 +443,9 @@ WATCH = """(place) => {
 
 def test_the_digits_lie_where_the_projection_has_them(made: Path, opened: Opened) -> None:
     expected = np.load(made / "reports/fields/mnist/jepa_ema.npz")["pca"]
-    found = np.array(opened.page.evaluate("() => [...numbers(page.digits.content.pca)]")).reshape(expected.shape)
+    found = np.array(opened.page.evaluate("() => [...numbers(page.embeddings.content.pca)]")).reshape(expected.shape)
     assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
-    places = np.array(opened.page.evaluate("() => page.digits.places"))
+    places = np.array(opened.page.evaluate("() => page.embeddings.places"))
     assert np.corrcoef(places[:, 0], expected[-1, :, 0])[0, 1] > 0.999
     assert np.corrcoef(places[:, 1], expected[-1, :, 1])[0, 1] < -0.999, "up is up"
 
@@ -453,12 +453,12 @@ def test_the_digits_lie_where_the_projection_has_them(made: Path, opened: Opened
 def test_a_finger_finds_a_digit_and_scrolls_past_the_maps(browser: Browser, made: Path) -> None:
     one = Opened(browser, made, viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
     page = one.page
-    canvas = page.locator("#digits .digits > canvas")
+    canvas = page.locator("#embeddings .embeddings > canvas")
     box = canvas.bounding_box()
     assert box
-    x, y = page.evaluate("() => page.digits.places[7].map((place) => place / page.digits.canvas.width)")
+    x, y = page.evaluate("() => page.embeddings.places[7].map((place) => place / page.embeddings.canvas.width)")
     canvas.tap(position={"x": x * box["width"], "y": y * box["width"]})
-    expect(page.locator("#digits .readout")).to_contain_text("test image 7: ")
+    expect(page.locator("#embeddings .readout")).to_contain_text("test image 7: ")
     before = page.evaluate("() => page.mixture.state.reference")
     page.locator(".large .map svg").dispatch_event(
         "pointerdown", {"pointerType": "touch", "button": 0, "clientX": 120, "clientY": 300}
@@ -481,7 +481,7 @@ def test_a_method_that_is_chosen_before_its_data_are_there_is_shown_when_they_ar
     page.click("button[data-method=ncsn]")
     page.locator(".large .map svg").hover()
     page.wait_for_selector("#mixture[data-ready]", timeout=60_000)
-    page.wait_for_selector("#digits[data-ready]")
+    page.wait_for_selector("#embeddings[data-ready]")
     assert (page.locator(".large h3").text_content() or "").startswith("ncsn")
     assert page.locator(".particles").count() == 1 and page.locator(".conditional").count() == 0
     assert complaints == []
@@ -561,7 +561,9 @@ def test_without_scripts_the_pictures_and_the_table_are_there(browser: Browser, 
     one.context.close()
 
 
-@pytest.mark.parametrize("name, place", [("mnist/jepa_ema.js", "#digits"), ("mog/ncsn.js", "#mixture"), ("world.js", "main")])
+@pytest.mark.parametrize(
+    "name, place", [("mnist/jepa_ema.js", "#embeddings"), ("mog/ncsn.js", "#mixture"), ("world.js", "main")]
+)
 def test_data_that_is_missing_is_told_where_it_is_missed(
     browser: Browser, made: Path, tmp_path: Path, name: str, place: str
 ) -> None:

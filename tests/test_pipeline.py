@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from stages import compare, report
 from stages.config import params
 from stages.core.paths import cost_file
 from stages.dag import machine
 from stages.dag.lock import LOCK, locked_stages
+from stages.mnist import baseline, evaluate
+from stages.mnist import compare as mnist_compare
+from stages.mnist import figures as mnist_figures
 from stages.tools.reproduce import ELSEWHERE
 from stages.tracking.store import LATER, WHEN
 from tests import small
@@ -102,7 +106,13 @@ def test_the_metrics_keep_their_contract(reproduced: Path) -> None:
     assert len(contrastive["heldout_loss"]["values"]) == 2
     dsm = read(reproduced, "reports/metrics/mog/dsm.json")
     assert set(dsm) == {"heldout_loss", "batch_contrast", "score", "denoising", "sampling"}
-    assert set(dsm["sampling"]["control_langevin"]) == {"mode_weight_tv", "escaped", "energy_distance", "sliced_wasserstein"}
+    assert set(dsm["sampling"]["control_langevin"]) == {
+        "mode_weight_tv",
+        "escaped",
+        "energy_distance",
+        "energy_coefficient",
+        "sliced_wasserstein",
+    }
     images = read(reproduced, "reports/metrics/mnist/jepa_ema.json")
     averages = {f"{f}_{a}" for f in ("precision", "recall", "f1") for a in ("macro", "weighted")} | {"accuracy"}
     for group in ("knn", "knn_raw_pixels", "knn_untrained", "knn_validation"):
@@ -209,6 +219,28 @@ def test_tracking_that_is_down_warns_and_fails_nothing(copied: Path) -> None:
         copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"
     )
     assert "warning: not logged to MLflow" in output
+
+
+def test_images_of_something_else_are_called_what_they_are_and_transferred_to_no_digits(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = params.read(copied / "params.yaml")["mnist"]["datasets"]["digits"]
+    small.change_params(copied, {"mnist": {"datasets": {"digits": {**known, "title": "Clothes", "digits": False}}}})
+    monkeypatch.chdir(copied)
+    changed = params.load()
+    baseline.main(changed)
+    for name in changed.mnist.methods:
+        evaluate.main(changed, name)
+    for stage in (mnist_compare, mnist_figures, compare, report):
+        stage.main(changed)
+    tables = (copied / "reports/mnist.md").read_text() + (copied / "reports/table.md").read_text()
+    page = (copied / "reports/index.html").read_text()
+    shown = re.sub(r"<(details|style|script)\b.*?</\1>", "", page, flags=re.DOTALL)
+    readable = " ".join([re.sub(r"<[^>]*>", " ", shown), *re.findall('(?:alt|aria-label)="([^"]*)"', page)])
+    for text in (tables, readable):
+        assert "Clothes" in text
+        assert not re.search(r"\b[Dd]igits?\b|MNIST", text), text
+    assert "transfer" not in read(copied, "reports/metrics/mnist/jepa_ema.json")
 
 
 def test_a_mistake_in_the_params_stops_a_stage_before_it_writes(copied: Path) -> None:

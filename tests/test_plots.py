@@ -269,12 +269,12 @@ def test_the_reference_point_keeps_its_colour_in_every_frame() -> None:
     assert min(count(frame, ACCENT) for frame in opened(gif(frames("walk")))) >= 10
 
 
-def test_the_digits_keep_their_ten_colours_in_every_frame() -> None:
-    for frame in opened(gif(frames("pca over training"), accents=images.DIGIT_COLOURS)):
-        assert all(count(frame, colour) >= 10 for colour in images.DIGIT_COLOURS)
+def test_the_classes_keep_their_ten_colours_in_every_frame() -> None:
+    for frame in opened(gif(frames("pca over training"), accents=images.CLASS_COLOURS)):
+        assert all(count(frame, colour) >= 10 for colour in images.CLASS_COLOURS)
 
 
-@pytest.mark.parametrize("colours", [images.DIGIT_COLOURS, (ACCENT,)], ids=["digits", "accent"])
+@pytest.mark.parametrize("colours", [images.CLASS_COLOURS, (ACCENT,)], ids=["classes", "accent"])
 def test_accents_survive_the_palette_of_an_animation_exactly(colours: tuple[str, ...]) -> None:
     stripes = np.round(np.array([to_rgb(c) for c in (*colours, "white")]) * 255).astype(np.uint8).repeat(8, 0)
     squares = np.stack([stripes] * 8)

@@ -64,7 +64,12 @@ def dataset(*places: tuple[str, Path | str], **digests: str) -> Dataset:
     """A data set with the digests of CONTENT but for the given ones."""
     right = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
     return Dataset.model_validate(
-        {"sources": [{"kind": kind, "location": str(place)} for kind, place in places], "digests": {**right, **digests}}
+        {
+            "title": "images",
+            "digits": False,
+            "sources": [{"kind": kind, "location": str(place)} for kind, place in places],
+            "digests": {**right, **digests},
+        }
     )
 
 

@@ -97,7 +97,12 @@ def test_a_run_is_what_the_pipelines_stages_give(monkeypatch: pytest.MonkeyPatch
 
 def image_params(folder: Path) -> dict[str, Any]:
     """The small params, with the digits in the folder as the data set."""
-    dataset = {"sources": [{"kind": "folder", "location": str(folder / "digits")}], "digests": write_digits(folder / "digits")}
+    dataset = {
+        "title": "digits",
+        "digits": True,
+        "sources": [{"kind": "folder", "location": str(folder / "digits")}],
+        "digests": write_digits(folder / "digits"),
+    }
     return merged(RAW, merged(SMALL, {"mnist": {"datasets": {"digits": dataset}}}))
 
 

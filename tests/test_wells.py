@@ -71,7 +71,7 @@ class TestDirections:
     def figures(self, learned: Array) -> dict[str, float]:
         density = REFERENCE.smoothed(0.5)
         group = measure.directions(density, learned[None], density.score(NODES), NODES)
-        return {name: value["mean"] for name, value in group.items()}
+        return {name: value["mean"] if isinstance(value, dict) else value for name, value in group.items()}
 
     def test_the_true_score_points_right_everywhere_whatever_its_length(self) -> None:
         true = REFERENCE.smoothed(0.5).score(NODES)
@@ -96,6 +96,26 @@ class TestDirections:
         inside = log_density > log_density.max() + np.log(1e-3)
         found = self.figures(np.where(inside[:, None], true, -true))
         assert (found["direction_support"], found["direction_outside"]) == (approx(1), approx(-1))
+
+    def test_a_guess_is_the_better_of_one_gaussian_and_the_way_to_the_nearest_mean(self) -> None:
+        density = REFERENCE.smoothed(0.5)
+        mean = density.weights @ density.means
+        x, _ = density.sample(200_000, np.random.default_rng(3))
+        nearest = density.means[((NODES[:, None] - density.means) ** 2).sum(-1).argmin(-1)] - NODES
+        guesses = [self.figures(-(NODES - mean) @ np.linalg.inv(np.cov(x.T))), self.figures(nearest)]
+        true = self.figures(density.score(NODES))
+        for name in ("clusterward", "direction_outside"):
+            best = max(guess[name] for guess in guesses)
+            assert true[f"{name}_guess"] == approx(best, abs=3e-3)
+            assert true[f"{name}_room"] == approx(true[name] - true[f"{name}_guess"], abs=1e-5)
+            assert true[f"{name}_room"] > 0.01
+
+    def test_where_there_is_one_mode_a_guess_is_as_good_as_the_score(self) -> None:
+        density, grid = Mixture([[1, 2]], [np.eye(2)], [1]), np.linspace(-6, 6, 30)
+        nodes = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
+        found = measure.directions(density, density.score(nodes)[None], density.score(nodes), nodes)
+        assert (found["clusterward_guess"], found["clusterward_room"]) == (approx(1, abs=2e-3), approx(0, abs=2e-3))
+        assert (found["direction_outside_guess"], found["direction_outside_room"]) == (approx(1), approx(0, abs=1e-6))
 
     def test_where_the_whole_box_has_data_there_is_no_outside(self) -> None:
         density, grid = REFERENCE.smoothed(9), np.linspace(-3, 3, 12)

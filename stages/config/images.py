@@ -36,6 +36,10 @@ class Source(Block):
 class Dataset(Described):
     """A data set of 28 × 28 images in ten classes, as four idx files."""
 
+    title: Annotated[str, Field(min_length=1)]
+    """What tables, pictures and the page call it."""
+    digits: bool
+    """Whether the classes are the digits 0 to 9, so that embeddings are also transferred to scikit-learn's 8 × 8 digits."""
     sources: Annotated[list[Source], Field(min_length=1)]
     """Tried in this order until one gives files with these digests."""
     digests: dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
@@ -96,6 +100,16 @@ class Mnist(Block):
         if max(self.evaluation.labels) > self.train_images:
             raise refusal("evaluation.labels", self.evaluation.labels, f"at most {self.train_images}, the training images")
         return self
+
+    @property
+    def title(self) -> str:
+        """What the chosen data set is called."""
+        return self.chosen.title
+
+    @property
+    def digits(self) -> bool:
+        """Whether the classes of the chosen data set are the digits 0 to 9."""
+        return self.chosen.digits
 
     @property
     def chosen(self) -> Dataset:

@@ -36,7 +36,7 @@ def main(params: Params) -> None:
     train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
     perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
     mnist = params.mnist
-    digits, digit_labels = probes.small_digits()
+    small = probes.small_digits() if mnist.digits else None
     index, queries = as_pixels(train["images"]), as_pixels(test["images"])
     labels, prepared = torch.from_numpy(train["labels"]), Index(index)
 
@@ -50,8 +50,7 @@ def main(params: Params) -> None:
         train["labels"],
         queries,
         test["labels"],
-        as_pixels(digits),
-        digit_labels,
+        (as_pixels(small[0]), small[1]) if small else None,
         mnist=mnist,
         seed=seeding.stream(params, "mnist.labels"),
     )

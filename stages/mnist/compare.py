@@ -44,7 +44,7 @@ class Contestant:
 def main(params: Params) -> None:
     """Put the methods on the images side by side."""
     leftovers.remove()
-    methods = params.mnist.methods
+    methods, title = params.mnist.methods, params.mnist.title
     baseline = files.read_json(Path("reports/metrics/mnist_baseline.json"))
     metrics = {name: beside_raw_pixels(files.read_json(MEASURED / f"{name}.json"), baseline) for name in methods}
     for name in params.mnist_reconstruct.methods:
@@ -56,15 +56,19 @@ def main(params: Params) -> None:
     true = files.read_arrays(Path("data/mnist/test.npz"))["labels"]
     first = metrics[methods[0]]
     kinds = list(first["robustness"])
-    trained = {name: _contestant(metrics[name], fields[name], true, kinds) for name in methods}
+    trained = {name: _contestant(title, metrics[name], fields[name], true, kinds) for name in methods}
     untrained = {
         name: _contestant(
-            {**metrics[name]["untrained"], "knn": metrics[name]["knn_untrained"]}, fields[name], true, which="_untrained"
+            title, {**metrics[name]["untrained"], "knn": metrics[name]["knn_untrained"]}, fields[name], true, which="_untrained"
         )
         for name in methods
     }
     raw = _contestant(
-        {**first["raw_pixels"], "knn": first["knn_raw_pixels"]}, files.read_arrays(FIELDS / "raw_pixels.npz"), true, kinds
+        title,
+        {**first["raw_pixels"], "knn": first["knn_raw_pixels"]},
+        files.read_arrays(FIELDS / "raw_pixels.npz"),
+        true,
+        kinds,
     )
     # One untrained encoder stands for all in tables and pictures: they differ in nothing but whether lengths are seen.
     shown = {**trained, UNTRAINED: untrained[methods[0]], RAW: raw}
@@ -73,15 +77,16 @@ def main(params: Params) -> None:
     pairs |= {(name, RAW): (trained[name], raw) for name in methods}
     robust_pairs = {pair: both for pair, both in pairs.items() if all(one.robust for one in both)}
     parts = [
-        uses(shown),
-        tests("paired tests", {pair: (a.right, b.right) for pair, (a, b) in pairs.items()}),
-        differences(pairs),
+        uses(title, shown),
+        tests(title, "paired tests", {pair: (a.right, b.right) for pair, (a, b) in pairs.items()}),
+        differences(title, pairs),
         tests(
+            title,
             f"paired tests of k-NN on {params.mnist.evaluation.robustness_images:,} images perturbed at full strength",
             {pair: (a.robust, b.robust) for pair, (a, b) in robust_pairs.items()},
         ),
     ]
-    parts += [reconstructions(name, metrics[name]["reconstruction"]) for name in params.mnist_reconstruct.methods]
+    parts += [reconstructions(title, name, metrics[name]["reconstruction"]) for name in params.mnist_reconstruct.methods]
     files.write_text(Path("reports/mnist.md"), "\n".join(parts))
 
 
@@ -95,38 +100,44 @@ def beside_raw_pixels(measured: Mapping[str, Any], baseline: Mapping[str, Any]) 
 
 
 def _contestant(
-    figures: Mapping[str, Any], fields: Mapping[str, Any], true: NDArray[Any], kinds: Sequence[str] = (), which: str = ""
+    title: str,
+    figures: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    true: NDArray[Any],
+    kinds: Sequence[str] = (),
+    which: str = "",
 ) -> Contestant:
     """What the evaluation noted of an embedding: of the trained encoder, or with `which` of the untrained one."""
-    right = {
-        "k-NN": fields[f"predicted{which}"] == true,
-        "linear probe": fields[f"probe_right{which}"],
-        "8 × 8 digits, leave one out": fields[f"leave_one_out_right{which}"],
-        "8 × 8 digits, from MNIST": fields[f"from_mnist_right{which}"],
-    }
+    right = {"k-NN": fields[f"predicted{which}"] == true, "linear probe": fields[f"probe_right{which}"]}
+    right |= {name: fields[f"{key}_right{which}"] for name, key in transfers(title).items() if f"{key}_right" in fields}
     robust = {kind.replace("_", " "): fields["robust_right"][row, -1] for row, kind in enumerate(kinds)}
     return Contestant(figures, right, fields[f"average_precision{which}"], robust)
 
 
-def uses(contestants: Mapping[str, Contestant]) -> str:
+def transfers(title: str) -> dict[str, str]:
+    """The ways of transfer to other digits, where there are any: what they are called, and the key of each."""
+    return {"8 × 8 digits, leave one out": "leave_one_out", f"8 × 8 digits, from {title}": "from_mnist"}
+
+
+def uses(title: str, contestants: Mapping[str, Contestant]) -> str:
     """What the embeddings are good for, as a titled Markdown table."""
-    counts = list(next(iter(contestants.values())).figures["few_labels"])
+    first = next(iter(contestants.values())).figures
+    counts, transferred = list(first["few_labels"]), first.get("transfer", {})
     columns = {
         "k-NN": "knn.accuracy",
         "linear probe": "linear_probe.accuracy",
         **{f"probe with {count} labels": f"few_labels.{count}" for count in counts},
         "retrieval, mAP": "retrieval.map",
-        "8 × 8 digits, leave one out": "transfer.leave_one_out",
-        "8 × 8 digits, from MNIST": "transfer.from_mnist",
+        **{name: f"transfer.{key}" for name, key in transfers(title).items() if key in transferred},
     }
     rows = ([who, *(cell(look_up(v.figures, key)) for key in columns.values())] for who, v in contestants.items())
-    return "**MNIST, uses of the embeddings**\n\n" + table(["embedding", *columns], rows)
+    return f"**{title}, uses of the embeddings**\n\n" + table(["embedding", *columns], rows)
 
 
 Pairs = Mapping[tuple[str, str], tuple[Contestant, Contestant]]
 
 
-def tests(what: str, pairs: Mapping[tuple[str, str], tuple[Mapping[str, Right], Mapping[str, Right]]]) -> str:
+def tests(title: str, what: str, pairs: Mapping[tuple[str, str], tuple[Mapping[str, Right], Mapping[str, Right]]]) -> str:
     """McNemar's test of every two classifiers on the same images, Holm's correction within each column, as a Markdown table."""
     classifiers = list(next(iter(pairs.values()))[0])
     columns = []
@@ -135,11 +146,11 @@ def tests(what: str, pairs: Mapping[tuple[str, str], tuple[Mapping[str, Right], 
         adjusted = holm([test["p"] for test in found])
         columns.append([f"{test['difference']:+.4f} ({p:.2g})" for test, p in zip(found, adjusted, strict=True)])
     rows = [[f"{a} – {b}", *row] for (a, b), row in zip(pairs, zip(*columns, strict=True), strict=True)]
-    title = f"**MNIST, {what}: difference of accuracies (p of McNemar's exact test, after Holm)**\n\n"
-    return title + table(["embeddings", *classifiers], rows)
+    heading = f"**{title}, {what}: difference of accuracies (p of McNemar's exact test, after Holm)**\n\n"
+    return heading + table(["embeddings", *classifiers], rows)
 
 
-def differences(pairs: Pairs) -> str:
+def differences(title: str, pairs: Pairs) -> str:
     """Paired differences where there is no right and wrong: by query, and by draw of the labelled images."""
     counts = list(next(iter(pairs.values()))[0].figures["few_labels"])
     rows = []
@@ -148,10 +159,10 @@ def differences(pairs: Pairs) -> str:
         found = [difference(first.precision, second.precision), *(difference(*both) for both in by_draw)]
         rows.append([f"{a} – {b}", *(f"{mean:+.4f} ± {error:.4f}" for mean, error in found)])
     header = ["embeddings", "retrieval, mAP", *(f"probe with {count} labels" for count in counts)]
-    return "**MNIST, paired differences ± their standard errors**\n\n" + table(header, rows)
+    return f"**{title}, paired differences ± their standard errors**\n\n" + table(header, rows)
 
 
-def reconstructions(name: str, figures: Mapping[str, Any]) -> str:
+def reconstructions(title: str, name: str, figures: Mapping[str, Any]) -> str:
     """How close reconstructions come to the clean image, from where they start, as a titled Markdown table."""
     pca = next(key.removesuffix("_mse") for key in figures if key.startswith("pca") and key.endswith("_mse"))
     rows: list[tuple[str, Mapping[str, Any]]] = [
@@ -165,7 +176,7 @@ def reconstructions(name: str, figures: Mapping[str, Any]) -> str:
     for words, key in (("mean training image", "mean_image"), (f"clean, by {pca[3:]} principal components", pca)):
         rows.append((words, {measure: figures[f"{key}_{measure}"] for measure in ("mse", "psnr", "ssim")}))
     cells = ([words, *(cell(found[key]) for key in ("mse", "psnr", "ssim"))] for words, found in rows)
-    return f"**MNIST, reconstructions by {name}**\n\n" + table(["from", "MSE", "PSNR, dB", "SSIM"], cells)
+    return f"**{title}, reconstructions by {name}**\n\n" + table(["from", "MSE", "PSNR, dB", "SSIM"], cells)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main(params: Params, name: str) -> None:
     mnist = params.mnist
     train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
     perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
-    digits, digit_labels = probes.small_digits()
+    small = probes.small_digits() if mnist.digits else None
     labels = torch.from_numpy(train["labels"])
     seed = seeding.stream(params, "mnist.labels")
 
@@ -55,8 +55,9 @@ def main(params: Params, name: str) -> None:
         found = knn_classify(index, labels, as_seen(method, embeddings(method, images)), mnist.evaluation.neighbours)
         return found.numpy()
 
-    def uses(z_train: torch.Tensor, z_test: torch.Tensor, z_digits: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
-        return probes.uses(z_train, train["labels"], z_test, test["labels"], z_digits, digit_labels, mnist=mnist, seed=seed)
+    def uses(who: Any, z_train: torch.Tensor, z_test: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
+        others = (as_seen(who, embeddings(who, small[0])), small[1]) if small else None
+        return probes.uses(z_train, train["labels"], z_test, test["labels"], others, mnist=mnist, seed=seed)
 
     def embeddings(method: Any, images: NDArray[np.uint8]) -> torch.Tensor:
         return embed(method, torch.from_numpy(images), device, mnist.evaluation.shifts)
@@ -71,8 +72,8 @@ def main(params: Params, name: str) -> None:
     # Fresh BatchNorm passes on whatever scale random weights give; with statistics it has the scale that training starts from.
     settled = embeddings(settle(initial, torch.from_numpy(train["images"]), device), test["images"])
     before, after = (z.double().numpy()[None] for z in (settled, raw["trained"]))
-    of_trained = uses(z_train, z_test, as_seen(method, embeddings(method, digits)))
-    of_initial = uses(initial_train, initial_test, as_seen(initial, embeddings(initial, digits)))
+    of_trained = uses(method, z_train, z_test)
+    of_initial = uses(initial, initial_train, initial_test)
     robust, robust_right = probes.robustness(classify, perturbed, test["labels"], kinds(perturbed), mnist.evaluation.strengths)
     _, schedule = params.method(MNIST_PREFIX + name)
     metrics = {

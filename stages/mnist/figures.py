@@ -3,7 +3,7 @@
 Writes to reports/figures/mnist/: robustness.png and few_labels.png, all methods; perturbations.png, the fixed perturbed sets;
 and for each method METHOD/: pca.png, knn.png, confusion.png, mistakes.png, neighbours.png, robustness.png and, where it has a
 decoder, reconstruction/: reconstructions.png and severity.png. Writes the animations to reports/animations/mnist/METHOD/:
-pca.gif, over training, and interpolation.gif, from digit to digit through the embeddings.
+pca.gif, over training, and interpolation.gif, from one image to the next through the embeddings.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(params: Params) -> None:
         for key, picture in pictures.items():
             write_png(FIGURES / name / f"{key}.png", picture)
         frames = image_figures.over_training(name, fields, test["labels"][:shown])
-        write_gif(ANIMATIONS / name / "pca.gif", frames, seconds=5, accents=images.DIGIT_COLOURS)
+        write_gif(ANIMATIONS / name / "pca.gif", frames, seconds=5, accents=images.CLASS_COLOURS)
 
     def of_reconstructions(name: str) -> None:
         fields = files.read_arrays(FIELDS / f"{name}.reconstruction.npz")

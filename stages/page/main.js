@@ -9,7 +9,7 @@ function theme() {
   button.hidden = false;
   const changed = () => {
     tell();
-    page.digits?.draw();
+    page.embeddings?.draw();
   };
   button.addEventListener("click", () => {
     document.documentElement.dataset.theme = dark() ? "light" : "dark";
@@ -44,7 +44,7 @@ async function open() {
     mog.mixture = new Mixture(mog.weights, mog.means, mog.covariances);
     mog.points = d3.range(mog.points.shape[0]).map((i) => [...part(mog.points, i)]);
     start("mixture", (host) => new MixtureSection(host, mog));
-    start("digits", (host) => new Digits(host, mnist));
+    start("embeddings", (host) => new Embeddings(host, mnist));
     start("reconstructions", (host) => new Reconstructions(host, mnist));
   } catch (error) {
     d3.select("main").insert("p", ":first-child").attr("class", "error").attr("role", "alert").text(error.message);

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stages.plots.canvas import animate, blank
 
 Array = NDArray[Any]
-DIGIT_COLOURS = (
+CLASS_COLOURS = (
     "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#666666",
 )  # fmt: skip
 """Paul Tol's muted scheme and a grey: ten colours that colour-blind readers can tell apart."""
@@ -34,9 +34,9 @@ def movie(frames: Array, title: str) -> list[NDArray[np.uint8]]:
 def _scatter(axes: Axes, points: Array, labels: Array) -> Any:
     axes.set_xlabel("first principal component")
     axes.set_ylabel("second principal component")
-    handles = [Line2D([], [], marker="o", ls="", c=colour, ms=5) for colour in DIGIT_COLOURS]
+    handles = [Line2D([], [], marker="o", ls="", c=colour, ms=5) for colour in CLASS_COLOURS]
     axes.legend(handles, [str(k) for k in range(10)], fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    return axes.scatter(points[:, 0], points[:, 1], s=7, c=[DIGIT_COLOURS[k] for k in labels], linewidths=0)
+    return axes.scatter(points[:, 0], points[:, 1], s=7, c=[CLASS_COLOURS[k] for k in labels], linewidths=0)
 
 
 def pca(points: Array, labels: Array, title: str) -> Figure:
@@ -165,7 +165,7 @@ def few_labels(contestants: Mapping[str, Mapping[str, Any]]) -> Figure:
     for number, (who, figures) in enumerate(contestants.items()):
         counts = [int(count) for count in figures]
         mean, std = [1 - one["mean"] for one in figures.values()], [one["std"] for one in figures.values()]
-        colour, line = DIGIT_COLOURS[number % 9], "--" if number >= len(contestants) - 2 else "-"
+        colour, line = CLASS_COLOURS[number % 9], "--" if number >= len(contestants) - 2 else "-"
         # Beside each other, or the error bars hide one another.
         places = [count * 1.03 ** (number - len(contestants) / 2) for count in counts]
         axes.errorbar(places, mean, yerr=std, marker="o", ms=4, capsize=3, label=who, c=colour, ls=line)

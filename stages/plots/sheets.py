@@ -67,11 +67,11 @@ def sheet(rows: Mapping[str, Array], title: str, columns: Sequence[str] = ()) ->
     return figure
 
 
-def mistakes(digits: Array, true: Array, predicted: Array, title: str) -> Figure:
+def mistakes(images: Array, true: Array, predicted: Array, title: str) -> Figure:
     """Images (N, H, W) that were assigned to another class: the most frequent confusions first, one page at most.
 
     Args:
-        digits: the images, bytes.
+        images: bytes.
         true: their labels (N,).
         predicted: the classes that they were assigned to (N,).
         title: above the sheet; how many of the mistakes are shown is added.
@@ -82,10 +82,10 @@ def mistakes(digits: Array, true: Array, predicted: Array, title: str) -> Figure
     lines = max(-(-len(order) // COLUMNS), 1)
     figure = blank(0.6 * COLUMNS, 0.6 + 0.8 * lines)
     axes = figure.add_subplot()
-    image_height = digits.shape[1]
+    image_height = images.shape[1]
     # A label stands in a strip above each image.
     strip = round(0.45 * image_height)
-    padded = np.pad(_grey(digits[order]), ((0, 0), (strip, 0), (0, 0)), constant_values=1.0)
+    padded = np.pad(_grey(images[order]), ((0, 0), (strip, 0), (0, 0)), constant_values=1.0)
     grid = [[*padded[row * COLUMNS : (row + 1) * COLUMNS]] for row in range(lines)]
     grid[0] += [None] * (COLUMNS - len(grid[0]))
     height, width = _tiles(axes, grid)

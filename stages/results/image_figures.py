@@ -42,7 +42,7 @@ def of_method(
         robustness_images: images in each perturbed set.
         shown: test images on the scatter plot.
     """
-    digits, true, predicted = test["images"], test["labels"], fields["predicted"]
+    byte_images, true, predicted = test["images"], test["labels"], fields["predicted"]
     labels = true[:shown]
     accuracy, clean, precision = (
         metrics[group][key]["mean"]
@@ -60,10 +60,10 @@ def of_method(
         ),
         "knn": images.dots(groups, f"{on_test}, k = {neighbours}", "score", goal),
         "confusion": images.confusion(confusion(true, predicted, CLASSES), f"{on_test}, accuracy {accuracy:.4f}"),
-        "mistakes": sheets.mistakes(digits[wrong], true[wrong], predicted[wrong], on_test),
+        "mistakes": sheets.mistakes(byte_images[wrong], true[wrong], predicted[wrong], on_test),
         "neighbours": sheets.neighbours(
-            digits[fields["queries"]],
-            digits[fields["nearest"]],
+            byte_images[fields["queries"]],
+            byte_images[fields["nearest"]],
             true[fields["nearest"]] == true[fields["queries"]][:, None],
             f"{name}: test images and the others nearest to them; mean average precision {precision:.3f}",
         ),
@@ -83,7 +83,7 @@ def over_training(name: str, fields: Fields, labels: NDArray[np.int64]) -> list[
 
 
 def of_reconstructions(name: str, metrics: Mapping[str, Any], fields: Fields) -> dict[str, Figure]:
-    """Original, perturbed and reconstructed images side by side; and one digit under every perturbation at rising strength."""
+    """Original, perturbed and reconstructed images side by side; and one image under every perturbation at rising strength."""
     mse, psnr, ssim = (metrics[key]["mean"] for key in ("mse", "psnr", "ssim"))
     rows = {row: fields[row] for row in ("original", "perturbed", "reconstructed")}
     severity = {}
@@ -98,8 +98,8 @@ def of_reconstructions(name: str, metrics: Mapping[str, Any], fields: Fields) ->
 
 
 def interpolation(name: str, fields: Fields) -> list[NDArray[np.uint8]]:
-    """Frames of the way from digit to digit through the embeddings."""
-    return images.movie(fields["interpolation"], f"{name}: from digit to digit")
+    """Frames of the way from one image to the next through the embeddings."""
+    return images.movie(fields["interpolation"], f"{name}: from one image to the next")
 
 
 def contact_sheet(clean: NDArray[np.uint8], perturbed: Fields, kinds: Sequence[str], strengths: Sequence[float]) -> Figure:

@@ -127,9 +127,10 @@ def params(world: World, method: str, settings: Mapping[str, Any], mixtures: Map
                 key = _filled(name, {**settings, "item": method})
                 if key.split(".")[0] not in NO_METRIC:
                     found[key] = _at(content, key)
-    for key in [key for key in found if key.startswith("mnist.datasets.")]:
-        found[key] = found[key]["digests"]
-    return found
+    # The digests say which images these are, and so what they are of; what they are called and come from changes no metric.
+    described = {key: value for key, value in found.items() if key.startswith("mnist.datasets.")}
+    digests_alone = {key: value["digests"] for key, value in described.items() if isinstance(value, Mapping)}
+    return {key: value for key, value in found.items() if key not in described} | digests_alone
 
 
 def look_again() -> None:

@@ -49,7 +49,7 @@ def take() -> None:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
         page.goto(PAGE.absolute().as_uri())
-        page.wait_for_selector("#reconstructions[data-ready], #digits[data-ready]")
+        page.wait_for_selector("#reconstructions[data-ready], #embeddings[data-ready]")
         page.evaluate("() => page.mixture.drag(-5, 5)")
         page.wait_for_timeout(500)
         _write("page-maps", page.locator("#mixture > .mixture").screenshot())
@@ -65,7 +65,7 @@ def take() -> None:
           digits.show(labels.findIndex((label, i) => label !== taken[i]));
         }"""
         page.evaluate(mistake)
-        _write("page-digits", page.locator("#digits .digits").screenshot())
+        _write("page-digits", page.locator("#embeddings .embeddings").screenshot())
 
 
 def _write(name: str, png: bytes) -> None:

@@ -76,7 +76,12 @@ def change_params(folder: Path, changes: Mapping[str, Any]) -> None:
 def shrink(folder: Path, changes: Mapping[str, Any] | None = None) -> None:
     """Make the pipeline in a clone small, with further `changes` of its params, and put its images there."""
     found = write_digits(folder / "digits")
-    dataset = {"sources": [{"kind": "folder", "location": "digits"}], "digests": found}
+    dataset = {
+        "title": "scikit-learn's digits",
+        "digits": True,
+        "sources": [{"kind": "folder", "location": "digits"}],
+        "digests": found,
+    }
     change_params(folder, merged(merged(PARAMS, {"mnist": {"datasets": {"digits": dataset}}}), changes or {}))
 
 

@@ -97,20 +97,20 @@ def uses(
     index_labels: Labels,
     queries: Tensor,
     query_labels: Labels,
-    digits: Tensor,
-    digit_labels: Labels,
+    others: tuple[Tensor, Labels] | None,
     *,
     mnist: Mnist,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """What embeddings of the training images, the test images and the small digits are good for, beside k-NN.
+    """What embeddings of the training and the test images are good for, beside k-NN; and those of `others`, with their labels.
 
     Returns:
-        The figures; and by which image they come about, for paired comparisons: `probe_right` (M,), `leave_one_out_right` and
-        `from_mnist_right` (1797,) and `average_precision` (Q,).
+        The figures; and by which image they come about, for paired comparisons: `probe_right` (M,), `average_precision` (Q,)
+        and, where there are others, `leave_one_out_right` and `from_mnist_right`.
     """
     right = {"probe": linear_probe(index, index_labels, queries) == query_labels}
-    right |= transfer(index, torch.from_numpy(index_labels), digits, digit_labels, mnist.evaluation.neighbours)
+    if others:
+        right |= transfer(index, torch.from_numpy(index_labels), *others, mnist.evaluation.neighbours)
     precision = average_precision(queries, query_labels, mnist.evaluation.retrieval_queries)
     figures = {
         "linear_probe": {"accuracy": figure(right["probe"].mean())},
@@ -124,8 +124,9 @@ def uses(
             seed=seed,
         ),
         "retrieval": {"map": figure(precision.mean())},
-        "transfer": {key: figure(right[key].mean()) for key in ("leave_one_out", "from_mnist")},
     }
+    if others:
+        figures["transfer"] = {key: figure(right[key].mean()) for key in ("leave_one_out", "from_mnist")}
     return figures, {**{f"{key}_right": values for key, values in right.items()}, "average_precision": precision}
 
 

@@ -309,17 +309,48 @@ def directions(density: Mixture, learned: Array, true: Array, nodes: Array) -> G
     `SUPPORT` times its maximum. `clusterward`: the share of nodes at which following the arrow comes closer to the mean of the
     clusters, weighted by the probability that the node belongs to each. Where no node is outside there is no
     `direction_outside`.
+
+    How much either figure says depends on the mixture: `…_guess` is the better of what two guesses get that know the modes but
+    not the score, the score of one Gaussian with the mixture's mean and covariance and the way to the nearest mean; `…_room` is
+    by how much the true score is better than that.
     """
     log_density = density.log_density(nodes)
     inside = log_density > log_density.max() + np.log(score_error.SUPPORT)
-    cosine = (collapse.normalise(learned) * collapse.normalise(true)).sum(-1)
     towards = density.responsibilities(nodes) @ density.means - nodes
-    outside = {} if inside.all() else {"direction_outside": figure(cosine[:, ~inside].mean(-1))}
+    directed = collapse.normalise(true)
+
+    def cosine(arrows: Array, where: NDArray[np.bool_]) -> Array:
+        return np.asarray((collapse.normalise(arrows) * directed).sum(-1)[..., where].mean(-1))
+
+    def clusterward(arrows: Array) -> Array:
+        return np.asarray(((arrows * towards).sum(-1) > 0).mean(-1))
+
+    guesses = np.stack(_guesses(density, nodes))
+    outside: Group = {}
+    if not inside.all():
+        guess = cosine(guesses, ~inside).max()
+        outside = {
+            "direction_outside": figure(cosine(learned, ~inside)),
+            "direction_outside_guess": rounded(guess),
+            "direction_outside_room": rounded(1 - guess),
+        }
+    guess = clusterward(guesses).max()
     return {
-        "direction_support": figure(cosine[:, inside].mean(-1)),
+        "direction_support": figure(cosine(learned, inside)),
         **outside,
-        "clusterward": figure(((learned * towards).sum(-1) > 0).mean(-1)),
+        "clusterward": figure(clusterward(learned)),
+        "clusterward_guess": rounded(guess),
+        "clusterward_room": rounded(clusterward(true) - guess),
     }
+
+
+def _guesses(density: Mixture, nodes: Array) -> tuple[Array, Array]:
+    """The score of one Gaussian with the mixture's mean and covariance, and the way to the nearest mean, at nodes (N, 2)."""
+    mean = density.weights @ density.means
+    apart = density.means - mean
+    covariance = np.tensordot(density.weights, density.covariances + apart[:, :, None] * apart[:, None], 1)
+    nearest = ((nodes[:, None] - density.means) ** 2).sum(-1).argmin(-1)
+    return (mean - nodes) @ np.linalg.inv(covariance), density.means[nearest] - nodes
 
 
 def energy(density: Mixture, energies: Array, grid_x: Array, grid_y: Array) -> Group:
@@ -352,7 +383,7 @@ def mode_weights(density: Mixture, samples: Array, region: Region) -> Array:
 def sample_quality(density: Mixture, samples: Array, region: Region, rng: np.random.Generator, projections: int = 64) -> Group:
     """How samples (S, N, 2) compare with as many exact ones of the density they are meant to come from.
 
-    `escaped` is the share of those that left the region. The two distances take at most `COMPARED` samples, since the energy
+    `escaped` is the share of those that left the region. The distances take at most `COMPARED` samples, since the energy
     distance has all pairs of them.
     """
     few = samples[:, :COMPARED]
@@ -362,5 +393,6 @@ def sample_quality(density: Mixture, samples: Array, region: Region, rng: np.ran
         "mode_weight_tv": figure([sampling.mode_weight_tv(w, density.weights) for w in mode_weights(density, samples, region)]),
         "escaped": figure(1 - region.holds(samples).mean(-1)),
         "energy_distance": figure([sampling.energy_distance(s, exact) for s in few]),
+        "energy_coefficient": figure([sampling.energy_coefficient(s, exact) for s in few]),
         "sliced_wasserstein": figure([sampling.sliced_wasserstein(s, exact, directions) for s in few]),
     }

@@ -60,7 +60,7 @@ class Sampler:
 
     def _walk(self, score: Score, moments: list[int]) -> tuple[Array, Array]:
         described, protocol, seeds = self.subject.described, self.subject.protocol, self.subject.seeds
-        rng = np.random.default_rng(seeding.stream(protocol, "mog.langevin"))
+        rng = self._generator("mog.langevin")
         start = setup.uniform_in_box(described, seeds * self.particles, rng).reshape(seeds, self.particles, 2)
         shared: dict[str, Any] = {"moments": moments, "region": self.region, "rng": rng}
         if self.name == "annealed":
@@ -71,15 +71,19 @@ class Sampler:
         shared |= {"step_size": protocol.langevin.step_size, "steps": protocol.langevin.steps}
         return langevin(lambda x: score(x, sigma), start, **shared)
 
+    def _generator(self, name: str) -> np.random.Generator:
+        return np.random.default_rng(seeding.stream(self.subject.protocol, name))
+
     def measured(self, samples: Array, walk: Array, control: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        """How samples and those of the analytic score compare with the density at the last σ; and what is drawn of them."""
+        """How samples and those of the analytic score compare with the density at the last σ; and what is drawn of them.
+
+        Also how as many exact samples compare, "exact": by so much each figure is off by chance.
+        """
         last = self.sigmas[-1]
         density, where = self.densities[last], self.region
-        seed = seeding.stream(self.subject.protocol, "mog.exact")
-        quality = {
-            key: measure.sample_quality(density, x, where, np.random.default_rng(seed))
-            for key, x in {self.name: samples, f"control_{self.name}": control}.items()
-        }
+        drawn, _ = density.sample(samples.shape[0] * samples.shape[1], self._generator("mog.drawn"))
+        compared = {self.name: samples, f"control_{self.name}": control, "exact": drawn.reshape(samples.shape)}
+        quality = {key: measure.sample_quality(density, x, where, self._generator("mog.exact")) for key, x in compared.items()}
         arrays = {
             "samples": samples[:, :KEPT],
             "particles": walk,

@@ -1,13 +1,13 @@
 "use strict";
-/* The embeddings of the digits: a scatter plot over training, each digit with its neighbours. */
+/* The embeddings of the images: a scatter plot over training, each image with its neighbours. */
 
 /** As in the figures: told apart by colour blind readers as far as ten colours can be. */
-const DIGIT_COLOURS = results.digit_colours;
+const CLASS_COLOURS = results.class_colours;
 
-class Digits {
+class Embeddings {
   constructor(host, world) {
     this.world = world;
-    this.state = { name: world.methods[0], moment: null, labels: new Set(d3.range(10)), mistakes: false, digit: null };
+    this.state = { name: world.methods[0], moment: null, labels: new Set(d3.range(10)), mistakes: false, shown: null };
     const row = controls.row(host, "The scatter plot");
     controls.choice(row, "Method", world.methods.map((name) => [name, name]), (name) => this.change({ name }));
     this.moment = controls.slider(row, "Training", {
@@ -27,23 +27,23 @@ class Digits {
         on ? this.state.labels.add(label) : this.state.labels.delete(label);
         this.change({});
       });
-      d3.select(input.parentNode).select("span").style("border-color", DIGIT_COLOURS[label]);
+      d3.select(input.parentNode).select("span").style("border-color", CLASS_COLOURS[label]);
       return input;
     });
     controls.button(labels, "All", () => this.all(true));
     controls.button(labels, "None", () => this.all(false));
-    const body = d3.select(host).append("div").attr("class", "digits");
+    const body = d3.select(host).append("div").attr("class", "embeddings");
     this.canvas = body
       .append("canvas")
       .attr("width", 1200)
       .attr("height", 960)
       .attr("tabindex", 0)
       .attr("role", "application")
-      .attr("aria-label", "Embeddings of the digits on two principal components; arrow keys go from digit to digit")
+      .attr("aria-label", "Embeddings of the images on two principal components; arrow keys go from one image to the next")
       .node();
     const side = body.append("div").attr("class", "side");
     this.words = side.append("output").attr("class", "readout").attr("aria-live", "polite").node();
-    this.image = side.append("canvas").attr("width", 112).attr("height", 112).attr("class", "digit").attr("aria-hidden", true).node();
+    this.image = side.append("canvas").attr("width", 112).attr("height", 112).attr("class", "thumbnail").attr("aria-hidden", true).node();
     side.append("h4").text("Its nearest training images, which decide");
     this.near = side.append("div").attr("class", "near");
     for (const moment of ["pointermove", "pointerdown"]) {
@@ -90,7 +90,7 @@ class Digits {
     }, 160);
   }
 
-  /** Place the digits that are wanted, and draw them. */
+  /** Place the images that are wanted, and draw them. */
   draw() {
     if (!this.content) {
       return;
@@ -120,14 +120,14 @@ class Digits {
       context.beginPath();
       context.arc(...this.places[order], wrong ? 8 : 5, 0, 2 * Math.PI);
       context.globalAlpha = wrong ? 1 : 0.65;
-      context.fillStyle = DIGIT_COLOURS[labels[i]];
+      context.fillStyle = CLASS_COLOURS[labels[i]];
       context.fill();
       context.globalAlpha = wrong ? 1 : 0.5;
       context.lineWidth = wrong ? 3 : 1;
       context.stroke();
     });
     context.globalAlpha = 1;
-    const order = this.visible.indexOf(state.digit);
+    const order = this.visible.indexOf(state.shown);
     if (order >= 0) {
       context.beginPath();
       context.arc(...this.places[order], 13, 0, 2 * Math.PI);
@@ -149,39 +149,39 @@ class Digits {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (step && this.visible.length) {
       event.preventDefault();
-      const order = this.visible.indexOf(this.state.digit);
+      const order = this.visible.indexOf(this.state.shown);
       this.show(this.visible[(order + step + this.visible.length) % this.visible.length]);
     }
   }
 
-  show(digit) {
-    if (digit !== this.state.digit) {
-      this.state.digit = digit;
+  show(image) {
+    if (image !== this.state.shown) {
+      this.state.shown = image;
       this.draw();
       this.tell();
     }
   }
 
-  /** Show the chosen digit and its neighbours. */
+  /** Show the chosen image and its neighbours. */
   tell() {
     const { state, content, world } = this;
-    if (state.digit === null) {
-      this.words.textContent = `${this.visible.length} digits are shown. Point at one, or go from one to the next by the arrow keys.`;
+    if (state.shown === null) {
+      this.words.textContent = `${this.visible.length} images are shown. Point at one, or go from one to the next by the arrow keys.`;
       return;
     }
-    const [label, predicted] = [numbers(world.labels)[state.digit], numbers(content.predicted)[state.digit]];
+    const [label, predicted] = [numbers(world.labels)[state.shown], numbers(content.predicted)[state.shown]];
     const count = content.nearest.shape[1];
-    const near = numbers(content.nearest).subarray(state.digit * count, (state.digit + 1) * count);
-    this.words.textContent = `test image ${state.digit}: a ${label}, taken for a ${predicted}${label === predicted ? "" : " – a mistake"}`;
+    const near = numbers(content.nearest).subarray(state.shown * count, (state.shown + 1) * count);
+    this.words.textContent = `test image ${state.shown}: of class ${label}, taken for ${predicted}${label === predicted ? "" : " – a mistake"}`;
     const context = this.image.getContext("2d");
     context.imageSmoothingEnabled = false;
-    drawFromSheet(context, world.images, state.digit, 0, 0, 112, 112);
+    drawFromSheet(context, world.images, state.shown, 0, 0, 112, 112);
     const figures = this.near
       .selectAll("figure")
       .data([...near])
       .join((enter) => {
         const figure = enter.append("figure");
-        figure.append("canvas").attr("width", 56).attr("height", 56).attr("class", "digit").attr("aria-hidden", true);
+        figure.append("canvas").attr("width", 56).attr("height", 56).attr("class", "thumbnail").attr("aria-hidden", true);
         figure.append("figcaption");
         return figure;
       });
