@@ -300,6 +300,12 @@ class TestDependence:
             for expected in (best, independent):
                 assert_allclose(expected[0, :, seen], self.TEST[:, seen], atol=1e-4)
 
+    @pytest.mark.parametrize("difference", [0, 1e-8])
+    def test_where_nothing_depends_there_is_no_error(self, difference: float) -> None:
+        best = np.random.default_rng(0).standard_normal((2, 30, 4))
+        assert measure.dependence_error(best, best + difference, best + 1) is None
+        assert measure.dependence_error(best, best + 1e-3, best + 1) is not None
+
     @pytest.mark.parametrize("embedding", [TrueConditionals().embed, bent], ids=["the point itself", "a bent plane"])
     def test_the_exact_conditional_mean_has_error_zero_and_the_marginal_mean_one(
         self, embedding: Callable[[Tensor], Tensor]

@@ -21,7 +21,10 @@ from stages.config.images import Mnist
 from stages.results.targets import KNN
 
 METRICS = Path("reports/metrics")
-UNTRAINED = ("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "ideal", "control_", "mnist_baseline")
+UNTRAINED = (
+    *("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "ideal", "control_", "mnist_baseline"),
+    *("exact", "_guess", "_room"),
+)
 """What marks the name of a figure that no training enters."""
 EXACT = ("thousand_images_seen",)
 """Figures that the params alone decide."""

@@ -40,7 +40,8 @@ def conditional(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
     for hidden in (0, 1):
         best, independent = expected_embeddings(subject, test[:SEEN], hidden)
         error = measure.dependence_error(best, independent, predicted[hidden][:, :SEEN])
-        figures[f"dependence_error_x{hidden}_given_x{1 - hidden}"] = figure(error)
+        if error is not None:
+            figures[f"dependence_error_x{hidden}_given_x{1 - hidden}"] = figure(error)
     return {"conditional": figures | measure.likelihood(subject.mixture, test, log_density)}, _bimodal(
         subject, train, index[0], k
     )

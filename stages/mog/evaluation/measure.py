@@ -162,7 +162,7 @@ def conditional(mixture: Mixture, train: Array, index: Array, test: Array, predi
     return group
 
 
-def dependence_error(best: Array, independent: Array, predicted: Array) -> Array:
+def dependence_error(best: Array, independent: Array, predicted: Array) -> Array | None:
     """What a predicted embedding misses of the dependence of one coordinate on the other.
 
         E ‖ẑ − E[z | x_v]‖² / E ‖E_{x_h}[z | x_v] − E[z | x_v]‖²
@@ -177,10 +177,13 @@ def dependence_error(best: Array, independent: Array, predicted: Array) -> Array
         predicted: ẑ, (S, M, D).
 
     Returns:
-        One error per seed, (S,).
+        One error per seed, (S,); None where the coordinates are independent, or as good as that in single precision.
     """
-    missed = np.square(predicted - best).sum(-1).mean(-1)
-    return np.asarray(missed / np.square(independent - best).sum(-1).mean(-1))
+    missed, there = (np.square(found - best).sum(-1).mean(-1) for found in (predicted, independent))
+    scale = np.square(best).sum(-1).mean(-1)
+    if (there <= (10 * np.finfo(np.float32).eps) ** 2 * scale).any():
+        return None
+    return np.asarray(missed / there)
 
 
 def read_out(values: Array, index: Array, predicted: Array, k: int) -> Array:
