@@ -27,9 +27,20 @@ def end_in_one_line(kind: type[BaseException], error: BaseException, traceback: 
         print("interrupted", file=sys.stderr, flush=True)
         os._exit(130)
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("stages"):
-        print(f"error: {sys.executable} has no package {error.name}: {ACTIVATE}", file=sys.stderr, flush=True)
+        who = f"which {_importer(traceback)} imports"
+        print(f"error: {sys.executable} has no package {error.name}, {who}: {ACTIVATE}", file=sys.stderr, flush=True)
         return
     sys.__excepthook__(kind, error, traceback)
+
+
+def _importer(traceback: TracebackType | None) -> str:
+    """The file and line of the import that failed, with `<frozen ...>` frames of Python's own left out."""
+    place = ""
+    while traceback:
+        file = traceback.tb_frame.f_code.co_filename
+        place = place if file.startswith("<") else f"{os.path.relpath(file)}, line {traceback.tb_lineno},"
+        traceback = traceback.tb_next
+    return place
 
 
 # So Python calls a program that it is about to look for, as in `python -m stages.mog.train`: to a notebook nothing is done.

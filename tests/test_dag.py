@@ -174,11 +174,9 @@ class Recorder:
 
             return method
         if name == "chosen":
-            self._keys |= {f"{self._prefix}dataset", f"{self._prefix}datasets.{self._value.dataset}"}
-            return value
-        if name in ("title", "digits"):
-            self._keys.add(f"{self._prefix}datasets.{self._value.dataset}.{name}")
-            return value
+            return Recorder(value, self._keys, f"{self._prefix}datasets.{self._value.dataset}.")
+        if name in ("title", "digits") and self._prefix == "mnist.":
+            return getattr(self.chosen, name)
         if name == "model_dump":
             self._keys.add(self._prefix.rstrip("."))
             return value

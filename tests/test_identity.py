@@ -282,6 +282,8 @@ def test_all_that_counts_for_nothing_is_there() -> None:
         ({"langevin": {"steps": 7}}, {"mog"}),
         ({"mnist_severity": {"gaussian": {"std": 0.5}}}, {"mnist"}),
         ({"mnist": {"datasets": {"mnist": {"sources": [{"kind": "folder", "location": "elsewhere"}]}}}}, set()),
+        ({"mnist": {"datasets": {"mnist": {"title": "Images"}}}}, set()),
+        ({"mnist": {"datasets": {"mnist": {"digits": False}}}}, {"mnist"}),
         ({"mnist": {"datasets": {"mnist": {"digests": {"test_images": "0" * 64}}}}}, {"mnist"}),
         ({"mnist": {"dataset": "mnist", "train_images": 5000}}, {"mnist"}),
         ({"mnist_reconstruct": {"channels": 8}}, set()),
@@ -313,7 +315,7 @@ def test_params_are_those_that_dvc_yaml_declares() -> None:
     found = params("mnist", "jepa_ema", RAW, MIXTURES)
     assert (
         found["mnist_jepa_ema"] == RAW["mnist_jepa_ema"]
-        and found["mnist.datasets.mnist"] == RAW["mnist"]["datasets"]["mnist"]["digests"]
+        and found["mnist.datasets.mnist.digests"] == RAW["mnist"]["datasets"]["mnist"]["digests"]
     )
     assert "dsm" not in found and "mnist.methods" not in found
 

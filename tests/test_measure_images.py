@@ -64,7 +64,7 @@ def test_transfer_leaves_each_image_out() -> None:
     found = probes.transfer(embeddings(LABELS, 0.1), torch.from_numpy(LABELS), z, labels, neighbours=1)
     assert found["leave_one_out"].mean() < 0.3  # with itself in the index, one neighbour would know every label
     own = probes.transfer(embeddings(LABELS, 0.1), torch.from_numpy(LABELS), embeddings(labels, 0.1), labels, neighbours=5)
-    assert own["from_mnist"].all() and own["leave_one_out"].all()
+    assert own["from_training"].all() and own["leave_one_out"].all()
 
 
 def test_the_examples_are_one_query_a_class_and_what_lies_nearest() -> None:

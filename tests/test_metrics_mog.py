@@ -227,9 +227,6 @@ class TestScoreError:
         assert score_error.gap_error([3, 0, 0] - log_density, log_density) == approx((3 + 3 + 0) / 3)
         assert score_error.gap_error(np.zeros(3), log_density) == approx((1 + 3 + 2) / 3)
 
-    def test_gap_error_of_one_mode_is_zero(self) -> None:
-        assert score_error.gap_error(np.array([3.0]), np.array([1.0])) == 0
-
     @staticmethod
     def _modes() -> tuple[Array, np.ndarray]:
         nodes = NODES.reshape(-1, 2)
@@ -300,11 +297,26 @@ class TestDependence:
             for expected in (best, independent):
                 assert_allclose(expected[0, :, seen], self.TEST[:, seen], atol=1e-4)
 
-    @pytest.mark.parametrize("difference", [0, 1e-8])
-    def test_where_nothing_depends_there_is_no_error(self, difference: float) -> None:
-        best = np.random.default_rng(0).standard_normal((2, 30, 4))
-        assert measure.dependence_error(best, best + difference, best + 1) is None
-        assert measure.dependence_error(best, best + 1e-3, best + 1) is not None
+    def test_a_constant_embedding_shows_nothing_of_it_and_spoils_no_other_seed(self) -> None:
+        z = np.random.default_rng(0).standard_normal((30, 4))
+        best, independent = np.stack([np.ones_like(z), z]), np.stack([np.ones_like(z) + 1e-8, z + 1])
+        assert measure.dependence_error(best, independent, best) == approx([1, 0])
+
+    def test_independent_coordinates_have_no_such_error(self) -> None:
+        alone = Mixture([[0, 0]], [np.eye(2)], [1])
+        subject = conditional_subject(TrueConditionals(), self.TRAIN, self.TEST)
+        subject.mixture = alone
+        assert not [name for name in conditionals.conditional(subject)[0]["conditional"] if name.startswith("dependence")]
+
+    @pytest.mark.parametrize("width", [1, 1e-2, 1e-4])
+    def test_the_expected_embedding_is_exact_however_narrow_the_modes(self, width: float) -> None:
+        narrow = Mixture([[0, 0], [5, 5], [-5, 5]], [width**2 * np.array([[1, 0.5], [0.5, 1]])] * 3, [0.4, 0.35, 0.25])
+        subject = conditional_subject(TrueConditionals(), self.TRAIN, self.TEST)
+        subject.mixture = narrow
+        seen, _ = narrow.sample(50, np.random.default_rng(1))
+        best, independent = conditionals.expected_embeddings(subject, seen, 0)
+        assert_allclose(best[0, :, 0], narrow.conditional_mean(0, seen[:, 1]), atol=1e-4)
+        assert_allclose(independent[0, :, 0], narrow.weights @ narrow.means[:, 0], atol=1e-4)
 
     @pytest.mark.parametrize("embedding", [TrueConditionals().embed, bent], ids=["the point itself", "a bent plane"])
     def test_the_exact_conditional_mean_has_error_zero_and_the_marginal_mean_one(

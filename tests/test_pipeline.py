@@ -110,7 +110,7 @@ def test_the_metrics_keep_their_contract(reproduced: Path) -> None:
         "mode_weight_tv",
         "escaped",
         "energy_distance",
-        "energy_coefficient",
+        "mode_discrepancy",
         "sliced_wasserstein",
     }
     images = read(reproduced, "reports/metrics/mnist/jepa_ema.json")

@@ -187,7 +187,7 @@ def test_registering_without_a_server_is_one_line(copied: Path) -> None:
 ELSEWHERE = """
 import sys, mlflow, numpy
 mlflow.set_tracking_uri(sys.argv[1])
-model = mlflow.pyfunc.load_model("models:/energy-wells-mnist@best")
+model = mlflow.pyfunc.load_model("models:/energy-wells-digits@best")
 numpy.save("found.npy", model.predict(numpy.load(sys.argv[2])["images"]))
 """
 """Embeds images without the project at hand."""
@@ -199,11 +199,11 @@ def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_
 ) -> None:
     small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=server)
     output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
-    assert "is version 1 of energy-wells-mnist" in output and "version 1 is best now" in output
+    assert "is version 1 of energy-wells-digits" in output and "version 1 is best now" in output
     output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
     assert "registry: version 1 is best already" in output and "is version" not in output.replace("version 1 is best", "")
     client = MlflowClient(server)
-    version = client.get_model_version_by_alias("energy-wells-mnist", "best")
+    version = client.get_model_version_by_alias("energy-wells-digits", "best")
     name = version.tags["method"]
     metrics = json.loads((copied / f"reports/metrics/mnist/{name}.json").read_text())
     assert float(version.tags["knn_validation.accuracy"]) == metrics["knn_validation"]["accuracy"]["mean"]
@@ -216,7 +216,7 @@ def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_
     parents = {run.info.run_id for run in runs(client, "tags.part = 'pipeline'")}
     assert logged.tags["mlflow.parentRunId"] in parents
     mlflow.set_tracking_uri(server)
-    model = mlflow.pyfunc.load_model("models:/energy-wells-mnist@best")
+    model = mlflow.pyfunc.load_model("models:/energy-wells-digits@best")
     assert model.metadata.signature is not None and model.input_example is not None
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -224,22 +224,22 @@ def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_
     small.run(elsewhere, sys.executable, "-I", "-c", ELSEWHERE, server, str(copied / "data/mnist/test.npz"))
     with np.load(copied / f"reports/embeddings/mnist/{name}.npz") as seen:
         np.testing.assert_allclose(np.load(elsewhere / "found.npy"), seen["test"], atol=1e-6)
-    folder = Path(mlflow.artifacts.download_artifacts("models:/energy-wells-mnist@best", dst_path=str(copied / "version")))
+    folder = Path(mlflow.artifacts.download_artifacts("models:/energy-wells-digits@best", dst_path=str(copied / "version")))
     assert (folder / "artifacts/params.yaml").read_bytes() == (copied / "params.yaml").read_bytes()
     held = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert ".safetensors" in held and not held & {".pkl", ".pickle", ".pt", ".pth"}
     small.change_params(copied, {"mnist": {"evaluation": {"shifts": 0}}})
     small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=server)
     output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
-    assert "is version 2 of energy-wells-mnist" in output
-    best = client.get_model_version_by_alias("energy-wells-mnist", "best").version
+    assert "is version 2 of energy-wells-digits" in output
+    best = client.get_model_version_by_alias("energy-wells-digits", "best").version
     two_numbers = {"encoder": {"channels": [2, 2, 2], "dim": 2}, "train": {"steps": 1, "warmup": 0}}
     alone = {"methods": ["contrastive"]}
     small.change_params(copied, {"mnist": alone, "mnist_reconstruct": alone, "mnist_contrastive": two_numbers})
     small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=server)
     output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
-    assert "is version 3 of energy-wells-mnist" in output and f"version {best} stays best" in output
-    assert client.get_model_version_by_alias("energy-wells-mnist", "best").version == best
+    assert "is version 3 of energy-wells-digits" in output and f"version {best} stays best" in output
+    assert client.get_model_version_by_alias("energy-wells-digits", "best").version == best
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_a_python_without_the_packages_is_one_line(tmp_path: Path, command: str)
     done = subprocess.run([bare / "bin/python", "-m", *command.split()], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith(f"error: {bare}/bin/python has no package ")
+    assert re.search(r", which stages/\S+\.py, line \d+, imports: ", done.stderr)
     assert done.stderr.endswith("`. .venv/bin/activate`, or make it with `make setup`\n") and done.stderr.count("\n") == 1
 
 

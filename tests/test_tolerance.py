@@ -69,8 +69,8 @@ def test_what_no_training_enters_may_move_by_rounding_alone() -> None:
 
 
 def test_a_fraction_that_no_training_enters_may_move_by_a_few_ties() -> None:
-    assert moved("untrained.transfer.from_mnist", 900 / DIGITS, 903 / DIGITS) == [True]
-    assert moved("untrained.transfer.from_mnist", 900 / DIGITS, 904 / DIGITS) == [False]
+    assert moved("untrained.transfer.from_training", 900 / DIGITS, 903 / DIGITS) == [True]
+    assert moved("untrained.transfer.from_training", 900 / DIGITS, 904 / DIGITS) == [False]
 
 
 def test_the_digits_are_as_many_as_scikit_learn_has() -> None:
@@ -120,7 +120,7 @@ def test_what_all_seeds_draw_alike_may_move_further_on_another_device_alone() ->
 
 
 def test_the_baseline_of_the_images_needs_no_training() -> None:
-    old, new = (once("uses.transfer.from_mnist", p) for p in (0.70, 0.71))
+    old, new = (once("uses.transfer.from_training", p) for p in (0.70, 0.71))
     assert [ok for _, _, ok in deviations("mnist_baseline", old, new, SIZES)] == [False]
     assert fine(old, new) == [True]
 

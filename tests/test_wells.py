@@ -107,15 +107,16 @@ class TestDirections:
         for name in ("clusterward", "direction_outside"):
             best = max(guess[name] for guess in guesses)
             assert true[f"{name}_guess"] == approx(best, abs=3e-3)
-            assert true[f"{name}_room"] == approx(true[name] - true[f"{name}_guess"], abs=1e-5)
-            assert true[f"{name}_room"] > 0.01
+            assert true[f"{name}_gain"] == approx(1, abs=1e-3)
+            assert max(guess[f"{name}_gain"] for guess in guesses) == approx(0, abs=0.1)
+            assert self.figures(-density.score(NODES))[f"{name}_gain"] < -1
 
     def test_where_there_is_one_mode_a_guess_is_as_good_as_the_score(self) -> None:
         density, grid = Mixture([[1, 2]], [np.eye(2)], [1]), np.linspace(-6, 6, 30)
         nodes = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
         found = measure.directions(density, density.score(nodes)[None], density.score(nodes), nodes)
-        assert (found["clusterward_guess"], found["clusterward_room"]) == (approx(1, abs=2e-3), approx(0, abs=2e-3))
-        assert (found["direction_outside_guess"], found["direction_outside_room"]) == (approx(1), approx(0, abs=1e-6))
+        assert (found["clusterward_guess"], found["direction_outside_guess"]) == (approx(1, abs=2e-3), approx(1))
+        assert "clusterward_gain" not in found and "direction_outside_gain" not in found
 
     def test_where_the_whole_box_has_data_there_is_no_outside(self) -> None:
         density, grid = REFERENCE.smoothed(9), np.linspace(-3, 3, 12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -36,7 +37,7 @@ class Source(Block):
 class Dataset(Described):
     """A data set of 28 × 28 images in ten classes, as four idx files."""
 
-    title: Annotated[str, Field(min_length=1)]
+    title: Annotated[str, Field(pattern=r"^[^|<>\r\n]+$")]
     """What tables, pictures and the page call it."""
     digits: bool
     """Whether the classes are the digits 0 to 9, so that embeddings are also transferred to scikit-learn's 8 × 8 digits."""
@@ -89,6 +90,9 @@ class Mnist(Block):
     def _consistent(self) -> Mnist:
         if self.dataset not in self.datasets:
             raise refusal("dataset", self.dataset, "one of " + ", ".join(self.datasets))
+        for name in self.datasets:
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
+                raise refusal("datasets", name, "names of letters, digits, - and _")
         limits = {
             "validation_images": self.train_images // 2,
             "snapshot_images": self.test_images,

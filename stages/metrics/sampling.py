@@ -25,7 +25,7 @@ def energy_distance(a: Array, b: Array) -> float:
 
 
 def energy_coefficient(a: Array, b: Array) -> float:
-    """The energy distance of two samples as a part of what it is at most, 2 E‖a − b‖: at most 1, whatever the unit of x.
+    """The energy distance divided by its upper bound 2 E‖a − b‖: at most 1, whatever the unit of x.
 
     Székely and Rizzo 2013, "Energy statistics", with the unbiased distance: it may come out slightly below 0.
     """

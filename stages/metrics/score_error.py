@@ -83,10 +83,9 @@ def spearman_within_modes(energy: Array, log_density: Array, mode: NDArray[np.in
 
 
 def gap_error(energy: Array, log_density: Array) -> float:
-    """Mean |(E_i − E_j) − (log p_j − log p_i)| over all pairs of modes, in nats, from E and log p at the modes (K,).
+    """Mean |(E_i − E_j) − (log p_j − log p_i)| over all pairs of modes, in nats, from E and log p at two modes or more, (K,).
 
     Score matching at a small noise level cannot see these gaps: they are in what it never looks at, the empty space between.
     """
     error = energy + log_density
-    pairs = list(combinations(error, 2))
-    return float(np.mean([abs(a - b) for a, b in pairs])) if pairs else 0.0
+    return float(np.mean([abs(a - b) for a, b in combinations(error, 2)]))

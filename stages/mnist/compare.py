@@ -116,7 +116,7 @@ def _contestant(
 
 def transfers(title: str) -> dict[str, str]:
     """The ways of transfer to other digits, where there are any: what they are called, and the key of each."""
-    return {"8 × 8 digits, leave one out": "leave_one_out", f"8 × 8 digits, from {title}": "from_mnist"}
+    return {"8 × 8 digits, leave one out": "leave_one_out", f"8 × 8 digits, from {title}": "from_training"}
 
 
 def uses(title: str, contestants: Mapping[str, Contestant]) -> str:

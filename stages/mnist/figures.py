@@ -42,7 +42,7 @@ def main(params: Params) -> None:
             metrics[name],
             fields,
             test,
-            dataset=params.mnist.dataset,
+            test_digest=params.mnist.chosen.digests["test_images"],
             neighbours=params.mnist.evaluation.neighbours,
             robustness_images=params.mnist.evaluation.robustness_images,
             shown=shown,

@@ -122,7 +122,7 @@ def _mode_weights(metrics: Mapping[str, Any]) -> str:
     parts = []
     for name, figures in metrics.items():
         for sampler in ("annealed", "langevin"):
-            if sampler in figures.get("sampling", {}):
+            if "mode_weight_tv" in figures.get("sampling", {}).get(sampler, {}):
                 moved, control = (figures["sampling"][key]["mode_weight_tv"]["mean"] for key in (sampler, f"control_{sampler}"))
                 parts.append(f"`{name}` {moved:.3f} (true score {control:.3f})")
     return (

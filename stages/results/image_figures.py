@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.plots import images, sheets
-from stages.results.targets import KNN
+from stages.results.targets import KNN, MNIST_TEST
 
 FIGURES = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 CLASSES = 10
@@ -25,7 +25,7 @@ def of_method(
     fields: Fields,
     test: Fields,
     *,
-    dataset: str,
+    test_digest: str,
     neighbours: int,
     robustness_images: int,
     shown: int,
@@ -37,7 +37,7 @@ def of_method(
         metrics: reports/metrics/mnist.
         fields: reports/fields/mnist.
         test: the test images with their labels.
-        dataset: the name of the data set, which decides whether there is a figure to beat.
+        test_digest: the sha256 of the test images, which decides whether there is a figure to beat.
         neighbours: k of the k-NN.
         robustness_images: images in each perturbed set.
         shown: test images on the scatter plot.
@@ -48,7 +48,7 @@ def of_method(
         metrics[group][key]["mean"]
         for group, key in (("knn", "accuracy"), ("robustness_clean", "accuracy"), ("retrieval", "map"))
     )
-    goal = KNN if dataset == "mnist" else None
+    goal = KNN if test_digest == MNIST_TEST else None
     contestants = {name: "knn", "raw pixels": "knn_raw_pixels", "untrained encoder": "knn_untrained"}
     groups = {who: {f.replace("_", "\n"): metrics[key][f]["mean"] for f in FIGURES} for who, key in contestants.items()}
     robustness = {kind: {s: v["mean"] for s, v in group.items()} for kind, group in metrics["robustness"].items()}

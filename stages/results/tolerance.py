@@ -23,7 +23,7 @@ from stages.results.targets import KNN
 METRICS = Path("reports/metrics")
 UNTRAINED = (
     *("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "ideal", "control_", "mnist_baseline"),
-    *("exact", "_guess", "_room"),
+    *("exact", "_guess"),
 )
 """What marks the name of a figure that no training enters."""
 EXACT = ("thousand_images_seen",)

@@ -43,6 +43,7 @@ NO_NUMBER = (
 """Code that no metric depends on: it checks params, words refusals, fetches by digests, makes the page's data, keeps costs."""
 ALL_THE_SAME = (
     "stages.config.images.Mnist.chosen",
+    "stages.config.images.Mnist.digits",
     "stages.config.mixture.chosen",
     "stages.config.params.Params.method",
     "stages.pipeline.runner.fix_arithmetic",
@@ -127,10 +128,13 @@ def params(world: World, method: str, settings: Mapping[str, Any], mixtures: Map
                 key = _filled(name, {**settings, "item": method})
                 if key.split(".")[0] not in NO_METRIC:
                     found[key] = _at(content, key)
-    # The digests say which images these are, and so what they are of; what they are called and come from changes no metric.
-    described = {key: value for key, value in found.items() if key.startswith("mnist.datasets.")}
-    digests_alone = {key: value["digests"] for key, value in described.items() if isinstance(value, Mapping)}
-    return {key: value for key, value in found.items() if key not in described} | digests_alone
+    return {key: value for key, value in found.items() if not _changes_nothing(key, value)}
+
+
+def _changes_nothing(key: str, value: Any) -> bool:
+    """Whether a param changes no metric: what images are called and come from, and that they are of digits, as is the rule."""
+    *block, last = key.split(".")
+    return block[:2] == ["mnist", "datasets"] and (last in ("sources", "title") or (last == "digits" and value is True))
 
 
 def look_again() -> None:

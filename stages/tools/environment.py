@@ -58,9 +58,9 @@ def main() -> None:
 def prepare(given: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     python = os.path.join(given.venv, BIN, "python")
-    aside = given.venv + ".old"
+    aside = None
     if os.path.lexists(given.venv) and unfit(given.venv, python, given):
-        shutil.rmtree(aside, ignore_errors=True)
+        aside = os.path.join(tempfile.mkdtemp(prefix=".venv.", dir=os.path.dirname(given.venv) or "."), "old")
         os.rename(given.venv, aside)
     made = not os.path.lexists(given.venv)
     try:
@@ -74,11 +74,13 @@ def prepare(given: argparse.Namespace) -> None:
         install(python, given)
     except BaseException:
         # What was there may still be of use to somebody.
-        if made and os.path.lexists(aside):
+        if made and aside:
             shutil.rmtree(given.venv, ignore_errors=True)
             os.rename(aside, given.venv)
+            os.rmdir(os.path.dirname(aside))
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    if aside:
+        shutil.rmtree(os.path.dirname(aside), ignore_errors=True)
 
 
 def base_python() -> str:

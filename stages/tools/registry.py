@@ -1,7 +1,7 @@
-"""`make register`: put the best encoder of MNIST into MLflow's model registry.
+"""`make register`: put the best encoder of the images into MLflow's model registry.
 
 The best one is that with the highest k-NN accuracy on the held-out training images. It becomes a version of the model
-`energy-wells-mnist`, with its signature, an input example, params.yaml and the digests by which its run is found again; an
+`energy-wells-DATASET`, with its signature, an input example, params.yaml and the digests by which its run is found again; an
 encoder, its weights and its shifts, that is registered already is not registered twice. The alias `best` goes to it if it is
 better than the version that has the alias. It loads without this project at hand:
 
@@ -29,11 +29,15 @@ from stages.pipeline import digests, files, runner
 from stages.tracking.state import Run, parts
 from stages.tracking.store import EXPERIMENT, be_impatient, check, tracking_uri
 
-MODEL = "energy-wells-mnist"
 ALIAS = "best"
 KEY = "knn_validation.accuracy"
 NEEDS = ("torch", "numpy", "safetensors", "pydantic", "pyyaml", "mlflow")
 """Packages that a loaded version needs."""
+
+
+def model_name(dataset: str) -> str:
+    """The registered model of the encoders of a data set: accuracies on other images say nothing about which is the best."""
+    return f"energy-wells-{dataset}"
 
 
 def best(params: Params) -> tuple[str, float]:
@@ -60,6 +64,7 @@ def main(params: Params) -> None:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    model = model_name(params.mnist.dataset)
     name, accuracy = best(params)
     weights = Path(f"models/mnist/{name}.safetensors")
     if not weights.exists():
@@ -74,6 +79,7 @@ def main(params: Params) -> None:
     part = next(part for part in parts(params, stages) if part.name == f"mnist.{name}")
     tags = {
         "method": name,
+        "images": params.mnist.title,
         KEY: f"{accuracy:.6g}",
         "lock_digest": digests.of_content(stages),
         "encoder_digest": digests.of_content([stages[f"mnist_train@{name}"]["outs"], params.mnist.evaluation.shifts]),
@@ -82,9 +88,9 @@ def main(params: Params) -> None:
     mlflow.set_tracking_uri(tracking_uri())
     try:
         client = mlflow.MlflowClient()
-        version = _registered(client, tags["encoder_digest"])
-        version = version or _register(client, _run(client, part), name, weights, tags)
-        _crown(client, version, accuracy)
+        version = _registered(client, model, tags["encoder_digest"])
+        version = version or _register(client, model, _run(client, part), name, weights, tags)
+        _crown(client, model, version, accuracy)
     except (MlflowException, SQLAlchemyError) as error:
         raise UserError(f"not registered: {' '.join(str(error).split())[:300]}") from None
 
@@ -99,13 +105,13 @@ def _run(client: Any, part: Run) -> str:
     return str(found[0].info.run_id)
 
 
-def _registered(client: Any, encoder_digest: str) -> str | None:
+def _registered(client: Any, model: str, encoder_digest: str) -> str | None:
     """The version that gives these embeddings: of these weights, over these shifts."""
-    found = client.search_model_versions(f"name = '{MODEL}'")
+    found = client.search_model_versions(f"name = '{model}'")
     return next((str(v.version) for v in found if v.tags.get("encoder_digest") == encoder_digest), None)
 
 
-def _register(client: Any, run: str, name: str, weights: Path, tags: Mapping[str, str]) -> str:
+def _register(client: Any, model: str, run: str, name: str, weights: Path, tags: Mapping[str, str]) -> str:
     """Make a new version and return its number."""
     import mlflow
     from mlflow.models import infer_signature
@@ -127,21 +133,21 @@ def _register(client: Any, run: str, name: str, weights: Path, tags: Mapping[str
             input_example=example,
             pip_requirements=[pin for pin in pinned() if pin.split("==")[0] in NEEDS],
         )
-    made = mlflow.register_model(logged.model_uri, MODEL, tags=dict(tags))
-    print(f"registry: {name} is version {made.version} of {MODEL}")
+    made = mlflow.register_model(logged.model_uri, model, tags=dict(tags))
+    print(f"registry: {name} is version {made.version} of {model}")
     return str(made.version)
 
 
-def _crown(client: Any, version: str, accuracy: float) -> None:
+def _crown(client: Any, model: str, version: str, accuracy: float) -> None:
     """Give the alias to the version unless the one that has it is as good."""
-    number = client.get_registered_model(MODEL).aliases.get(ALIAS)
-    holder = client.get_model_version(MODEL, number) if number else None
+    number = client.get_registered_model(model).aliases.get(ALIAS)
+    holder = client.get_model_version(model, number) if number else None
     if holder and str(holder.version) == version:
         print(f"registry: version {version} is {ALIAS} already")
     elif holder and float(holder.tags[KEY]) >= accuracy:
         print(f"registry: version {holder.version} stays {ALIAS}, with {holder.tags[KEY]} against {accuracy:.6g}")
     else:
-        client.set_registered_model_alias(MODEL, ALIAS, version)
+        client.set_registered_model_alias(model, ALIAS, version)
         print(f"registry: version {version} is {ALIAS} now, with {accuracy:.6g}")
 
 

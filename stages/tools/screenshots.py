@@ -61,8 +61,9 @@ def take() -> None:
             page.wait_for_timeout(COOLED_MS)
             _write("page-particles", page.locator(".particles").screenshot())
         mistake = """() => {
-          const { digits } = page, labels = numbers(digits.world.labels), taken = numbers(digits.content.predicted);
-          digits.show(labels.findIndex((label, i) => label !== taken[i]));
+          const { embeddings } = page, labels = numbers(embeddings.world.labels);
+          const taken = numbers(embeddings.content.predicted);
+          embeddings.show(labels.findIndex((label, i) => label !== taken[i]));
         }"""
         page.evaluate(mistake)
         _write("page-digits", page.locator("#embeddings .embeddings").screenshot())

@@ -103,6 +103,7 @@ def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
     """The runs of all methods; `results_digest` is the sha256 of all that a run holds."""
     claims = files.read_json(Path("reports/claims.json"))
     for world, methods, prefix in (("mog", params.methods, ""), ("mnist", params.mnist.methods, MNIST_PREFIX)):
+        of_images = {"images": params.mnist.title} if world == "mnist" else {}
         for method in methods:
             own = {k: v for k, v in stages.items() if k.startswith(f"{world}_") and k.endswith(f"@{method}")}
             verdicts = _verdicts(claims.get(method, {}) if world == "mog" else {})
@@ -114,7 +115,7 @@ def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
             digest = digests.of_content([own, shown, verdicts])
             yield Run(
                 name=f"{world}.{method}",
-                tags={"part": f"{world}.{method}", "results_digest": digest, **verdicts},
+                tags={"part": f"{world}.{method}", "results_digest": digest, **of_images, **verdicts},
                 params=flatten(params.blocks[prefix + method].model_dump(), numbers=False),
                 metrics=flatten(files.read_json(metrics)),
                 curves=curves,

@@ -82,13 +82,13 @@ def small_digits() -> tuple[NDArray[np.uint8], Labels]:
 
 
 def transfer(index: Tensor, index_labels: Tensor, digits: Tensor, digit_labels: Labels, neighbours: int) -> dict[str, Right]:
-    """Which images of another source k-NN gets right: with them as index, each left out in turn, and with MNIST as index."""
+    """Which images of another source k-NN gets right: among themselves, each left out in turn, and by the training images."""
     labels = torch.from_numpy(digit_labels)
     own = without_itself(nearest(digits, digits, neighbours + 1), torch.arange(len(digits)))
-    from_mnist = knn_classify(index, index_labels, digits, neighbours)
+    from_training = knn_classify(index, index_labels, digits, neighbours)
     return {
         "leave_one_out": (vote(labels[own], CLASSES) == labels).numpy(),
-        "from_mnist": (from_mnist == labels).numpy(),
+        "from_training": (from_training == labels).numpy(),
     }
 
 
@@ -106,7 +106,7 @@ def uses(
 
     Returns:
         The figures; and by which image they come about, for paired comparisons: `probe_right` (M,), `average_precision` (Q,)
-        and, where there are others, `leave_one_out_right` and `from_mnist_right`.
+        and, where there are others, `leave_one_out_right` and `from_training_right`.
     """
     right = {"probe": linear_probe(index, index_labels, queries) == query_labels}
     if others:
@@ -126,7 +126,7 @@ def uses(
         "retrieval": {"map": figure(precision.mean())},
     }
     if others:
-        figures["transfer"] = {key: figure(right[key].mean()) for key in ("leave_one_out", "from_mnist")}
+        figures["transfer"] = {key: figure(right[key].mean()) for key in ("leave_one_out", "from_training")}
     return figures, {**{f"{key}_right": values for key, values in right.items()}, "average_precision": precision}
 
 

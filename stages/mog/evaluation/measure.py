@@ -28,6 +28,8 @@ REFERENCES = 100
 """Points that each take their turn as the reference of a cosine energy."""
 CHUNK = 2**17
 """Points at which scores are held against each other at once: bounds the memory."""
+ROOM = 0.01
+"""Advantage of the true score over a guess, below which there is no saying how much of it a learned one has."""
 HOPELESS = -10.0
 """Nats of pointwise mutual information below which a pair of views is not looked at."""
 
@@ -71,6 +73,7 @@ def clusters(mixture: Mixture, points: Embeddings, seen: Embeddings, untrained: 
     """How well the components can be told apart, and how far apart they lie, in what the loss sees of the embeddings.
 
     `knn_lift_raw` and `knn_lift_untrained` are what the accuracy exceeds that on the points themselves and before training by.
+    One component alone has no silhouette.
     """
     labels = (points.train_component, points.test_component)
 
@@ -81,6 +84,7 @@ def clusters(mixture: Mixture, points: Embeddings, seen: Embeddings, untrained: 
         return [structure.silhouette(one[:few], labels[1][:few]) for one in e.test]
 
     after, raw, before = accuracy(seen), accuracy(points), accuracy(untrained)
+    which = {"silhouette": seen, "silhouette_raw": points, "silhouette_untrained": untrained}
     return {
         "knn_accuracy": figure(after),
         "knn_accuracy_raw": figure(raw),
@@ -88,9 +92,7 @@ def clusters(mixture: Mixture, points: Embeddings, seen: Embeddings, untrained: 
         "knn_lift_raw": figure(after - raw),
         "knn_lift_untrained": figure(after - before),
         "bayes_accuracy": figure(mixture.bayes_accuracy(points.test[0], labels[1])),
-        "silhouette": figure(silhouette(seen)),
-        "silhouette_raw": figure(silhouette(points)),
-        "silhouette_untrained": figure(silhouette(untrained)),
+        **{name: figure(silhouette(e)) for name, e in which.items() if len(mixture.weights) > 1},
     }
 
 
@@ -162,7 +164,7 @@ def conditional(mixture: Mixture, train: Array, index: Array, test: Array, predi
     return group
 
 
-def dependence_error(best: Array, independent: Array, predicted: Array) -> Array | None:
+def dependence_error(best: Array, independent: Array, predicted: Array) -> Array:
     """What a predicted embedding misses of the dependence of one coordinate on the other.
 
         E ‖ẑ − E[z | x_v]‖² / E ‖E_{x_h}[z | x_v] − E[z | x_v]‖²
@@ -177,13 +179,11 @@ def dependence_error(best: Array, independent: Array, predicted: Array) -> Array
         predicted: ẑ, (S, M, D).
 
     Returns:
-        One error per seed, (S,); None where the coordinates are independent, or as good as that in single precision.
+        One error per seed, (S,); 1 where the embedding is constant, in single precision: it shows nothing of a dependence.
     """
     missed, there = (np.square(found - best).sum(-1).mean(-1) for found in (predicted, independent))
-    scale = np.square(best).sum(-1).mean(-1)
-    if (there <= (10 * np.finfo(np.float32).eps) ** 2 * scale).any():
-        return None
-    return np.asarray(missed / there)
+    shown = there > (10 * np.finfo(np.float32).eps) ** 2 * np.square(best).sum(-1).mean(-1)
+    return np.divide(missed, there, out=np.ones_like(missed), where=shown)
 
 
 def read_out(values: Array, index: Array, predicted: Array, k: int) -> Array:
@@ -313,9 +313,10 @@ def directions(density: Mixture, learned: Array, true: Array, nodes: Array) -> G
     clusters, weighted by the probability that the node belongs to each. Where no node is outside there is no
     `direction_outside`.
 
-    How much either figure says depends on the mixture: `…_guess` is the better of what two guesses get that know the modes but
-    not the score, the score of one Gaussian with the mixture's mean and covariance and the way to the nearest mean; `…_room` is
-    by how much the true score is better than that.
+    How much these say depends on the mixture. `…_guess` is the better of what two guesses get that know the modes but not the
+    score: the score of one Gaussian with the mixture's mean and covariance, and the way to the nearest mean. `…_gain` is by how
+    much the learned score is better than that, as a share of the true score's advantage: 1 for the truth, 0 for the guess.
+    Where that advantage is less than `ROOM` there is no gain to measure.
     """
     log_density = density.log_density(nodes)
     inside = log_density > log_density.max() + np.log(score_error.SUPPORT)
@@ -328,22 +329,17 @@ def directions(density: Mixture, learned: Array, true: Array, nodes: Array) -> G
     def clusterward(arrows: Array) -> Array:
         return np.asarray(((arrows * towards).sum(-1) > 0).mean(-1))
 
+    def beyond_guess(name: str, measure: Callable[[Array], Array]) -> Group:
+        found, guess = measure(learned), measure(guesses).max()
+        room = measure(true) - guess
+        group = {name: figure(found), f"{name}_guess": rounded(guess)}
+        return group | ({f"{name}_gain": figure((found - guess) / room)} if room > ROOM else {})
+
     guesses = np.stack(_guesses(density, nodes))
-    outside: Group = {}
-    if not inside.all():
-        guess = cosine(guesses, ~inside).max()
-        outside = {
-            "direction_outside": figure(cosine(learned, ~inside)),
-            "direction_outside_guess": rounded(guess),
-            "direction_outside_room": rounded(1 - guess),
-        }
-    guess = clusterward(guesses).max()
     return {
         "direction_support": figure(cosine(learned, inside)),
-        **outside,
-        "clusterward": figure(clusterward(learned)),
-        "clusterward_guess": rounded(guess),
-        "clusterward_room": rounded(clusterward(true) - guess),
+        **({} if inside.all() else beyond_guess("direction_outside", lambda arrows: cosine(arrows, ~inside))),
+        **beyond_guess("clusterward", clusterward),
     }
 
 
@@ -359,7 +355,7 @@ def _guesses(density: Mixture, nodes: Array) -> tuple[Array, Array]:
 def energy(density: Mixture, energies: Array, grid_x: Array, grid_y: Array) -> Group:
     """How a learned energy (S, H, W) on the grid compares with − log p_σ: inside the modes and between them.
 
-    Where the box has no empty space, as at a large σ, there is no `energy_auc`.
+    Where the box has no empty space, as at a large σ, there is no `energy_auc`, and of one mode no `energy_gap_error`.
     """
     nodes = np.stack(np.meshgrid(grid_x, grid_y), -1)
     log_density = density.log_density(nodes)
@@ -367,6 +363,7 @@ def energy(density: Mixture, energies: Array, grid_x: Array, grid_y: Array) -> G
     mode = density.component_log_density(nodes).argmax(-1)
     rows = np.abs(density.means[:, 1, None] - grid_y).argmin(-1)
     columns = np.abs(density.means[:, 0, None] - grid_x).argmin(-1)
+    gaps = [score_error.gap_error(e[rows, columns], log_density[rows, columns]) for e in energies if len(rows) > 1]
     return {
         "energy_spearman_within_modes": figure(
             [score_error.spearman_within_modes(e.ravel(), log_density.ravel(), mode.ravel()) for e in energies]
@@ -374,7 +371,7 @@ def energy(density: Mixture, energies: Array, grid_x: Array, grid_y: Array) -> G
         "energy_spearman_support": figure([spearman(e[inside], -log_density[inside]) for e in energies]),
         **({} if inside.all() else {"energy_auc": figure([well_auc(e[inside], e[~inside]) for e in energies])}),
         "energy_spearman_box": figure([spearman(e.ravel(), -log_density.ravel()) for e in energies]),
-        "energy_gap_error": figure([score_error.gap_error(e[rows, columns], log_density[rows, columns]) for e in energies]),
+        **({} if len(rows) == 1 else {"energy_gap_error": figure(gaps)}),
     }
 
 
@@ -387,15 +384,44 @@ def sample_quality(density: Mixture, samples: Array, region: Region, rng: np.ran
     """How samples (S, N, 2) compare with as many exact ones of the density they are meant to come from.
 
     `escaped` is the share of those that left the region. The distances take at most `COMPARED` samples, since the energy
-    distance has all pairs of them.
+    distance has all pairs of them. Where there is one mode there are no weights of modes to be found: no `mode_weight_tv`.
     """
     few = samples[:, :COMPARED]
     exact, _ = density.sample(few.shape[1], rng)
     directions = sampling.unit_directions(projections)
+    found = mode_weights(density, samples, region)
+    missed = [sampling.mode_weight_tv(weights, density.weights) for weights in found]
+    inside = zip(few, region.holds(few), strict=True)
+    shapes = [shape_error(density, one[held], exact, weights) for (one, held), weights in zip(inside, found, strict=True)]
     return {
-        "mode_weight_tv": figure([sampling.mode_weight_tv(w, density.weights) for w in mode_weights(density, samples, region)]),
+        **({"mode_weight_tv": figure(missed)} if len(density.weights) > 1 else {}),
+        "mode_discrepancy": figure(np.add(missed, shapes)),
         "escaped": figure(1 - region.holds(samples).mean(-1)),
         "energy_distance": figure([sampling.energy_distance(s, exact) for s in few]),
-        "energy_coefficient": figure([sampling.energy_coefficient(s, exact) for s in few]),
         "sliced_wasserstein": figure([sampling.sliced_wasserstein(s, exact, directions) for s in few]),
     }
+
+
+def shape_error(density: Mixture, samples: Array, exact: Array, found: Array) -> float:
+    """How wrong samples (N, 2) lie within the modes, between 0 and 1, given exact ones (M, 2).
+
+        Σ_k min(ŵ_k, w_k) H_k
+
+    H_k is the energy coefficient of those samples and those exact ones that mode k most probably gave, in its own units: less
+    its mean, times L⁻¹ where C_k = L Lᵀ. Weights that are wrong are none of it. With the total variation of the weights it is
+    `mode_discrepancy`: the share in the wrong mode, and how wrong the rest lies in the right one.
+
+    Args:
+        density: where the exact samples are from; w_k, the means and the C_k.
+        samples: inside the region.
+        exact: to compare with.
+        found: the share ŵ_k of the samples in each mode, (K,).
+    """
+    labels = [density.responsibilities(points).argmax(-1) for points in (samples, exact)]
+    error = 0.0
+    for k, (mean, covariance) in enumerate(zip(density.means, density.covariances, strict=True)):
+        whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+        own = [(points[label == k] - mean) @ whitening.T for points, label in zip((samples, exact), labels, strict=True)]
+        if min(map(len, own)) > 1:
+            error += min(found[k], density.weights[k]) * sampling.energy_coefficient(*own)
+    return error
