@@ -191,8 +191,10 @@ def test_bytes_that_are_no_text_are_refused(content: bytes, tmp_path: Path) -> N
 def test_anchors_and_merges_are_as_good_as_what_they_stand_for(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     block = "train: {steps: 1500, batch_size: 256, learning_rate: 0.001, weight_decay: 0.0, schedule: constant, warmup: 0}"
-    assert TEXT.count(block) > 1
-    first, *others = TEXT.split(block)
+    # DVC breaks long lines.
+    whole = re.sub(r",\s*\n +", ", ", TEXT)
+    assert whole.count(block) > 1
+    first, *others = whole.split(block)
     text = f"{first}{block.replace('train: ', 'train: &t ')}{others[0]}train: {{<<: *t, steps: 7}}{block.join(others[1:])}"
     file.write_text(text, encoding="utf-8")
     assert check(file) == ""
