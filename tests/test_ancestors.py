@@ -24,7 +24,10 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("between", ["", "sh -c '{}; true'", "sh -c \"sh -c '{}; true'; true\""])
+SLOW = [pytest.param(words, marks=pytest.mark.nightly) for words in ("", "sh -c \"sh -c '{}; true'; true\"")]
+
+
+@pytest.mark.parametrize("between", ["sh -c '{}; true'", *SLOW])
 def test_a_stage_ends_with_what_runs_it_and_with_no_other(tmp_path: Path, between: str) -> None:
     (tmp_path / "stage.py").write_text(STAGE)
     (tmp_path / "dvc").write_text("import subprocess, sys\nsubprocess.run(sys.argv[1], shell=True)\n")
@@ -40,15 +43,23 @@ def test_a_stage_ends_with_what_runs_it_and_with_no_other(tmp_path: Path, betwee
         with shell:
             small.until(shell, "begun")
         time.sleep(2.5)
-        ran = small.running(tmp_path)
-        (stage,) = [one for one in ran if "stage.py" in one.cmdline()]
-        (runner,) = [one for one in ran if one.cmdline()[1:2] == ["dvc"]]
+        ran = [(one, words_of(one)) for one in small.running(tmp_path)]
+        (stage,) = [one for one, words in ran if words[1:2] == ["stage.py"]]
+        (runner,) = [one for one, words in ran if words[1:2] == ["dvc"]]
         runner.kill()
         _, alive = psutil.wait_procs([stage], timeout=20)
         assert not alive
     finally:
         for one in small.running(tmp_path):
             one.kill()
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """The command line of a process, of which there is none where it has just ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def test_a_stage_that_a_person_starts_watches_nobody(tmp_path: Path) -> None:

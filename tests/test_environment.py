@@ -49,8 +49,11 @@ def test_its_dvc_runs_its_python_whoever_is_first_on_the_path(made: Path) -> Non
         assert said.stdout.strip() == str(made / ".venv/bin/python")
 
 
+SLOW = [pytest.param(damage, marks=pytest.mark.nightly) for damage in ("its Python is gone", "nothing but its settings")]
+
+
 @pytest.mark.hostile
-@pytest.mark.parametrize("damage", ["no pip", "its Python is gone", "nothing but its settings"])
+@pytest.mark.parametrize("damage", ["no pip", *SLOW])
 def test_one_that_is_broken_is_made_anew_where_that_is_asked_for(made: Path, tmp_path: Path, damage: str) -> None:
     broken = tmp_path / ".venv"
     shutil.copytree(made / ".venv", broken, symlinks=True)

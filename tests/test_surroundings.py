@@ -39,7 +39,11 @@ def test_nobodys_matplotlibrc_decides_a_picture(copied: Path, tmp_path: Path, pl
     assert [picture.read_bytes() for picture in pictures] == before
 
 
-@pytest.mark.parametrize("given", [{"OMP_THREAD_LIMIT": "1"}, {"OMP_DYNAMIC": "true"}, {"OMP_MAX_ACTIVE_LEVELS": "0"}])
+OPENMP = {"OMP_THREAD_LIMIT": "1", "OMP_DYNAMIC": "true", "OMP_MAX_ACTIVE_LEVELS": "0"}
+EACH = [pytest.param({name: value}, marks=pytest.mark.nightly) for name, value in OPENMP.items()]
+
+
+@pytest.mark.parametrize("given", [OPENMP, *EACH])
 def test_no_setting_of_openmp_holds_a_training_up_or_changes_it(copied: Path, given: dict[str, str]) -> None:
     small.change_params(copied, {"threads": 2})
     models = []
