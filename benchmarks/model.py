@@ -223,7 +223,7 @@ def stages_table(costs: Mapping[str, Costs], count: int = 12) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Print the tables of docs/scaling.md."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=(__doc__ or " ").splitlines()[0])
     parser.add_argument("--wall", type=float, required=True, help="seconds of the cold `dvc repro` that made reports/costs")
     graph, costs = measured(parser.parse_args(arguments).wall)
     way = nx.dag_longest_path(nx.DiGraph([(b, a, {"weight": costs[b].seconds}) for a, b in graph.edges]))

@@ -205,8 +205,12 @@ MAY_REFUSE = {
     "a home nowhere",
     "a store of no kind",
     "a store nowhere",
+    # DVC's own copy for a temporary experiment misreads these.
+    "a folder with signs of an address",
 }
 """Circumstances under which a command may say that it can't work."""
+OTHER_BYTES = {"MKL in another mode"}
+"""Circumstances that the record of the machine has, since they change the last digits."""
 CHANGES_PARAMS = "dvc exp run -S"
 CLEANS = "python -m stages.tools.clean"
 
@@ -284,7 +288,12 @@ def tried(reproduced: Path, place: Path, circumstances: list[str], command: str,
         assert OTHERS.get(command, 0) or MAY_REFUSE & set(circumstances), story
     lost = [name for name, content in before.items() if not same(where.folder / name, content)]
     assert not lost, f"{lost[:5]} {story}"
-    if not done.returncode and command != CLEANS and not command.startswith(CHANGES_PARAMS):
+    if (
+        not done.returncode
+        and not OTHER_BYTES & set(circumstances)
+        and command != CLEANS
+        and not command.startswith(CHANGES_PARAMS)
+    ):
         wanted = made[STAGES[command]] if command in STAGES else {p: md5 for outs in made.values() for p, md5 in outs.items()}
         other = [path for path, md5 in wanted.items() if file_md5(where.folder / path) != md5]
         assert not other, f"other bytes in {other[:5]} {story}"

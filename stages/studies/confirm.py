@@ -234,7 +234,7 @@ class _Made:
 
 def main(arguments: Sequence[str]) -> None:
     """Confirm the runs that are kept; status 1 where a figure moved."""
-    parser = argparse.ArgumentParser(prog="python -m stages.studies.confirm", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m stages.studies.confirm", description=(__doc__ or " ").splitlines()[0])
     parser.add_argument("--draw", action="store_true", help="say what would be made again, and stop")
     options = parser.parse_args(arguments)
     parameters.load()

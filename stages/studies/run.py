@@ -28,7 +28,7 @@ from stages.studies.engine import Place, Project, complete, turn
 
 def main(arguments: Sequence[str]) -> None:
     """Make what is missing of a study, then write its table and its picture."""
-    parser = argparse.ArgumentParser(prog="python -m stages.studies.run", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m stages.studies.run", description=(__doc__ or " ").splitlines()[0])
     parser.add_argument(
         "study", nargs="?", help=f"one of {', '.join(grid.names())}; with --again by default the one whose turn it is"
     )
