@@ -261,8 +261,8 @@ def tried(reproduced: Path, place: Path, circumstances: list[str], command: str,
     where = Surroundings(place / "clone", scratch)
     (where.folder / "notes of mine.txt").write_text("mine\n")
     tracked = small.run(where.folder, "git", "ls-files", "-z").rstrip("\0").split("\0")
-    # What moves the project comes last.
-    for name in sorted(circumstances, key=lambda one: "folder" in one or "repository" in one or "link" in one):
+    # In the order of the list, where what moves the project comes last.
+    for name in sorted(circumstances, key=list(CIRCUMSTANCES).index):
         CIRCUMSTANCES[name](where)
     before = own_files(where.folder, tracked, command)
     made = outputs(entries(reproduced / LOCK))
