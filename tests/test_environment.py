@@ -49,11 +49,9 @@ def test_its_dvc_runs_its_python_whoever_is_first_on_the_path(made: Path) -> Non
         assert said.stdout.strip() == str(made / ".venv/bin/python")
 
 
-SLOW = [pytest.param(damage, marks=pytest.mark.nightly) for damage in ("its Python is gone", "nothing but its settings")]
-
-
 @pytest.mark.hostile
-@pytest.mark.parametrize("damage", ["no pip", *SLOW])
+@pytest.mark.nightly
+@pytest.mark.parametrize("damage", ["no pip", "its Python is gone", "nothing but its settings"])
 def test_one_that_is_broken_is_made_anew_where_that_is_asked_for(made: Path, tmp_path: Path, damage: str) -> None:
     broken = tmp_path / ".venv"
     shutil.copytree(made / ".venv", broken, symlinks=True)
@@ -77,6 +75,8 @@ def test_one_that_is_broken_is_made_anew_where_that_is_asked_for(made: Path, tmp
     assert not (broken / "mine").exists() and [path.name for path in tmp_path.glob(".venv*")] == [".venv"]
 
 
+@pytest.mark.hostile
+@pytest.mark.nightly
 def test_one_that_cannot_be_made_anew_is_put_back(made: Path, tmp_path: Path) -> None:
     old = tmp_path / ".venv"
     shutil.copytree(made / ".venv", old, symlinks=True)

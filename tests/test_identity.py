@@ -206,21 +206,31 @@ NO_EDITS = {
 }
 
 
+def code_identities() -> list[str]:
+    return [code_identity("mog", "dsm"), code_identity("mnist", "jepa_ema")]
+
+
+@pytest.fixture(scope="module")
+def unchanged() -> list[str]:
+    return code_identities()
+
+
 @pytest.mark.parametrize("edit", [*EDITS, *NO_EDITS])
-def test_an_edit_counts_where_it_decides_a_number(edit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_counts_where_it_decides_a_number(
+    edit: str, unchanged: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, old, new = {**EDITS, **NO_EDITS}[edit]
     shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    before = [code_identity("mog", "dsm"), code_identity("mnist", "jepa_ema")]
     text = (tmp_path / "stages" / path).read_text()
     assert old in text
     (tmp_path / "stages" / path).write_text(text.replace(old, new))
     monkeypatch.setattr(code, "ROOT", tmp_path)
     code.forget()
     try:
-        after = [code_identity("mog", "dsm"), code_identity("mnist", "jepa_ema")]
+        after = code_identities()
     finally:
         code.forget()
-    assert (before != after) == (edit in EDITS)
+    assert (unchanged != after) == (edit in EDITS)
 
 
 BASE = """

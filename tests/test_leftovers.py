@@ -20,9 +20,9 @@ WITHOUT: dict[str, tuple[dict[str, Any], str, list[str]]] = {
 
 REPRO = ("dvc", "repro")
 CASES = [
-    (REPRO, "on the mixture"),
+    (small.PARALLEL, "on the mixture"),
     pytest.param(small.PARALLEL, "on the images", marks=pytest.mark.integration),
-    pytest.param(small.PARALLEL, "on the mixture", marks=pytest.mark.integration),
+    pytest.param(REPRO, "on the mixture", marks=pytest.mark.integration),
     pytest.param(REPRO, "on the images", marks=pytest.mark.integration),
 ]
 

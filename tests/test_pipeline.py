@@ -202,6 +202,7 @@ def test_what_is_to_be_logged_later_is_logged_as_it_was(copied: Path) -> None:
     assert said[0].startswith("track: logged run ") and said[0].count("\n") == 1 and said[1] == ""
 
 
+@pytest.mark.integration
 def test_dvc_does_not_wait_for_what_is_logged_in_the_background(copied: Path) -> None:
     (copied / "mlflow.db").unlink()
     said = small.run(copied, "dvc", "repro", "--force", "--single-item", "track", **{WHEN: ""}, status=0)

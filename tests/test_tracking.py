@@ -166,7 +166,8 @@ def test_a_project_that_was_moved_has_its_files_and_its_runs_with_it(copied: Pat
     copied.rename(moved)
     # A new state, whose files go where the project is now.
     small.change_params(moved, {"dsm": {"sigma": 0.45}})
-    small.run(moved, "dvc", "repro")
+    small.run(moved, "dvc", "repro", "mog_evaluate@dsm")
+    small.run(moved, "python", "-m", "stages.track")
     assert not copied.exists()
     assert {folder.name for folder in tmp_path.iterdir()} == {name}
     # A client keeps what it knows by the address of the store: under a relative one, that of another test.
