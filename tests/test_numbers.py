@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stages.config.params import load
+from stages.config.params import load, read
 from stages.core.paths import ROOT
 from stages.pipeline import files
 from tests import small
@@ -59,8 +59,8 @@ IMAGE_EDGES: dict[str, dict[str, Any]] = {
     "batches of two images": {name: {"train": {"batch_size": 2}} for name in IMAGES},
     "the largest batches of images": {name: {"train": {"batch_size": 1200}} for name in IMAGES},
     "batches larger than the images": {name: {"train": {"batch_size": 1201}} for name in IMAGES},
-    "one neighbour": {"mnist": {"neighbours": 1}},
-    "all images as neighbours": {"mnist": {"neighbours": 1200}},
+    "one neighbour": {"mnist": {"evaluation": {"neighbours": 1}}},
+    "all images as neighbours": {"mnist": {"evaluation": {"neighbours": 1200}}},
     "one step": {name: {"train": {"steps": 1, "warmup": 0}} for name in (*IMAGES, "mnist_reconstruct")},
     "nothing perturbed": {"mnist_perturbations": {name: {"probability": 0.0} for name in STRENGTHS}},
     "everything perturbed": {"mnist_perturbations": {name: {"probability": 1.0} for name in STRENGTHS}},
@@ -94,6 +94,21 @@ def ending(folder: Path, *targets: str) -> str:
         return "works"
     others = list(dict.fromkeys(line.split(":")[0] for line in refusals[1:]))
     return f"refused: {refusals[0]}" + (f"; and likewise {', '.join(others)}" if others else "")
+
+
+def unknown(change: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """The keys of a change that the params lack."""
+    return [
+        key
+        for key, value in change.items()
+        if key not in there or (isinstance(there[key], Mapping) and isinstance(value, Mapping) and unknown(value, there[key]))
+    ]
+
+
+@pytest.mark.parametrize("edge", [*EDGES, *IMAGE_EDGES])
+def test_an_edge_is_one_of_params_that_there_are(edge: str) -> None:
+    change = {key: value for key, value in {**EDGES, **IMAGE_EDGES}[edge].items() if key != "mixtures.yaml"}
+    assert not unknown(change, read())
 
 
 @pytest.mark.nightly
