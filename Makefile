@@ -45,7 +45,7 @@ cluster: $(VENV)/.pipeline ## add to .venv what sweeps over many machines and an
 	@$(BIN)/python $(ENVIRONMENT) $(VENV) requirements-cluster.txt
 
 check: $(VENV)/.pipeline ## check params.yaml and nothing else
-	@python -m stages.config.params
+	@python -m stages.tools.check
 
 verify: $(VENV)/.pipeline ## read all that DVC keeps, and remove from its cache what is damaged
 	@python -m stages.tools.verify
@@ -83,7 +83,7 @@ nightly: $(VENV)/.development ## faults, hostile inputs, many examples of proper
 	@python -m stages.studies.run --again
 
 lint: $(VENV)/.development ## params, ruff and mypy
-	@python -m stages.config.params
+	@python -m stages.tools.check
 	ruff check
 	ruff format --check
 	mypy

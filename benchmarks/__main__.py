@@ -18,6 +18,7 @@ from benchmarks.report import Row, document, machine
 from stages.config import params as parameters
 from stages.config.params import Params
 from stages.core.errors import UserError
+from stages.nn.build import configured
 from stages.pipeline import files, seeding
 
 OUTPUT = Path("docs/benchmark.md")
@@ -45,7 +46,7 @@ QUICK = Sizes(turns=1, steps=2, batches=1, seed_turns=1, seed_steps=1, frames=1,
 def measured(params: Params, sizes: Sizes, subjects: Iterable[str], *, cold: bool) -> tuple[list[Row], str]:
     """The rows of the subjects in the table's order, and a word on the images."""
     images, source = training_images(params)
-    dim = params.method(f"mnist_{training.NAME}")[0]["encoder"]["dim"]
+    dim = configured(params, f"mnist_{training.NAME}")[0]["encoder"]["dim"]
     work: dict[str, Callable[[], Iterable[Row]]] = {
         "training": lambda: training.rows(params, images, steps=sizes.steps, turns=sizes.turns),
         "lightly": lambda: lightly_step.rows(params, images, steps=sizes.steps, batches=sizes.batches, turns=sizes.turns),

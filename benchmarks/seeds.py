@@ -20,7 +20,7 @@ from stages.config.mixture import chosen
 from stages.config.params import Params
 from stages.mog.problem import setup
 from stages.nn.batches import random_batches
-from stages.nn.build import build
+from stages.nn.build import build, configured
 from stages.nn.noise import TrainingDraws
 from stages.nn.points import Points
 
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 def seconds(params: Params, name: str, points: Tensor, *, copies: int, steps: int) -> float:
     """How long so many optimizer steps of so many copies take where `points` are."""
-    settings, train = params.method(name)
+    settings, train = configured(params, name)
     method = build(name, Points(copies=copies, box=setup.box(chosen(params.mog))), settings).to(points.device)
     generator = torch.Generator(points.device).manual_seed(0)
     batches = random_batches(points, lead=(copies,), batch_size=train.batch_size, generator=generator)

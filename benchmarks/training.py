@@ -26,6 +26,7 @@ from stages.config.params import Params
 from stages.methods.jepa_ema import JepaEma
 from stages.mnist.encoder.models import untrained
 from stages.nn.batches import EpochBatches
+from stages.nn.build import configured
 from stages.nn.conv import as_images
 from stages.nn.ema import follow
 from stages.nn.method import Method
@@ -46,7 +47,7 @@ def method(params: Params) -> JepaEma:
 
 def settings(params: Params) -> Train:
     """How the method is trained."""
-    return params.method(MNIST_PREFIX + NAME)[1]
+    return configured(params, MNIST_PREFIX + NAME)[1]
 
 
 def ours(params: Params, images: Tensor, steps: int, *, trained: JepaEma | None = None, batch_size: int | None = None) -> Side:

@@ -49,13 +49,8 @@ def _of_this_run(study: Mapping[str, Any], params: Params) -> list[Mapping[str, 
     """Those cells of a study that were made with the mixture and the method's block that this run has."""
     if study["preset"] != params.mog.preset:
         return []
-    now = {name: _block(params, name) for name in study["blocks"]}
+    now = {name: params.block(name) for name in study["blocks"]}
     return [cell for cell in study["cells"] if study["blocks"][cell["method"]] == now[cell["method"]]]
-
-
-def _block(params: Params, name: str) -> dict[str, Any]:
-    settings, train = params.method(name)
-    return {**settings, "train": train.model_dump()}
 
 
 def markdown(decided: Mapping[str, Decided]) -> str:

@@ -25,7 +25,7 @@ from stages.mog.evaluation.measure import Embeddings
 from stages.mog.evaluation.sampling import region
 from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Array, Mixture
-from stages.nn.build import build
+from stages.nn.build import build, configured
 from stages.nn.losses import info_nce
 from stages.nn.noise import FixedDraws
 from stages.nn.points import Points
@@ -290,7 +290,7 @@ def untrained(folder: Path, name: str, *settings: tuple[str, Any]) -> dict[str, 
     changed = folder / "changed.yaml"
     files.write_json(changed, raw)
     loaded = params.load(changed)
-    arguments, train = loaded.method(name)
+    arguments, train = configured(loaded, name)
     torch.manual_seed(seeding.stream(loaded, "mog.init"))
     method = build(name, Points(copies=loaded.seeds, box=BOX), arguments)
     models = folder / "models/mog"

@@ -22,7 +22,7 @@ from stages.mnist.encoder.domain import Images
 from stages.mnist.training.checkpoints import FORCE, FileCheckpoints, key
 from stages.mnist.training.launch import Place
 from stages.nn.batches import EpochBatches
-from stages.nn.build import build
+from stages.nn.build import build, configured
 from stages.nn.method import Method
 from stages.nn.noise import TrainingDraws
 from stages.nn.training import fit
@@ -39,7 +39,7 @@ class Killed(Exception):
 
 def make(name: str) -> Method:
     torch.manual_seed(0)
-    settings = {**PARAMS.method(MNIST_PREFIX + name)[0], "encoder": {"channels": [2, 3, 4], "dim": 6}}
+    settings = {**configured(PARAMS, MNIST_PREFIX + name)[0], "encoder": {"channels": [2, 3, 4], "dim": 6}}
     perturbations = PARAMS.mnist_perturbations.model_dump()
     return build(name, Images(perturbations=perturbations, mixed_precision=False), settings)
 

@@ -24,6 +24,7 @@ from stages.mog.evaluation.langevin import annealed_langevin
 from stages.mog.evaluation.sampling import region
 from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Mixture
+from stages.nn.build import configured
 from stages.pipeline import files
 from stages.results.verdicts import decide, formula
 from stages.results.verdicts import measure as measured_by
@@ -331,7 +332,7 @@ def test_the_sampler_finds_the_weights_by_the_true_score_where_its_ladder_reache
     mixture: str, verdict: str
 ) -> None:
     described = {"reference": DESCRIBED, **OTHERS}[mixture]
-    truth, (settings, _), walk = setup.mixture(described), PARAMS.method("ncsn"), PARAMS.annealed
+    truth, (settings, _), walk = setup.mixture(described), configured(PARAMS, "ncsn"), PARAMS.annealed
     sigmas = np.geomspace(settings["sigma_max"], settings["sigma_min"], settings["levels"]).tolist()
     densities, rng = {sigma: truth.smoothed(sigma) for sigma in sigmas}, np.random.default_rng(0)
     where, last = region(described, max(sigmas)), densities[sigmas[-1]]

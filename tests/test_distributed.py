@@ -25,7 +25,7 @@ from stages.core.paths import ROOT
 from stages.mnist.decoder.model import Reconstruction
 from stages.mnist.encoder.domain import Images
 from stages.mnist.training.fit import look_across
-from stages.nn.build import build
+from stages.nn.build import build, configured
 from stages.nn.conv import Decoder
 from stages.nn.distributed import gather, shared_loss, synchronise
 from stages.nn.method import Method
@@ -46,7 +46,7 @@ class Mirrored(Images):
 
 def make(name: str) -> Method:
     mode, _, encoder = name.rpartition(" decoder of ")
-    settings = copy.deepcopy(PARAMS.method(MNIST_PREFIX + encoder)[0])
+    settings = copy.deepcopy(configured(PARAMS, MNIST_PREFIX + encoder)[0])
     settings["encoder"] = {"channels": [4, 6, 8], "dim": 12}
     torch.manual_seed(3)
     world = Mirrored(perturbations={}, mixed_precision=False)

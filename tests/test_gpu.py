@@ -18,7 +18,7 @@ from stages.mnist.encoder.embed import embed
 from stages.mnist.encoder.models import untrained, world
 from stages.mnist.images.augmentation import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
 from stages.nn.batches import EpochBatches, random_batches
-from stages.nn.build import build
+from stages.nn.build import build, configured
 from stages.nn.conv import ConvEncoder, as_images
 from stages.nn.method import Method
 from stages.nn.noise import TrainingDraws
@@ -61,7 +61,7 @@ def image_batches(device: torch.device, batch_size: int, generator: torch.Genera
 def on_images(name: str, device: torch.device, steps: int, method: Method) -> Method:
     """The method of the images after so many steps."""
     trained = method.to(device)
-    _, train = PARAMS.method(MNIST_PREFIX + name)
+    _, train = configured(PARAMS, MNIST_PREFIX + name)
     generator = torch.Generator(device).manual_seed(0)
     fitted(trained, image_batches(device, train.batch_size, generator), name, steps, train, generator)
     return trained
@@ -69,7 +69,7 @@ def on_images(name: str, device: torch.device, steps: int, method: Method) -> Me
 
 def on_points(name: str, device: torch.device, steps: int) -> Method:
     """The method of the mixture after so many steps."""
-    settings, train = PARAMS.method(name)
+    settings, train = configured(PARAMS, name)
     torch.manual_seed(0)
     trained = build(name, Points(copies=PARAMS.seeds, box=BOX), settings).to(device)
     generator = torch.Generator(device).manual_seed(0)
@@ -125,7 +125,7 @@ def test_a_perturbation_is_the_cpus(kind: str, gpu: torch.device) -> None:
 @pytest.mark.parametrize("mixed, atol", [(False, 1e-3), (True, 0.05)])
 def test_embeddings_are_the_cpus_in_the_precision_of_the_layers(mixed: bool, atol: float, gpu: torch.device) -> None:
     params = in_precision(PARAMS, mixed=mixed)
-    settings, _ = params.method(f"{MNIST_PREFIX}jepa_ema")
+    settings, _ = configured(params, f"{MNIST_PREFIX}jepa_ema")
     torch.manual_seed(0)
     encoder = world(params).encoder(**settings["encoder"]).eval()
     assert isinstance(encoder, ConvEncoder) and encoder.mixed_precision == mixed
@@ -194,7 +194,7 @@ class Alike:
 # SIGReg draws its directions where its points are.
 @pytest.mark.parametrize("name", [name for name in PARAMS.methods if name != "sigreg"])
 def test_loss_and_gradients_on_the_mixture_are_the_cpus(name: str, gpu: torch.device) -> None:
-    settings, train = PARAMS.method(name)
+    settings, train = configured(PARAMS, name)
     torch.manual_seed(0)
     method = build(name, Points(copies=PARAMS.seeds, box=BOX), settings).train()
     x = torch.randn(PARAMS.seeds, train.batch_size, 2, generator=torch.Generator().manual_seed(1))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
 import inspect
 import itertools
+import linecache
 import math
 import re
 import shutil
@@ -19,12 +21,14 @@ import pytest
 import yaml
 from dvc.utils.serialize import modify_yaml
 
+import stages.methods
 from stages.config import claims, method_blocks, mixture, params, yaml_file
 from stages.config.base import MNIST_PREFIX
 from stages.core.errors import InvalidParams, UserError
 from stages.mnist.encoder.domain import Images
-from stages.nn.build import build
+from stages.nn.build import block_model, build, configured
 from stages.nn.training import fit
+from stages.tools.check import check
 from tests.plane import world
 
 ROOT = Path(__file__).parent.parent
@@ -58,7 +62,7 @@ def written(value: str) -> str:
     return yaml.safe_dump(changed("dsm.sigma", "HERE")).replace("HERE", value)
 
 
-def complaint(tmp_path: Path, text: str, load: Load = params.load) -> str:
+def complaint(tmp_path: Path, text: str, load: Load = check) -> str:
     """What is said of a file with that text, without the file's name."""
     file = tmp_path / "a.yaml"
     file.write_text(text, encoding="utf-8")
@@ -97,8 +101,9 @@ ALL_METHODS = sorted(file.stem for file in (ROOT / "stages/methods").glob("[!_]*
 
 
 def test_the_committed_files_are_accepted_and_every_value_arrives() -> None:
-    loaded = PARAMS.model_dump(exclude={"blocks"}, exclude_unset=True) | {
-        name: block.model_dump() for name, block in PARAMS.blocks.items()
+    blocks = {name: configured(PARAMS, name) for name in PARAMS.blocks}
+    loaded = PARAMS.model_dump(exclude={"blocks", "path"}, exclude_unset=True) | {
+        name: {**settings, "train": train.model_dump()} for name, (settings, train) in blocks.items()
     }
     assert loaded == RAW
     assert {name: one.model_dump() for name, one in mixture.load(ROOT / "mixtures.yaml").items()} == MIXTURES
@@ -161,7 +166,6 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
         ("mog.evaluation.neighbours", 500, "at most 499 with the points there are"),
         ("mog.evaluation.readout_neighbours", 5001, "at most 5000 with the points there are"),
         ("mog.evaluation.grid", 9, "greater than or equal to 10"),
-        ("mnist.methods", ["dsm"], "any of contrastive, jepa_basic, jepa_ema, jepa_pairwise"),
     ],
 )
 def test_a_world_that_does_not_fit_together_is_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
@@ -308,12 +312,13 @@ def test_a_missing_block_or_list_of_methods_is_named(tmp_path: Path, key: str) -
 def test_a_list_of_methods_holds_known_names_once(tmp_path: Path, key: str, names: Any, shown: str, expected: str) -> None:
     message = complaint(tmp_path, yaml.safe_dump(changed(key, names)))
     if expected == "any of ":
-        expected += ", ".join(name for name in ALL_METHODS if key == "methods" or name in ON_IMAGES_TOO)
+        prefix = "" if key == "methods" else MNIST_PREFIX
+        expected += ", ".join(name for name in ALL_METHODS if prefix + name in RAW)
     assert message == f"{key}: {shown} is not accepted: expected {expected}"
 
 
 def test_of_two_mistakes_one_is_shown_and_the_other_counted(tmp_path: Path) -> None:
-    raw = changed("dsm.sigma", -1) | {"seed": -1}
+    raw = changed("mog.train_points", 0) | {"seed": -1}
     assert complaint(tmp_path, yaml.safe_dump(raw)).endswith("(and 1 more)")
 
 
@@ -345,7 +350,7 @@ def test_a_key_that_stands_twice_is_found_by_its_line(tmp_path: Path) -> None:
 def test_a_number_may_be_written_with_an_exponent_as_dvc_writes_it(tmp_path: Path, number: str) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(written(number), encoding="utf-8")
-    assert params.load(file).method("dsm")[0]["sigma"] == pytest.approx(1e-5)
+    assert configured(params.load(file), "dsm")[0]["sigma"] == pytest.approx(1e-5)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -364,7 +369,7 @@ def test_a_nonsensical_value_under_any_key_is_refused_in_one_line_that_names_it(
         raw = changed(key, value)
         monkeypatch.setattr(params, "read", lambda _, raw=raw: raw)
         with pytest.raises(InvalidParams) as error:
-            params.load(ROOT / "params.yaml")
+            check(ROOT / "params.yaml")
         assert f": {key}" in str(error.value) and "\n" not in str(error.value)
 
 
@@ -403,7 +408,7 @@ def test_a_method_takes_a_world_and_keywords_without_defaults(name: str) -> None
 
 @pytest.mark.parametrize("block", [*PARAMS.methods, *(MNIST_PREFIX + name for name in PARAMS.mnist.methods)])
 def test_every_key_of_a_methods_block_goes_into_the_method_or_the_training(block: str) -> None:
-    settings, train = PARAMS.method(block)
+    settings, train = configured(PARAMS, block)
     name = block.removeprefix(MNIST_PREFIX)
     assert settings.keys() == {argument.arg for argument in signature(name).args.kwonlyargs}
     assert train.model_dump().keys() - {"batch_size"} <= inspect.signature(fit).parameters.keys()
@@ -413,7 +418,7 @@ def test_every_key_of_a_methods_block_goes_into_the_method_or_the_training(block
 
 def test_a_block_that_is_not_there_is_asked_for_in_vain() -> None:
     with pytest.raises(UserError, match=r"'nothing' is no method of params\.yaml: expected one of "):
-        PARAMS.method("nothing")
+        configured(PARAMS, "nothing")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -423,16 +428,18 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_on_the_command_line_a_mistake_is_one_line_and_status_one(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(yaml.safe_dump(changed("dsm.sigma", -1)), encoding="utf-8")
-    done = run("-m", "stages.config.params", str(file))
+    done = run("-m", "stages.tools.check", str(file))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {file}: dsm.sigma: -1 is not accepted: expected greater than 0\n"
 
 
-CHECK = "import sys; sys.argv[1:] = []; from stages.config import params; status = params.main(); "
+def test_on_the_command_line_good_files_pass_in_silence() -> None:
+    done = run("-m", "stages.tools.check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_on_the_command_line_good_files_pass_in_silence_and_without_torch() -> None:
-    done = run("-c", CHECK + "assert status == 0; assert 'torch' not in sys.modules")
+def test_what_builds_no_method_reads_the_params_without_torch() -> None:
+    done = run("-c", "import sys; from stages.config import params; params.load(); assert 'torch' not in sys.modules")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -452,7 +459,7 @@ def test_on_the_command_line_all_three_files_are_checked(
         shutil.copyfile(ROOT / file, tmp_path / file)
     (tmp_path / name).write_text(yaml.safe_dump(changed(key, value, yaml_file.read(ROOT / name))), encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    done = subprocess.run([sys.executable, "-c", CHECK + "sys.exit(status)"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "stages.tools.check"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
 
@@ -484,7 +491,10 @@ def test_an_experiment_with_another_number_changes_that_line_of_the_file(name: s
     assert [old.partition("#")[2] for old, _ in moved] == [new.partition("#")[2] for _, new in moved]
 
 
+FUTURE = "from __future__ import annotations\n"
 METHOD = '''"""A method."""
+from __future__ import annotations
+from stages.config.field_types import Encoder, Positive, View
 from stages.nn.method import Method
 
 class Own(Method):
@@ -492,43 +502,57 @@ class Own(Method):
         super().__init__()
 '''
 OTHER = "\n\nclass Second(Method):\n    def __init__(self, world, *, scale: Positive): ...\n"
+NO_METHOD = "own.py:1: expected a class whose base is Method of stages.nn.method"
 MISTAKES = {
-    "unfinished": (METHOD + "    def loss(", "own.py:7: '(' was never closed"),
-    "not indented": (METHOD.replace("        super", "super"), "own.py:6: expected an indented block"),
+    "unfinished": (METHOD + "    def loss(", "own.py:9: '(' was never closed"),
+    "not indented": (METHOD.replace("        super", "super"), "own.py:8: expected an indented block"),
     "a null byte": (METHOD + "\0", "own.py:1: source code"),
-    "float": (METHOD.replace("Positive", "float"), "own.py:5: float: float is no type of a param: expected one of Count, "),
+    "no UTF-8": (METHOD.encode().replace(b"A method", b"A \xff"), "own.py:1: "),
+    "a package that there is not": (METHOD.replace(FUTURE, "import nosuch\n"), "own.py:2: ModuleNotFoundError: No module named 'nosuch'"),
+    "an import of nothing": (METHOD.replace("Positive, ", "Positiv, "), "own.py:3: ImportError: cannot import name 'Positiv'"),
     "misspelt": (
-        METHOD.replace("Positive", "Positiv"),
-        "own.py:5: Positiv: Positiv is no type of a param: expected one of Count, ",
+        METHOD.replace("scale: Positive", "scale: Positiv"),
+        "own.py:7: Positiv is no type: name 'Positiv' is not defined",
     ),
-    "a value": (METHOD.replace("scale: Positive", "scale: 0.5"), "own.py:5: 0.5 is no type of a param: "),
-    "what is called": (
-        METHOD.replace("scale: Positive", "scale: Positive(2)"),
-        "own.py:5: Positive(2) is no type of a param: ",
-    ),
-    "no annotation": (METHOD.replace(": Positive", ""), "own.py:5: scale has no annotation"),
-    "train": (METHOD.replace("scale:", "train:"), "own.py:5: train is reserved: give the argument another name"),
-    "two classes": (METHOD + OTHER, "own.py:9: expected one method in a file, and Own is one already"),
-    "derived": (METHOD + OTHER.replace("Method", "Own"), "own.py:9: expected one method in a file, and Own is one already"),
-    "none": ("x = 1\n", "own.py:1: expected a class whose base is Method of stages.nn.method"),
-    "empty": ("", "own.py:1: expected a class whose base is Method of stages.nn.method"),
+    "a value": (METHOD.replace("scale: Positive", "scale: 0.5"), "own.py:7: scale: no type of a param: "),
+    "what is called": (METHOD.replace("scale: Positive", "scale: Positive(2)"), "own.py:7: scale: no type of a param: "),
+    "a class of its own": (METHOD.replace("scale: Positive", "scale: Method"), "own.py:7: scale: no type of a param: "),
+    "no annotation": (METHOD.replace("scale: Positive", "scale"), "own.py:7: scale has no annotation"),
+    "train": (METHOD.replace("scale:", "train:"), "own.py:7: train is reserved: give the argument another name"),
+    "two classes": (METHOD + OTHER, "own.py:11: expected one method in a file, and Own is one already"),
+    "derived": (METHOD + OTHER.replace("Method", "Own"), "own.py:11: expected one method in a file, and Own is one already"),
+    "none": ("x = 1\n", NO_METHOD),
+    "empty": ("", NO_METHOD),
     "another base": (
-        METHOD.replace("(Method)", "(Module)"),
-        "own.py:4: expected a class whose base is Method of stages.nn.method",
+        METHOD.replace("(Method)", "(object)"),
+        NO_METHOD,
     ),
-    "no __init__": ("class Own(Method):\n    pass\n", "own.py:1: Own has no __init__"),
-    "no star": (METHOD.replace("*, ", ""), "own.py:5: view has to stand behind `*`"),
-    "any arguments": (METHOD.replace("scale: Positive", "**more"), "own.py:5: more has to stand behind `*`"),
+    "no __init__": ("from stages.nn.method import Method\nclass Own(Method):\n    pass\n", "own.py:2: Own has no __init__"),
+    "no star": (METHOD.replace("*, ", ""), "own.py:7: view has to stand behind `*`"),
+    "any arguments": (METHOD.replace("scale: Positive", "**more"), "own.py:7: more has to stand behind `*`"),
 }
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file of a method of one's own, beside those that there are."""
     folder = tmp_path / "stages/methods"
-    shutil.copytree(method_blocks.METHODS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    folder.mkdir(parents=True)
+    for file in method_blocks.METHODS.glob("*.py"):
+        shutil.copyfile(file, folder / file.name)
     monkeypatch.setattr(method_blocks, "METHODS", folder)
-    return folder / "own.py"
+    monkeypatch.setattr(stages.methods, "__path__", [*stages.methods.__path__, str(folder)])
+    yield folder / "own.py"
+    forget()
+
+
+def forget() -> None:
+    """Have the method of one's own read anew."""
+    sys.modules.pop("stages.methods.own", None)
+    stages.methods.__dict__.pop("own", None)
+    importlib.invalidate_caches()
+    linecache.clearcache()
+    block_model.cache_clear()
 
 
 def with_own(tmp_path: Path) -> Path:
@@ -539,22 +563,37 @@ def with_own(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("kind", ["Positive", "float", "Literal[2.0, 3.0]", "float | None"])
+def test_a_method_takes_any_type_that_pydantic_can_check(kind: str, own: Path, tmp_path: Path) -> None:
+    own.write_text("from typing import Literal\n" + METHOD.replace("scale: Positive", f"scale: {kind}").replace(FUTURE, ""))
+    assert configured(params.load(with_own(tmp_path)), "own")[0]["scale"] == 2
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_of_a_methods_author_is_one_line_with_file_and_line(mistake: str, own: Path, tmp_path: Path) -> None:
     source, said = MISTAKES[mistake]
     own.write_text(METHOD)
-    assert params.load(with_own(tmp_path)).method("own")[0]["scale"] == 2
-    own.write_text(source)
+    assert configured(params.load(with_own(tmp_path)), "own")[0]["scale"] == 2
+    forget()
+    own.write_bytes(source if isinstance(source, bytes) else source.encode())
     with pytest.raises(InvalidParams, match=f"^stages/methods/{re.escape(said)}") as error:
-        params.load(with_own(tmp_path))
+        configured(params.load(with_own(tmp_path)), "own")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_file_that_no_list_names_stops_nothing(mistake: str, own: Path) -> None:
-    own.write_text(MISTAKES[mistake][0])
-    params.load(ROOT / "params.yaml")
+    source = MISTAKES[mistake][0]
+    own.write_bytes(source if isinstance(source, bytes) else source.encode())
+    check(ROOT / "params.yaml")
     raw = {**RAW, "methods": ["nosuch"]}
     with pytest.raises(InvalidParams, match=r"methods: 'nosuch' is not accepted: expected any of contrastive, ") as error:
-        method_blocks.listed_methods(Path("params.yaml"), raw)
+        method_blocks.method_blocks(Path("params.yaml"), raw)
     assert "own" not in str(error.value)
+
+
+def test_a_method_without_an_encoder_is_refused_on_the_images(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump({**changed("mnist.methods", [*RAW["mnist"]["methods"], "dsm"]), "mnist_dsm": RAW["dsm"]}))
+    with pytest.raises(InvalidParams, match=r"mnist\.methods: 'dsm' is not accepted: expected any of contrastive, jepa_basic"):
+        check(file)

@@ -14,6 +14,8 @@ import yaml
 from stages.config import params
 from stages.core.errors import InvalidParams
 from stages.core.paths import ROOT
+from stages.nn.build import configured
+from stages.tools.check import check as check_all
 
 pytestmark = pytest.mark.hostile
 
@@ -89,7 +91,7 @@ MUTATIONS: tuple[Callable[[Any, tuple[Any, ...], random.Random], str], ...] = (o
 def check(path: Path) -> str:
     """What is said of a file: nothing where it is accepted, else one line."""
     try:
-        params.load(path)
+        check_all(path)
     except InvalidParams as error:
         said = str(error)
         assert "\n" not in said and said.startswith(f"{path}: ") and len(said) < 1000, said
@@ -198,4 +200,5 @@ def test_anchors_and_merges_are_as_good_as_what_they_stand_for(tmp_path: Path) -
     text = f"{first}{block.replace('train: ', 'train: &t ')}{others[0]}train: {{<<: *t, steps: 7}}{block.join(others[1:])}"
     file.write_text(text, encoding="utf-8")
     assert check(file) == ""
-    assert 7 in [one.train.steps for one in params.load(file).blocks.values()]
+    loaded = params.load(file)
+    assert 7 in [configured(loaded, block)[1].steps for block in loaded.blocks]

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 from stages.config import params
 from stages.core.errors import TrainingDiverged
 from stages.nn.batches import EpochBatches, random_batches
-from stages.nn.build import build
+from stages.nn.build import build, configured
 from stages.nn.method import Method
 from stages.nn.noise import Draws, FixedDraws, TrainingDraws
 from stages.nn.schedule import learning_rate_factor, log_spaced
@@ -30,7 +30,7 @@ methods = pytest.mark.parametrize("name", PARAMS.methods)
 
 def make(name: str, copies: int = 3) -> Method:
     torch.manual_seed(0)
-    return build(name, world(copies), PARAMS.method(name)[0])
+    return build(name, world(copies), configured(PARAMS, name)[0])
 
 
 class Quadratic(Method):

@@ -1,9 +1,10 @@
-"""The words with which the signature of a method says what a key of its params block accepts.
+"""Types for the constructor arguments of methods; pydantic reads them to validate the params block of a method.
 
-That signature IS the schema of the block: `params.py` reads it from the source and checks params.yaml against it without
-importing the method, and so without importing torch.
+A method may use any type that pydantic can validate. `Encoder`, `Mlp` and `View` stand for blocks that each domain defines:
+`stages.config.schema` holds their models.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,15 +24,22 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Flag = bool
 """true or false."""
 
-# The keys of these depend on the world; params.py has them. A word that a world lacks keeps the method out of that world.
-Encoder = dict[str, Any]
-"""The sizes of an encoder."""
 
-MaskedEncoder = dict[str, Any]
-"""The sizes of an encoder of points of which coordinates may be masked."""
+@dataclass(frozen=True)
+class OfDomain:
+    """Annotation of a block that the domain defines; a domain without such a block cannot train the method."""
 
-Mlp = dict[str, Any]
-"""The sizes of a multilayer perceptron on points."""
+    block: str
 
-View = dict[str, Any]
-"""How a second view is made."""
+
+Encoder = Annotated[dict[str, Any], OfDomain("Encoder")]
+"""Sizes of an encoder."""
+
+MaskedEncoder = Annotated[dict[str, Any], OfDomain("MaskedEncoder")]
+"""Sizes of an encoder of points of which coordinates may be masked."""
+
+Mlp = Annotated[dict[str, Any], OfDomain("Mlp")]
+"""Sizes of a multilayer perceptron on points."""
+
+View = Annotated[dict[str, Any], OfDomain("View")]
+"""Augmentation that makes a second view."""

@@ -1,26 +1,21 @@
 """params.yaml as typed, validated values.
 
-Every stage validates the whole file against `schema.py` before it does anything; a mistake is one line that names the key, the
-value and what is accepted. `python -m stages.config.params` validates params.yaml, mixtures.yaml and
-claims.yaml and does nothing else.
-
-The block of a method is checked against the signature of the method's class, read from its source (`field_types.py`).
+Every stage validates the file before it starts: all settings here, and the block of its own method in `stages.nn.build`, so
+that a stage without networks does not import torch. `python -m stages.tools.check` validates all blocks of all files.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import create_model
 
-from stages.config import claims, mixture, yaml_file
-from stages.config.base import MNIST_PREFIX, Block, Train
+from stages.config import yaml_file
 from stages.config.messages import check, show
-from stages.config.method_blocks import block_of, listed_methods
-from stages.config.schema import IMAGES, POINTS, Settings
+from stages.config.method_blocks import method_blocks
+from stages.config.schema import Settings
 from stages.core.errors import InvalidParams, UserError
 from stages.core.paths import PARAMS
 
@@ -29,21 +24,20 @@ MOST = 2**31 - 1
 
 
 class Params(Settings):
-    """The whole of params.yaml; the blocks of the methods are in `blocks`."""
+    """The whole of params.yaml. `blocks` has the block of each method as it is written."""
 
-    blocks: dict[str, Any]
+    path: Path
+    blocks: dict[str, dict[str, Any]]
 
-    def method(self, block: str) -> tuple[dict[str, Any], Train]:
-        """The keyword arguments of a method and how to train it, from the block of that name.
+    def block(self, name: str) -> dict[str, Any]:
+        """The params block of a method, as it is written.
 
         Raises:
             UserError: there is no such block.
         """
-        if block not in self.blocks:
-            raise UserError(f"{block!r} is no method of params.yaml: expected one of {', '.join(self.blocks)}")
-        settings = self.blocks[block].model_dump()
-        settings.pop("train")
-        return settings, self.blocks[block].train
+        if name not in self.blocks:
+            raise UserError(f"{name!r} is no method of params.yaml: expected one of {', '.join(self.blocks)}")
+        return self.blocks[name]
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:
@@ -56,20 +50,20 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
 
 
 def load(path: Path = PARAMS) -> Params:
-    """Read and check the whole file.
+    """Read the file and validate everything but the content of the blocks of methods.
 
     Raises:
-        InvalidParams: with one line that says what is wrong.
+        InvalidParams: the file is not accepted; the message is one line.
     """
     raw = read(path)
-    blocks = _blocks(path, raw)
-    whole = _whole(blocks)
+    blocks = method_blocks(path, raw)
+    whole = create_model("Whole", __base__=Settings, **dict.fromkeys(blocks, (dict[str, Any], ...)))  # type: ignore[call-overload]
     checked = check(path, whole, raw)
-    for place, value in _whole_numbers(checked.model_dump()):
+    for place, value in _whole_numbers(raw):
         if value > MOST:
             raise InvalidParams(f"{path}: {place}: {show(value)} is not accepted: expected at most {MOST}")
     values = {name: getattr(checked, name) for name in Settings.model_fields}
-    return Params.model_construct(**values, blocks={name: getattr(checked, name) for name in blocks})
+    return Params.model_construct(**values, path=path, blocks={name: raw[name] for name in blocks})
 
 
 def _whole_numbers(value: Any, place: str = "") -> Iterator[tuple[str, int]]:
@@ -79,42 +73,3 @@ def _whole_numbers(value: Any, place: str = "") -> Iterator[tuple[str, int]]:
             yield from _whole_numbers(part, f"{place}.{key}" if place else str(key))
     elif isinstance(value, int):
         yield place, value
-
-
-def schema(path: Path = PARAMS) -> dict[str, Any]:
-    """What the file may hold, with the blocks of the methods that it names, as JSON Schema.
-
-    Raises:
-        InvalidParams: it is not YAML, or names no methods.
-    """
-    return _whole(_blocks(path, read(path))).model_json_schema()
-
-
-def _blocks(path: Path, raw: dict[str, Any]) -> dict[str, type[Block]]:
-    """The models of the blocks of all methods that the file lists or has blocks of."""
-    points, images = listed_methods(path, raw)
-    return {name: block_of(name, POINTS) for name in points} | {MNIST_PREFIX + name: block_of(name, IMAGES) for name in images}
-
-
-def _whole(blocks: dict[str, type[Block]]) -> type[Settings]:
-    """The model of the whole file."""
-    fields: dict[str, Any] = {name: (model, ...) for name, model in blocks.items()}
-    return create_model("Whole", __base__=Settings, **fields)
-
-
-def main() -> int:
-    """Check the params file that is the first argument, or params.yaml, mixtures.yaml and claims.yaml."""
-    try:
-        if len(sys.argv) > 1:
-            load(Path(sys.argv[1]))
-        else:
-            mixture.chosen(load().mog)
-            claims.load()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,8 +1,4 @@
-"""The blocks of params.yaml as typed, validated values: the one declaration of what is accepted.
-
-The block of a method is not among them: it is checked against the signature of the method's class (`params.py`), in the words
-of `field_types.py`; what those that depend on the world mean is in `POINTS` and `IMAGES`.
-"""
+"""Models of the blocks of params.yaml, but for those of methods: their schema is the signature of the method's class."""
 
 from __future__ import annotations
 
@@ -10,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.config.base import MNIST_PREFIX, Block, Names, Seed, refusal
+from stages.config.base import Block, Names, Seed, refusal
 from stages.config.field_types import Count
 from stages.config.images import Mnist, MnistEncoder, MnistView, Perturbations, Reconstruct, Severities
 from stages.config.mixture import Annealed, Collapse, Langevin, Mog, MogEncoder, MogMlp, MogView
 
 POINTS: dict[str, type[Block]] = {"Encoder": MogEncoder, "MaskedEncoder": MogEncoder, "Mlp": MogMlp, "View": MogView}
 IMAGES: dict[str, type[Block]] = {"Encoder": MnistEncoder, "View": MnistView}
-"""What the words of a method's signature that depend on the world mean in each of the two."""
+"""Models of the blocks that each of the two domains defines (`field_types.OfDomain`)."""
 
 
 class Atlas(Block):
@@ -48,18 +44,19 @@ class Settings(Block):
     mnist_reconstruct: Reconstruct
     atlas: Atlas
 
+    def accepted_batch(self, size: int) -> str | None:
+        """What to use instead of a batch of `size` images that the training set or the processes do not admit, else None."""
+        left = self.mnist.train_images - self.mnist.validation_images
+        if size > left:
+            return f"at most {left}, the training images that are not held out"
+        if size % self.processes:
+            return f"a multiple of processes: {self.processes}"
+        return "at least two images for each process" if size < 2 * self.processes else None
+
     @model_validator(mode="after")
     def _enough_images(self) -> Settings:
-        trained = {key: getattr(self, key) for key in type(self).model_fields if key.startswith(MNIST_PREFIX)}
-        left = self.mnist.train_images - self.mnist.validation_images
-        for key, block in trained.items():
-            if hasattr(block, "train") and block.train.batch_size > left:
-                expected = f"at most {left}, the training images that are not held out"
-                raise refusal(f"{key}.train.batch_size", block.train.batch_size, expected)
-            if hasattr(block, "train") and block.train.batch_size % self.processes:
-                raise refusal(f"{key}.train.batch_size", block.train.batch_size, f"a multiple of processes: {self.processes}")
-            if hasattr(block, "train") and block.train.batch_size < 2 * self.processes:
-                raise refusal(f"{key}.train.batch_size", block.train.batch_size, "at least two images for each process")
+        if expected := self.accepted_batch(size := self.mnist_reconstruct.train.batch_size):
+            raise refusal("mnist_reconstruct.train.batch_size", size, expected)
         if self.mnist_reconstruct.pca_components > self.mnist.train_images:
             expected = f"at most {self.mnist.train_images}, the training images"
             raise refusal("mnist_reconstruct.pca_components", self.mnist_reconstruct.pca_components, expected)

@@ -29,6 +29,7 @@ from stages.mnist.encoder import probes
 from stages.mnist.encoder.embed import as_seen, embed, settle
 from stages.mnist.encoder.models import MODELS, trained, untrained
 from stages.mnist.images.subset import kinds
+from stages.nn.build import configured
 from stages.pipeline import files, page_script, runner, seeding
 
 Labels = NDArray[np.int64]
@@ -75,7 +76,7 @@ def main(params: Params, name: str) -> None:
     of_trained = uses(method, z_train, z_test)
     of_initial = uses(initial, initial_train, initial_test)
     robust, robust_right = probes.robustness(classify, perturbed, test["labels"], kinds(perturbed), mnist.evaluation.strengths)
-    _, schedule = params.method(MNIST_PREFIX + name)
+    _, schedule = configured(params, MNIST_PREFIX + name)
     metrics = {
         "thousand_images_seen": figure(schedule.steps * schedule.batch_size / 1000),
         "knn": figures,

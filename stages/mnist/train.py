@@ -18,6 +18,7 @@ from stages.mnist.encoder.embed import as_seen, embed
 from stages.mnist.encoder.models import MODELS, untrained
 from stages.mnist.training.fit import SHOWN, fit_images, look_across
 from stages.mnist.training.launch import place, start
+from stages.nn.build import configured
 from stages.nn.schedule import log_spaced
 from stages.pipeline import files, runner, seeding
 
@@ -28,7 +29,7 @@ def main(params: Params, name: str) -> None:
     if start(params, "stages.mnist.train", name):
         return
     with place(params) as here:
-        _, train = params.method(MNIST_PREFIX + name)
+        _, train = configured(params, MNIST_PREFIX + name)
         method = untrained(params, name, augments=True).to(here.device)
         if here.shared:
             look_across(method)

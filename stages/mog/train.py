@@ -13,7 +13,7 @@ import torch
 
 from stages.config.params import Params
 from stages.nn.batches import random_batches
-from stages.nn.build import build
+from stages.nn.build import build, configured
 from stages.nn.noise import TrainingDraws
 from stages.nn.points import Points
 from stages.nn.schedule import log_spaced
@@ -25,7 +25,7 @@ def main(params: Params, name: str) -> None:
     """Train the method called `name` on the mixture."""
     seeding.set_up_torch(1)
     device = seeding.device(params)
-    settings, train = params.method(name)
+    settings, train = configured(params, name)
     torch.manual_seed(seeding.stream(params, "mog.init"))
     box = files.read_json(Path("data/mog/mixture.json"))["box"]
     method = build(name, Points(copies=params.seeds, box=[box["x"], box["y"]]), settings).to(device)

@@ -1,21 +1,163 @@
-"""A method by its name."""
+"""From the name of a method to its class, its validated params and the method itself.
+
+The schema of a params block is the signature of the method's constructor, `(self, world, *, KEY: TYPE, ...)`, and `train`.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from pydantic import TypeAdapter, create_model
+
+from stages.config.base import MNIST_PREFIX, Block, Train
+from stages.config.field_types import OfDomain
+from stages.config.messages import check
+from stages.config.params import Params
+from stages.config.schema import IMAGES, POINTS
+from stages.core.errors import InvalidParams
+from stages.core.paths import PARAMS
 from stages.nn.method import Method, World
 
 METHODS = "stages.methods"
 
 
 def build(name: str, world: World, settings: dict[str, Any]) -> Method:
-    """The method called `name`, in that world, with its params block (without `train`) as keyword arguments."""
-    module = import_module(f"{METHODS}.{name}")
-    (kind,) = (
+    """The method called `name` in a domain, with its params block (without `train`) as keyword arguments."""
+    return method_class(name)(world, **settings)
+
+
+def configured(params: Params, block: str) -> tuple[dict[str, Any], Train]:
+    """The constructor arguments of a method and its training settings, validated.
+
+    Args:
+        params: params.yaml.
+        block: METHOD, or mnist_METHOD on the images.
+
+    Raises:
+        UserError: there is no such block.
+        InvalidParams: the block or the file of the method is not accepted.
+    """
+    raw = params.block(block)
+    images = block.startswith(MNIST_PREFIX)
+    model = block_model(block.removeprefix(MNIST_PREFIX), images=images)
+    checked = check(params.path, model, raw, place=block)
+    if images and (expected := params.accepted_batch(size := checked.train.batch_size)):
+        raise InvalidParams(f"{params.path}: {block}.train.batch_size: {size} is not accepted: expected {expected}")
+    settings = checked.model_dump()
+    settings.pop("train")
+    return settings, checked.train
+
+
+@cache
+def block_model(name: str, *, images: bool) -> Any:
+    """The pydantic model of a method's params block in one of the two domains.
+
+    Raises:
+        InvalidParams: the constructor is not written as that of a method; or the domain cannot train the method.
+    """
+    domain: Mapping[str, type[Block]] = IMAGES if images else POINTS
+    kind = method_class(name)
+    if kind.__init__ is Method.__init__:
+        raise _mistake(name, kind, f"{kind.__name__} has no __init__, whose keyword arguments are the method's params")
+    fields: dict[str, Any] = {"train": (Train, ...)}
+    hints = _annotations(name, kind)
+    for argument in list(inspect.signature(kind.__init__).parameters.values())[2:]:
+        key = argument.name
+        if argument.kind is not argument.KEYWORD_ONLY:
+            raise _mistake(name, kind, f"{key} has to stand behind `*`: keyword arguments are the params", key)
+        if key not in hints:
+            raise _mistake(name, kind, f"{key} has no annotation: it says what params.yaml may hold", key)
+        if key == "train" or key.startswith(("_", "model_")) or hasattr(Block, key):
+            raise _mistake(name, kind, f"{key} is reserved: give the argument another name", key)
+        fields[key] = (_field_type(name, kind, key, hints[key], domain), ...)
+    return create_model(name, __base__=Block, **fields)
+
+
+def _annotations(name: str, kind: type[Method]) -> dict[str, Any]:
+    try:
+        return get_type_hints(kind.__init__, include_extras=True)
+    except NameError as error:
+        raise _mistake(name, kind, f"{error.name} is no type: {error}", str(error.name)) from None
+    except Exception as error:  # whatever stands where a type should
+        quoted = re.search(r"[Gg]ot (\S+?)\.?$", str(error))
+        raise _mistake(name, kind, f"no type of a param: {_line(error)}", quoted[1] if quoted else "") from None
+
+
+def _field_type(name: str, kind: type[Method], key: str, annotation: Any, domain: Mapping[str, type[Block]]) -> Any:
+    """The type that validates a key: as annotated, or the model that the domain has for it."""
+    marks = [mark for mark in get_args(annotation) if isinstance(mark, OfDomain)] if get_origin(annotation) is Annotated else []
+    for mark in marks:
+        if mark.block not in domain:
+            where = "mnist.methods" if domain is IMAGES else "methods"
+            raise InvalidParams(f"{PARAMS}: {where}: {name!r} is not accepted: expected any of {', '.join(_fit(domain))}")
+        return domain[mark.block]
+    try:
+        TypeAdapter(annotation)
+    except Exception as error:  # whatever pydantic makes of an annotation
+        raise _mistake(name, kind, f"{key}: no type of a param: {_line(error)}", key) from None
+    return annotation
+
+
+def _fit(domain: Mapping[str, type[Block]]) -> list[str]:
+    """Methods that a domain can train, of those whose files are written as methods are."""
+    found = []
+    for file in sorted(Path(str(import_module(METHODS).__file__)).parent.glob("[!_]*.py")):
+        try:
+            hints = get_type_hints(method_class(file.stem).__init__, include_extras=True)
+        except Exception:  # noqa: S112  # an unfinished file is none that can be named
+            continue
+        blocks = {mark.block for hint in hints.values() for mark in get_args(hint) if isinstance(mark, OfDomain)}
+        if blocks <= domain.keys():
+            found.append(file.stem)
+    return found
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of a method: the one subclass of `Method` that its file defines.
+
+    Raises:
+        InvalidParams: the file cannot be imported, or does not define one method; the message has file and line.
+    """
+    file = f"stages/methods/{name}.py"
+    try:
+        module = import_module(f"{METHODS}.{name}")
+    except SyntaxError as error:
+        raise InvalidParams(f"{file}:{error.lineno or 1}: {error.msg}") from None
+    except Exception as error:  # whatever an unfinished file does
+        raise InvalidParams(f"{file}:{_line_in(error, file)}: {type(error).__name__}: {_line(error)}") from None
+    kinds = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__
-    )
-    return kind(world, **settings)
+    ]
+    if not kinds:
+        raise InvalidParams(f"{file}:1: expected a class whose base is Method of stages.nn.method")
+    if len(kinds) > 1:
+        raise _mistake(name, kinds[1], f"expected one method in a file, and {kinds[0].__name__} is one already")
+    return kinds[0]
+
+
+def _mistake(name: str, kind: type[Method], what: str, word: str = "") -> InvalidParams:
+    """A message with the line of the class, or of the first line of its constructor that has the word."""
+    lines, first = inspect.getsourcelines(kind.__init__ if word else kind)
+    found = next((i for i, line in enumerate(lines) if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line)), 0) if word else 0
+    return InvalidParams(f"stages/methods/{name}.py:{first + found}: {what}")
+
+
+def _line_in(error: BaseException, file: str) -> int:
+    """The line of a file in which an exception was raised."""
+    line, frame = 1, error.__traceback__
+    while frame:
+        line = frame.tb_lineno if frame.tb_frame.f_code.co_filename.endswith(file) else line
+        frame = frame.tb_next
+    return line
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -45,7 +45,6 @@ ALL_THE_SAME = (
     "stages.config.images.Mnist.chosen",
     "stages.config.images.Mnist.digits",
     "stages.config.mixture.chosen",
-    "stages.config.params.Params.method",
     "stages.pipeline.runner.fix_arithmetic",
 )
 """What metrics depend on in such code, for every run."""

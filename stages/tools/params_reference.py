@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, create_model
 
 from stages.config import params as parameters
 from stages.config.base import MNIST_PREFIX
 from stages.config.claims import Claims
 from stages.config.mixture import MixtureParams
+from stages.config.schema import Settings
 from stages.core import paths
 from stages.core.command import end
+from stages.nn.build import block_model
 from stages.pipeline import files
 from stages.results.tables import table
 
@@ -49,11 +51,20 @@ class Explained:
 def explained() -> list[Explained]:
     """All files of which every key is explained."""
     schemas = {
-        paths.PARAMS: parameters.schema(),
+        paths.PARAMS: params_schema(),
         paths.MIXTURES: TypeAdapter(dict[str, MixtureParams]).json_schema(),
         paths.CLAIMS: Claims.model_json_schema(),
     }
     return [Explained(path, schema, meanings(path.read_text(encoding="utf-8"))) for path, schema in schemas.items()]
+
+
+def params_schema() -> Schema:
+    """The JSON schema of params.yaml, with the blocks of all methods that it has."""
+    blocks: dict[str, Any] = {
+        name: (block_model(name.removeprefix(MNIST_PREFIX), images=name.startswith(MNIST_PREFIX)), ...)
+        for name in parameters.load().blocks
+    }
+    return create_model("Params", __base__=Settings, **blocks).model_json_schema()
 
 
 def meanings(text: str) -> dict[str, str]:

@@ -116,7 +116,7 @@ def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
             yield Run(
                 name=f"{world}.{method}",
                 tags={"part": f"{world}.{method}", "results_digest": digest, **of_images, **verdicts},
-                params=flatten(params.blocks[prefix + method].model_dump(), numbers=False),
+                params=flatten(params.blocks[prefix + method], numbers=False),
                 metrics=flatten(files.read_json(metrics)),
                 curves=curves,
                 artifacts=artifacts,

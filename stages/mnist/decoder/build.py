@@ -8,6 +8,7 @@ from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
 from stages.mnist.decoder.model import Reconstruction
 from stages.mnist.encoder.models import MODELS, trained, untrained, world
+from stages.nn.build import configured
 from stages.nn.conv import Decoder
 from stages.pipeline import files, seeding
 
@@ -15,7 +16,7 @@ from stages.pipeline import files, seeding
 def untrained_decoder(params: Params, name: str, *, augments: bool = False) -> Reconstruction:
     """The encoder of phase 1, or a new one where it is to be trained from scratch, with a decoder before its first step."""
     settings = params.mnist_reconstruct
-    block, _ = params.method(MNIST_PREFIX + name)
+    block, _ = configured(params, MNIST_PREFIX + name)
     method = (untrained if settings.encoder == "scratch" else trained)(params, name)
     torch.manual_seed(seeding.stream(params, "mnist.decoder"))
     return Reconstruction(

@@ -9,7 +9,7 @@ import torch
 from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
 from stages.mnist.encoder.domain import Images
-from stages.nn.build import build
+from stages.nn.build import build, configured
 from stages.nn.method import Method
 from stages.pipeline import files, seeding
 
@@ -24,7 +24,7 @@ def world(params: Params, *, augments: bool) -> Images:
 
 def untrained(params: Params, name: str, *, augments: bool = False) -> Method:
     """The method called `name` before its first step; one that is to be trained `augments` its images."""
-    settings, _ = params.method(MNIST_PREFIX + name)
+    settings, _ = configured(params, MNIST_PREFIX + name)
     torch.manual_seed(seeding.stream(params, "mnist.init"))
     return build(name, world(params, augments=augments), settings)
 

@@ -16,6 +16,7 @@ from stages.core.paths import ROOT
 from stages.mnist.training.checkpoints import FileCheckpoints, key
 from stages.mnist.training.launch import Place
 from stages.nn.batches import EpochBatches
+from stages.nn.build import configured
 from stages.nn.conv import ConvEncoder, as_images
 from stages.nn.distributed import see_all, shared_loss, synchronise
 from stages.nn.method import Method
@@ -89,7 +90,7 @@ def fit_images(
         "held_out": params.mnist.validation_images,
         "mixed_precision": params.mnist.mixed_precision,
         "perturbations": params.mnist_perturbations.model_dump(),
-        "method": params.method(MNIST_PREFIX + name)[0],
+        "method": configured(params, MNIST_PREFIX + name)[0],
         "train": train.model_dump(),
         "moments": list(moments),
         **settings,
