@@ -234,5 +234,5 @@ def test_another_number_of_processes_than_the_params_say_is_refused(copied: Path
 
 def test_a_batch_has_to_have_as_many_equal_parts(copied: Path) -> None:
     small.change_params(copied, {"processes": 3})
-    output = small.run(copied, "python", "-m", "stages.config.params", status=1)
+    output = small.run(copied, "python", "-m", "stages.tools.check", status=1)
     assert output.startswith("error: params.yaml: mnist_") and "expected a multiple of processes: 3" in output

@@ -184,7 +184,7 @@ OTHERS = {
     "dvc exp run --temp -S dsm.sigma=0.42 mog_train@dsm": 0,
     "dvc exp show --no-pager": 0,
     "dvc checkout --force": 0,
-    "python -m stages.config.params": 0,
+    "python -m stages.tools.check": 0,
     "python -m stages.tools.verify": 0,
     "python -m stages.tools.parallel 2": 0,
     "python -m stages.tools.pull_request HEAD": 0,

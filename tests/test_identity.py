@@ -193,7 +193,7 @@ def test_functions_that_call_each_other_are_told_apart(digest: Digest) -> None:
 EDITS = {
     "threads of a stage": ("mog/evaluate.py", "runner.run(main, threads=1)", "runner.run(main, threads=8)"),
     "threads that are asked for": ("pipeline/runner.py", "threadpool_limits(threads)", "threadpool_limits(8)"),
-    "params of a method": ("config/params.py", "return settings, self", "return {**settings, 'sigma': 1}, self"),
+    "params of a method": ("nn/build.py", "return settings, checked", "return {**settings, 'sigma': 1}, checked"),
     "the mixture": ("config/mixture.py", "return mixtures[mog.preset]", "return next(iter(mixtures.values()))"),
     "the images": ("mnist/data.py", "images[:count]", "images[-count:]"),
     "the data set": ("config/images.py", "return self.datasets[self.dataset]", "return next(iter(self.datasets.values()))"),
