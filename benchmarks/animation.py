@@ -57,10 +57,10 @@ def rows(params: Params, *, frames: int, turns: int) -> list[Row]:
         return (time.perf_counter() - started) / len(images)
 
     def theirs() -> float:
-        moments = np.linspace(0, len(steps) - 1, frames).round().astype(int)
+        snapshots = np.linspace(0, len(steps) - 1, frames).round().astype(int)
         started = time.perf_counter()
-        for moment in moments:
-            redrawn(grid, energies[moment], int(steps[moment]), limits)
+        for snapshot in snapshots:
+            redrawn(grid, energies[snapshot], int(steps[snapshot]), limits)
         return (time.perf_counter() - started) / frames
 
     fast, slow = take_turns([ours, theirs], turns)

@@ -18,7 +18,7 @@ from stages.tools.browser import find
 PAGE = Path("reports/index.html")
 FRAME = 1 / 30
 DRAG = """redraws => {
-  const { mixture } = page, { x, y } = mixture.world.grid, started = performance.now();
+  const { mixture } = page, { x, y } = mixture.domain.grid, started = performance.now();
   for (let i = 0; i < redraws; i++) {
     mixture.state.reference = [x[i % x.length], y[(7 * i) % y.length]];
     mixture.draw({ dragged: true });

@@ -21,7 +21,7 @@ from stages.config.params import Params
 from stages.mog.problem import setup
 from stages.nn.batches import random_batches
 from stages.nn.build import build, configured
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 from stages.nn.points import Points
 
 GOAL = 3.0
@@ -34,7 +34,7 @@ def seconds(params: Params, name: str, points: Tensor, *, copies: int, steps: in
     method = build(name, Points(copies=copies, box=setup.box(chosen(params.mog))), settings).to(points.device)
     generator = torch.Generator(points.device).manual_seed(0)
     batches = random_batches(points, lead=(copies,), batch_size=train.batch_size, generator=generator)
-    return fitted(method, batches, name, train, TrainingDraws(generator), steps=steps, log_every=10 * steps)
+    return fitted(method, batches, name, train, TrainingNoise(generator), steps=steps, log_every=10 * steps)
 
 
 def rows(

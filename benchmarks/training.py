@@ -30,7 +30,7 @@ from stages.nn.build import configured
 from stages.nn.conv import as_images
 from stages.nn.ema import follow
 from stages.nn.method import Method
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
 
 NAME = "jepa_ema"
@@ -65,25 +65,25 @@ def ours(params: Params, images: Tensor, steps: int, *, trained: JepaEma | None 
     trained = (trained or method(params)).to(images.device)
     generator = torch.Generator(images.device).manual_seed(0)
     batches = map(as_images, EpochBatches(images, batch_size=train.batch_size, generator=generator))
-    draws = TrainingDraws(generator)
+    source = TrainingNoise(generator)
     # As often as the stage logs.
     log_every = max(train.steps // 100, 1)
-    return lambda: fitted(trained, batches, NAME, train, draws, steps=steps, log_every=log_every) / steps
+    return lambda: fitted(trained, batches, NAME, train, source, steps=steps, log_every=log_every) / steps
 
 
 def fitted(
-    trained: Method, batches: Iterator[Tensor], name: str, train: Train, draws: TrainingDraws, *, steps: int, log_every: int
+    trained: Method, batches: Iterator[Tensor], name: str, train: Train, source: TrainingNoise, *, steps: int, log_every: int
 ) -> float:
     """Seconds that the pipeline's loop takes for so many steps, without snapshots, its lines not printed."""
     common: dict[str, Any] = train.model_dump(exclude={"batch_size", "steps"})
-    device = draws.generator.device
+    device = source.generator.device
     with contextlib.redirect_stdout(io.StringIO()):
         started = now(device)
         fit(
             trained,
             batches,
             name=name,
-            draws=draws,
+            source=source,
             steps=steps,
             log_every=log_every,
             snapshots=[],

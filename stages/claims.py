@@ -1,8 +1,8 @@
-"""Stage claims: what is said of the methods, each decided by a measured figure.
+"""Stage claims: the claims of the literature about the methods, each decided by a measured metric.
 
 Writes reports/claims.json, {METHOD: {CLAIM: {statement, claimed, metric, threshold, direction, mean, std, met, barred,
-verdict, narrow, figure, reason}}}, and reports/claims.md, the same as tables; how it is decided is in verdicts.py. A claim is
-not applicable where the method has no such figure, nor where a study decides whose mixture or method is not set as in this run.
+verdict, narrow, figure, reason}}}, and reports/claims.md, the same as tables; results/verdicts.py decides. A claim is not
+applicable if the method lacks the metric, or if a study decides it and was made with other params than this run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stages.config.claims import load
 from stages.config.params import Params
 from stages.core import paths
 from stages.dag import leftovers
-from stages.pipeline import files, runner
+from stages.pipeline import artifacts, files, runner
 from stages.results.tables import table
 from stages.results.verdicts import Decided, decide_all
 
@@ -23,14 +23,14 @@ TABLE = {
     "contrastive": ("contrastive",),
     "learns score": ("learns_score",),
     "samples": ("samples",),
-    "global structure": ("stabler", "global_structure", "some_global_structure"),
+    "global structure": ("stabler", "global_distances", "some_global_distances", "mixing_weights"),
     "masked prediction": ("masked_prediction",),
 }
-"""The columns of the first table, which every method has: the claims that are made of it are among these."""
+"""The columns of the overview table and their claims."""
 
 
 def main(params: Params) -> None:
-    """Decide every claim about the methods of this run."""
+    """Decide all claims about the methods of this run."""
     leftovers.remove()
     claims = load()
     criteria = [criterion for claim in claims.criteria.values() for criterion in claim.decided_by]
@@ -39,14 +39,14 @@ def main(params: Params) -> None:
     studies = {name: _of_this_run(study, params) for name, study in found.items()}
     decided: dict[str, Decided] = {}
     for method in params.methods:
-        metrics = files.read_json(Path(f"reports/metrics/mog/{method}.json"))
+        metrics = files.read_json(artifacts.metrics("mog", method))
         decided[method] = decide_all(method, claims, metrics, studies)
-    files.write_json(Path("reports/claims.json"), decided)
-    files.write_text(Path("reports/claims.md"), markdown(decided))
+    files.write_json(artifacts.CLAIMS, decided)
+    files.write_text(artifacts.CLAIMS_TABLE, markdown(decided))
 
 
 def _of_this_run(study: Mapping[str, Any], params: Params) -> list[Mapping[str, Any]]:
-    """Those cells of a study that were made with the mixture and the method's block that this run has."""
+    """The cells of a study that were made with this run's mixture and params of the method."""
     if study["preset"] != params.mog.preset:
         return []
     now = {name: params.block(name) for name in study["blocks"]}
@@ -54,7 +54,7 @@ def _of_this_run(study: Mapping[str, Any], params: Params) -> list[Mapping[str, 
 
 
 def markdown(decided: Mapping[str, Decided]) -> str:
-    """The claims that are asked of every method as one table, then every claim with its figure; what fails stands out."""
+    """An overview table, then all decided claims; disagreements are bold."""
     columns = [column for column, names in TABLE.items() if any(set(names) & set(claims) for claims in decided.values())]
     asked = []
     for method, claims in decided.items():
@@ -77,7 +77,7 @@ def markdown(decided: Mapping[str, Decided]) -> str:
         if entry["mean"] is not None
     ]
     overview = table(["method", *columns], asked) + "\n" if columns else ""
-    return overview + table(["method", "claim", "said", "measured", "bound", "reason of the bound", "verdict"], rows)
+    return overview + table(["method", "claim", "literature says", "measured", "threshold", "meaning", "agree?"], rows)
 
 
 def _measured(entry: Mapping[str, Any]) -> str:
@@ -85,13 +85,19 @@ def _measured(entry: Mapping[str, Any]) -> str:
 
 
 def _verdict(entry: Mapping[str, Any]) -> str:
-    verdict = f"**{entry['verdict']}**" if entry["verdict"] == "fails" else entry["verdict"]
-    return f"[{verdict}]({Path(entry['figure']).relative_to('reports')}){', narrowly' if entry['narrow'] else ''}"
+    """Whether measurement and literature agree, linked to the picture."""
+    agree = "**no**" if entry["verdict"] == "fails" else "yes"
+    return f"[{agree}]({_picture(entry)}){', narrowly' if entry['narrow'] else ''}"
 
 
 def _short(entry: Mapping[str, Any]) -> str:
-    """What is said, and whether it is so."""
-    return f"{entry['claimed']}: {entry['verdict'] if entry['mean'] is None else _verdict(entry)}"
+    """The literature's answer, marked ✓ where the measurement agrees and ✗ where it does not."""
+    mark = {"holds": "✓", "fails": "**✗**", "not applicable": "(not applicable)"}[entry["verdict"]]
+    return f"{entry['claimed']} {mark}" if entry["mean"] is None else f"{entry['claimed']} [{mark}]({_picture(entry)})"
+
+
+def _picture(entry: Mapping[str, Any]) -> str:
+    return Path(entry["figure"]).relative_to("reports").as_posix()
 
 
 if __name__ == "__main__":

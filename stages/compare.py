@@ -1,16 +1,15 @@
 """Stage compare: all methods side by side.
 
-Writes reports/table.json, one row per method and world, and reports/table.md, the same as several small tables;
+Writes reports/table.json, one row per method and domain, and reports/table.md, the same as several small tables;
 reports/metrics/summary.json, the few figures that `dvc metrics show` prints; reports/figures/gallery.png and gallery.gif, all
 landscapes of the mixture; and pictures that compare the methods on the mixture (results/comparison.py) in reports/figures/mog,
-with their captions in reports/lessons.md.
+with their captions in reports/comparison.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from stages.config.params import Params
 from stages.dag import leftovers
 from stages.mog.problem import setup
-from stages.pipeline import files, runner
+from stages.pipeline import artifacts, files, runner
 from stages.pipeline.concurrent import concurrently
 from stages.pipeline.lookup import look_up
 from stages.plots import gallery
@@ -26,8 +25,6 @@ from stages.plots.canvas import write_gif, write_png
 from stages.plots.landscape import DEPTH, Grid
 from stages.results import comparison
 from stages.results.tables import cell, table
-
-FIGURES = Path("reports/figures")
 
 MOG_COLUMNS = {
     "Joint embeddings": {
@@ -89,7 +86,7 @@ MNIST_COLUMNS = {
         "SSIM": "reconstruction.ssim",
     },
 }
-"""The tables of each world: title, then column and the key of its figure. A method is in those that hold something of it."""
+"""The tables of each domain: title, then column and the key of its figure. A method is in those that hold something of it."""
 
 Columns = Mapping[str, Mapping[str, str]]
 
@@ -98,7 +95,7 @@ def main(params: Params) -> None:
     """Put the figures of all methods side by side."""
     leftovers.remove()
     components = params.mnist_reconstruct.pca_components
-    worlds: dict[str, tuple[list[str], Columns]] = {
+    domains: dict[str, tuple[list[str], Columns]] = {
         "mog": (params.methods, MOG_COLUMNS),
         "mnist": (params.mnist.methods, MNIST_COLUMNS),
     }
@@ -106,18 +103,18 @@ def main(params: Params) -> None:
     tables = []
     means: dict[str, Any] = {}
     metrics_of: dict[str, dict[str, Any]] = {}
-    for world, (methods, groups) in worlds.items():
-        metrics = metrics_of[world] = {m: files.read_json(Path(f"reports/metrics/{world}/{m}.json")) for m in methods}
+    for domain, (methods, groups) in domains.items():
+        metrics = metrics_of[domain] = {m: files.read_json(artifacts.metrics(domain, m)) for m in methods}
         keys = {c: key.format(components=components) for columns in groups.values() for c, key in columns.items()}
-        rows[world] = {m: {column: look_up(metrics[m], key) for column, key in keys.items()} for m in methods}
+        rows[domain] = {m: {column: look_up(metrics[m], key) for column, key in keys.items()} for m in methods}
         tables += [
-            markdown(heading.format(title=params.mnist.title), rows[world], list(columns))
+            markdown(heading.format(title=params.mnist.title), rows[domain], list(columns))
             for heading, columns in groups.items()
         ]
-        means[world] = {m: summary(rows[world][m], keys) for m in methods}
-    files.write_json(Path("reports/table.json"), rows)
-    files.write_text(Path("reports/table.md"), "\n".join(filter(None, tables)))
-    files.write_json(Path("reports/metrics/summary.json"), means)
+        means[domain] = {m: summary(rows[domain][m], keys) for m in methods}
+    files.write_json(artifacts.TABLE, rows)
+    files.write_text(artifacts.TABLES, "\n".join(filter(None, tables)))
+    files.write_json(artifacts.SUMMARY, means)
     _draw(params, metrics_of["mog"])
 
 
@@ -138,26 +135,26 @@ def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[st
 
 def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
     """Draw the methods on the mixture side by side, and write the captions of the pictures that compare them."""
-    fields = {name: files.read_arrays(Path(f"reports/fields/{name}.npz")) for name in params.methods}
+    fields = {name: files.read_arrays(artifacts.fields("mog", name)) for name in params.methods}
     first = fields[params.methods[0]]
     grid = Grid(x=first["grid_x"], y=first["grid_y"])
-    points = files.read_arrays(Path("data/mog/test.npz"))["x"]
+    points = files.read_arrays(artifacts.data("mog", "test"))["x"]
     mixture = setup.mixture(setup.read())
     truth = -mixture.log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
     final = {name: (f["energy"][0], _scale(f)) for name, f in fields.items()}
-    moments = {name: (f["snapshot_energy"], _scale(f)) for name, f in fields.items()}
+    over_training = {name: (f["snapshot_energy"], _scale(f)) for name, f in fields.items()}
 
     def landscapes() -> None:
-        write_png(FIGURES / "gallery.png", gallery.gallery(grid, final, points, truth))
+        write_png(artifacts.FIGURES / "gallery.png", gallery.gallery(grid, final, points, truth))
 
     def formation() -> None:
-        write_gif(FIGURES / "gallery.gif", gallery.formation(grid, moments, points), seconds=6)
+        write_gif(artifacts.FIGURES / "gallery.gif", gallery.formation(grid, over_training, points), seconds=6)
 
     pictures = comparison.pictures(fields, metrics, grid, points, mixture.weights, params.collapse.model_dump())
-    drawn = [partial(write_png, FIGURES / f"mog/{name}.png", picture) for name, (picture, _) in pictures.items()]
+    drawn = [partial(write_png, artifacts.figures("mog") / f"{name}.png", picture) for name, (picture, _) in pictures.items()]
     concurrently(formation, *drawn, landscapes)
     sections = [f"![{name}](figures/mog/{name}.png)\n\n{caption}\n" for name, (_, caption) in pictures.items()]
-    files.write_text(Path("reports/lessons.md"), "\n".join(sections))
+    files.write_text(artifacts.COMPARISON, "\n".join(sections))
 
 
 def _scale(fields: Mapping[str, Any]) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Stage report: the page to see, touch and compare what every method learned.
 
-Writes reports/index.html, which opens from the file system without a server or a network, and reports/atlas/world.js, what all
-methods share: the mixture, its test points, the images. The page loads the scripts of reports/atlas as they are needed. Its
+Writes reports/index.html, which opens from the file system without a server or a network, and reports/page_data/domains.js, what all
+methods share: the mixture, its test points, the images. The page loads the scripts of reports/page_data as they are needed. Its
 parts are the files in stages/page: a template, a style sheet, scripts, and d3 as its project builds it.
 """
 
@@ -22,14 +22,14 @@ from stages.core.paths import PARAMS, ROOT
 from stages.dag import leftovers
 from stages.dag.requirements import direct
 from stages.mog.problem import setup
-from stages.pipeline import digests, files, page_script, runner
+from stages.pipeline import artifacts, digests, files, page_script, runner
 from stages.plots.canvas import ENERGY_MAP
 from stages.plots.images import CLASS_COLOURS
 
 PAGE = ROOT / "stages/page"
 BEHAVIOUR = (
     "vendor/d3.min",
-    "atlas",
+    "data",
     "truth",
     "fields",
     "map",
@@ -51,11 +51,11 @@ BAR = 120
 def main(params: Params) -> None:
     """Write the page and what its parts share."""
     leftovers.remove()
-    mnist = {m: files.read_json(Path(f"reports/metrics/mnist/{m}.json")) for m in params.mnist.methods}
+    mnist = {m: files.read_json(artifacts.metrics("mnist", m)) for m in params.mnist.methods}
     reconstructed = params.mnist_reconstruct.methods
-    decided = files.read_json(Path("reports/claims.json"))
+    decided = files.read_json(artifacts.CLAIMS)
     claims = [claim(method, entry) for method, entries in decided.items() for entry in entries.values()]
-    page_script.write(Path("reports/atlas/world.js"), "world", world(params))
+    page_script.write(artifacts.DOMAINS, "domains", domains(params))
     environment = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
@@ -78,19 +78,19 @@ def main(params: Params) -> None:
         versions="\n".join(direct()),
         d3_licence=_read("vendor/d3.LICENSE"),
     )
-    files.write_text(Path("reports/index.html"), page)
+    files.write_text(artifacts.PAGE, page)
 
 
 def _read(name: str) -> str:
     return (PAGE / name).read_text(encoding="utf-8")
 
 
-def world(params: Params) -> dict[str, Any]:
+def domains(params: Params) -> dict[str, Any]:
     """What the maps of all methods share, and the images."""
     described = setup.read()
     mixture, (x, y) = setup.mixture(described), setup.grid_axes(described, params.mog.evaluation.grid)
-    points = files.read_arrays(Path("data/mog/test.npz"))["x"][: params.atlas.points]
-    test = files.read_arrays(Path("data/mnist/test.npz"))
+    points = files.read_arrays(artifacts.data("mog", "test"))["x"][: params.page.points]
+    test = files.read_arrays(artifacts.data("mnist", "test"))
     shown = slice(params.mnist.snapshot_images)
     return {
         "mog": {
@@ -101,7 +101,7 @@ def world(params: Params) -> dict[str, Any]:
             "covariances": mixture.covariances.tolist(),
             "x": x.tolist(),
             "y": y.tolist(),
-            "coarse": min(params.atlas.coarse, params.mog.evaluation.grid),
+            "coarse": min(params.page.coarse, params.mog.evaluation.grid),
             "reference": list(params.mog.evaluation.reference),
             "points": page_script.quantised(points, "uint16"),
         },
@@ -199,15 +199,15 @@ def counts(claims: list[dict[str, Any]]) -> str:
 
 def inputs(params: Params) -> dict[str, str]:
     """The digests of the models, and of what the page shows of them."""
-    shown = [Path(f"models/mog/{name}.safetensors") for name in params.methods]
-    shown += [Path(f"models/mnist/{name}.safetensors") for name in params.mnist.methods]
-    shown += [Path(f"models/mnist/{name}.decoder.safetensors") for name in params.mnist_reconstruct.methods]
-    shown += [Path("reports/claims.json"), Path("params.yaml"), Path("requirements.txt")]
-    shown += [Path(f"reports/metrics/mnist/{name}.json") for name in params.mnist.methods]
-    shown += [Path(f"reports/atlas/mog/{name}.js") for name in params.methods]
-    shown += [Path(f"reports/atlas/mnist/{name}.js") for name in params.mnist.methods]
-    shown += [Path(f"reports/atlas/mnist/{name}.reconstruction.js") for name in params.mnist_reconstruct.methods]
-    shown += [Path("reports/atlas/world.js"), Path("data/mog/test.npz"), Path("data/mnist/test.npz")]
+    shown = [artifacts.weights("mog", name) for name in params.methods]
+    shown += [artifacts.weights("mnist", name) for name in params.mnist.methods]
+    shown += [artifacts.decoder(name) for name in params.mnist_reconstruct.methods]
+    shown += [artifacts.CLAIMS, Path("params.yaml"), Path("requirements.txt")]
+    shown += [artifacts.metrics("mnist", name) for name in params.mnist.methods]
+    shown += [artifacts.page_data("mog", name) for name in params.methods]
+    shown += [artifacts.page_data("mnist", name) for name in params.mnist.methods]
+    shown += [artifacts.page_data("mnist", f"{name}.reconstruction") for name in params.mnist_reconstruct.methods]
+    shown += [artifacts.DOMAINS, artifacts.data("mog", "test"), artifacts.data("mnist", "test")]
     return {file.as_posix(): digests.of_file(file) for file in shown}
 
 

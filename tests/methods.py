@@ -17,24 +17,24 @@ from torch import Tensor
 from stages.config import params
 from stages.config.mixture import MixtureParams
 from stages.core.paths import ROOT
-from stages.metrics import collapse
-from stages.metrics.summary import figure
+from stages.metrics import collapse, score_error
+from stages.metrics.summary import over_seeds
 from stages.mog import data, evaluate
-from stages.mog.evaluation import conditionals, measure
-from stages.mog.evaluation.measure import Embeddings
-from stages.mog.evaluation.sampling import region
+from stages.mog.evaluation import conditionals, critics, embeddings, scores
+from stages.mog.evaluation.embeddings import Embeddings
+from stages.mog.evaluation.sampling import Comparison, region
 from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Array, Mixture
 from stages.nn.build import build, configured
 from stages.nn.losses import info_nce
-from stages.nn.noise import FixedDraws
+from stages.nn.noise import FixedNoise
 from stages.nn.points import Points
 from stages.pipeline import card, files, seeding
 from stages.tools.small import merged
 from tests.plane import BOX, DESCRIBED, MOG, REFERENCE
 
 SIGMA, VIEW = 0.5, 0.3
-BOUNDS = {"variance_ratio": 0.01, "normalised_std": 0.1}
+THRESHOLDS = {"variance_ratio": 0.01, "normalised_std": 0.1}
 GRID_X, GRID_Y = setup.grid_axes(DESCRIBED, MOG.evaluation.grid)
 NODES = np.stack(np.meshgrid(GRID_X, GRID_Y), -1).reshape(-1, 2)
 LOST = Mixture([[-5, 5]], [np.eye(2)], [1])
@@ -64,12 +64,15 @@ def score(
     arrows = sign * learned.score(nodes)
     exact, _ = true.sample(20_000, np.random.default_rng(1))
     samples, _ = (sampled or truth).smoothed(SIGMA).sample(20_000, np.random.default_rng(2))
-    found, control = (measure.sample_quality(true, x[None], region(described, SIGMA), _rng()) for x in (samples, exact))
+    comparison = Comparison(true, region(described, SIGMA), len(exact), _rng())
+    found, control = (comparison.metrics(x[None]) for x in (samples, exact))
+    points, _ = true.sample(2000, _rng())
+    error = score_error.relative_fisher_error(sign * learned.score(points)[None], true.score(points))
     return {
         "score": {
-            **measure.score(true, lambda x: sign * learned.score(x)[None], 2000, _rng()),
-            **measure.energy(true, energy, grid_x, grid_y),
-            **measure.directions(true, arrows[None], true.score(nodes), nodes),
+            "relative_fisher_error": over_seeds(error),
+            **scores.energy_metrics(true, energy, grid_x, grid_y),
+            **scores.direction_metrics(true, arrows[None], true.score(nodes), nodes),
         },
         "sampling": {
             **{"langevin": found, "control_langevin": control, "annealed": found, "control_annealed": control},
@@ -85,8 +88,9 @@ def _critic(scale: float) -> dict[str, Any]:
     truth = REFERENCE.mutual_information(x[:, None], other[None], 0, VIEW)
     # With a clean first view log p(x' | x) is that of the noise.
     slope = scale * (-(other - x) / VIEW**2 - REFERENCE.smoothed(VIEW).score(other))
-    implied = measure.implied_score(slope[None], REFERENCE, x, other, 0, VIEW)
-    return {"critic": measure.critic(scale * truth[None], truth) | implied}
+    implied = over_seeds(critics.implied_score_error(slope[None], REFERENCE, x, other, 0, VIEW))
+    metrics = critics.critic_metrics(scale * truth[None], truth)
+    return {"critic": metrics | {"implied_relative_fisher_error": implied}}
 
 
 def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, Any], x: Array) -> dict[str, Any]:
@@ -98,21 +102,21 @@ def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, 
     spread_out = np.ptp(after) > 1e-3
     # Cosine energies that are low on the data of one component and high elsewhere, or the same everywhere.
     data = np.eye(3)[component[1]] if spread_out else after
-    areas, depths = measure.wells(
+    areas, depths = embeddings.well_metrics(
         data[None], component[1], np.tile(-np.ones(3) if spread_out else after[0], (1, len(empty), 1))
     )
     # Before training: the directions of the points themselves.
-    untrained_areas, untrained_depths = measure.wells(x[None], component[1], empty[None])
+    untrained_areas, untrained_depths = embeddings.well_metrics(x[None], component[1], empty[None])
     wells = {
-        "auc": figure(areas),
-        "depth": figure(depths),
-        "auc_untrained": figure(untrained_areas),
-        "depth_untrained": figure(untrained_depths),
+        "energy_auroc": over_seeds(areas),
+        "depth": over_seeds(depths),
+        "energy_auroc_untrained": over_seeds(untrained_areas),
+        "depth_untrained": over_seeds(untrained_depths),
     }
     return {
-        "structure": measure.geometry(x, after[None], before[None], 5, cosine=False),
-        "collapse": collapse.report(after[None], before[None], bounds=BOUNDS),
-        "clusters": measure.clusters(REFERENCE, raw, seen, untrained, len(x), 5),
+        "structure": embeddings.structure_metrics(x, after[None], before[None], 5, cosine=False),
+        "collapse": collapse.report(after[None], before[None], thresholds=THRESHOLDS),
+        "clusters": embeddings.cluster_metrics(REFERENCE, raw, seen, untrained, len(x), 5),
         "wells": wells,
     }
 
@@ -158,7 +162,7 @@ def _hidden(visible: Tensor) -> int:
     return int(visible.reshape(-1, 2)[0].argmin())
 
 
-def conditional_subject(method: Any, train: Array, test: Array) -> Any:
+def conditional_model(method: Any, train: Array, test: Array) -> Any:
     """What the evaluation of a method that predicts one coordinate from the other looks at."""
     return SimpleNamespace(
         trained=method,
@@ -175,37 +179,37 @@ def conditional_subject(method: Any, train: Array, test: Array) -> Any:
 
 def _conditional(method: TrueConditionals, train: Array, x: Array) -> dict[str, Any]:
     """The figures of a method's conditionals at the test points x."""
-    return conditionals.conditional(conditional_subject(method, train, x))[0]
+    return conditionals.evaluate_conditionals(conditional_model(method, train, x))[0]
 
 
-def _contrast(loss: Callable[[Tensor, FixedDraws], Tensor]) -> dict[str, Any]:
+def _contrast(loss: Callable[[Tensor, FixedNoise], Tensor]) -> dict[str, Any]:
     """How much worse a batch of one repeated point is under an objective than one of different points."""
     x, _ = REFERENCE.sample(32, _rng())
     batch = (torch.from_numpy(x), torch.from_numpy(_rng().standard_normal((2, *x.shape))), torch.ones(x.shape))
-    subject: Any = SimpleNamespace(
+    model: Any = SimpleNamespace(
         heldout_batches=lambda: iter([batch]),
         seeds=1,
-        trained=SimpleNamespace(loss=lambda x, draws: {"loss": loss(x, draws)}),
+        trained=SimpleNamespace(loss=lambda x, source: {"loss": loss(x, source)}),
     )
-    return figure(evaluate.batch_contrast(subject))
+    return over_seeds(evaluate.batch_dependence(model))
 
 
-def _true_info_nce(x: Tensor, draws: FixedDraws) -> Tensor:
+def _true_info_nce(x: Tensor, source: FixedNoise) -> Tensor:
     """InfoNCE of the mutual information of a point and a noisy view of it."""
-    first, second = x.numpy(), (x + VIEW * draws.normal(x)).numpy()
+    first, second = x.numpy(), (x + VIEW * source.normal(x)).numpy()
     return info_nce(torch.from_numpy(REFERENCE.mutual_information(first[..., :, None, :], second[..., None, :, :], 0, VIEW)))
 
 
-def _no_denoising(x: Tensor, draws: FixedDraws) -> Tensor:
+def _no_denoising(x: Tensor, source: FixedNoise) -> Tensor:
     """Denoising score matching of a score that is 0 everywhere: each point stands for itself."""
-    return (draws.normal(x) / SIGMA).square().sum(-1).mean(-1)
+    return (source.normal(x) / SIGMA).square().sum(-1).mean(-1)
 
 
 @cache
 def spread() -> dict[str, Any]:
     """An embedding that fills 16 dimensions, alike in all seeds, beside what is exact."""
     z = np.random.default_rng(5).standard_normal((1, 500, 16)).repeat(4, 0)
-    return {**exact(), "collapse": collapse.report(z, z, bounds=BOUNDS)}
+    return {**exact(), "collapse": collapse.report(z, z, thresholds=THRESHOLDS)}
 
 
 @cache
@@ -213,7 +217,7 @@ def fallen() -> dict[str, Any]:
     """A collapsed one that every other seed escapes."""
     z = np.random.default_rng(5).standard_normal((4, 500, 16)) * np.array([1e-4, 1e-3, 1e-4, 1e-3])[:, None, None] + 1e-3
     z[:, :, 1:] *= 1e-3
-    return {**broken(), "collapse": collapse.report(z, np.ones_like(z) + z, bounds=BOUNDS)}
+    return {**broken(), "collapse": collapse.report(z, np.ones_like(z) + z, thresholds=THRESHOLDS)}
 
 
 @cache
@@ -223,7 +227,7 @@ def exact() -> dict[str, Any]:
     apart = x + 3 * REFERENCE.means[b]
     noise = np.random.default_rng(2).standard_normal(x.shape)
     return {
-        "batch_contrast": _contrast(_true_info_nce),
+        "batch_dependence": _contrast(_true_info_nce),
         **score(DESCRIBED),
         **_critic(1),
         **_embedding(apart, x + 9 * noise, train, (a, b), x),
@@ -237,7 +241,7 @@ def broken() -> dict[str, Any]:
     (train, a), (x, b) = REFERENCE.sample(3000, _rng()), REFERENCE.sample(400, np.random.default_rng(1))
     collapsed = np.ones_like(x) + 1e-6 * np.random.default_rng(3).standard_normal(x.shape)
     return {
-        "batch_contrast": _contrast(_no_denoising),
+        "batch_dependence": _contrast(_no_denoising),
         **score(DESCRIBED, sampled=LOST, sign=-1),
         **_critic(0),
         **_embedding(collapsed, x, train, (a, b), x),
@@ -258,7 +262,7 @@ SMALL = {
     },
     "langevin": {"particles": 200, "steps": 40, "frames": 2},
     "annealed": {"particles": 400, "steps": 2, "frames": 2},
-    "atlas": {"coarse": 2, "moments": 2},
+    "page": {"coarse": 2, "snapshots": 2},
 }
 """A protocol that takes a fraction of a second a method."""
 

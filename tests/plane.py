@@ -1,4 +1,4 @@
-"""What the tests of the methods on the mixture share: the reference mixture, the world, draws, and two oracles."""
+"""What the tests of the methods on the mixture share: the reference mixture, the domain, a noise source, and two oracles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stages.config.mixture import load
 from stages.core.paths import ROOT
 from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Mixture
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 from stages.nn.points import Points
 
 MOG = params.load(ROOT / "params.yaml").mog.model_copy(update={"preset": "reference"})
@@ -23,7 +23,7 @@ REFERENCE = setup.mixture(DESCRIBED)
 AREA = (RIGHT - LEFT) * (TOP - BOTTOM)
 
 
-def world(copies: int = 3) -> Points:
+def domain(copies: int = 3) -> Points:
     """The plane with the reference mixture's box."""
     return Points(copies=copies, box=BOX)
 
@@ -38,9 +38,9 @@ def points(copies: int = 3, count: int = 16) -> Tensor:
     return torch.randn((copies, count, 2), generator=generator(1))
 
 
-def draws(seed: int = 0) -> TrainingDraws:
-    """The same draws every time."""
-    return TrainingDraws(generator(seed))
+def source(seed: int = 0) -> TrainingNoise:
+    """The same noise every time."""
+    return TrainingNoise(generator(seed))
 
 
 def normal(*shape: int, seed: int = 1) -> Tensor:

@@ -142,7 +142,7 @@ def test_the_bare_step_is_the_methods_loss_with_its_networks_and_trains_them(ima
     before = {key: value.clone() for key, value in made.state_dict().items()}
     loss = training.bare_step(made, optimizer, perturbed, clean)
     same = training.method(PARAMS).train()
-    same.perturb = lambda x, draws: perturbed
+    same.augment = lambda x, source: perturbed
     assert_close(loss, same.loss(clean, None)["loss"].detach())  # type: ignore[arg-type]
     parts = {key.split(".")[0] for key, value in made.state_dict().items() if (value != before[key]).any()}
     assert parts == {"encoder", "predictor", "target"}

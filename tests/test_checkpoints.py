@@ -24,7 +24,7 @@ from stages.mnist.training.launch import Place
 from stages.nn.batches import EpochBatches
 from stages.nn.build import build, configured
 from stages.nn.method import Method
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
 from tests import small
 
@@ -70,7 +70,7 @@ def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -
         method,
         until_killed(),
         name=name,
-        draws=TrainingDraws(perturb),
+        source=TrainingNoise(perturb),
         steps=STEPS,
         learning_rate=0.01,
         weight_decay=0.1,

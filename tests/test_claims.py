@@ -18,10 +18,9 @@ from stages.config import params
 from stages.config.claims import Claim, Criterion, load
 from stages.config.mixture import Box, MixtureParams
 from stages.core.paths import ROOT
-from stages.metrics.summary import figure
-from stages.mog.evaluation import measure
+from stages.metrics.summary import over_seeds
 from stages.mog.evaluation.langevin import annealed_langevin
-from stages.mog.evaluation.sampling import region
+from stages.mog.evaluation.sampling import Comparison, region
 from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Mixture
 from stages.nn.build import configured
@@ -70,7 +69,7 @@ def test_the_mean_over_seeds_decides_and_is_reported_with_its_deviation_in_the_w
 
 @pytest.mark.parametrize(("values", "narrow"), [((0.03, 0.05), True), ((0.03, 0.032), False), ((0.049,), False)])
 def test_a_verdict_within_two_standard_errors_of_its_bound_is_narrow(values: tuple[float, ...], narrow: bool) -> None:
-    measured = {"score": {"error": figure(values)}, "collapse": {"collapsed": True}}
+    measured = {"score": {"error": over_seeds(values)}, "collapse": {"collapsed": True}}
     assert decide(True, claim(), "dsm", measured)["narrow"] == narrow
     assert not decide(True, claim({"unless": "collapse.collapsed"}), "dsm", measured)["narrow"]
     written = markdown({"dsm": {"knows": decide(True, claim(), "dsm", measured)}})
@@ -199,8 +198,8 @@ MET_BY_UNTRAINED = {
     # An untrained encoder is a smooth map of the plane with random weights: it keeps most distances and nearly all
     # neighbours, and fills directions. These criteria ask whether a training has left that, which the collapsed and those
     # that tear the plane have not.
-    ("global_structure", "structure.distance_lift (not collapsed)"),
-    ("some_global_structure", "structure.distance_spearman (not collapsed)"),
+    ("global_distances", "structure.delta_distance_spearman (not collapsed)"),
+    ("some_global_distances", "structure.distance_spearman (not collapsed)"),
     ("local_structure", "structure.trustworthiness (not collapsed)"),
     ("no_collapse", "collapse.collapsed_seeds"),
 }
@@ -224,7 +223,7 @@ def test_no_criterion_is_met_by_an_untrained_network_but_for_what_it_has_by_righ
     name: str, place: int, small_world: Path
 ) -> None:
     criterion = CLAIMS.criteria[name].decided_by[place]
-    asked = [method for method, stated in CLAIMS.stated.items() if name in stated]
+    asked = [method for method, expected in CLAIMS.expected.items() if name in expected]
     found = {method: measured_before_training(criterion, method, small_world) for method in asked}
     met = {method: entry["met"] and not entry["barred"] for method, entry in found.items() if entry["mean"] is not None}
     assert met, "no method of which it is said has the figure"
@@ -253,11 +252,11 @@ OTHERS = {
     "one": MixtureParams(means=[[1, 2]], covariances=[[[2, 0.5], [0.5, 1]]], weights=[1], box=Box(x=[-5, 7], y=[-4, 8])),
 }
 """Mixtures to which no bound was set."""
-OF_SCORES = ("learns_score", "samples", "global_structure", "wells", "points_to_clusters", "long_range", "mode_weights")
+OF_SCORES = ("learns_score", "samples", "mixing_weights", "wells", "points_to_clusters", "long_range", "mode_weights")
 EASY = {"ring": ("points_to_clusters", "long_range"), "four": ("points_to_clusters", "long_range")}
 EASY |= {
     "far": ("points_to_clusters", "long_range"),
-    "one": ("points_to_clusters", "long_range", "global_structure", "mode_weights"),
+    "one": ("points_to_clusters", "long_range", "mixing_weights", "mode_weights"),
 }
 """What is no question: the way to the nearest mean is nearly the score, or there is one mode."""
 
@@ -328,7 +327,7 @@ def test_a_guess_without_the_score_has_not_its_direction(mixture: str) -> None:
 
 
 @pytest.mark.parametrize(("mixture", "verdict"), [("reference", "holds"), ("four", "holds"), ("far", "fails")])
-def test_the_sampler_finds_the_weights_by_the_true_score_where_its_ladder_reaches_across_the_modes(
+def test_the_sampler_finds_the_weights_by_the_true_score_where_its_schedule_reaches_across_the_modes(
     mixture: str, verdict: str
 ) -> None:
     described = {"reference": DESCRIBED, **OTHERS}[mixture]
@@ -342,14 +341,14 @@ def test_the_sampler_finds_the_weights_by_the_true_score_where_its_ladder_reache
         sigmas=sigmas,
         step_ratio=walk.step_ratio,
         steps=walk.steps,
-        moments=[],
+        snapshots=[],
         region=where,
         rng=rng,
     )
-    found = measure.sample_quality(last, samples, where, np.random.default_rng(1))
-    exact = measure.sample_quality(last, last.sample(4000, rng)[0][None], where, np.random.default_rng(1))
+    comparison = Comparison(last, where, samples.shape[1], np.random.default_rng(1))
+    found, exact = (comparison.metrics(x) for x in (samples, last.sample(4000, rng)[0][None]))
     figures = {"sampling": {"annealed": found, "control_annealed": found, "exact": exact}}
-    assert verdicts(figures, "mode_weights", "global_structure") == dict.fromkeys(("mode_weights", "global_structure"), verdict)
+    assert verdicts(figures, "mode_weights", "mixing_weights") == dict.fromkeys(("mode_weights", "mixing_weights"), verdict)
 
 
 def test_every_criterion_decides_what_is_said_of_a_committed_method() -> None:
@@ -371,7 +370,7 @@ def test_no_reason_of_a_bound_quotes_what_one_mixture_gives() -> None:
 
 
 EVERYWHERE: dict[tuple[str, int], set[float]] = {
-    ("global_structure", 2): {1.2},  # e to the power of .2
+    ("mixing_weights", 1): {1.2},  # e to the power of .2
     ("wells", 1): {0.5},  # the area under the curve where nothing tells the two apart
 }
 """Numbers that are what they are on every mixture."""
@@ -389,7 +388,7 @@ def test_a_study_of_another_mixture_or_other_params_of_the_method_decides_nothin
 ) -> None:
     monkeypatch.chdir(tmp_path)
     criteria = {"stabler": claim({**IN_STUDY, "figure": "s.png"})}
-    claims = CLAIMS.model_copy(update={"criteria": criteria, "stated": {"dsm": {"stabler": True}}, "words": {}})
+    claims = CLAIMS.model_copy(update={"criteria": criteria, "expected": {"dsm": {"stabler": True}}, "expected_label": {}})
     Path("claims.yaml").write_text(yaml.safe_dump(claims.model_dump()), encoding="utf-8")
     files.write_json(Path("reports/metrics/mog/dsm.json"), {})
     now = {name: PARAMS.blocks[name].model_dump() for name in ("dsm", "ism")}
@@ -405,12 +404,12 @@ def test_a_study_of_another_mixture_or_other_params_of_the_method_decides_nothin
 
 
 def test_every_method_of_the_params_is_asked_the_claims_of_the_first_table() -> None:
-    assert set(CLAIMS.stated) == set(PARAMS.methods)
-    for method, stated in CLAIMS.stated.items():
+    assert set(CLAIMS.expected) == set(PARAMS.methods)
+    for method, expected in CLAIMS.expected.items():
         for names in TABLE.values():
-            assert len((set(names) - {"stabler"}) & set(stated)) == 1, (method, names)
+            assert len((set(names) - {"stabler"}) & set(expected)) == 1, (method, names)
 
 
 def test_every_claim_that_can_be_decided_is_said_of_a_method() -> None:
-    said = {name for stated in CLAIMS.stated.values() for name in stated}
+    said = {name for expected in CLAIMS.expected.values() for name in expected}
     assert said == set(CLAIMS.criteria)

@@ -181,7 +181,7 @@ def test_after_so_many_in_a_row_the_runs_have_to_be_made(studies: Path, monkeypa
 def test_only_what_the_change_concerns_is_drawn(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     confirm(Project.load(), place())
     real = identity.code_identity
-    monkeypatch.setattr(identity, "code_identity", lambda world, method: real(world, method) + "!" * (method == "vicreg"))
+    monkeypatch.setattr(identity, "code_identity", lambda domain, method: real(domain, method) + "!" * (method == "vicreg"))
     somewhere = place()
     confirm(Project.load(), somewhere)
     assert {run.method for run in somewhere.made} == {"vicreg"} and len(somewhere.made) == LEAST
@@ -219,16 +219,16 @@ def test_what_is_missing_stays_missing(studies: Path) -> None:
     assert missing(study, Store("second"), Project.load()) == [gone]
 
 
-def entry(method: str, seed: int, world: Any = "mog", code_digest: str = "") -> Affected:
-    return Affected("some", Run(world, method, {"seed": seed}), Decided(f"{code_digest}{method}{seed}{world}", ""), {})
+def entry(method: str, seed: int, domain: Any = "mog", code_digest: str = "") -> Affected:
+    return Affected("some", Run(domain, method, {"seed": seed}), Decided(f"{code_digest}{method}{seed}{domain}", ""), {})
 
 
 def test_the_sample_follows_the_new_identities_and_has_every_method_of_every_world() -> None:
-    runs = [entry(method, seed, world) for method in METHODS for seed in range(20) for world in ("mog", "mnist")]
+    runs = [entry(method, seed, domain) for method in METHODS for seed in range(20) for domain in ("mog", "mnist")]
     sample = draw(runs)
-    assert {(one.run.world, one.run.method) for one in sample} == {(one.run.world, one.run.method) for one in runs}
+    assert {(one.run.domain, one.run.method) for one in sample} == {(one.run.domain, one.run.method) for one in runs}
     assert draw(runs[::-1]) == sample
-    other = draw([entry(one.run.method, one.run.settings["seed"], one.run.world, "other code ") for one in runs])
+    other = draw([entry(one.run.method, one.run.settings["seed"], one.run.domain, "other code ") for one in runs])
     assert [one.run for one in other] != [one.run for one in sample]
     # Over many codes every run is drawn as often as the others of its method.
     drawn = [

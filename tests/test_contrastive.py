@@ -16,13 +16,13 @@ from torch.testing import assert_close
 
 from stages.methods.contrastive import Contrastive
 from stages.nn.losses import info_nce
-from tests.plane import REFERENCE, draws, normal, world
+from tests.plane import REFERENCE, domain, normal, source
 
 
 def method(noise: float = 0.3, temperature: float = 0.1) -> Contrastive:
     torch.manual_seed(0)
     encoder = {"width": 8, "depth": 2, "dim": 4}
-    return Contrastive(world(), view={"noise": noise}, encoder=encoder, temperature=temperature).double()
+    return Contrastive(domain(), view={"noise": noise}, encoder=encoder, temperature=temperature).double()
 
 
 def pmi(noises: tuple[float, float], batch: int, batches: int) -> Tensor:
@@ -37,7 +37,7 @@ def test_constant_embeddings_give_log_b() -> None:
     constant = method()
     with torch.no_grad():
         constant.encoder[-1].weight.zero_()
-    assert_close(constant.loss(normal(3, 32, 2), draws())["loss"], torch.full((3,), math.log(32)).double())
+    assert_close(constant.loss(normal(3, 32, 2), source())["loss"], torch.full((3,), math.log(32)).double())
 
 
 def test_a_critic_that_knows_every_pair_gives_zero_and_one_that_is_sure_and_wrong_its_certainty() -> None:
@@ -69,25 +69,25 @@ def test_a_function_of_the_first_view_changes_nothing_and_one_of_the_second_does
 
 
 def test_the_loss_is_written_out_for_two_noisy_views_and_a_cosine_critic() -> None:
-    trained, x, noise = method(), normal(3, 5, 2), draws()
+    trained, x, noise = method(), normal(3, 5, 2), source()
     first, second = (trained.encoder(x + 0.3 * noise.normal(x)) for _ in range(2))
     cosine = F.cosine_similarity(first[:, :, None], second[:, None], dim=-1) / 0.1
     expected = torch.stack([sum(torch.logsumexp(c[i], 0) - c[i, i] for i in range(5)) / 5 for c in cosine])
-    assert_close(trained.loss(x, draws())["loss"], expected)
+    assert_close(trained.loss(x, source())["loss"], expected)
 
 
 def test_only_directions_of_embeddings_count() -> None:
     trained, x = method(), normal(3, 8, 2)
-    before = trained.loss(x, draws())["loss"]
+    before = trained.loss(x, source())["loss"]
     with torch.no_grad():
         trained.encoder[-1].weight.mul_(7)
         trained.encoder[-1].bias.mul_(7)
-    assert_close(trained.loss(x, draws())["loss"], before)
+    assert_close(trained.loss(x, source())["loss"], before)
 
 
 def test_a_cosine_critic_cannot_fall_below_its_bound_even_on_equal_views() -> None:
     bound = math.log(1 + 15 * math.exp(-2 / 0.5))
-    assert (method(noise=0, temperature=0.5).loss(5 * normal(3, 16, 2), draws())["loss"] >= bound).all()
+    assert (method(noise=0, temperature=0.5).loss(5 * normal(3, 16, 2), source())["loss"] >= bound).all()
 
 
 def test_the_critic_judges_all_pairs_and_is_bounded_by_the_temperature() -> None:
@@ -99,7 +99,7 @@ def test_the_critic_judges_all_pairs_and_is_bounded_by_the_temperature() -> None
 
 def test_gradient_reaches_the_encoder_through_both_views() -> None:
     trained = method()
-    trained.loss(normal(3, 8, 2), draws())["loss"].sum().backward()
+    trained.loss(normal(3, 8, 2), source())["loss"].sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained.encoder.parameters())
 
 

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from stages.methods.contrastive_critic import ContrastiveCritic
 from stages.nn.losses import info_nce
-from tests.plane import REFERENCE, draws, log_density, normal, slope, world
+from tests.plane import REFERENCE, domain, log_density, normal, slope, source
 
 NOISE = 0.5
 
@@ -21,7 +21,7 @@ NOISE = 0.5
 def method(noise: float = NOISE, copies: int = 3, features: int = 4) -> ContrastiveCritic:
     torch.manual_seed(0)
     network = {"width": 16, "depth": 2}
-    return ContrastiveCritic(world(copies), view={"noise": noise}, network=network, features=features).double()
+    return ContrastiveCritic(domain(copies), view={"noise": noise}, network=network, features=features).double()
 
 
 class Function(nn.Module):
@@ -63,9 +63,9 @@ def test_the_critic_is_written_out_for_all_pairs() -> None:
 
 def test_the_loss_is_info_nce_between_the_clean_points_and_a_noisy_view() -> None:
     trained, x = method(), normal(3, 6, 2)
-    critic = trained.critic(x, x + NOISE * draws().normal(x))
+    critic = trained.critic(x, x + NOISE * source().normal(x))
     expected = [sum(torch.logsumexp(c[i], 0) - c[i, i] for i in range(6)) / 6 for c in critic]
-    assert_close(trained.loss(x, draws())["loss"], torch.stack(expected))
+    assert_close(trained.loss(x, source())["loss"], torch.stack(expected))
     assert not trained.both_noisy
 
 
@@ -92,7 +92,7 @@ def test_no_change_of_the_second_features_lowers_the_loss_of_the_ideal_critic(ch
     batches = x.reshape(16, 64, 2)
     best, changed = ideal(), ideal()
     changed.second = Function(lambda x: change(ideal().second(x)))  # type: ignore[assignment]
-    assert changed.loss(batches, draws())["loss"].mean() > best.loss(batches, draws())["loss"].mean() + 0.01
+    assert changed.loss(batches, source())["loss"].mean() > best.loss(batches, source())["loss"].mean() + 0.01
 
 
 def test_the_score_of_the_ideal_critic_is_the_score_of_the_noisy_points() -> None:
@@ -113,7 +113,7 @@ def test_features_that_are_constant_give_log_b() -> None:
     with torch.no_grad():
         constant.second[-1].weight.zero_()
     expected = torch.full((3,), math.log(32), dtype=torch.float64)
-    assert_close(constant.loss(normal(3, 32, 2), draws())["loss"], expected)
+    assert_close(constant.loss(normal(3, 32, 2), source())["loss"], expected)
 
 
 def test_the_constants_of_the_second_features_add_a_function_of_the_first_view_and_change_nothing() -> None:
@@ -121,13 +121,13 @@ def test_the_constants_of_the_second_features_add_a_function_of_the_first_view_a
     with torch.no_grad():
         shifted.second[-1].bias.add_(normal(3, 1, 5))
     assert (trained.critic(x, x) - shifted.critic(x, x)).abs().min() > 1e-3
-    assert_close(shifted.loss(x, draws())["loss"], trained.loss(x, draws())["loss"])
+    assert_close(shifted.loss(x, source())["loss"], trained.loss(x, source())["loss"])
     assert_close(shifted.score(x), trained.score(x))
 
 
 def test_gradient_reaches_both_networks_except_those_constants() -> None:
     trained = method()
-    trained.loss(normal(3, 16, 2), draws())["loss"].sum().backward()
+    trained.loss(normal(3, 16, 2), source())["loss"].sum().backward()
     *others, constants = trained.parameters()
     assert all(p.grad.abs().sum() > 1e-6 for p in others)
     assert_close(constants.grad, torch.zeros_like(constants), rtol=0, atol=1e-12)

@@ -20,7 +20,7 @@ from stages.mnist.encoder.embed import as_seen, embed
 from stages.nn.build import build
 from stages.nn.conv import ConvEncoder, Decoder, Predictor, as_images
 from stages.nn.method import Method
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
 
 DIM = 8
@@ -43,8 +43,8 @@ def method(name: str, **changes: Any) -> Method:
     return build(name, Images(perturbations=PERTURBATIONS, mixed_precision=False), {**COMMON, **METHODS[name], **changes})
 
 
-def draws() -> TrainingDraws:
-    return TrainingDraws(torch.Generator().manual_seed(0))
+def source() -> TrainingNoise:
+    return TrainingNoise(torch.Generator().manual_seed(0))
 
 
 def batch(count: int = 16) -> Tensor:
@@ -107,14 +107,14 @@ def test_images_have_no_network_for_points_and_no_box() -> None:
     with pytest.raises(TypeError, match="points"):
         images.mlp(inputs=2, outputs=2, width=4, depth=1)
     with pytest.raises(TypeError, match="points"):
-        images.uniform(batch(), draws())
+        images.uniform(batch(), source())
 
 
 def test_the_second_view_follows_the_progress_of_the_training() -> None:
     perturb = Images(perturbations={"inversion": {"probability": 1.0, "amount": 1.0}}, mixed_precision=False).perturbation(
         schedule=(0, 1)
     )
-    at = draws()
+    at = source()
     assert_close(perturb(batch(), at), batch())
     at.progress = 1.0
     assert_close(perturb(batch(), at), 1 - batch())
@@ -125,7 +125,7 @@ def test_the_second_view_follows_the_progress_of_the_training() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_loss_on_images_is_a_finite_scalar(name: str) -> None:
-    parts = method(name).train().loss(batch(), draws())
+    parts = method(name).train().loss(batch(), source())
     assert all(value.shape == () and value.isfinite() for value in parts.values())
 
 
@@ -141,7 +141,7 @@ def test_embeddings_have_unit_length_exactly_where_the_method_is_cosine(name: st
 
 def test_embedding_in_blocks_changes_nothing_and_leaves_the_method_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     trained, images = method("jepa_ema"), torch.randint(256, (20, 28, 28), dtype=torch.uint8)
-    trained.train().loss(batch(), draws())
+    trained.train().loss(batch(), source())
     before, whole = state(trained), embed(trained, images, CPU)
     monkeypatch.setattr(embedding, "CHUNK", 7)
     blocks = embed(trained, images, CPU)
@@ -180,8 +180,8 @@ def test_encoder_and_target_each_gather_the_statistics_of_what_they_see() -> Non
     trained = ema()
     on_clean, on_perturbed = copy.deepcopy(trained.encoder), copy.deepcopy(trained.encoder)
     on_clean(batch())
-    on_perturbed(trained.perturb(batch(), draws()))
-    trained.loss(batch(), draws())
+    on_perturbed(trained.augment(batch(), source()))
+    trained.loss(batch(), source())
     assert_close(statistics(trained.target), statistics(on_clean))
     assert_close(statistics(trained.encoder), statistics(on_perturbed))
     assert not torch.allclose(trained.target[1].running_mean, trained.encoder[1].running_mean)
@@ -192,7 +192,7 @@ def test_following_the_encoder_moves_weights_and_no_statistics() -> None:
     with torch.no_grad():
         for parameter in trained.encoder.parameters():
             parameter.add_(1)
-    trained.loss(batch(), draws())
+    trained.loss(batch(), source())
     before = statistics(trained.target)
     trained.after_step(0)
     assert_close(dict(trained.target.named_parameters()), dict(trained.encoder.named_parameters()))
@@ -202,7 +202,7 @@ def test_following_the_encoder_moves_weights_and_no_statistics() -> None:
 @pytest.mark.parametrize("stop_gradient", [True, False])
 def test_no_gradient_reaches_the_target(stop_gradient: bool) -> None:
     trained = ema(stop_gradient=stop_gradient)
-    trained.loss(batch(), draws())["loss"].backward()
+    trained.loss(batch(), source())["loss"].backward()
     assert all(p.grad is None and not p.requires_grad for p in trained.target.parameters())
     assert all(p.grad is not None for p in trained.encoder.parameters())
     trainable = {id(p) for group in trained.parameter_groups() for p in group["params"]}
@@ -218,9 +218,9 @@ def test_embeddings_come_from_the_target() -> None:
 
 def test_without_stopped_gradient_the_embedding_has_statistics_too() -> None:
     trained = ema(stop_gradient=False)
-    trained.loss(batch(), draws())
+    trained.loss(batch(), source())
     before = trained.encoder[1].running_mean.clone()
-    trained.loss(batch(), draws())
+    trained.loss(batch(), source())
     assert trained.encoder[1].num_batches_tracked > 0
     torch.testing.assert_close(trained.eval().embed(batch()), trained.encoder(batch()))
     assert not torch.equal(before, trained.encoder[1].running_mean)
@@ -245,7 +245,7 @@ def test_mixed_precision_is_for_a_gpu_alone() -> None:
 
 def reconstruction(encoder: Any, name: str = "jepa_ema") -> Reconstruction:
     trained = method(name).train()
-    trained.loss(batch(), draws())
+    trained.loss(batch(), source())
     perturb = Images(perturbations=PERTURBATIONS, mixed_precision=False).perturbation(schedule=(1, 1))
     return Reconstruction(trained, Decoder(dim=DIM, channels=4), perturb, encoder_mode=encoder, encoder_scale=0.5)
 
@@ -260,7 +260,7 @@ def after_training(model: Reconstruction) -> Reconstruction:
         model,
         batches(),
         name="decoder",
-        draws=draws(),
+        source=source(),
         steps=4,
         log_every=4,
         snapshots=[2],
@@ -311,8 +311,8 @@ def test_a_frozen_encoder_is_not_offered_to_the_optimizer() -> None:
 
 def test_the_loss_compares_with_the_clean_image() -> None:
     model = reconstruction("frozen").eval()
-    loss = model.loss(batch(), draws())["loss"]
-    expected = (model(model.perturb(batch(), draws())) - batch()).square().mean()
+    loss = model.loss(batch(), source())["loss"]
+    expected = (model(model.augment(batch(), source())) - batch()).square().mean()
     assert loss.shape == () and torch.equal(loss, expected)
 
 

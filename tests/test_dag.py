@@ -227,8 +227,8 @@ def test_declared_params_are_the_ones_that_are_read(copied: Path, monkeypatch: p
     for name in DAG:
         if name == "track":
             continue
-        world = name.split("_")[0]
-        items = {"mog": params.methods, "mnist": params.mnist.methods}[world] if "foreach" in DAG[name] else [""]
+        domain = name.split("_")[0]
+        items = {"mog": params.methods, "mnist": params.mnist.methods}[domain] if "foreach" in DAG[name] else [""]
         keys = declared_keys(name)
         for variable, value in variables.items():
             keys = {key.replace(variable, value) for key in keys}

@@ -29,7 +29,7 @@ from stages.nn.build import build, configured
 from stages.nn.conv import Decoder
 from stages.nn.distributed import gather, shared_loss, synchronise
 from stages.nn.method import Method
-from stages.nn.noise import Draws, TrainingDraws
+from stages.nn.noise import NoiseSource, TrainingNoise
 from tests import small
 
 PARAMS = params.load(ROOT / "params.yaml")
@@ -40,8 +40,8 @@ MODES = ("frozen", "finetuned", "scratch")
 class Mirrored(Images):
     """Images whose second view needs no random numbers, so that every part of a batch has the views it has in the whole."""
 
-    def perturbation(self, **_: Any) -> Callable[[Tensor, Draws], Tensor]:
-        return lambda x, draws: 0.7 * x + 0.3 * x.flip(-1)
+    def augmentation(self, **_: Any) -> Callable[[Tensor, NoiseSource], Tensor]:
+        return lambda x, source: 0.7 * x + 0.3 * x.flip(-1)
 
 
 def make(name: str) -> Method:
@@ -49,11 +49,11 @@ def make(name: str) -> Method:
     settings = copy.deepcopy(configured(PARAMS, MNIST_PREFIX + encoder)[0])
     settings["encoder"] = {"channels": [4, 6, 8], "dim": 12}
     torch.manual_seed(3)
-    world = Mirrored(perturbations={}, mixed_precision=False)
-    method = build(encoder, world, settings).double()
+    domain = Mirrored(perturbations={}, mixed_precision=False)
+    method = build(encoder, domain, settings).double()
     if mode:
         decoder = Decoder(dim=12, channels=4).double()
-        return Reconstruction(method, decoder, world.perturbation(), encoder_mode=mode, encoder_scale=1)
+        return Reconstruction(method, decoder, domain.augmentation(), encoder_mode=mode, encoder_scale=1)
     return method
 
 
@@ -67,8 +67,8 @@ def state(method: Method, parts: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**{k: v.detach() for k, v in parts.items()}, **gradients, **dict(method.named_buffers())}
 
 
-def draws() -> TrainingDraws:
-    return TrainingDraws(torch.Generator().manual_seed(2))
+def source() -> TrainingNoise:
+    return TrainingNoise(torch.Generator().manual_seed(2))
 
 
 def shared_step(name: str) -> dict[str, Tensor]:
@@ -79,7 +79,7 @@ def shared_step(name: str) -> dict[str, Tensor]:
         look_across(method)
     part = images().chunk(dist.get_world_size())[dist.get_rank()]
     loss = shared_loss(method, some_unused=" decoder of " in name)
-    return state(method, loss(part, draws()))
+    return state(method, loss(part, source()))
 
 
 def gathered() -> dict[str, Tensor]:
@@ -122,7 +122,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Res
 @pytest.mark.parametrize("name", STEPS)
 def test_two_processes_make_the_step_of_one(name: str, shared: Callable[[str], list[Result]]) -> None:
     method = make(name).train()
-    alone = state(method, method.loss(images(), draws()))
+    alone = state(method, method.loss(images(), source()))
     assert any(key.startswith("gradient") for key in alone) and any("running_var" in key for key in alone)
     for one in shared(name):
         assert one.keys() == alone.keys()

@@ -13,14 +13,14 @@ from torch.testing import assert_close
 
 from stages.methods.dsm import Dsm
 from stages.mog.problem.gaussian_mixture import Array, Mixture
-from tests.plane import REFERENCE, draws, pairs, world
+from tests.plane import REFERENCE, domain, pairs, source
 
 Score = Callable[[Array], Array]
 
 
 def method(sigma: float, depth: int = 2, copies: int = 1) -> Dsm:
     torch.manual_seed(0)
-    return Dsm(world(copies), network={"width": 16, "depth": depth}, sigma=sigma).double()
+    return Dsm(domain(copies), network={"width": 16, "depth": depth}, sigma=sigma).double()
 
 
 def samples(count: int) -> Tensor:
@@ -36,7 +36,7 @@ def with_score(sigma: float, score: Score) -> Dsm:
 
 def loss(one: Dsm, x: Tensor) -> float:
     with torch.no_grad():
-        return one.loss(x, draws())["loss"].item()
+        return one.loss(x, source())["loss"].item()
 
 
 @pytest.mark.parametrize(("sigma", "floor"), [(0.1, 97.92), (0.3, 9.437), (0.5, 2.769), (1.0, 0.434)])
@@ -71,7 +71,7 @@ def test_the_unsmoothed_score_and_the_opposite_sign_are_worse_than_the_smoothed_
 
 def test_a_zero_network_has_the_mean_square_of_the_noise_over_sigma() -> None:
     x = samples(50_000)
-    noise = draws().normal(x)
+    noise = source().normal(x)
     assert loss(with_score(0.5, np.zeros_like), x) == approx((noise / 0.5).square().sum(-1).mean().item())
     assert loss(with_score(0.5, np.zeros_like), x) / 2 == approx(1 / 0.5**2, rel=0.02)
 
@@ -83,7 +83,7 @@ def test_on_one_point_the_score_towards_it_has_no_loss() -> None:
 
 def test_the_loss_is_the_implicit_one_up_to_the_constant_noise() -> None:
     one, x = method(0.7), samples(50_000)
-    points, noise = pairs(x, draws().normal(x))
+    points, noise = pairs(x, source().normal(x))
     noisy = (points + 0.7 * noise).requires_grad_()
     score = one.score(noisy)
     trace = sum(torch.autograd.grad(score[..., i].sum(), noisy, retain_graph=True)[0][..., i] for i in (0, 1))
@@ -93,16 +93,16 @@ def test_the_loss_is_the_implicit_one_up_to_the_constant_noise() -> None:
 
 def test_the_loss_is_written_out() -> None:
     one, x = method(0.4, copies=3), samples(7).expand(3, 7, 2)
-    points, noise = pairs(x, draws().normal(x))
+    points, noise = pairs(x, source().normal(x))
     score = one.network(points + 0.4 * noise) / 0.4
     expected = [sum(((score[s, i] + noise[s, i] / 0.4) ** 2).sum() for i in range(14)) / 14 for s in range(3)]
-    assert_close(one.loss(x, draws())["loss"], torch.stack(expected))
+    assert_close(one.loss(x, source())["loss"], torch.stack(expected))
 
 
 def test_the_gradient_of_a_linear_network_is_the_one_of_least_squares() -> None:
     one, x = method(0.4, depth=0), samples(50)
-    points, noise = pairs(x, draws().normal(x))
-    one.loss(x, draws())["loss"].sum().backward()
+    points, noise = pairs(x, source().normal(x))
+    one.loss(x, source())["loss"].sum().backward()
     (layer,) = one.network
     noisy = points + 0.4 * noise
     residual = 2 / 100 * (noisy @ layer.weight + layer.bias + noise) / 0.4**2
@@ -119,7 +119,7 @@ def test_opposite_noise_leaves_less_variance_than_as_many_independent_draws() ->
         return one.network[0].weight.grad.flatten().clone()
 
     x = samples(32)
-    noises = [draws(seed).normal(torch.cat((x, x), -2)) for seed in range(200)]
+    noises = [source(seed).normal(torch.cat((x, x), -2)) for seed in range(200)]
     single = torch.stack([gradient(torch.cat((x, x), -2), 0, noise) for noise in noises])
     paired = torch.stack([gradient(*(pairs(x, noise[:, :32])[0], 0, pairs(x, noise[:, :32])[1])) for noise in noises])
     assert_close(paired.mean(0), single.mean(0), rtol=0, atol=5 * (single.std(0).max() / 200**0.5).item())

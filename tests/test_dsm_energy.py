@@ -13,14 +13,14 @@ from torch.testing import assert_close
 
 from stages.methods.dsm_energy import DsmEnergy
 from stages.mog.problem.gaussian_mixture import Mixture
-from tests.plane import REFERENCE, draws, log_density, normal, pairs, slope, world
+from tests.plane import REFERENCE, domain, log_density, normal, pairs, slope, source
 
 GAUSSIAN = Mixture([[3, -1]], [[[1, 0.8], [0.8, 1]]], [1])
 
 
 def method(sigma: float = 0.5, copies: int = 3) -> DsmEnergy:
     torch.manual_seed(0)
-    return DsmEnergy(world(copies), network={"width": 16, "depth": 2}, sigma=sigma).double()
+    return DsmEnergy(domain(copies), network={"width": 16, "depth": 2}, sigma=sigma).double()
 
 
 def loss_with(energy: Callable[[Tensor], Tensor], mixture: Mixture, sigma: float = 0.5) -> float:
@@ -28,7 +28,7 @@ def loss_with(energy: Callable[[Tensor], Tensor], mixture: Mixture, sigma: float
     stubbed = method(sigma, copies=1)
     stubbed.energy = energy  # type: ignore[method-assign]
     x = torch.from_numpy(mixture.sample(20_000, np.random.default_rng(1))[0])[None]
-    return stubbed.loss(x, draws())["loss"].item()
+    return stubbed.loss(x, source())["loss"].item()
 
 
 def test_the_score_is_minus_the_slope_of_the_energy() -> None:
@@ -44,10 +44,10 @@ def test_the_score_has_no_curl() -> None:
 
 def test_the_loss_is_written_out() -> None:
     trained, x = method(), normal(3, 7, 2)
-    points, noise = pairs(x, draws().normal(x))
+    points, noise = pairs(x, source().normal(x))
     score = -slope(trained.energy, points + 0.5 * noise)
     expected = [sum(((score[s, i] + noise[s, i] / 0.5) ** 2).sum() for i in range(14)) / 14 for s in range(3)]
-    assert_close(trained.loss(x, draws())["loss"], torch.stack(expected))
+    assert_close(trained.loss(x, source())["loss"], torch.stack(expected))
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0])
@@ -73,7 +73,7 @@ def test_the_weights_of_modes_far_apart_are_invisible() -> None:
 
 def test_training_sees_everything_of_the_network_but_the_constant() -> None:
     trained = method()
-    trained.loss(normal(3, 16, 2), draws())["loss"].sum().backward()
+    trained.loss(normal(3, 16, 2), source())["loss"].sum().backward()
     *others, constant = trained.parameters()
     assert all(p.grad.abs().sum() > 0 for p in others)
     assert constant.grad is None
@@ -83,19 +83,19 @@ def test_the_gradient_is_the_slope_of_the_loss() -> None:
     trained, x = method(), normal(3, 16, 2)
     weight = trained.network[0].weight
     direction = normal(*weight.shape)
-    trained.loss(x, draws())["loss"].sum().backward()
+    trained.loss(x, source())["loss"].sum().backward()
     sides = []
     for step in (1e-5, -2e-5):
         with torch.no_grad():
             weight.add_(step * direction)
-        sides.append(trained.loss(x, draws())["loss"].sum().item())
+        sides.append(trained.loss(x, source())["loss"].sum().item())
     assert (weight.grad * direction).sum().item() == approx((sides[0] - sides[1]) / 2e-5, rel=1e-6)
 
 
 def test_evaluation_gives_the_same_loss_without_a_graph() -> None:
     trained, x = method(), normal(3, 16, 2)
-    expected = trained.loss(x, draws())["loss"].detach()
+    expected = trained.loss(x, source())["loss"].detach()
     with torch.no_grad():
-        found = trained.eval().loss(x, draws())["loss"]
+        found = trained.eval().loss(x, source())["loss"]
     assert_close(found, expected)
     assert not found.requires_grad

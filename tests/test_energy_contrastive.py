@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from stages.methods.energy_contrastive import EnergyContrastive
 from stages.mog.problem.gaussian_mixture import Mixture
-from tests.plane import AREA, BOTTOM, LEFT, REFERENCE, RIGHT, TOP, draws, log_density, normal, slope, world
+from tests.plane import AREA, BOTTOM, LEFT, REFERENCE, RIGHT, TOP, domain, log_density, normal, slope, source
 
 COUNT = 150
 X, Y = ((torch.arange(COUNT).double() + 0.5) / COUNT * (high - low) + low for low, high in ((LEFT, RIGHT), (BOTTOM, TOP)))
@@ -26,7 +26,7 @@ Energy = Callable[[Tensor], Tensor]
 
 def method(negatives: int = 4, copies: int = 3) -> EnergyContrastive:
     torch.manual_seed(0)
-    return EnergyContrastive(world(copies), network={"width": 16, "depth": 2}, negatives=negatives).double()
+    return EnergyContrastive(domain(copies), network={"width": 16, "depth": 2}, negatives=negatives).double()
 
 
 def optimum(mixture: Mixture = REFERENCE) -> Energy:
@@ -37,10 +37,10 @@ def population(energy: Energy) -> dict[str, float]:
     """The objective with the lattice as the uniform points, and with as many points in each cell as the reference has there."""
     stubbed = method(copies=1)
     stubbed.energy = energy  # type: ignore[method-assign]
-    stubbed.uniform = lambda like, draws: LATTICE  # type: ignore[method-assign]
+    stubbed.uniform = lambda like, source: LATTICE  # type: ignore[method-assign]
     shares = (P[0].cumsum(0) * 40_000).round().diff(prepend=torch.zeros(1)).long()
     data = LATTICE.repeat_interleave(shares, 1)
-    return {name: value.item() for name, value in stubbed.loss(data, draws()).items()}
+    return {name: value.item() for name, value in stubbed.loss(data, source()).items()}
 
 
 def test_at_the_optimum_the_loss_is_the_entropy_against_the_box_and_the_negatives_weigh_one() -> None:
@@ -55,8 +55,8 @@ def test_at_the_optimum_no_constant_helps() -> None:
     constant = torch.zeros((), dtype=torch.float64, requires_grad=True)
     one = method(copies=1)
     one.energy = lambda x: optimum()(x) + constant  # type: ignore[method-assign]
-    one.uniform = lambda like, draws: LATTICE  # type: ignore[method-assign]
-    (gradient,) = torch.autograd.grad(one.loss(normal(1, 8, 2), draws())["loss"].sum(), constant)
+    one.uniform = lambda like, source: LATTICE  # type: ignore[method-assign]
+    (gradient,) = torch.autograd.grad(one.loss(normal(1, 8, 2), source())["loss"].sum(), constant)
     assert gradient.item() == approx(0, abs=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_an_energy_without_shape_costs_at_least_one(level: float) -> None:
     with torch.no_grad():
         flat.network[-1].weight.zero_()
         flat.network[-1].bias.fill_(level)
-    loss = flat.loss(normal(3, 8, 2), draws())["loss"]
+    loss = flat.loss(normal(3, 8, 2), source())["loss"]
     assert_close(loss, torch.full((3,), level + math.exp(-level), dtype=torch.float64))
     assert (loss >= 1).all()
 
@@ -94,13 +94,13 @@ def test_an_energy_without_shape_costs_at_least_one(level: float) -> None:
 def test_the_loss_is_written_out(negatives: int) -> None:
     trained, x = method(negatives), normal(3, 7, 2)
     low, high = torch.tensor([[LEFT, BOTTOM], [RIGHT, TOP]]).double()
-    uniform = low + (high - low) * draws().uniform(torch.zeros(3, 7 * negatives, 2).double())
+    uniform = low + (high - low) * source().uniform(torch.zeros(3, 7 * negatives, 2).double())
     up, down = trained.network(x)[..., 0], trained.network(uniform)[..., 0]
     expected = [
         sum(up[s, i] for i in range(7)) / 7 + sum(torch.exp(-down[s, j]) for j in range(7 * negatives)) / 7 / negatives
         for s in range(3)
     ]
-    assert_close(trained.loss(x, draws())["loss"], torch.stack(expected))
+    assert_close(trained.loss(x, source())["loss"], torch.stack(expected))
 
 
 def test_the_score_is_minus_the_slope_of_the_energy() -> None:
@@ -110,7 +110,7 @@ def test_the_score_is_minus_the_slope_of_the_energy() -> None:
 
 def test_gradient_reaches_all_parameters_and_the_constant_by_what_the_negatives_miss_of_one() -> None:
     trained = method()
-    parts = trained.loss(normal(3, 16, 2), draws())
+    parts = trained.loss(normal(3, 16, 2), source())
     parts["loss"].sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in trained.parameters())
     assert_close(trained.network[-1].bias.grad[:, 0, 0], 1 - parts["negative"])

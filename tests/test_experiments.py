@@ -57,22 +57,22 @@ from __future__ import annotations
 from torch import Tensor
 
 from stages.config.field_types import Encoder, Positive, View
-from stages.nn.method import Method, World
-from stages.nn.noise import Draws
+from stages.nn.method import Method, Domain
+from stages.nn.noise import NoiseSource
 
 
 class JepaScaled(Method):
     """Basic JEPA with a factor."""
 
-    def __init__(self, world: World, *, view: View, encoder: Encoder, scale: Positive) -> None:
+    def __init__(self, domain: Domain, *, view: View, encoder: Encoder, scale: Positive) -> None:
         super().__init__()
-        self.perturb = world.perturbation(**view)
-        self.encoder = world.encoder(**encoder)
+        self.augment = domain.augmentation(**view)
+        self.encoder = domain.encoder(**encoder)
         self.scale = scale
 
-    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
         """The objective."""
-        return {"loss": self.scale * (self.encoder(x) - self.encoder(self.perturb(x, draws))).square().sum(-1).mean(-1)}
+        return {"loss": self.scale * (self.encoder(x) - self.encoder(self.augment(x, source))).square().sum(-1).mean(-1)}
 
     def embed(self, x: Tensor) -> Tensor:
         """Embeddings."""

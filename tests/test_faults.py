@@ -93,19 +93,19 @@ def test_no_name_of_a_method_reaches_a_shell_by_make_repro(copied: Path, key: st
     """The name leads to a file that there is and, as DVC reads it, to a key that there is, so DVC would run its stage."""
     evil = "x; touch caught #/../contrastive"
     block: dict[str, Any] = {"": {"/contrastive": {"train": {}}}}
-    world, *inner = key.split(".")
-    names = {world: {inner[0]: [evil]} if inner else [evil]}
+    domain, *inner = key.split(".")
+    names = {domain: {inner[0]: [evil]} if inner else [evil]}
     small.change_params(copied, {**names, "x; touch caught #/": block, "mnist_x; touch caught #/": block})
     assert f"_train@{evil}" in small.run(copied, "dvc", "stage", "list", "--name-only")
     said = small.reproduce(copied, status=1)
     refused = f"error: params.yaml: {key}: {evil!r} is not accepted: expected any of"
     assert said.startswith(refused) and said.count("\n") == 1
     # Nor does a stage take it.
-    assert small.run(copied, sys.executable, "-m", f"stages.{WORLDS[key]}.train", evil, status=1).startswith(refused)
+    assert small.run(copied, sys.executable, "-m", f"stages.{DOMAINS[key]}.train", evil, status=1).startswith(refused)
     assert not (copied / "caught").exists()
 
 
-WORLDS = {"methods": "mog", "mnist.methods": "mnist"}
+DOMAINS = {"methods": "mog", "mnist.methods": "mnist"}
 
 
 @pytest.mark.hostile

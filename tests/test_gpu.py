@@ -15,13 +15,13 @@ from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
 from stages.core.paths import ROOT
 from stages.mnist.encoder.embed import embed
-from stages.mnist.encoder.models import untrained, world
+from stages.mnist.encoder.models import domain, untrained
 from stages.mnist.images.augmentation import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
 from stages.nn.batches import EpochBatches, random_batches
 from stages.nn.build import build, configured
 from stages.nn.conv import ConvEncoder, as_images
 from stages.nn.method import Method
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 from stages.nn.points import Points
 from stages.nn.training import fit
 from stages.pipeline import seeding
@@ -85,7 +85,7 @@ def fitted(method: Method, batches: Iterator[Tensor], name: str, steps: int, tra
         method,
         batches,
         name=name,
-        draws=TrainingDraws(generator),
+        source=TrainingNoise(generator),
         steps=steps,
         log_every=10**9,
         snapshots=[],
@@ -127,7 +127,7 @@ def test_embeddings_are_the_cpus_in_the_precision_of_the_layers(mixed: bool, ato
     params = in_precision(PARAMS, mixed=mixed)
     settings, _ = configured(params, f"{MNIST_PREFIX}jepa_ema")
     torch.manual_seed(0)
-    encoder = world(params).encoder(**settings["encoder"]).eval()
+    encoder = domain(params).encoder(**settings["encoder"]).eval()
     assert isinstance(encoder, ConvEncoder) and encoder.mixed_precision == mixed
     with torch.no_grad():
         x = as_images(IMAGES[:64])
@@ -174,7 +174,7 @@ def test_a_training_on_the_mixture_ends_in_the_same_bytes(name: str, gpu: torch.
 
 
 class Alike:
-    """Draws that are the same on every device."""
+    """NoiseSource that are the same on every device."""
 
     progress = 1.0
 

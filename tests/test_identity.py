@@ -28,7 +28,7 @@ def identity(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> s
 
 HANDED_ON = "from stages import {0}\ndef main(x):\n    return x({0})"
 PAIR = "SCALE, OTHER = 3.0, 2.0\ndef main():\n    return {}"
-WORLDS = [("mog", "dsm"), ("mog", "jepa_masked_density"), ("mnist", "jepa_ema"), ("mnist_reconstruct", "vicreg")]
+DOMAINS = [("mog", "dsm"), ("mog", "jepa_masked_density"), ("mnist", "jepa_ema"), ("mnist_reconstruct", "vicreg")]
 Digest = Callable[[Mapping[str, str]], str]
 BEFORE = {
     "a": '''
@@ -258,18 +258,18 @@ def test_a_definition_that_there_is_not_is_no_digest(digest: Digest) -> None:
         digest({"a": "from stages.b import nothing\n\ndef main():\n    return nothing"})
 
 
-@pytest.mark.parametrize(("world", "method"), WORLDS)
-def test_a_run_rests_on_what_it_calls_and_on_nothing_that_only_fetches_says_or_shows(world: Any, method: str) -> None:
-    reached = set().union(*(code.reached(root, NO_NUMBER) for root in roots(world, method)))
+@pytest.mark.parametrize(("domain", "method"), DOMAINS)
+def test_a_run_rests_on_what_it_calls_and_on_nothing_that_only_fetches_says_or_shows(domain: Any, method: str) -> None:
+    reached = set().union(*(code.reached(root, NO_NUMBER) for root in roots(domain, method)))
     assert {name for name in reached if name.startswith(("stages.plots", "stages.tracking", *NO_NUMBER))} == set(ALL_THE_SAME)
     assert any(name.startswith(f"stages.methods.{method}.") for name in reached)
     assert {"stages.nn.training.fit", "stages.metrics.summary.figure"} <= reached
-    assert f"python -m stages.{'mog' if world == 'mog' else 'mnist'}.train {method}" in commands(world, method)
+    assert f"python -m stages.{'mog' if domain == 'mog' else 'mnist'}.train {method}" in commands(domain, method)
 
 
 def test_each_method_and_world_has_a_code_of_its_own() -> None:
-    found = {code_identity(world, method) for world, method in WORLDS}  # type: ignore[arg-type]
-    assert len(found) == len(WORLDS)
+    found = {code_identity(domain, method) for domain, method in DOMAINS}  # type: ignore[arg-type]
+    assert len(found) == len(DOMAINS)
 
 
 def test_all_that_counts_for_nothing_is_there() -> None:
@@ -283,7 +283,7 @@ def test_all_that_counts_for_nothing_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "worlds"),
+    ("change", "domains"),
     [
         ({"dsm": {"sigma": 0.4}}, {"mog"}),
         ({"vicreg": {"variance": 1.0}}, set()),
@@ -297,14 +297,14 @@ def test_all_that_counts_for_nothing_is_there() -> None:
         ({"mnist": {"datasets": {"mnist": {"digests": {"test_images": "0" * 64}}}}}, {"mnist"}),
         ({"mnist": {"dataset": "mnist", "train_images": 5000}}, {"mnist"}),
         ({"mnist_reconstruct": {"channels": 8}}, set()),
-        ({"atlas": {"points": 7}}, set()),
+        ({"page": {"points": 7}}, set()),
         ({"methods": ["dsm"]}, set()),
     ],
 )
-def test_the_identity_follows_the_params_that_are_read(change: dict[str, Any], worlds: set[str]) -> None:
+def test_the_identity_follows_the_params_that_are_read(change: dict[str, Any], domains: set[str]) -> None:
     runs = {"mog": Run("mog", "dsm", {}), "mnist": Run("mnist", "jepa_ema", {})}
     after = merged(RAW, change)
-    assert {world for world, run in runs.items() if identity(run, RAW, MIXTURES) != identity(run, after, MIXTURES)} == worlds
+    assert {domain for domain, run in runs.items() if identity(run, RAW, MIXTURES) != identity(run, after, MIXTURES)} == domains
 
 
 def test_the_identity_follows_the_mixture() -> None:
@@ -345,6 +345,6 @@ def test_what_counts_for_nothing_decides_no_metric(tmp_path: Path, monkeypatch: 
 
     tiny = {"jepa_ema": {"train": {"steps": 5, "batch_size": 16, "warmup": 1}}}
     found = metrics(tiny)
-    assert found == metrics(merged(tiny, {"atlas": {"coarse": 5, "moments": 2, "points": 20}}))
+    assert found == metrics(merged(tiny, {"page": {"coarse": 5, "snapshots": 2, "points": 20}}))
     monkeypatch.setattr(evaluate, "page_data", lambda *_: {})
     assert found == metrics(tiny)

@@ -13,17 +13,17 @@ from torch.testing import assert_close
 
 from stages.methods.ism import Ism
 from stages.mog.problem.gaussian_mixture import Mixture
-from stages.nn.noise import FixedDraws
-from tests.plane import REFERENCE, log_density, normal, world
+from stages.nn.noise import FixedNoise
+from tests.plane import REFERENCE, domain, log_density, normal
 
 C = torch.tensor([[2, 0.6], [0.6, 0.5]]).double()
 MU = torch.tensor([3.0, -1]).double()
-SILENT = FixedDraws(torch.zeros(0, 1, 2), torch.zeros(1, 2))
+SILENT = FixedNoise(torch.zeros(0, 1, 2), torch.zeros(1, 2))
 
 
 def method(depth: int = 2, copies: int = 3) -> Ism:
     torch.manual_seed(0)
-    return Ism(world(copies), network={"width": 16, "depth": depth}).double()
+    return Ism(domain(copies), network={"width": 16, "depth": depth}).double()
 
 
 def linear(matrix: Tensor, offset: Tensor) -> Ism:

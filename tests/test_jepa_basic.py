@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.jepa_basic import JepaBasic
-from tests.plane import draws, world
+from tests.plane import domain, source
 
 
 def method(noise: float = 0.3, depth: int = 2) -> JepaBasic:
     torch.manual_seed(0)
-    return JepaBasic(world(), view={"noise": noise}, encoder={"width": 8, "depth": depth, "dim": 4}).double()
+    return JepaBasic(domain(), view={"noise": noise}, encoder={"width": 8, "depth": depth, "dim": 4}).double()
 
 
 def points(count: int = 16) -> Tensor:
@@ -28,34 +28,34 @@ def scale_last_layer(trained: JepaBasic, factor: float) -> None:
 def test_a_constant_map_has_zero_loss_and_zero_gradient() -> None:
     constant = method()
     scale_last_layer(constant, 0)
-    loss = constant.loss(points(), draws())["loss"]
+    loss = constant.loss(points(), source())["loss"]
     loss.sum().backward()
     assert (loss == 0).all()
     assert all((p.grad == 0).all() for p in constant.parameters())
 
 
 def test_equal_views_have_zero_loss() -> None:
-    assert (method(noise=0).loss(points(), draws())["loss"] == 0).all()
+    assert (method(noise=0).loss(points(), source())["loss"] == 0).all()
 
 
 def test_shrinking_the_embedding_is_rewarded_without_limit() -> None:
     full, shrunk = method(), method()
     scale_last_layer(shrunk, 0.1)
-    assert_close(shrunk.loss(points(), draws())["loss"], 0.01 * full.loss(points(), draws())["loss"])
+    assert_close(shrunk.loss(points(), source())["loss"], 0.01 * full.loss(points(), source())["loss"])
 
 
 def test_a_shift_of_all_embeddings_changes_nothing() -> None:
     shifted = method()
     with torch.no_grad():
         shifted.encoder[-1].bias.add_(100)
-    assert_close(shifted.loss(points(), draws())["loss"], method().loss(points(), draws())["loss"])
+    assert_close(shifted.loss(points(), source())["loss"], method().loss(points(), source())["loss"])
 
 
 def test_the_loss_is_written_out() -> None:
     trained, x = method(), points()
-    a, b = trained.encoder(x), trained.encoder(x + 0.3 * draws().normal(x))
+    a, b = trained.encoder(x), trained.encoder(x + 0.3 * source().normal(x))
     expected = [sum(((a[s, i] - b[s, i]) ** 2).sum() for i in range(16)) / 16 for s in range(3)]
-    assert_close(trained.loss(x, draws())["loss"], torch.stack(expected))
+    assert_close(trained.loss(x, source())["loss"], torch.stack(expected))
 
 
 @pytest.mark.parametrize("noise", [0.1, 2.0])
@@ -63,14 +63,14 @@ def test_a_linear_encoder_pays_the_size_of_its_matrix(noise: float) -> None:
     linear = method(noise, depth=0)
     (layer,) = linear.encoder
     expected = noise**2 * layer.weight.square().sum((-2, -1))
-    assert_close(linear.loss(points(20_000), draws())["loss"], expected, rtol=0.05, atol=0)
+    assert_close(linear.loss(points(20_000), source())["loss"], expected, rtol=0.05, atol=0)
 
 
 def test_the_gradient_of_a_linear_encoder_is_the_noise_covariance_times_its_matrix() -> None:
     linear, x = method(depth=0), points()
     (layer,) = linear.encoder
-    linear.loss(x, draws())["loss"].sum().backward()
-    noise = 0.3 * draws().normal(x)
+    linear.loss(x, source())["loss"].sum().backward()
+    noise = 0.3 * source().normal(x)
     assert_close(layer.weight.grad, 2 / 16 * noise.mT @ noise @ layer.weight, rtol=1e-5, atol=1e-5)
     assert_close(layer.bias.grad, torch.zeros_like(layer.bias))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from stages.methods.jepa_ema import JepaEma
-from tests.plane import draws, world
+from tests.plane import domain, source
 
 
 def method(
@@ -20,7 +20,7 @@ def method(
     """With a target that has fallen behind its encoder."""
     torch.manual_seed(0)
     made = JepaEma(
-        world(copies),
+        domain(copies),
         view={"noise": noise},
         encoder={"width": 8, "depth": 2, "dim": 4},
         predictor=predictor,
@@ -39,7 +39,7 @@ def points(copies: int = 3) -> Tensor:
 
 
 def views(trained: JepaEma, x: Tensor) -> tuple[Tensor, Tensor]:
-    return trained.predictor(trained.encoder(x + 0.3 * draws().normal(x))), trained.target(x)
+    return trained.predictor(trained.encoder(x + 0.3 * source().normal(x))), trained.target(x)
 
 
 def parameters(*networks: nn.Module) -> list[Tensor]:
@@ -49,7 +49,7 @@ def parameters(*networks: nn.Module) -> list[Tensor]:
 def test_loss_and_gradients_are_lightlys_up_to_two_plus_two() -> None:
     trained, x = method(copies=1), points(copies=1)
     online = parameters(trained.encoder, trained.predictor)
-    ours = trained.loss(x, draws())["loss"].sum()
+    ours = trained.loss(x, source())["loss"].sum()
     prediction, target = views(trained, x)
     expected = 2 + 2 * NegativeCosineSimilarity()(prediction[0], target[0].detach())
     assert_close(ours, expected, rtol=1e-5, atol=1e-5)
@@ -59,12 +59,12 @@ def test_loss_and_gradients_are_lightlys_up_to_two_plus_two() -> None:
 def test_the_loss_is_the_squared_distance_of_directions() -> None:
     trained, x = method(), points()
     prediction, target = (F.normalize(z, dim=-1) for z in views(trained, x))
-    assert_close(trained.loss(x, draws())["loss"], (prediction - target).square().sum(-1).mean(-1))
+    assert_close(trained.loss(x, source())["loss"], (prediction - target).square().sum(-1).mean(-1))
 
 
 def test_no_gradient_reaches_the_target() -> None:
     trained = method()
-    trained.loss(points(), draws())["loss"].sum().backward()
+    trained.loss(points(), source())["loss"].sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in parameters(trained.encoder, trained.predictor))
     assert all(p.grad is None and not p.requires_grad for p in parameters(trained.target))
 
@@ -72,7 +72,7 @@ def test_no_gradient_reaches_the_target() -> None:
 def test_without_stopped_gradient_both_branches_are_the_encoder() -> None:
     trained, x = method(stop_gradient=False), points()
     online = parameters(trained.encoder)
-    ours = trained.loss(x, draws())["loss"].sum()
+    ours = trained.loss(x, source())["loss"].sum()
     prediction, target = views(trained, x)[0], trained.encoder(x)
     expected = (2 - 2 * F.cosine_similarity(prediction, target, dim=-1).mean(-1)).sum()
     halved = (2 - 2 * F.cosine_similarity(prediction, target.detach(), dim=-1).mean(-1)).sum()
@@ -84,14 +84,14 @@ def test_without_stopped_gradient_both_branches_are_the_encoder() -> None:
 
 def test_without_predictor_the_embedding_itself_is_compared() -> None:
     trained, x = method(predictor=False), points()
-    encoded, target = trained.encoder(x + 0.3 * draws().normal(x)), trained.target(x)
-    assert_close(trained.loss(x, draws())["loss"], 2 - 2 * F.cosine_similarity(encoded, target, dim=-1).mean(-1))
+    encoded, target = trained.encoder(x + 0.3 * source().normal(x)), trained.target(x)
+    assert_close(trained.loss(x, source())["loss"], 2 - 2 * F.cosine_similarity(encoded, target, dim=-1).mean(-1))
 
 
 def test_equal_views_of_equal_networks_have_zero_loss_without_predictor() -> None:
     trained = method(noise=0, predictor=False)
     trained.target.load_state_dict(trained.encoder.state_dict())
-    assert_close(trained.loss(points(), draws())["loss"], torch.zeros(3).double(), atol=1e-12, rtol=0)
+    assert_close(trained.loss(points(), source())["loss"], torch.zeros(3).double(), atol=1e-12, rtol=0)
 
 
 def test_a_constant_map_is_a_minimiser() -> None:
@@ -100,7 +100,7 @@ def test_a_constant_map_is_a_minimiser() -> None:
         trained.encoder[-1].weight.zero_()
         trained.target[-1].weight.zero_()
         trained.target[-1].bias.copy_(trained.encoder[-1].bias)
-    assert_close(trained.loss(points(), draws())["loss"], torch.zeros(3).double(), atol=1e-12, rtol=0)
+    assert_close(trained.loss(points(), source())["loss"], torch.zeros(3).double(), atol=1e-12, rtol=0)
 
 
 def test_opposite_directions_cost_four() -> None:
@@ -109,16 +109,16 @@ def test_opposite_directions_cost_four() -> None:
     with torch.no_grad():
         for p in parameters(trained.target[-1]):
             p.neg_()
-    assert_close(trained.loss(points(), draws())["loss"], torch.full((3,), 4.0).double())
+    assert_close(trained.loss(points(), source())["loss"], torch.full((3,), 4.0).double())
 
 
 def test_only_directions_of_embeddings_count() -> None:
     trained = method(predictor=False)
-    before = trained.loss(points(), draws())["loss"]
+    before = trained.loss(points(), source())["loss"]
     with torch.no_grad():
         for p in parameters(trained.encoder[-1]):
             p.mul_(7)
-    assert_close(trained.loss(points(), draws())["loss"], before)
+    assert_close(trained.loss(points(), source())["loss"], before)
 
 
 @pytest.mark.parametrize(("progress", "kept"), [(0, 0.8), (0.5, 0.8**0.5), (1, 1)])
@@ -145,7 +145,7 @@ def test_with_decay_one_the_target_stays_where_it_was() -> None:
 
 def test_the_target_starts_as_the_encoder() -> None:
     fresh = JepaEma(
-        world(2),
+        domain(2),
         view={"noise": 0.3},
         encoder={"width": 8, "depth": 1, "dim": 4},
         predictor=False,
@@ -153,7 +153,7 @@ def test_the_target_starts_as_the_encoder() -> None:
         stop_gradient=True,
         decay=0.9,
     )
-    assert fresh.loss(points(2).float(), draws())["loss"].max().item() < 4
+    assert fresh.loss(points(2).float(), source())["loss"].max().item() < 4
     assert all((a == b).all() for a, b in zip(parameters(fresh.target), parameters(fresh.encoder), strict=True))
 
 

@@ -12,20 +12,20 @@ from torch.testing import assert_close
 
 from stages.methods.jepa_masked import JepaMasked
 from stages.mog.problem.gaussian_mixture import Array
-from stages.nn.noise import TrainingDraws
-from tests.plane import REFERENCE, world
+from stages.nn.noise import TrainingNoise
+from tests.plane import REFERENCE, domain
 
 FIRST, SECOND = torch.eye(2, dtype=torch.float64)
 
 
 def method(decay: float = 0.9) -> JepaMasked:
     torch.manual_seed(0)
-    made = JepaMasked(world(), encoder={"width": 8, "depth": 2, "dim": 4}, predictor_width=8, decay=decay)
+    made = JepaMasked(domain(), encoder={"width": 8, "depth": 2, "dim": 4}, predictor_width=8, decay=decay)
     return made.double()
 
 
-def draws(step: int = 0) -> TrainingDraws:
-    made = TrainingDraws(torch.Generator().manual_seed(0))
+def source(step: int = 0) -> TrainingNoise:
+    made = TrainingNoise(torch.Generator().manual_seed(0))
     made.advance(step, 10)
     return made
 
@@ -68,18 +68,18 @@ def test_the_loss_is_written_out_and_the_mask_alternates() -> None:
     for step, mask in ((0, SECOND), (1, FIRST), (2, SECOND)):
         seen = trained.predictor(trained.encoder(torch.cat((x * mask, visible(mask)), -1)))
         expected = [sum(((seen[s, i] - target[s, i]) ** 2).sum() for i in range(16)) / 16 for s in range(3)]
-        assert_close(trained.loss(x, draws(step))["loss"], torch.stack(expected))
+        assert_close(trained.loss(x, source(step))["loss"], torch.stack(expected))
 
 
 def test_a_prediction_of_the_target_itself_has_zero_loss() -> None:
     knowing, x = method(), points()
     knowing.predict = lambda x, visible: knowing.embed(x)  # type: ignore[method-assign]
-    assert (knowing.loss(x, draws())["loss"] == 0).all()
+    assert (knowing.loss(x, source())["loss"] == 0).all()
 
 
 def test_gradient_reaches_encoder_and_predictor_and_not_the_target() -> None:
     trained = method()
-    trained.loss(points(), draws())["loss"].sum().backward()
+    trained.loss(points(), source())["loss"].sum().backward()
     assert all(p.grad.abs().sum() > 0 for part in (trained.encoder, trained.predictor) for p in part.parameters())
     assert all(p.grad is None and not p.requires_grad for p in trained.target.parameters())
 
@@ -87,7 +87,7 @@ def test_gradient_reaches_encoder_and_predictor_and_not_the_target() -> None:
 def test_gradient_is_the_one_towards_a_constant_target() -> None:
     trained, x = method(), points()
     target = trained.embed(x).detach()
-    ours = torch.autograd.grad(trained.loss(x, draws())["loss"].sum(), list(trained.encoder.parameters()))
+    ours = torch.autograd.grad(trained.loss(x, source())["loss"].sum(), list(trained.encoder.parameters()))
     oracle = torch.nn.functional.mse_loss(trained.predict(x, visible(SECOND)), target, reduction="sum") / 16
     assert_close(ours, torch.autograd.grad(oracle, list(trained.encoder.parameters())), rtol=1e-5, atol=1e-5)
 
@@ -121,7 +121,7 @@ def test_the_best_prediction_is_the_conditional_mean() -> None:
             return torch.where(visible.bool(), x, guessed)
 
         ideal.predict = predict  # type: ignore[method-assign]
-        return ideal.loss(torch.from_numpy(x)[None], draws(hidden))["loss"].item()
+        return ideal.loss(torch.from_numpy(x)[None], source(hidden))["loss"].item()
 
     for hidden, ceiling in ((0, 0.072), (1, 0.911)):
         best = loss(hidden, lambda seen, h=hidden: REFERENCE.conditional_mean(h, seen))

@@ -11,8 +11,8 @@ from torch.testing import assert_close
 
 from stages.methods.jepa_masked import JepaMasked
 from stages.methods.jepa_masked_density import JepaMaskedDensity
-from stages.nn.noise import TrainingDraws
-from tests.plane import REFERENCE, normal, world
+from stages.nn.noise import TrainingNoise
+from tests.plane import REFERENCE, domain, normal
 
 SIZES = {"encoder": {"width": 8, "depth": 2, "dim": 4}, "predictor_width": 8, "decay": 0.75}
 hidden_coordinate = pytest.mark.parametrize("hidden", [0, 1])
@@ -21,21 +21,21 @@ hidden_coordinate = pytest.mark.parametrize("hidden", [0, 1])
 def method(copies: int = 3, components: int = 5) -> JepaMaskedDensity:
     """With a target that has fallen behind its encoder."""
     torch.manual_seed(0)
-    made = JepaMaskedDensity(world(copies), **SIZES, components=components).double()
+    made = JepaMaskedDensity(domain(copies), **SIZES, components=components).double()
     with torch.no_grad():
         for p in made.encoder.parameters():
             p.add_(0.1 * torch.randn_like(p))
     return made
 
 
-def draws(step: int = 0) -> TrainingDraws:
-    made = TrainingDraws(torch.Generator().manual_seed(0))
+def source(step: int = 0) -> TrainingNoise:
+    made = TrainingNoise(torch.Generator().manual_seed(0))
     made.advance(step, 10)
     return made
 
 
 def mask(hidden: int, like: Tensor) -> Tensor:
-    return draws(hidden).visible(like)
+    return source(hidden).visible(like)
 
 
 class Conditional(nn.Module):
@@ -94,10 +94,10 @@ def test_with_the_right_parameters_it_is_the_conditional_of_the_mixture(hidden: 
 @hidden_coordinate
 def test_the_loss_is_the_masked_jepas_plus_the_negative_log_likelihood(hidden: int) -> None:
     trained, x = method(), normal(3, 16, 2)
-    plain = JepaMasked(world(), **SIZES).double()
+    plain = JepaMasked(domain(), **SIZES).double()
     plain.load_state_dict({k: v for k, v in trained.state_dict().items() if not k.startswith("head.")})
-    parts = trained.loss(x, draws(hidden))
-    assert_close(parts["prediction"], plain.loss(x, draws(hidden))["loss"])
+    parts = trained.loss(x, source(hidden))
+    assert_close(parts["prediction"], plain.loss(x, source(hidden))["loss"])
     log_density = trained.log_density(x, mask(hidden, x))
     assert_close(parts["likelihood"], torch.stack([-sum(one) / 16 for one in log_density]))
     assert_close(parts["loss"], parts["prediction"] + parts["likelihood"])
@@ -105,7 +105,7 @@ def test_the_loss_is_the_masked_jepas_plus_the_negative_log_likelihood(hidden: i
 
 def test_gradient_reaches_encoder_predictor_and_head_and_not_the_target() -> None:
     trained = method()
-    trained.loss(normal(3, 16, 2), draws())["loss"].sum().backward()
+    trained.loss(normal(3, 16, 2), source())["loss"].sum().backward()
     for part in (trained.encoder, trained.predictor, trained.head):
         assert all(p.grad.abs().sum() > 0 for p in part.parameters())
     assert all(p.grad is None and not p.requires_grad for p in trained.target.parameters())
@@ -113,7 +113,7 @@ def test_gradient_reaches_encoder_predictor_and_head_and_not_the_target() -> Non
 
 def test_likelihood_alone_teaches_the_encoder_too() -> None:
     trained = method()
-    trained.loss(normal(3, 16, 2), draws())["likelihood"].sum().backward()
+    trained.loss(normal(3, 16, 2), source())["likelihood"].sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in trained.encoder.parameters())
     assert all(p.grad is None for p in trained.predictor.parameters())
 

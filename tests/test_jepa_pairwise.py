@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.jepa_pairwise import JepaPairwise, mean_squared_distance
-from tests.plane import draws, world
+from tests.plane import domain, source
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -21,7 +21,7 @@ def brute_force(a: Tensor, b: Tensor) -> Tensor:
 
 def method(depth: int = 2) -> JepaPairwise:
     torch.manual_seed(0)
-    return JepaPairwise(world(), view={"noise": 0.3}, encoder={"width": 8, "depth": depth, "dim": 4}).double()
+    return JepaPairwise(domain(), view={"noise": 0.3}, encoder={"width": 8, "depth": depth, "dim": 4}).double()
 
 
 A, B = normal(3, 20, 4), 2 * normal(3, 20, 4, seed=1) + 1
@@ -66,15 +66,15 @@ def test_the_two_views_may_differ_in_number() -> None:
 
 def test_the_methods_loss_is_over_clean_and_noisy_embeddings() -> None:
     trained, x = method(), normal(3, 16, 2, seed=2)
-    expected = brute_force(trained.encoder(x), trained.encoder(x + 0.3 * draws().normal(x)))
-    assert_close(trained.loss(x, draws())["loss"], expected)
+    expected = brute_force(trained.encoder(x), trained.encoder(x + 0.3 * source().normal(x)))
+    assert_close(trained.loss(x, source())["loss"], expected)
 
 
 def test_a_constant_map_has_zero_loss() -> None:
     constant = method()
     with torch.no_grad():
         constant.encoder[-1].weight.zero_()
-    assert_close(constant.loss(normal(3, 16, 2, seed=3), draws())["loss"], torch.zeros(3).double(), atol=1e-12, rtol=0)
+    assert_close(constant.loss(normal(3, 16, 2, seed=3), source())["loss"], torch.zeros(3).double(), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("spread", [1.0, 4.0])
@@ -82,4 +82,4 @@ def test_a_linear_encoder_pays_the_spread_of_the_data_and_hardly_the_noise(sprea
     linear = method(depth=0)
     (layer,) = linear.encoder
     expected = (2 * spread**2 + 0.3**2) * layer.weight.square().sum((-2, -1))
-    assert_close(linear.loss(spread * normal(3, 20_000, 2, seed=3), draws())["loss"], expected, rtol=0.05, atol=0)
+    assert_close(linear.loss(spread * normal(3, 20_000, 2, seed=3), source())["loss"], expected, rtol=0.05, atol=0)

@@ -35,13 +35,13 @@ class Silent(np.random.Generator):
 
 
 def walk(score: Callable[[Points], Points], start: Points, **changes: Any) -> tuple[Points, Points]:
-    settings: dict[str, Any] = {"step_size": 0.05, "steps": 100, "moments": [], "region": EVERYWHERE}
+    settings: dict[str, Any] = {"step_size": 0.05, "steps": 100, "snapshots": [], "region": EVERYWHERE}
     settings |= {"rng": np.random.default_rng(0), **changes}
     return langevin(score, start, **settings)
 
 
 def anneal(score: Callable[[Points, float], Points], start: Points, **changes: Any) -> tuple[Points, Points]:
-    settings: dict[str, Any] = {"sigmas": [2.0, 1.0], "step_ratio": 0.1, "steps": 3, "moments": [], "region": EVERYWHERE}
+    settings: dict[str, Any] = {"sigmas": [2.0, 1.0], "step_ratio": 0.1, "steps": 3, "snapshots": [], "region": EVERYWHERE}
     return annealed_langevin(score, start, **{**settings, "rng": np.random.default_rng(0), **changes})
 
 
@@ -70,7 +70,7 @@ def test_without_noise_it_is_gradient_ascent() -> None:
 
 def test_it_keeps_the_asked_moments_of_the_walk() -> None:
     start = np.random.default_rng(1).standard_normal((3, 4, 2))
-    x, kept = walk(lambda x: -x, start, rng=Silent(), step_size=0.1, steps=10, moments=[0, 3, 10])
+    x, kept = walk(lambda x: -x, start, rng=Silent(), step_size=0.1, steps=10, snapshots=[0, 3, 10])
     assert_allclose(kept, np.stack([start * 0.9**step for step in (0, 3, 10)]))
     assert (kept[-1] == x).all()
 
@@ -104,7 +104,7 @@ def test_particles_that_leave_the_region_stay_on_its_edge_and_the_others_do_not_
         return np.where(x[..., :1] > 1, 1e300, -1) * x
 
     start = np.array([[2.0, 0.5], [0.5, 0.5], [-0.5, -1]])
-    x, kept = walk(outwards, start, region=region, rng=Silent(), steps=20, moments=range(21))
+    x, kept = walk(outwards, start, region=region, rng=Silent(), steps=20, snapshots=range(21))
     assert_allclose(kept[1:, 0], np.tile([3.0, 5.0], (20, 1)))
     assert_allclose(x[1:], start[1:] * 0.95**20)
     assert region.holds(x).tolist() == [False, True, True]
@@ -137,25 +137,25 @@ def test_close_modes_end_with_their_true_weights() -> None:
     assert_allclose(x.mean(0), pair.weights @ pair.means, atol=0.08)
 
 
-def test_annealing_on_one_rung_is_plain_langevin_with_a_step_in_proportion_to_the_variance() -> None:
+def test_annealing_on_one_level_is_plain_langevin_with_a_step_in_proportion_to_the_variance() -> None:
     start = np.random.default_rng(5).standard_normal((3, 4, 2))
-    annealed = anneal(lambda x, sigma: -sigma * x, start, sigmas=[0.7], step_ratio=0.2, steps=50, moments=[0, 20, 50])
-    plain = walk(lambda x: -0.7 * x, start, step_size=0.2 * 0.7**2, steps=50, moments=[0, 20, 50])
+    annealed = anneal(lambda x, sigma: -sigma * x, start, sigmas=[0.7], step_ratio=0.2, steps=50, snapshots=[0, 20, 50])
+    plain = walk(lambda x: -0.7 * x, start, step_size=0.2 * 0.7**2, steps=50, snapshots=[0, 20, 50])
     for a, b in zip(annealed, plain, strict=True):
         assert_allclose(a, b)
 
 
-def test_every_rung_starts_where_the_one_above_ended_with_its_own_score_and_step() -> None:
+def test_every_level_starts_where_the_one_above_ended_with_its_own_score_and_step() -> None:
     start = np.random.default_rng(6).standard_normal((4, 2))
-    x, kept = anneal(lambda x, sigma: -sigma * x, start, rng=Silent(), moments=[0, 2, 3, 4, 6])
+    x, kept = anneal(lambda x, sigma: -sigma * x, start, rng=Silent(), snapshots=[0, 2, 3, 4, 6])
     high, low = 1 - 0.1 * 2**2 * 2, 1 - 0.1
     assert_allclose(kept, np.stack([start * high**a * low**b for a, b in ((0, 0), (2, 0), (3, 0), (3, 1), (3, 3))]))
     assert (kept[-1] == x).all()
 
 
-def test_annealing_ends_in_the_density_of_the_last_rung() -> None:
-    ladder = np.geomspace(5, 0.5, 5)
-    x, _ = anneal(lambda x, s: GAUSSIAN.smoothed(s).score(x), np.zeros((4000, 2)), sigmas=ladder, steps=150)
+def test_annealing_ends_in_the_density_of_the_last_level() -> None:
+    schedule = np.geomspace(5, 0.5, 5)
+    x, _ = anneal(lambda x, s: GAUSSIAN.smoothed(s).score(x), np.zeros((4000, 2)), sigmas=schedule, steps=150)
     assert_allclose(x.mean(0), GAUSSIAN.means[0], atol=0.1)
     assert_allclose(np.cov(x.T), GAUSSIAN.smoothed(0.5).covariances[0], atol=0.12)
 
@@ -164,10 +164,10 @@ def test_annealing_recovers_the_weights_that_a_single_noise_level_misses() -> No
     def error(x: Points) -> float:
         return float(np.abs(REFERENCE.smoothed(0.5).responsibilities(x).mean(0) - REFERENCE.weights).sum() / 2)
 
-    start, ladder = setup.uniform_in_box(DESCRIBED, 1500, np.random.default_rng(7)), np.geomspace(10, 0.5, 8)
-    densities = {sigma: REFERENCE.smoothed(sigma) for sigma in ladder}
-    annealed, _ = anneal(lambda x, s: densities[s].score(x), start, sigmas=ladder, step_ratio=0.2, steps=40)
-    single, _ = walk(densities[ladder[-1]].score, start, steps=320)
+    start, schedule = setup.uniform_in_box(DESCRIBED, 1500, np.random.default_rng(7)), np.geomspace(10, 0.5, 8)
+    densities = {sigma: REFERENCE.smoothed(sigma) for sigma in schedule}
+    annealed, _ = anneal(lambda x, s: densities[s].score(x), start, sigmas=schedule, step_ratio=0.2, steps=40)
+    single, _ = walk(densities[schedule[-1]].score, start, steps=320)
     assert error(annealed) < 0.04 < 0.1 < error(single)
 
 
@@ -177,16 +177,16 @@ def test_an_annealed_chain_that_diverges_blames_the_step_size_too() -> None:
         anneal(lambda x, _: -x, np.ones((4, 2)), sigmas=[10.0], step_ratio=1.0, steps=500)
 
 
-def test_no_particle_of_the_true_score_leaves_the_region_on_the_widest_rung() -> None:
+def test_no_particle_of_the_true_score_leaves_the_region_on_the_widest_level() -> None:
     sigmas = np.geomspace(10, 0.1, 12).tolist()
     start = setup.uniform_in_box(DESCRIBED, 4000, np.random.default_rng(3))
     where = region(DESCRIBED, max(sigmas))
-    settings: dict[str, Any] = {"sigmas": sigmas, "step_ratio": 0.2, "steps": 20, "moments": range(0, 240, 20)}
+    settings: dict[str, Any] = {"sigmas": sigmas, "step_ratio": 0.2, "steps": 20, "snapshots": range(0, 240, 20)}
     x, kept = anneal(lambda x, sigma: REFERENCE.smoothed(sigma).score(x), start, region=where, **settings)
     assert where.holds(kept).all()
     assert region(DESCRIBED, min(sigmas)).holds(x).all()
     assert np.abs(REFERENCE.responsibilities(x).mean(0) - REFERENCE.weights).max() < 0.03
-    # As wide as the data's own box is too narrow for a rung of σ = 10.
+    # As wide as the data's own box is too narrow for a level of σ = 10.
     assert not region(DESCRIBED, 0).holds(kept).all()
 
 
@@ -221,9 +221,9 @@ def test_who_has_left_is_counted_by_the_region_in_which_the_particles_walked(sco
         langevin=SimpleNamespace(particles=400, steps=3, step_size=score.step, frames=4),
         annealed=SimpleNamespace(particles=400, steps=3, step_ratio=0.1, frames=4),
     )
-    subject: Any = SimpleNamespace(trained=score, protocol=protocol, mixture=REFERENCE, described=DESCRIBED, seeds=1)
-    subject.device = torch.device("cpu")
-    sampler = Sampler(subject)
+    model: Any = SimpleNamespace(trained=score, protocol=protocol, mixture=REFERENCE, described=DESCRIBED, seeds=1)
+    model.device = torch.device("cpu")
+    sampler = Sampler(model)
     samples, walk = sampler.learned()
     left = walk[0, :, 1] > 10
     assert 0.2 < left.mean() < 0.3
@@ -231,7 +231,7 @@ def test_who_has_left_is_counted_by_the_region_in_which_the_particles_walked(sco
     assert (walked.holds(samples[0]) == ~left).all()
     # At the last level alone the region ends before the place at which all others are.
     assert last.holds(samples[0]).any() == (largest == 0.5)
-    quality, arrays = sampler.measured(samples, walk, sampler.control())
+    quality, arrays = sampler.evaluate(samples, walk, sampler.control())
     assert quality[sampler.name]["escaped"]["values"] == pytest.approx([left.mean()])
     assert arrays["mode_weights"].sum() == pytest.approx(1 - left.mean())
     assert quality[f"control_{sampler.name}"]["escaped"]["mean"] == 0

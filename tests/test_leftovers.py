@@ -27,9 +27,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("command", "world"), CASES)
-def test_a_method_that_was_taken_out_leaves_nothing_behind(copied: Path, tmp_path: Path, command: Any, world: str) -> None:
-    changes, name, paths = WITHOUT[world]
+@pytest.mark.parametrize(("command", "domain"), CASES)
+def test_a_method_that_was_taken_out_leaves_nothing_behind(copied: Path, tmp_path: Path, command: Any, domain: str) -> None:
+    changes, name, paths = WITHOUT[domain]
     folder, method = name.split("/")
     assert all((copied / path).exists() for path in paths)
     small.change_params(copied, changes)

@@ -16,12 +16,13 @@ from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 from torch import Tensor
 
 from stages.metrics import collapse, hypersphere, sampling, score_error, structure
-from stages.metrics.summary import figure, rounded
-from stages.mog.evaluation import conditionals, measure
+from stages.metrics.summary import over_seeds, rounded
+from stages.mog.evaluation import conditionals, critics, scores
+from stages.mog.evaluation.sampling import Comparison, mode_weights
 from stages.mog.evaluation.sampling import region as particles_region
 from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Array, Mixture
-from tests.methods import Ignorant, TrueConditionals, conditional_subject
+from tests.methods import Ignorant, TrueConditionals, conditional_model
 from tests.plane import DESCRIBED, MOG, REFERENCE
 
 GRID_X, GRID_Y = setup.grid_axes(DESCRIBED, MOG.evaluation.grid)
@@ -237,14 +238,14 @@ class TestLikelihood:
     def test_the_analytic_density_has_its_floor_and_a_worse_one_stands_above_it(self) -> None:
         x, _ = REFERENCE.sample(20_000, np.random.default_rng(9))
         true = [REFERENCE.conditional_log_density(hidden, x) for hidden in (0, 1)]
-        group = measure.likelihood(REFERENCE, x, [np.stack((one, one - 0.5)) for one in true])
+        group = conditionals.likelihood_metrics(REFERENCE, x, [np.stack((one, one - 0.5)) for one in true])
         for name, nll in (("nll_x0_given_x1", 1.456), ("nll_x1_given_x0", 1.065)):
             floor = group[f"{name}_floor"]
             assert floor == approx(nll, abs=0.02)
             assert group[name]["values"] == approx([floor, floor + 0.5], abs=1e-5)
 
     def test_a_method_without_density_has_no_figures(self) -> None:
-        assert measure.likelihood(REFERENCE, PLANE, []) == {}
+        assert conditionals.likelihood_metrics(REFERENCE, PLANE, []) == {}
 
 
 def bent(x: Tensor) -> Tensor:
@@ -253,7 +254,7 @@ def bent(x: Tensor) -> Tensor:
 
 
 class Means(TrueConditionals):
-    """Predicts the mean of an embedding over the hidden coordinate, by its law given the visible one or by its marginal law."""
+    """Predicts the mean embedding over the conditional or the marginal density of the hidden coordinate."""
 
     def __init__(self, embedding: Callable[[Tensor], Tensor], *, given: bool) -> None:
         self.embedding, self.given = embedding, given
@@ -282,15 +283,15 @@ class TestDependence:
     TRAIN, TEST = (REFERENCE.sample(count, np.random.default_rng(count))[0] for count in (300, 60))
 
     def errors(self, method: TrueConditionals) -> list[float]:
-        subject = conditional_subject(method, self.TRAIN, self.TEST)
-        group = conditionals.conditional(subject)[0]["conditional"]
+        model = conditional_model(method, self.TRAIN, self.TEST)
+        group = conditionals.evaluate_conditionals(model)[0]["conditional"]
         return [group[f"dependence_error_x{hidden}_given_x{1 - hidden}"]["mean"] for hidden in (0, 1)]
 
     def test_the_expected_identity_is_the_analytic_conditional_mean(self) -> None:
-        subject = conditional_subject(TrueConditionals(), self.TRAIN, self.TEST)
+        model = conditional_model(TrueConditionals(), self.TRAIN, self.TEST)
         for hidden in (0, 1):
             seen = 1 - hidden
-            best, independent = conditionals.expected_embeddings(subject, self.TEST, hidden)
+            best, independent = conditionals.expected_embeddings(model, self.TEST, hidden)
             assert best.shape == independent.shape == (1, *self.TEST.shape)
             assert_allclose(best[0, :, hidden], REFERENCE.conditional_mean(hidden, self.TEST[:, seen]), atol=1e-4)
             assert_allclose(independent[0, :, hidden], REFERENCE.weights @ REFERENCE.means[:, hidden], atol=1e-4)
@@ -300,21 +301,23 @@ class TestDependence:
     def test_a_constant_embedding_shows_nothing_of_it_and_spoils_no_other_seed(self) -> None:
         z = np.random.default_rng(0).standard_normal((30, 4))
         best, independent = np.stack([np.ones_like(z), z]), np.stack([np.ones_like(z) + 1e-8, z + 1])
-        assert measure.dependence_error(best, independent, best) == approx([1, 0])
+        assert conditionals.dependence_error(best, independent, best) == approx([1, 0])
 
     def test_independent_coordinates_have_no_such_error(self) -> None:
         alone = Mixture([[0, 0]], [np.eye(2)], [1])
-        subject = conditional_subject(TrueConditionals(), self.TRAIN, self.TEST)
-        subject.mixture = alone
-        assert not [name for name in conditionals.conditional(subject)[0]["conditional"] if name.startswith("dependence")]
+        model = conditional_model(TrueConditionals(), self.TRAIN, self.TEST)
+        model.mixture = alone
+        assert not [
+            name for name in conditionals.evaluate_conditionals(model)[0]["conditional"] if name.startswith("dependence")
+        ]
 
     @pytest.mark.parametrize("width", [1, 1e-2, 1e-4])
     def test_the_expected_embedding_is_exact_however_narrow_the_modes(self, width: float) -> None:
         narrow = Mixture([[0, 0], [5, 5], [-5, 5]], [width**2 * np.array([[1, 0.5], [0.5, 1]])] * 3, [0.4, 0.35, 0.25])
-        subject = conditional_subject(TrueConditionals(), self.TRAIN, self.TEST)
-        subject.mixture = narrow
+        model = conditional_model(TrueConditionals(), self.TRAIN, self.TEST)
+        model.mixture = narrow
         seen, _ = narrow.sample(50, np.random.default_rng(1))
-        best, independent = conditionals.expected_embeddings(subject, seen, 0)
+        best, independent = conditionals.expected_embeddings(model, seen, 0)
         assert_allclose(best[0, :, 0], narrow.conditional_mean(0, seen[:, 1]), atol=1e-4)
         assert_allclose(independent[0, :, 0], narrow.weights @ narrow.means[:, 0], atol=1e-4)
 
@@ -332,12 +335,12 @@ class TestDependence:
     def test_half_the_way_to_the_conditional_mean_leaves_a_quarter_for_each_seed_its_own(self) -> None:
         best, independent = np.random.default_rng(13).standard_normal((2, 3, 50, 4))
         parts = np.array([0, 0.5, 1])[:, None, None]
-        found = measure.dependence_error(best, independent, best + parts * (independent - best))
+        found = conditionals.dependence_error(best, independent, best + parts * (independent - best))
         assert_allclose(found, [0, 0.25, 1])
 
     def test_the_mutual_information_of_the_coordinates_is_its_integral(self) -> None:
         x, _ = REFERENCE.sample(20_000, np.random.default_rng(14))
-        found = measure.conditional(REFERENCE, x[:100], x[None, :100], x, [x[None]] * 2, 5)["mutual_information"]
+        found = conditionals.prediction_metrics(REFERENCE, x[:100], x[None, :100], x, [x[None]] * 2, 5)["mutual_information"]
         # Over all of the plane, since the reference mixture has hardly anything outside these nodes.
         axis = np.linspace(-14, 18, 641)
         nodes = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
@@ -351,7 +354,7 @@ class TestCritic:
     TRUTH = np.random.default_rng(10).normal(-5, 4, (30, 40))
 
     def figures(self, *learned: Array, truth: Array = TRUTH) -> tuple[list[float], list[float]]:
-        group = measure.critic(np.stack(learned), truth)
+        group = critics.critic_metrics(np.stack(learned), truth)
         return group["r2_pmi"]["values"], group["spearman_pmi"]["values"]
 
     def test_the_truth_has_one_also_with_a_function_of_the_first_view_added(self) -> None:
@@ -371,7 +374,7 @@ class TestCritic:
         assert self.figures(half, opposite) == (approx([0.75, -3], abs=1e-5), approx([1, -1]))
 
     def test_pairs_that_hardly_occur_do_not_count(self) -> None:
-        hopeless = self.TRUTH < measure.HOPELESS
+        hopeless = self.TRUTH < critics.LOWEST_PMI
         assert 0.05 < hopeless.mean() < 0.2
         assert self.figures(np.where(hopeless, 1e6, self.TRUTH)) == (approx([1]), approx([1]))
 
@@ -382,11 +385,11 @@ class TestCritic:
 
 class TestEnergy:
     def figures(self, energy: Array) -> dict[str, float]:
-        group = measure.energy(REFERENCE, energy[None], GRID_X, GRID_Y)
+        group = scores.energy_metrics(REFERENCE, energy[None], GRID_X, GRID_Y)
         return {name.removeprefix("energy_"): value["mean"] for name, value in group.items()}
 
     def test_minus_log_p_is_perfect_with_any_constant(self) -> None:
-        perfect = {"spearman_within_modes": 1, "spearman_support": 1, "auc": 1, "spearman_box": 1, "gap_error": 0}
+        perfect = {"spearman_within_modes": 1, "spearman_support": 1, "auroc": 1, "spearman_box": 1, "gap_error": 0}
         assert self.figures(7 - REFERENCE.log_density(NODES)) == approx(perfect, abs=1e-4)
 
     def test_wrong_heights_of_the_modes_are_forgiven_within_them_alone(self) -> None:
@@ -433,8 +436,8 @@ class TestSampling:
         region = particles_region(DESCRIBED, 0.5)
         inside, _ = REFERENCE.sample(400, np.random.default_rng(9))
         samples = np.concatenate((inside[:300], np.tile(region.high, (100, 1))))[None]
-        assert measure.mode_weights(REFERENCE, samples, region).sum() == approx(0.75)
-        found = measure.sample_quality(REFERENCE, samples, region, np.random.default_rng(0))
+        assert mode_weights(REFERENCE, samples, region).sum() == approx(0.75)
+        found = Comparison(REFERENCE, region, samples.shape[1], np.random.default_rng(0)).metrics(samples)
         assert found["escaped"]["values"] == [0.25]
         assert found["mode_weight_tv"]["mean"] == approx(0.25, abs=0.05)
 
@@ -482,20 +485,20 @@ class TestSampling:
 
 class TestMeasured:
     def test_a_figure_is_mean_population_deviation_and_values(self) -> None:
-        assert figure([1, 2, 4, 5]) == {"mean": 3, "std": rounded(2.5**0.5), "values": [1, 2, 4, 5]}
+        assert over_seeds([1, 2, 4, 5]) == {"mean": 3, "std": rounded(2.5**0.5), "values": [1, 2, 4, 5]}
 
     def test_a_single_number_is_a_figure_of_one_seed(self) -> None:
-        assert figure(0.25) == {"mean": 0.25, "std": 0, "values": [0.25]}
+        assert over_seeds(0.25) == {"mean": 0.25, "std": 0, "values": [0.25]}
 
     @pytest.mark.parametrize(("value", "expected"), [(1 / 3, 0.333333), (1234567, 1234570), (1.2345678e-9, 1.23457e-9)])
     def test_six_digits_are_kept(self, value: float, expected: float) -> None:
         assert rounded(value) == expected
 
     def test_a_figure_holds_plain_floats(self) -> None:
-        assert {type(v) for v in figure(np.float32([1, 2]))["values"]} == {float}
+        assert {type(v) for v in over_seeds(np.float32([1, 2]))["values"]} == {float}
 
 
 def test_a_coordinate_is_read_out_as_the_mean_of_the_nearest() -> None:
     index = np.array([[0.0], [1.0], [10.0]])
-    read = measure.read_out(np.array([2.0, 4.0, 7.0]), index, np.array([[0.4], [9.0]]), 2)
+    read = conditionals.read_out(np.array([2.0, 4.0, 7.0]), index, np.array([[0.4], [9.0]]), 2)
     assert_allclose(read, [3.0, 5.5])

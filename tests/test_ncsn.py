@@ -1,4 +1,4 @@
-"""The noise-conditional score network: its ladder, its noise levels, its scales, its floor."""
+"""The noise-conditional score network: its schedule, its noise levels, its scales, its floor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from stages.methods.ncsn import Ncsn
-from tests.plane import draws, normal, pairs, world
+from tests.plane import domain, normal, pairs, source
 
 EXTENT = 5.0
 
@@ -21,7 +21,7 @@ def method(**changes: Any) -> Ncsn:
     torch.manual_seed(0)
     settings = {"sigma_max": 10.0, "sigma_min": 0.1, "levels": 12, "sigma": 0.5, "extent": EXTENT, "emphasis": 2.0}
     settings["mode_variance"] = 0.0
-    return Ncsn(world(), network={"width": 16, "depth": 2}, **{**settings, **changes}).double()
+    return Ncsn(domain(), network={"width": 16, "depth": 2}, **{**settings, **changes}).double()
 
 
 class Exact(nn.Module):
@@ -43,20 +43,20 @@ def exact(variance: float, factor: float = 1, **changes: Any) -> Ncsn:
     return made
 
 
-def test_the_ladder_falls_from_the_largest_to_the_smallest_sigma_by_one_factor() -> None:
+def test_the_schedule_falls_from_the_largest_to_the_smallest_sigma_by_one_factor() -> None:
     sigmas = method().sigmas
     assert len(sigmas) == 12 and sigmas[0] == 10 and sigmas[-1] == approx(0.1)
     assert [b / a for a, b in itertools.pairwise(sigmas)] == approx([0.01 ** (1 / 11)] * 11)
 
 
-def test_a_ladder_of_one_rung_is_the_largest_sigma() -> None:
+def test_a_schedule_of_one_level_is_the_largest_sigma() -> None:
     assert method(levels=1).sigmas == [10]
 
 
 @pytest.mark.parametrize("emphasis", [1.0, 2.5])
 def test_the_levels_of_a_batch_are_one_in_each_equal_part_of_a_power_of_log_sigma(emphasis: float) -> None:
     one = exact(1.0, emphasis=emphasis)
-    one.loss(normal(3, 64, 2), draws())
+    one.loss(normal(3, 64, 2), source())
     assert (one.network.sigma[:, :64] == one.network.sigma[:, 64:]).all()
     part = 64 * ((one.network.sigma[:, :64, 0] / 0.1).log10() / 2) ** (1 / emphasis)
     assert (part.floor() == torch.arange(64)).all()
@@ -66,7 +66,7 @@ def test_the_levels_of_a_batch_are_one_in_each_equal_part_of_a_power_of_log_sigm
 def test_more_emphasis_brings_more_small_levels() -> None:
     def small(emphasis: float) -> float:
         one = exact(1.0, emphasis=emphasis)
-        one.loss(normal(3, 1024, 2), draws())
+        one.loss(normal(3, 1024, 2), source())
         return (one.network.sigma < 1).double().mean().item()
 
     assert [small(emphasis) for emphasis in (0.5, 1, 2)] == approx([0.25, 0.5, 0.5**0.5], abs=1e-3)
@@ -74,14 +74,14 @@ def test_more_emphasis_brings_more_small_levels() -> None:
 
 def test_points_get_the_noise_of_the_level_that_the_network_is_told() -> None:
     one, x = exact(1.0), normal(3, 16, 2)
-    one.loss(x, draws())
-    points, noise = pairs(x, draws().normal(x))
+    one.loss(x, source())
+    points, noise = pairs(x, source().normal(x))
     assert_close(one.network.x, points + one.network.sigma * noise)
 
 
 @pytest.mark.parametrize("mode_variance", [0.0, 0.5])
 def test_the_loss_is_written_out(mode_variance: float) -> None:
-    trained, x, drawn = method(mode_variance=mode_variance), normal(3, 7, 2), draws()
+    trained, x, drawn = method(mode_variance=mode_variance), normal(3, 7, 2), source()
     noise = drawn.normal(x)
     part = (torch.arange(7) + drawn.uniform(x[..., 0])) / 7
     expected = torch.zeros(3).double()
@@ -91,12 +91,12 @@ def test_the_loss_is_written_out(mode_variance: float) -> None:
             score = trained.score_at(x + sign * sigma * noise, sigma)[s, i]
             error = (score + sign * noise[s, i] / sigma).square().sum()
             expected[s] += (sigma**2 + mode_variance) * error / 14
-    assert_close(trained.loss(x, draws())["loss"], expected)
+    assert_close(trained.loss(x, source())["loss"], expected)
 
 
 def test_a_zero_network_costs_the_mean_square_of_the_noise() -> None:
     x = normal(3, 16, 2)
-    assert_close(exact(1.0, 0).loss(x, draws())["loss"], draws().normal(x).square().sum(-1).mean(-1))
+    assert_close(exact(1.0, 0).loss(x, source())["loss"], source().normal(x).square().sum(-1).mean(-1))
 
 
 @pytest.mark.parametrize("variance", [0.01, 1.0, 25.0])
@@ -104,16 +104,16 @@ def test_the_true_score_of_a_gaussian_reaches_its_floor_averaged_over_the_levels
     x = variance**0.5 * normal(3, 20_000, 2)
     sigma = 0.1 * 100 ** torch.linspace(0, 1, 1001) ** 2
     floor = (2 * variance / (variance + sigma**2)).mean().item()
-    losses = {factor: exact(variance, factor).loss(x, draws())["loss"].mean().item() for factor in (0.9, 1, 1.1)}
+    losses = {factor: exact(variance, factor).loss(x, source())["loss"].mean().item() for factor in (0.9, 1, 1.1)}
     assert losses[1] == approx(floor, rel=0.02)
     assert losses[1] < min(losses[0.9], losses[1.1])
 
 
 def test_with_one_level_it_is_denoising_score_matching_times_its_variance() -> None:
     trained, x = method(sigma_max=0.7, sigma_min=0.7), normal(3, 16, 2)
-    points, noise = pairs(x, draws().normal(x))
+    points, noise = pairs(x, source().normal(x))
     expected = (trained.score_at(points + 0.7 * noise, 0.7) + noise / 0.7).square().sum(-1).mean(-1)
-    assert_close(trained.loss(x, draws())["loss"], 0.7**2 * expected)
+    assert_close(trained.loss(x, source())["loss"], 0.7**2 * expected)
 
 
 def test_the_score_is_the_one_at_the_sigma_that_is_shown() -> None:
@@ -135,5 +135,5 @@ def test_what_enters_and_leaves_the_network_is_of_the_order_of_one(sigma: float)
 
 def test_gradient_reaches_all_parameters() -> None:
     trained = method()
-    trained.loss(normal(3, 16, 2), draws())["loss"].sum().backward()
+    trained.loss(normal(3, 16, 2), source())["loss"].sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in trained.parameters())

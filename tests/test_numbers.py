@@ -20,7 +20,7 @@ METHODS = load(ROOT / "params.yaml").methods
 BRIEFLY = {name: {"train": {"steps": 20, "batch_size": 64, "warmup": 2}} for name in METHODS}
 
 
-def world(means: Any, covariances: Any, box: float = 5.0) -> dict[str, Any]:
+def domain(means: Any, covariances: Any, box: float = 5.0) -> dict[str, Any]:
     """The params of another mixture, of equal weights."""
     count, ends = len(means), [-box, box]
     preset = {"means": means, "covariances": covariances, "weights": count * [1 / count], "box": {"x": ends, "y": ends}}
@@ -30,17 +30,17 @@ def world(means: Any, covariances: Any, box: float = 5.0) -> dict[str, Any]:
 ROUND = [[1.0, 0.0], [0.0, 1.0]]
 EDGES: dict[str, dict[str, Any]] = {
     "one seed": {"seeds": 1},
-    "one component": world([[0, 0]], [ROUND]),
-    "equal components": world([[0, 0], [0, 0]], [ROUND, ROUND]),
+    "one component": domain([[0, 0]], [ROUND]),
+    "equal components": domain([[0, 0], [0, 0]], [ROUND, ROUND]),
     "one training point": {"mog": {"train_points": 1, "evaluation": {"neighbours": 1, "readout_neighbours": 1}}},
     "two training points": {"mog": {"train_points": 2, "evaluation": {"neighbours": 1, "readout_neighbours": 1}}},
-    "a covariance that is singular": world([[0, 0]], [[[1, 1], [1, 1]]]),
-    "identical points": world([[1, 1]], [[[1e-30, 0], [0, 1e-30]]]),
-    "nearly identical points": world([[1, 1]], [[[1e-12, 0], [0, 1e-12]]]),
-    "a covariance near singular": world([[0, 0], [3, 3]], [[[1, 0.9999999], [0.9999999, 1]], ROUND]),
-    "a world far from the origin": world([[1e6, 1e6], [1e6, -1e6]], [ROUND, ROUND], box=2e6),
-    "a world beyond single precision": world([[1e60, 0], [-1e60, 0]], 2 * [[[1e118, 0], [0, 1e118]]], box=1e61),
-    "a box far from the data": world([[1000, 0], [-1000, 0]], [ROUND, ROUND]),
+    "a covariance that is singular": domain([[0, 0]], [[[1, 1], [1, 1]]]),
+    "identical points": domain([[1, 1]], [[[1e-30, 0], [0, 1e-30]]]),
+    "nearly identical points": domain([[1, 1]], [[[1e-12, 0], [0, 1e-12]]]),
+    "a covariance near singular": domain([[0, 0], [3, 3]], [[[1, 0.9999999], [0.9999999, 1]], ROUND]),
+    "a domain far from the origin": domain([[1e6, 1e6], [1e6, -1e6]], [ROUND, ROUND], box=2e6),
+    "a domain beyond single precision": domain([[1e60, 0], [-1e60, 0]], 2 * [[[1e118, 0], [0, 1e118]]], box=1e61),
+    "a box far from the data": domain([[1000, 0], [-1000, 0]], [ROUND, ROUND]),
     "batches larger than the data": {name: {"train": {"batch_size": 2000}} for name in METHODS},
     "a grid of one node": {"mog": {"evaluation": {"grid": 1}}},
     "the smallest grid": {"mog": {"evaluation": {"grid": 10}}},

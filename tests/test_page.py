@@ -15,7 +15,7 @@ from PIL import Image
 
 from stages.core.paths import ROOT
 from stages.metrics.collapse import normalise
-from stages.mog.evaluation.model import Subject, apply
+from stages.mog.evaluation.model import EvaluatedModel, apply
 from stages.tools.browser import find
 from tests import small
 
@@ -103,9 +103,12 @@ MAP = ".large .map canvas"
 def test_the_page_is_small_and_made_of_what_it_loads(made: Path, opened: Opened) -> None:
     assert (made / "reports/index.html").stat().st_size < 1_000_000
     loaded = {url.rsplit("reports/", 1)[1] for url in opened.requests}
-    assert loaded == {"index.html", "atlas/world.js", "atlas/mnist/jepa_ema.js", "atlas/mnist/jepa_ema.reconstruction.js"} | {
-        f"atlas/mog/{name}.js" for name in METHODS
-    }
+    assert loaded == {
+        "index.html",
+        "page_data/domains.js",
+        "page_data/mnist/jepa_ema.js",
+        "page_data/mnist/jepa_ema.reconstruction.js",
+    } | {f"page_data/mog/{name}.js" for name in METHODS}
 
 
 PLACE_OF = """([x, y]) => {
@@ -123,15 +126,15 @@ def test_the_landscape_follows_the_reference_and_is_the_stages_own(
 ) -> None:
     page = opened.page
     monkeypatch.chdir(made)
-    subject = Subject("contrastive")
-    directions = normalise(apply(subject.trained.embed, subject.nodes, subject.device))[0]
+    model = EvaluatedModel("contrastive")
+    directions = normalise(apply(model.trained.embed, model.nodes, model.device))[0]
     before = pixels(page, MAP)
     page.locator(".large .map svg").scroll_into_view_if_needed()
     page.mouse.move(*page.evaluate(PLACE_OF, [0, 0]))
     page.mouse.down()
     for node in (23, 41, 100, 240, 460):
-        page.mouse.move(*page.evaluate(PLACE_OF, subject.nodes[node].tolist()))
-        page.wait_for_function("node => page.mixture.world.grid.node(...page.mixture.state.reference) === node", arg=node)
+        page.mouse.move(*page.evaluate(PLACE_OF, model.nodes[node].tolist()))
+        page.wait_for_function("node => page.mixture.domain.grid.node(...page.mixture.state.reference) === node", arg=node)
         page.evaluate("() => new Promise(requestAnimationFrame)")
         shown = np.array(page.evaluate("() => [...page.mixture.seen.values]"))
         assert np.abs(shown + directions @ directions[node]).max() < 1e-3
@@ -139,16 +142,16 @@ def test_the_landscape_follows_the_reference_and_is_the_stages_own(
     assert pixels(page, MAP) != before
     page.locator(".reference").focus()
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("() => page.mixture.world.grid.node(...page.mixture.state.reference) === 459")
+    page.wait_for_function("() => page.mixture.domain.grid.node(...page.mixture.state.reference) === 459")
 
 
 def test_the_truth_of_the_page_is_that_of_the_mixture(made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made)
-    mixture = Subject("ncsn").mixture
+    mixture = EvaluatedModel("ncsn").mixture
     points = np.random.default_rng(0).uniform(-8, 10, (20, 2))
     found = opened.page.evaluate(
-        """points => points.map(([x, y]) => { const m = page.mixture.world.mixture.smoothed(0.4), s = [0, 0]; m.score(x, y, s);
-        const c = page.mixture.world.mixture.conditional(1, y);
+        """points => points.map(([x, y]) => { const m = page.mixture.domain.mixture.smoothed(0.4), s = [0, 0]; m.score(x, y, s);
+        const c = page.mixture.domain.mixture.conditional(1, y);
         return [m.logDensity(x, y), ...s, lineDensity(c, x)]; })""",
         points.tolist(),
     )
@@ -175,7 +178,7 @@ def test_particles_under_the_true_score_reach_the_true_weights(opened: Opened) -
           return particles.sides[1].bars.attr("data-shares").split(" ").map(Number);
         }"""
     )
-    weights = page.evaluate("() => page.mixture.world.weights")
+    weights = page.evaluate("() => page.mixture.domain.weights")
     assert np.abs(np.array(shares) - weights).sum() / 2 < 0.06
     assert page.locator(".weight").count() == 2 * len(weights)
 
@@ -195,14 +198,14 @@ def test_particles_are_dropped_where_one_clicks_and_obey_the_controls(opened: Op
     slide(page, "Temperature", 0)
     slide(page, "σ", 0)
     lowest = page.evaluate(
-        "() => { const p = page.mixture.tools.parts[0]; return [p.temperature, p.sigma, Math.min(...p.ladder)]; }"
+        "() => { const p = page.mixture.tools.parts[0]; return [p.temperature, p.sigma, Math.min(...p.schedule)]; }"
     )
     assert lowest[0] == 0 and lowest[1] == lowest[2]
     page.click("text=Let σ fall")
     page.wait_for_function("() => page.mixture.tools.parts[0].cooling > 1")
     assert page.evaluate("() => page.mixture.tools.parts[0].sigma") > lowest[1]
     cold = page.evaluate(
-        """() => { const p = page.mixture.tools.parts[0]; p.cooling = null; p.noise(p.ladder[3]); p.scatter(50); p.run(false);
+        """() => { const p = page.mixture.tools.parts[0]; p.cooling = null; p.noise(p.schedule[3]); p.scatter(50); p.run(false);
         for (let i = 0; i < 2000; i++) p.step(); return p.sides[1].points.map(([x, y]) => p.truth.logDensity(x, y)); }"""
     )
     top = page.evaluate("() => { const t = page.mixture.tools.parts[0].truth; return t.means.map(m => t.logDensity(...m)); }")
@@ -217,11 +220,11 @@ def test_both_sides_of_the_particles_are_at_the_same_noise_level(made: Path, ope
     field = np.array(page.evaluate("() => [...page.mixture.tools.parts[0].field.values]")).reshape(-1, 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
-        subject = Subject("ncsn")
-        learned = apply(lambda p: subject.trained.score_at(p, sigma), subject.nodes, subject.device)[0]
+        model = EvaluatedModel("ncsn")
+        learned = apply(lambda p: model.trained.score_at(p, sigma), model.nodes, model.device)[0]
     assert np.abs(field - learned).max() < 1e-3 * np.abs(learned).max()
     means = page.evaluate("() => page.mixture.tools.parts[0].truth.covariances[0][0][0]")
-    assert means == pytest.approx(subject.mixture.covariances[0, 0, 0] + sigma**2)
+    assert means == pytest.approx(model.mixture.covariances[0, 0, 0] + sigma**2)
 
 
 def test_the_share_of_a_mode_is_what_the_pipeline_counts(made: Path, opened: Opened) -> None:
@@ -230,13 +233,13 @@ def test_the_share_of_a_mode_is_what_the_pipeline_counts(made: Path, opened: Ope
     page.wait_for_selector(".particles")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
-        mixture = Subject("ncsn").mixture.smoothed(3.0)
+        mixture = EvaluatedModel("ncsn").mixture.smoothed(3.0)
     points = mixture.sample(500, np.random.default_rng(0))[0]
     away = [[1e6, 0.0], [float("1e9"), 1e9]]
     shares = page.evaluate(
         """points => {
           const particles = page.mixture.tools.parts[0];
-          particles.truth = page.mixture.world.mixture.smoothed(3);
+          particles.truth = page.mixture.domain.mixture.smoothed(3);
           return particles.shares(points);
         }""",
         [*points.tolist(), *away],
@@ -342,19 +345,19 @@ def test_the_value_under_the_pointer_is_told(opened: Opened) -> None:
 def test_the_conditional_is_that_of_the_line(made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened.page
     monkeypatch.chdir(made)
-    subject = Subject("jepa_masked_density")
+    model = EvaluatedModel("jepa_masked_density")
     page.click("button[data-method=jepa_masked_density]")
     page.wait_for_selector(".conditional svg path.learned")
-    for seen, axis in ((1, subject.grid_y), (0, subject.grid_x)):
+    for seen, axis in ((1, model.grid_y), (0, model.grid_x)):
         page.select_option(".choice:has-text('The line is') select", str(seen))
         page.locator(".conditional .slider input").evaluate("i => { i.value = 9; i.dispatchEvent(new Event('input')); }")
         said = page.locator(".conditional .readout").text_content() or ""
-        mean = subject.mixture.conditional_mean(1 - seen, axis[[9]])[0]
+        mean = model.mixture.conditional_mean(1 - seen, axis[[9]])[0]
         assert f"coordinate {axis[9]:.2f}: true mean {mean:.2f}, learned prediction" in said
         pairs = np.full((len(axis), 2), axis[9])
-        pairs[:, 1 - seen] = subject.grid_x if seen else subject.grid_y
+        pairs[:, 1 - seen] = model.grid_x if seen else model.grid_y
         visible = torch.tensor([1.0, 0.0] if seen == 0 else [0.0, 1.0])
-        log = apply(lambda p, v=visible: subject.trained.log_density(p, v.expand(p.shape)).unsqueeze(-1), pairs, subject.device)
+        log = apply(lambda p, v=visible: model.trained.log_density(p, v.expand(p.shape)).unsqueeze(-1), pairs, model.device)
         found = page.evaluate(
             """([seen, count]) => {
               const { density } = page.mixture.tools.parts[0].learned.content.conditional;
@@ -475,7 +478,7 @@ def test_a_method_that_is_chosen_before_its_data_are_there_is_shown_when_they_ar
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     # Data that come late, as from a slow disk.
-    page.route("**/atlas/mog/*.js", lambda route: (page.wait_for_timeout(300), route.continue_()))
+    page.route("**/page_data/mog/*.js", lambda route: (page.wait_for_timeout(300), route.continue_()))
     page.goto((made / "reports/index.html").as_uri(), wait_until="commit")
     page.click("button[data-method=jepa_masked_density]")
     page.click("button[data-method=ncsn]")
@@ -562,18 +565,20 @@ def test_without_scripts_the_pictures_and_the_table_are_there(browser: Browser, 
 
 
 @pytest.mark.parametrize(
-    "name, place", [("mnist/jepa_ema.js", "#embeddings"), ("mog/ncsn.js", "#mixture"), ("world.js", "main")]
+    "name, place", [("mnist/jepa_ema.js", "#embeddings"), ("mog/ncsn.js", "#mixture"), ("domain.js", "main")]
 )
 def test_data_that_is_missing_is_told_where_it_is_missed(
     browser: Browser, made: Path, tmp_path: Path, name: str, place: str
 ) -> None:
     shutil.copytree(made / "reports", tmp_path / "reports")
-    (tmp_path / "reports/atlas" / name).unlink()
+    (tmp_path / "reports/page_data" / name).unlink()
     context = browser.new_context()
     page = context.new_page()
     page.goto((tmp_path / "reports/index.html").as_uri())
-    expect(page.locator(f"{place} > .error")).to_have_text(f"atlas/{name} is missing: dvc repro makes it, dvc pull brings it")
-    if name != "world.js":
+    expect(page.locator(f"{place} > .error")).to_have_text(
+        f"page_data/{name} is missing: dvc repro makes it, dvc pull brings it"
+    )
+    if name != "domain.js":
         page.wait_for_selector("#reconstructions[data-ready]")
     if place == "#mixture":
         choose(page, "jepa_masked_density")

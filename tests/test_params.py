@@ -29,7 +29,7 @@ from stages.mnist.encoder.domain import Images
 from stages.nn.build import block_model, build, configured
 from stages.nn.training import fit
 from stages.tools.check import check
-from tests.plane import world
+from tests.plane import domain
 
 ROOT = Path(__file__).parent.parent
 PARAMS = params.load(ROOT / "params.yaml")
@@ -206,8 +206,8 @@ def test_a_mixture_that_does_not_fit_together_is_refused(tmp_path: Path, key: st
         ("criteria.wells.decided_by.0.below", 0.5, "either below or above"),
         ("criteria.wells.decided_by.0.study", "batch", "the name of a study where there is a cell"),
         ("criteria.wells.decided_by", [], "at least 1 item"),
-        ("stated.dsm.is_best", True, "any of criteria: average_keeps_rank, average_prevents_collapse"),
-        ("words.dsm.is_best", "best", "any of stated.dsm: "),
+        ("expected.dsm.is_best", True, "any of criteria: batch_matters, bimodal_dependencies"),
+        ("expected_label.dsm.is_best", "best", "any of expected.dsm: "),
     ],
 )
 def test_claims_that_do_not_fit_together_are_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
@@ -402,7 +402,7 @@ def test_every_key_of_a_method_is_used(name: str) -> None:
 @pytest.mark.parametrize("name", ALL_METHODS)
 def test_a_method_takes_a_world_and_keywords_without_defaults(name: str) -> None:
     arguments = signature(name).args
-    assert [argument.arg for argument in arguments.args] == ["self", "world"]
+    assert [argument.arg for argument in arguments.args] == ["self", "domain"]
     assert not arguments.defaults and not any(arguments.kw_defaults) and not arguments.kwarg and not arguments.vararg
 
 
@@ -413,7 +413,7 @@ def test_every_key_of_a_methods_block_goes_into_the_method_or_the_training(block
     assert settings.keys() == {argument.arg for argument in signature(name).args.kwonlyargs}
     assert train.model_dump().keys() - {"batch_size"} <= inspect.signature(fit).parameters.keys()
     perturbations = PARAMS.mnist_perturbations.model_dump()
-    build(name, world(1) if block == name else Images(perturbations=perturbations, mixed_precision=False), settings)
+    build(name, domain(1) if block == name else Images(perturbations=perturbations, mixed_precision=False), settings)
 
 
 def test_a_block_that_is_not_there_is_asked_for_in_vain() -> None:
@@ -449,7 +449,12 @@ def test_what_builds_no_method_reads_the_params_without_torch() -> None:
         ("params.yaml", "dsm.sigma", -1, "params.yaml: dsm.sigma: -1 is not accepted: expected greater than 0"),
         ("params.yaml", "mog.preset", "other", "params.yaml: mog.preset: 'other' is not accepted: expected one of "),
         ("mixtures.yaml", "ring.weights.0", -1, "mixtures.yaml: ring.weights.0: -1 is not accepted: expected greater than 0"),
-        ("claims.yaml", "stated.dsm.wells", "yes", "claims.yaml: stated.dsm.wells: 'yes' is not accepted: expected a valid "),
+        (
+            "claims.yaml",
+            "expected.dsm.wells",
+            "yes",
+            "claims.yaml: expected.dsm.wells: 'yes' is not accepted: expected a valid ",
+        ),
     ],
 )
 def test_on_the_command_line_all_three_files_are_checked(
@@ -498,17 +503,20 @@ from stages.config.field_types import Encoder, Positive, View
 from stages.nn.method import Method
 
 class Own(Method):
-    def __init__(self, world, *, view: View, encoder: Encoder, scale: Positive):
+    def __init__(self, domain, *, view: View, encoder: Encoder, scale: Positive):
         super().__init__()
 '''
-OTHER = "\n\nclass Second(Method):\n    def __init__(self, world, *, scale: Positive): ...\n"
+OTHER = "\n\nclass Second(Method):\n    def __init__(self, domain, *, scale: Positive): ...\n"
 NO_METHOD = "own.py:1: expected a class whose base is Method of stages.nn.method"
 MISTAKES = {
     "unfinished": (METHOD + "    def loss(", "own.py:9: '(' was never closed"),
     "not indented": (METHOD.replace("        super", "super"), "own.py:8: expected an indented block"),
     "a null byte": (METHOD + "\0", "own.py:1: source code"),
     "no UTF-8": (METHOD.encode().replace(b"A method", b"A \xff"), "own.py:1: "),
-    "a package that there is not": (METHOD.replace(FUTURE, "import nosuch\n"), "own.py:2: ModuleNotFoundError: No module named 'nosuch'"),
+    "a package that there is not": (
+        METHOD.replace(FUTURE, "import nosuch\n"),
+        "own.py:2: ModuleNotFoundError: No module named 'nosuch'",
+    ),
     "an import of nothing": (METHOD.replace("Positive, ", "Positiv, "), "own.py:3: ImportError: cannot import name 'Positiv'"),
     "misspelt": (
         METHOD.replace("scale: Positive", "scale: Positiv"),

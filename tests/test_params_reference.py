@@ -91,7 +91,7 @@ def test_the_editors_schema_accepts_the_committed_file(name: str) -> None:
         ("mixtures", "ring", None),
         ("claims", "criterion", {}),
         ("claims", "criteria.wells.decided_by", []),
-        ("claims", "stated.dsm.wells", "yes"),
+        ("claims", "expected.dsm.wells", "yes"),
     ],
 )
 def test_the_editors_schema_refuses_what_the_pipeline_refuses(name: str, key: str, value: Any) -> None:
@@ -110,4 +110,4 @@ def test_keys_in_the_editor_say_what_they_mean() -> None:
     assert sigma["description"] == "noise level σ, in units of x" and sigma["exclusiveMinimum"] == 0
     assert EDITOR["properties"]["dsm"]["properties"]["train"]["properties"]["steps"]["description"] == "optimizer steps"
     assert EDITORS["mixtures"]["additionalProperties"]["properties"]["weights"]["description"] == "of each mode, with sum 1"
-    assert EDITORS["claims"]["properties"]["stated"]["description"].startswith("true: it is said of the method")
+    assert EDITORS["claims"]["properties"]["expected"]["description"].startswith("true: it is said of the method")

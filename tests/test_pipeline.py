@@ -105,7 +105,7 @@ def test_the_metrics_keep_their_contract(reproduced: Path) -> None:
     assert isinstance(contrastive["collapse"]["collapsed"], bool)
     assert len(contrastive["heldout_loss"]["values"]) == 2
     dsm = read(reproduced, "reports/metrics/mog/dsm.json")
-    assert set(dsm) == {"heldout_loss", "batch_contrast", "score", "denoising", "sampling"}
+    assert set(dsm) == {"heldout_loss", "batch_dependence", "score", "denoising", "sampling"}
     assert set(dsm["sampling"]["control_langevin"]) == {
         "mode_weight_tv",
         "escaped",

@@ -79,8 +79,8 @@ def test_the_committed_run_reaches_what_the_science_says_can_be_reached() -> Non
     assert 0.9 <= excess <= 1.1
     assert metric("dsm_energy", "score", "relative_fisher_error") <= 0.015
     assert metric("dsm_energy", "score", "energy_spearman_within_modes") >= 0.98
-    ladder = json.loads((ROOT / "reports/metrics/mog/ncsn.json").read_text())["score"]["per_sigma"]
-    assert len(ladder) == 12 and max(rung["mean"] for rung in ladder.values()) <= 0.05
+    schedule = json.loads((ROOT / "reports/metrics/mog/ncsn.json").read_text())["score"]["per_sigma"]
+    assert len(schedule) == 12 and max(level["mean"] for level in schedule.values()) <= 0.05
     assert metric("ncsn", "sampling", "annealed", "mode_weight_tv") <= 0.03
     assert metric("ism", "score", "relative_fisher_error") <= 0.03
     assert metric("contrastive_critic", "critic", "r2_pmi") >= 0.95

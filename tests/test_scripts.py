@@ -79,6 +79,6 @@ def test_the_few_that_stand_for_all_have_the_ends_among_them(total: int, count: 
 def test_a_script_is_one_call_and_nothing_in_it_ends_a_script(tmp_path: Path) -> None:
     page_script.write(tmp_path / "a.js", "</script><img onerror=x>", {"text": "</SCRIPT>&\u2028", "n": [1.5]})
     text = (tmp_path / "a.js").read_text(encoding="utf-8")
-    assert not re.search(r"[<>&\u2028]", text) and text.startswith("atlas.add(") and text.endswith(");\n")
-    name, content = json.loads(f"[{text[len('atlas.add(') : -3]}]")
+    assert not re.search(r"[<>&\u2028]", text) and text.startswith("pageData.add(") and text.endswith(");\n")
+    name, content = json.loads(f"[{text[len('pageData.add(') : -3]}]")
     assert name == "</script><img onerror=x>" and content == {"text": "</SCRIPT>&\u2028", "n": [1.5]}

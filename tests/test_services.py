@@ -190,7 +190,7 @@ mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/energy-wells-digits@best")
 numpy.save("found.npy", model.predict(numpy.load(sys.argv[2])["images"]))
 """
-"""Embeds images without the project at hand."""
+"""HasEncoder images without the project at hand."""
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's own, when its loaders are imported

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from stages.methods.sigreg import Sigreg, epps_pulley
-from tests.plane import draws, normal, world
+from tests.plane import domain, normal, source
 
 
 def method(weight: float = 0.1, noise: float = 0.3, directions: int = 5) -> Sigreg:
     torch.manual_seed(0)
     return Sigreg(
-        world(),
+        domain(),
         view={"noise": noise},
         encoder={"width": 8, "depth": 2, "dim": 4},
         weight=weight,
@@ -34,7 +34,7 @@ def normality(z: Tensor) -> Tensor:
     """What embeddings (3, B, 2) pay for not being standard normal."""
     bare = method(noise=0, directions=64)
     bare.encoder = nn.Identity()
-    return bare.loss(z.float(), draws())["normality"]
+    return bare.loss(z.float(), source())["normality"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 16, 256])
@@ -88,26 +88,26 @@ def test_a_collapsed_encoder_pays_in_proportion_to_the_batch() -> None:
         collapsed.encoder[-1].weight.zero_()
         collapsed.encoder[-1].bias.zero_()
     for count in (16, 64):
-        assert collapsed.loss(points(count), draws())["normality"].tolist() == approx([0.402 * count] * 3, rel=1e-3)
+        assert collapsed.loss(points(count), source())["normality"].tolist() == approx([0.402 * count] * 3, rel=1e-3)
 
 
 def test_the_loss_is_written_out() -> None:
-    trained, x, drawn = method(), points(), draws()
+    trained, x, drawn = method(), points(), source()
     first, second = (trained.encoder(x + 0.3 * drawn.normal(x)) for _ in range(2))
     directions = F.normalize(torch.randn((4, 5), generator=drawn.generator), dim=0)
     invariance = (first - second).square().mean((1, 2))
     tests = torch.stack([epps_pulley(z @ u[:, None])[..., 0] for z in (first, second) for u in directions.T])
-    assert_close(trained.loss(x, draws())["loss"], 0.9 * invariance + 0.1 * tests.mean(0), rtol=1e-4, atol=1e-5)
+    assert_close(trained.loss(x, source())["loss"], 0.9 * invariance + 0.1 * tests.mean(0), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("weight", "part"), [(0, "invariance"), (1, "normality")])
 def test_at_the_ends_of_the_weight_one_term_is_left(weight: float, part: str) -> None:
-    parts = method(weight).loss(points(), draws())
+    parts = method(weight).loss(points(), source())
     assert (parts["loss"] == parts[part]).all()
 
 
 def test_equal_views_are_invariant() -> None:
-    assert (method(noise=0).loss(points(), draws())["invariance"] == 0).all()
+    assert (method(noise=0).loss(points(), source())["invariance"] == 0).all()
 
 
 @pytest.mark.parametrize(("scale", "outward"), [(0.1, True), (5, False)])
@@ -119,5 +119,5 @@ def test_descent_widens_narrow_samples_and_draws_wide_ones_in(scale: float, outw
 
 def test_gradient_reaches_the_encoder() -> None:
     trained = method(weight=1)
-    trained.loss(points(), draws())["loss"].sum().backward()
+    trained.loss(points(), source())["loss"].sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in trained.parameters())

@@ -109,7 +109,7 @@ def image_params(folder: Path) -> dict[str, Any]:
 def test_a_cell_on_images_has_the_figures_of_all_its_runs(tmp_path: Path) -> None:
     study = Study.model_validate(
         {
-            "world": "mnist",
+            "domain": "mnist",
             "methods": ["contrastive"],
             "settings": {"mnist.validation_images": 0, "mnist_{method}.train.steps": 3},
             "runs": [0, 1],
@@ -287,7 +287,7 @@ def test_every_study_has_its_turn() -> None:
 
 
 def test_the_figures_of_a_method_with_one_cell_stand_under_its_name(project: Path) -> None:
-    study = Study.model_validate({"world": "mnist", "methods": ["jepa_ema"], "keep": ["knn.accuracy", "knn.f1_macro"]})
+    study = Study.model_validate({"domain": "mnist", "methods": ["jepa_ema"], "keep": ["knn.accuracy", "knn.f1_macro"]})
     store = Store("some")
     metrics = {"knn": {"accuracy": figure(0.9), "f1_macro": figure(0.8)}}
     store.add(all_runs(study)[0], Decided("", ""), metrics, {"commit": "", "machine": {}})
@@ -307,8 +307,8 @@ def test_params_that_change_together_make_no_grid() -> None:
 
 
 def test_a_changed_claim_changes_the_verdict() -> None:
-    cell = {"method": "dsm", "settings": {}, "metrics": {"batch_contrast": figure(0.0)}}
-    said = CLAIMS.model_copy(update={"stated": {"dsm": {"contrastive": True}}})
+    cell = {"method": "dsm", "settings": {}, "metrics": {"batch_dependence": figure(0.0)}}
+    said = CLAIMS.model_copy(update={"expected": {"dsm": {"contrastive": True}}})
     found = [with_verdicts(example(claims=True), [cell], claims) for claims in (CLAIMS, said)]
     assert [decided[0]["claims"]["contrastive"]["verdict"] for decided in found] == ["holds", "fails"]
 
@@ -415,7 +415,7 @@ def test_the_studies_reach_what_the_science_says_can_be_reached() -> None:
     assert gaps[0] > 1 and gaps[-1] < 0.1
     for cell in study("ring"):
         assert 0.88 < cell.get("clusters.bayes_accuracy", {"mean": 0.9})["mean"] < 0.92
-        assert cell.get("clusters.knn_lift_untrained", {"mean": 0})["mean"] < 0.01
+        assert cell.get("clusters.delta_knn_accuracy_untrained", {"mean": 0})["mean"] < 0.01
 
 
 def test_the_wide_encoders_reach_the_figures_that_are_asked_of_them_with_every_seed() -> None:

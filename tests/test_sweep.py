@@ -246,14 +246,14 @@ def test_without_ray_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_experiment_on_the_images_trains_one_method_of_the_mixture_that_no_seed_multiplies() -> None:
-    found = [wanted(run) for run in all_runs(study(methods=["jepa_ema"], world="mnist", grid={}, runs=[0, 1]))]
+    found = [wanted(run) for run in all_runs(study(methods=["jepa_ema"], domain="mnist", grid={}, runs=[0, 1]))]
     assert [settings["methods"] for settings in found] == [["dsm"], ["dsm"]]
     assert all(settings["mnist.methods"] == ["jepa_ema"] for settings in found)
 
 
 IMAGES = {
     "rates": {
-        "world": "mnist_reconstruct",
+        "domain": "mnist_reconstruct",
         "methods": ["jepa_ema"],
         "grid": {"mnist_jepa_ema.train.learning_rate": [0.001]},
         "runs": [0, 1],

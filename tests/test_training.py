@@ -19,10 +19,10 @@ from stages.core.errors import TrainingDiverged
 from stages.nn.batches import EpochBatches, random_batches
 from stages.nn.build import build, configured
 from stages.nn.method import Method
-from stages.nn.noise import Draws, FixedDraws, TrainingDraws
+from stages.nn.noise import FixedNoise, NoiseSource, TrainingNoise
 from stages.nn.schedule import learning_rate_factor, log_spaced
 from stages.nn.training import fit
-from tests.plane import generator, points, world
+from tests.plane import domain, generator, points
 
 PARAMS = params.load(Path(__file__).parent.parent / "params.yaml")
 methods = pytest.mark.parametrize("name", PARAMS.methods)
@@ -30,7 +30,7 @@ methods = pytest.mark.parametrize("name", PARAMS.methods)
 
 def make(name: str, copies: int = 3) -> Method:
     torch.manual_seed(0)
-    return build(name, world(copies), configured(PARAMS, name)[0])
+    return build(name, domain(copies), configured(PARAMS, name)[0])
 
 
 class Quadratic(Method):
@@ -41,7 +41,7 @@ class Quadratic(Method):
         self.weight = nn.Parameter(torch.arange(2.0 * copies).reshape(copies, 1, 2))
         self.progress: list[float] = []
 
-    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
         return {"loss": (self.weight - x).square().sum(-1).mean(-1), "size": self.weight.square().sum((-2, -1))}
 
     def after_step(self, progress: float) -> None:
@@ -51,7 +51,7 @@ class Quadratic(Method):
 def train(method: Method, batches: Iterator[Tensor] | None = None, **changes: Any) -> list[dict[str, float]]:
     settings: dict[str, Any] = {
         "name": "quadratic",
-        "draws": TrainingDraws(generator()),
+        "source": TrainingNoise(generator()),
         "steps": 10,
         "learning_rate": 0.01,
         "weight_decay": 0.1,
@@ -71,7 +71,7 @@ def train(method: Method, batches: Iterator[Tensor] | None = None, **changes: An
 @methods
 def test_a_seed_is_not_touched_by_the_parameters_and_data_of_another(name: str) -> None:
     def loss_and_gradients(method: Method, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        losses = method.loss(x, TrainingDraws(generator()))["loss"]
+        losses = method.loss(x, TrainingNoise(generator()))["loss"]
         assert losses.shape == (3,)
         losses.sum().backward()
         return losses, [p.grad for p in method.parameters() if p.grad is not None]
@@ -99,17 +99,17 @@ def test_a_seed_trains_alike_whatever_the_data_of_another(name: str) -> None:
 @methods
 def test_copies_together_lose_what_each_loses_alone(name: str) -> None:
     together, x = make(name), points()
-    losses = together.loss(x, FixedDraws(points(2), torch.eye(2).repeat(8, 1)))["loss"]
+    losses = together.loss(x, FixedNoise(points(2), torch.eye(2).repeat(8, 1)))["loss"]
     for s in range(3):
         alone = make(name, copies=1)
         alone.load_state_dict({key: value[s : s + 1] for key, value in together.state_dict().items()})
-        assert_close(alone.loss(x[s : s + 1], FixedDraws(points(2), torch.eye(2).repeat(8, 1)))["loss"], losses[s : s + 1])
+        assert_close(alone.loss(x[s : s + 1], FixedNoise(points(2), torch.eye(2).repeat(8, 1)))["loss"], losses[s : s + 1])
 
 
 @methods
 def test_points_shared_by_all_seeds_are_as_good_as_copies_of_them(name: str) -> None:
     shared = points()[0].expand(3, -1, -1)
-    losses = [make(name).loss(x, FixedDraws(points(2), torch.eye(2).repeat(8, 1)))["loss"] for x in (shared, shared.clone())]
+    losses = [make(name).loss(x, FixedNoise(points(2), torch.eye(2).repeat(8, 1)))["loss"] for x in (shared, shared.clone())]
     assert_close(*losses)
 
 
@@ -123,13 +123,13 @@ def test_points_without_seeds_are_judged_by_all_copies_alike(name: str) -> None:
 
 @methods
 def test_a_method_computes_in_the_precision_of_its_points(name: str) -> None:
-    parts = make(name).double().loss(points().double(), TrainingDraws(generator()))
+    parts = make(name).double().loss(points().double(), TrainingNoise(generator()))
     assert {value.dtype for value in parts.values()} == {torch.float64}
 
 
 @methods
 def test_no_method_asks_for_more_noise_than_the_held_out_views_hold(name: str) -> None:
-    assert make(name).loss(points(), FixedDraws(points(2), torch.eye(2).repeat(8, 1)))["loss"].isfinite().all()
+    assert make(name).loss(points(), FixedNoise(points(2), torch.eye(2).repeat(8, 1)))["loss"].isfinite().all()
 
 
 # batches, learning rate, snapshots
@@ -189,9 +189,9 @@ def test_learning_rate_at_its_limits() -> None:
 
 @pytest.mark.parametrize(("steps", "count"), list(itertools.product([1, 2, 10, 1500, 6000], [1, 2, 3, 40])))
 def test_snapshots_go_from_start_to_end_in_order_and_are_no_more_than_asked_for(steps: int, count: int) -> None:
-    moments = log_spaced(steps, count)
-    assert moments == sorted(set(moments)) and len(moments) <= count
-    assert moments[-1] == steps and (count == 1 or moments[0] == 0)
+    snapshots = log_spaced(steps, count)
+    assert snapshots == sorted(set(snapshots)) and len(snapshots) <= count
+    assert snapshots[-1] == steps and (count == 1 or snapshots[0] == 0)
 
 
 def test_snapshots_are_even_in_the_logarithm_of_the_step() -> None:
@@ -210,7 +210,7 @@ def test_fit_is_plain_adamw_with_that_schedule() -> None:
     for step in range(10):
         optimizer.param_groups[0]["lr"] = 0.01 * learning_rate_factor(step, 10, schedule="cosine", warmup=3)
         optimizer.zero_grad()
-        plain.loss(x, TrainingDraws(generator()))["loss"].sum().backward()
+        plain.loss(x, TrainingNoise(generator()))["loss"].sum().backward()
         optimizer.step()
     assert_close(ours.weight, plain.weight)
 
@@ -245,7 +245,7 @@ def test_fit_is_deterministic() -> None:
     def once(seed: int) -> tuple[list[dict[str, float]], list[Tensor]]:
         method, x = make("dsm"), points(1, 40)[0]
         batches = random_batches(x, lead=(3,), batch_size=8, generator=generator(seed))
-        return train(method, batches, draws=TrainingDraws(generator(seed))), list(method.parameters())
+        return train(method, batches, source=TrainingNoise(generator(seed))), list(method.parameters())
 
     (rows, weights), (same_rows, same_weights), (other_rows, _) = once(0), once(0), once(1)
     assert rows == same_rows != other_rows
@@ -283,9 +283,9 @@ def test_a_snapshot_leaves_the_training_as_it_was() -> None:
 
 def test_a_method_trains_in_training_mode_and_is_left_in_evaluation_mode() -> None:
     class Watching(Quadratic):
-        def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
+        def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
             assert self.training
-            return super().loss(x, draws)
+            return super().loss(x, source)
 
     method = Watching()
     train(method, snapshots=[4], on_snapshot=lambda step: method.eval() and None)

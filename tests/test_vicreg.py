@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from stages.methods.vicreg import Vicreg, covariance_penalty, variance_hinge
-from tests.plane import draws, normal, world
+from tests.plane import domain, normal, source
 
 
 def method(noise: float = 0.3, invariance: float = 25, variance: float = 25, covariance: float = 1) -> Vicreg:
     torch.manual_seed(0)
     weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
-    return Vicreg(world(), view={"noise": noise}, encoder={"width": 8, "depth": 2, "dim": 4}, **weights).double()
+    return Vicreg(domain(), view={"noise": noise}, encoder={"width": 8, "depth": 2, "dim": 4}, **weights).double()
 
 
 def scaled(trained: Vicreg, factor: float) -> Vicreg:
@@ -25,7 +25,7 @@ def scaled(trained: Vicreg, factor: float) -> Vicreg:
 
 
 def views(trained: Vicreg, x: Tensor) -> tuple[Tensor, Tensor]:
-    drawn = draws()
+    drawn = source()
     return trained.encoder(x + 0.3 * drawn.normal(x)), trained.encoder(x + 0.3 * drawn.normal(x))
 
 
@@ -42,14 +42,14 @@ def test_it_is_lightlys_loss_in_value_and_gradient(scale: float, weights: tuple[
     trained, x = scaled(method(0.3, *weights), scale), normal(3, 16, 2)
     oracle = VICRegLoss(*weights)
     expected = torch.stack([oracle(first, second) for first, second in zip(*views(trained, x), strict=True)])
-    ours = trained.loss(x, draws())["loss"]
+    ours = trained.loss(x, source())["loss"]
     assert_close(ours, expected, rtol=1e-5, atol=1e-5)
     gradients = (torch.autograd.grad(loss.sum(), list(trained.parameters())) for loss in (ours, expected))
     assert_close(*gradients, rtol=1e-5, atol=1e-5)
 
 
 def test_constant_embeddings_cost_nearly_the_whole_floor_and_nothing_else() -> None:
-    parts = scaled(method(), 0).loss(normal(3, 16, 2), draws())
+    parts = scaled(method(), 0).loss(normal(3, 16, 2), source())
     assert_close(parts["loss"], torch.full((3,), 24.75, dtype=torch.float64))
     assert_close(parts["variance"], torch.full((3,), 0.99, dtype=torch.float64))
     assert (parts["invariance"] == 0).all() and (parts["covariance"] == 0).all()
@@ -58,21 +58,21 @@ def test_constant_embeddings_cost_nearly_the_whole_floor_and_nothing_else() -> N
 def test_equal_white_views_cost_nothing() -> None:
     perfect = method(noise=0)
     perfect.encoder = nn.Identity()
-    assert_close(perfect.loss(white(), draws())["loss"], torch.zeros(3).double(), rtol=0, atol=1e-9)
+    assert_close(perfect.loss(white(), source())["loss"], torch.zeros(3).double(), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("kept", ["invariance", "variance", "covariance"])
 def test_with_one_weight_alone_the_loss_is_that_term(kept: str) -> None:
     only = method(**{"invariance": 0.0, "variance": 0.0, "covariance": 0.0, kept: 3.0})
-    parts = only.loss(normal(3, 16, 2), draws())
+    parts = only.loss(normal(3, 16, 2), source())
     assert_close(parts["loss"], 3 * parts[kept])
 
 
 def test_the_invariance_is_the_mean_squared_difference_of_the_views() -> None:
     trained, x = method(), normal(3, 16, 2)
     first, second = views(trained, x)
-    assert_close(trained.loss(x, draws())["invariance"], (first - second).square().mean((1, 2)))
-    assert (method(noise=0).loss(x, draws())["invariance"] == 0).all()
+    assert_close(trained.loss(x, source())["invariance"], (first - second).square().mean((1, 2)))
+    assert (method(noise=0).loss(x, source())["invariance"] == 0).all()
 
 
 @pytest.mark.parametrize(("std", "expected"), [(0, 0.99), (0.5, 1 - 0.2501**0.5), (1, 0), (7, 0)])
@@ -105,8 +105,8 @@ def test_the_penalty_is_the_sum_of_the_squared_off_diagonal_covariances() -> Non
 
 
 def test_a_shift_of_all_embeddings_changes_nothing() -> None:
-    before = method().loss(normal(3, 16, 2), draws())["loss"]
+    before = method().loss(normal(3, 16, 2), source())["loss"]
     shifted = method()
     with torch.no_grad():
         shifted.encoder[-1].bias.add_(100)
-    assert_close(shifted.loss(normal(3, 16, 2), draws())["loss"], before)
+    assert_close(shifted.loss(normal(3, 16, 2), source())["loss"], before)

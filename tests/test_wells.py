@@ -14,12 +14,12 @@ from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from stages.metrics.energy_wells import well_auc
-from stages.mog.evaluate import batch_contrast
-from stages.mog.evaluation import embeddings, measure
+from stages.metrics.energy_wells import well_auroc
+from stages.mog.evaluate import batch_dependence
+from stages.mog.evaluation import critics, embeddings, scores
 from stages.mog.problem.gaussian_mixture import Array, Mixture
 from stages.nn.losses import info_nce
-from stages.nn.noise import FixedDraws
+from stages.nn.noise import FixedNoise
 from tests.plane import REFERENCE
 
 Score = Callable[[Array], Array]
@@ -31,11 +31,11 @@ class TestWell:
     def test_is_the_area_under_the_curve_of_minus_the_energy(self) -> None:
         data, empty = RNG.normal(0, 1, 50).round(1), RNG.normal(1, 1, 70).round(1)
         labels = np.repeat([1, 0], [50, 70])
-        assert well_auc(data, empty) == approx(roc_auc_score(labels, -np.concatenate((data, empty))))
+        assert well_auroc(data, empty) == approx(roc_auc_score(labels, -np.concatenate((data, empty))))
 
     def test_a_well_has_one_a_hill_zero_a_plain_half(self) -> None:
         low, high = np.zeros(5), np.ones(7)
-        assert (well_auc(low, high), well_auc(high, low), well_auc(low, np.zeros(7))) == (1, 0, 0.5)
+        assert (well_auroc(low, high), well_auroc(high, low), well_auroc(low, np.zeros(7))) == (1, 0, 0.5)
 
 
 class TestWells:
@@ -47,30 +47,30 @@ class TestWells:
         return (RNG.uniform(1, 9, len(angle)) * np.stack((np.cos(angle), np.sin(angle)))).T[None]
 
     def test_data_together_and_empty_space_opposite_is_a_well_two_deep(self) -> None:
-        areas, depths = measure.wells(self.around(0, 0), self.COMPONENT, self.around(np.pi))
+        areas, depths = embeddings.well_metrics(self.around(0, 0), self.COMPONENT, self.around(np.pi))
         assert (areas, depths) == (approx([1]), approx([2], abs=0.03))
 
     def test_the_other_component_does_not_count(self) -> None:
-        assert measure.wells(self.around(0, 2)[:, ::2], self.COMPONENT[::2], self.around(1))[0] == approx([1])
+        assert embeddings.well_metrics(self.around(0, 2)[:, ::2], self.COMPONENT[::2], self.around(1))[0] == approx([1])
 
     def test_empty_space_between_the_data_fills_the_well(self) -> None:
-        areas, depths = measure.wells(self.around(0, 2), self.COMPONENT, self.around(0))
+        areas, depths = embeddings.well_metrics(self.around(0, 2), self.COMPONENT, self.around(0))
         assert (areas[0], depths[0]) == (approx(0.5, abs=0.05), approx(0, abs=0.01))
 
     def test_a_collapse_takes_the_depth_whatever_the_ranks_say(self) -> None:
         data, empty = (np.array([1.0, 0]) + 1e-3 * self.around(*angles) for angles in ((0.5, 0.5), (-0.5,)))
-        areas, depths = measure.wells(data, self.COMPONENT, empty)
+        areas, depths = embeddings.well_metrics(data, self.COMPONENT, empty)
         assert areas[0] > 0.95 and 0 < depths[0] < 1e-4
 
     def test_a_constant_embedding_has_none(self) -> None:
-        areas, depths = measure.wells(np.ones((2, 300, 4)), self.COMPONENT, np.ones((2, 50, 4)))
+        areas, depths = embeddings.well_metrics(np.ones((2, 300, 4)), self.COMPONENT, np.ones((2, 50, 4)))
         assert (areas, depths) == (approx([0.5, 0.5]), approx([0, 0], abs=1e-12))
 
 
 class TestDirections:
     def figures(self, learned: Array) -> dict[str, float]:
         density = REFERENCE.smoothed(0.5)
-        group = measure.directions(density, learned[None], density.score(NODES), NODES)
+        group = scores.direction_metrics(density, learned[None], density.score(NODES), NODES)
         return {name: value["mean"] if isinstance(value, dict) else value for name, value in group.items()}
 
     def test_the_true_score_points_right_everywhere_whatever_its_length(self) -> None:
@@ -78,17 +78,17 @@ class TestDirections:
         for scale in (1, 7):
             found = self.figures(scale * true)
             assert (found["direction_support"], found["direction_outside"]) == (approx(1), approx(1))
-            assert found["clusterward"] > 0.99
+            assert found["mode_direction_accuracy"] > 0.99
 
     def test_its_opposite_points_wrong_everywhere(self) -> None:
         found = self.figures(-REFERENCE.smoothed(0.5).score(NODES))
         assert (found["direction_support"], found["direction_outside"]) == (approx(-1), approx(-1))
-        assert found["clusterward"] < 0.01
+        assert found["mode_direction_accuracy"] < 0.01
 
     def test_noise_points_nowhere(self) -> None:
         found = self.figures(np.random.default_rng(1).standard_normal(NODES.shape))
         assert (found["direction_support"], found["direction_outside"]) == (approx(0, abs=0.15), approx(0, abs=0.05))
-        assert found["clusterward"] == approx(0.5, abs=0.05)
+        assert found["mode_direction_accuracy"] == approx(0.5, abs=0.05)
 
     def test_what_is_right_on_the_data_alone_is_seen_as_that(self) -> None:
         density = REFERENCE.smoothed(0.5)
@@ -104,7 +104,7 @@ class TestDirections:
         nearest = density.means[((NODES[:, None] - density.means) ** 2).sum(-1).argmin(-1)] - NODES
         guesses = [self.figures(-(NODES - mean) @ np.linalg.inv(np.cov(x.T))), self.figures(nearest)]
         true = self.figures(density.score(NODES))
-        for name in ("clusterward", "direction_outside"):
+        for name in ("mode_direction_accuracy", "direction_outside"):
             best = max(guess[name] for guess in guesses)
             assert true[f"{name}_guess"] == approx(best, abs=3e-3)
             assert true[f"{name}_gain"] == approx(1, abs=1e-3)
@@ -114,37 +114,37 @@ class TestDirections:
     def test_where_there_is_one_mode_a_guess_is_as_good_as_the_score(self) -> None:
         density, grid = Mixture([[1, 2]], [np.eye(2)], [1]), np.linspace(-6, 6, 30)
         nodes = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
-        found = measure.directions(density, density.score(nodes)[None], density.score(nodes), nodes)
-        assert (found["clusterward_guess"], found["direction_outside_guess"]) == (approx(1, abs=2e-3), approx(1))
-        assert "clusterward_gain" not in found and "direction_outside_gain" not in found
+        found = scores.direction_metrics(density, density.score(nodes)[None], density.score(nodes), nodes)
+        assert (found["mode_direction_accuracy_guess"], found["direction_outside_guess"]) == (approx(1, abs=2e-3), approx(1))
+        assert "mode_direction_accuracy_gain" not in found and "direction_outside_gain" not in found
 
     def test_where_the_whole_box_has_data_there_is_no_outside(self) -> None:
         density, grid = REFERENCE.smoothed(9), np.linspace(-3, 3, 12)
         nodes = np.stack(np.meshgrid(grid, grid), -1)
         flat = nodes.reshape(-1, 2)
-        directions = measure.directions(density, density.score(flat)[None], density.score(flat), flat)
-        energy = measure.energy(density, -density.log_density(nodes)[None], grid, grid)
+        directions = scores.direction_metrics(density, density.score(flat)[None], density.score(flat), flat)
+        energy = scores.energy_metrics(density, -density.log_density(nodes)[None], grid, grid)
         assert directions["direction_support"]["mean"] == approx(1) and "direction_outside" not in directions
-        assert energy["energy_spearman_support"]["mean"] == approx(1) and "energy_auc" not in energy
+        assert energy["energy_spearman_support"]["mean"] == approx(1) and "energy_auroc" not in energy
 
 
 class TestDenoising:
     def figures(self, score: Score, count: int = 200_000, sigma: float = 0.5, truth: Mixture = REFERENCE) -> dict[str, Any]:
-        """The figures of a given numpy score, its loss written out, in a world that need not be the one it was made for."""
+        """The figures of a given numpy score, its loss written out, in a domain that need not be the one it was made for."""
 
         def loss(x: Array, noise: Array) -> Array:
             both = [((score(x + sigma * e) + e / sigma) ** 2).sum(-1).mean() for e in (noise, -noise)]
             return np.array([np.mean(both)])
 
         rng = np.random.default_rng(2)
-        return measure.denoising(truth, sigma, loss, lambda x: score(x)[None], count, rng)
+        return scores.denoising_metrics(truth, sigma, loss, lambda x: score(x)[None], count, rng)
 
     def test_the_true_score_has_no_excess(self) -> None:
         true = REFERENCE.smoothed(0.5).score
         rng = np.random.default_rng(3)
         found = self.figures(lambda x: true(x) + 1e-9 * rng.standard_normal(x.shape), 5000)
         assert found["excess_loss"]["mean"] == approx(0, abs=1e-6)
-        assert found["score_error"]["mean"] == approx(0, abs=1e-12)
+        assert found["fisher_divergence"]["mean"] == approx(0, abs=1e-12)
 
     @pytest.mark.parametrize("sigma", [0.3, 1.0])
     def test_the_excess_of_any_score_is_its_error(self, sigma: float) -> None:
@@ -158,28 +158,30 @@ class TestDenoising:
             both = [((true(x + sigma * e) + e / sigma) ** 2).sum(-1).mean() for e in (noise, -noise)]
             return np.array([np.mean(both)])
 
-        found = measure.denoising(REFERENCE, 0.5, loss, lambda x: (true(x) + 0.1)[None], 50_000, np.random.default_rng(2))
+        found = scores.denoising_metrics(
+            REFERENCE, 0.5, loss, lambda x: (true(x) + 0.1)[None], 50_000, np.random.default_rng(2)
+        )
         assert abs(found["excess_over_error"]["mean"] - 1) > 1
 
     def test_a_wrong_truth_is_seen(self) -> None:
         wider = Mixture(REFERENCE.means, 2 * REFERENCE.covariances, REFERENCE.weights)
         score = REFERENCE.smoothed(0.5).score
-        assert self.figures(lambda x: score(x) + 1e-6, 50_000)["score_error"]["mean"] < 1e-9
-        assert self.figures(score, 50_000, truth=wider)["score_error"]["mean"] > 0.1
+        assert self.figures(lambda x: score(x) + 1e-6, 50_000)["fisher_divergence"]["mean"] < 1e-9
+        assert self.figures(score, 50_000, truth=wider)["fisher_divergence"]["mean"] > 0.1
 
     def test_pieces_are_put_together_by_their_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(measure, "CHUNK", 3000)
+        monkeypatch.setattr(scores, "CHUNK", 3000)
         seen = []
 
         def learned(x: Array) -> Array:
             seen.append(len(x))
             return np.full((1, *x.shape), float(len(x)))
 
-        found = measure.denoising(
+        found = scores.denoising_metrics(
             Mixture([[0, 0]], [1e6 * np.eye(2)], [1]), 0.5, lambda x, _: np.zeros(1), learned, 7000, np.random.default_rng(0)
         )
         assert seen == [3000, 3000, 3000, 3000, 1000, 1000]
-        assert found["score_error"]["mean"] == approx(2 * (6 * 3000**2 + 1000**2) / 7, rel=1e-3)
+        assert found["fisher_divergence"]["mean"] == approx(2 * (6 * 3000**2 + 1000**2) / 7, rel=1e-3)
 
 
 class TestImpliedScore:
@@ -189,7 +191,7 @@ class TestImpliedScore:
 
     def error(self, slope: Array, first: float = 0.0) -> float:
         pair = self.X + first * self.NOISE[0], self.X + 0.3 * self.NOISE[1]
-        return float(measure.implied_score(slope[None], REFERENCE, *pair, first, 0.3)["implied_score_error"]["mean"])
+        return critics.implied_score_error(slope[None], REFERENCE, *pair, first, 0.3).item()
 
     def clean(self) -> Array:
         """∂ log p(x' | x)/p(x') with a clean first view: the density of the noise, less that of the second view."""
@@ -223,40 +225,42 @@ class TestImpliedScore:
 class TestBatchContrast:
     """Losses whose answer is known."""
 
-    def contrast(self, loss: Callable[[Tensor, FixedDraws], Tensor]) -> float:
+    def contrast(self, loss: Callable[[Tensor, FixedNoise], Tensor]) -> float:
         generator = torch.Generator().manual_seed(0)
         batch = (torch.randn(32, 2, generator=generator), torch.randn(2, 32, 2, generator=generator), torch.ones(32, 2))
-        subject: Any = SimpleNamespace(
+        model: Any = SimpleNamespace(
             heldout_batches=lambda: iter([batch]),
             seeds=1,
-            trained=SimpleNamespace(loss=lambda x, draws: {"loss": loss(x, draws)}),
+            trained=SimpleNamespace(loss=lambda x, source: {"loss": loss(x, source)}),
         )
-        (found,) = batch_contrast(subject)
+        (found,) = batch_dependence(model)
         return float(found)
 
     def test_each_point_for_itself(self) -> None:
-        assert self.contrast(lambda x, draws: (x + draws.normal(x) ** 2).square().sum(-1).mean(-1)) == approx(0, abs=1e-5)
+        assert self.contrast(lambda x, source: (x + source.normal(x) ** 2).square().sum(-1).mean(-1)) == approx(0, abs=1e-5)
 
     def test_each_point_for_itself_at_a_noise_level_of_its_own(self) -> None:
-        def loss(x: Tensor, draws: FixedDraws) -> Tensor:
-            level = torch.arange(len(x[0]))[:, None] + draws.uniform(x[..., :1])
-            return (level * (x + draws.normal(x)) ** 3).square().sum(-1).mean(-1)
+        def loss(x: Tensor, source: FixedNoise) -> Tensor:
+            level = torch.arange(len(x[0]))[:, None] + source.uniform(x[..., :1])
+            return (level * (x + source.normal(x)) ** 3).square().sum(-1).mean(-1)
 
         assert self.contrast(loss) == approx(0, abs=1e-5)
 
     def test_set_against_one_another(self) -> None:
-        def loss(x: Tensor, draws: FixedDraws) -> Tensor:
-            first, second = x + 0.01 * draws.normal(x), x + 0.01 * draws.normal(x)
+        def loss(x: Tensor, source: FixedNoise) -> Tensor:
+            first, second = x + 0.01 * source.normal(x), x + 0.01 * source.normal(x)
             return info_nce(-torch.cdist(first, second).square() / 0.01)
 
         assert self.contrast(loss) > 5
 
     def test_pulled_together(self) -> None:
-        assert self.contrast(lambda x, draws: (x.unsqueeze(-2) - x.unsqueeze(-3)).square().sum(-1).mean((-1, -2))) == approx(-1)
+        assert self.contrast(lambda x, source: (x.unsqueeze(-2) - x.unsqueeze(-3)).square().sum(-1).mean((-1, -2))) == approx(
+            -1
+        )
 
 
 def test_a_box_without_empty_space_has_no_wells() -> None:
     log_density = np.zeros(4)
     mixture = SimpleNamespace(log_density=lambda nodes: log_density)
-    subject: Any = SimpleNamespace(mixture=mixture, nodes=np.zeros((4, 2)))
-    assert embeddings._wells(subject, np.ones((1, 5, 2)), np.ones((1, 5, 2))) == {}
+    model: Any = SimpleNamespace(mixture=mixture, nodes=np.zeros((4, 2)))
+    assert embeddings._wells(model, np.ones((1, 5, 2)), np.ones((1, 5, 2))) == {}

@@ -14,12 +14,12 @@ from stages.core.paths import CLAIMS
 
 
 class Criterion(Block):
-    """How a measured figure decides a claim: it has to lie below or above a bound.
+    """A threshold on a metric that decides a claim.
 
-    The figure is `metric`, less `against` where that is given. It is the method's own, or that of one cell of a study; there
-    `against_cell` gives the settings of the cell whose figure is subtracted. `relative` divides the difference by what was
-    subtracted. `statistic` says whether each seed's value counts or how much the seeds differ. The criterion is for methods
-    whose figures in `needs` lie above these bounds. Where the metric `unless` is true it is not met, whatever the figure.
+    The metric is `metric`, minus `against` if that is given. It is the method's own, or that of one cell of a study, minus that
+    of the cell `against_cell`; `relative` divides the difference by the latter. `statistic` selects the values of the seeds or
+    their standard deviation. The criterion applies to methods whose metrics in `needs` are above the given values. If the
+    metric `unless` is true, the criterion is not met.
     """
 
     metric: str
@@ -37,7 +37,7 @@ class Criterion(Block):
     reason: str
 
     @model_validator(mode="after")
-    def _one_bound(self) -> Criterion:
+    def _one_threshold(self) -> Criterion:
         if (self.below is None) == (self.above is None):
             raise refusal("below", self.below, "either below or above")
         if bool(self.study) != bool(self.cell):
@@ -46,37 +46,38 @@ class Criterion(Block):
 
 
 class Claim(Described):
-    """What can be said of a method, in words, and what decides it: the first criterion whose figure there is."""
+    """A claim about methods and the criteria that decide it, of which the first applies whose metric a method has."""
 
     statement: str
-    """What is said, in words."""
+    """The claim, as a predicate of the method."""
     decided_by: Annotated[list[Criterion], Field(min_length=1)]
-    """Criteria, of which the first one counts whose figure the method has."""
+    """Criteria in order of precedence; the first applies whose metric the method has."""
 
 
 class Claims(Described):
-    """What is said of the methods on the mixture, and which figures decide it.
+    """The claims of the literature about the methods on the mixture, and the criteria that decide them.
 
-    `stated`: of which method it is said that the criterion of which claim is met; `words`: where that is not said by yes or no.
+    `expected`: for each method, whether the literature claims that the criterion of a claim is met; `expected_label`: its
+    answer where it is neither yes nor no.
     """
 
     criteria: dict[str, Claim]
-    stated: dict[str, dict[str, bool]]
-    """Whether it is said of the method that the claim is met."""
-    words: dict[str, dict[str, str]]
-    """How that is said where it is not by yes or no."""
+    expected: dict[str, dict[str, bool]]
+    """Whether the literature claims it of the method."""
+    expected_label: dict[str, dict[str, str]]
+    """The literature's answer where it is neither yes nor no."""
 
     @model_validator(mode="after")
     def _known(self) -> Claims:
-        for method, claims in self.stated.items():
+        for method, claims in self.expected.items():
             for claim in claims:
                 if claim not in self.criteria:
-                    raise refusal(f"stated.{method}.{claim}", claim, "any of criteria: " + ", ".join(self.criteria))
-        for method, words in self.words.items():
-            for claim in words:
-                stated = self.stated.get(method, {})
-                if claim not in stated:
-                    raise refusal(f"words.{method}.{claim}", claim, f"any of stated.{method}: " + ", ".join(stated))
+                    raise refusal(f"expected.{method}.{claim}", claim, "any of criteria: " + ", ".join(self.criteria))
+        for method, labels in self.expected_label.items():
+            for claim in labels:
+                expected = self.expected.get(method, {})
+                if claim not in expected:
+                    raise refusal(f"expected_label.{method}.{claim}", claim, f"any of expected.{method}: " + ", ".join(expected))
         return self
 
 
@@ -84,6 +85,6 @@ def load(path: Path = CLAIMS) -> Claims:
     """Read and validate claims.yaml.
 
     Raises:
-        InvalidParams: with one line that names the key, the value and what is accepted.
+        InvalidParams: the file is not accepted; the message names the key, the value and what is accepted.
     """
     return check(path, Claims, yaml_file.read(path))

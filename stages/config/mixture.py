@@ -149,7 +149,7 @@ class Langevin(Block):
 
 
 class Annealed(Block):
-    """How a method with a ladder of noise levels is made to sample."""
+    """Annealed Langevin dynamics of methods with a noise schedule."""
 
     particles: Annotated[int, Field(ge=2)]
     steps: Count

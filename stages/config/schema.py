@@ -16,11 +16,11 @@ IMAGES: dict[str, type[Block]] = {"Encoder": MnistEncoder, "View": MnistView}
 """Models of the blocks that each of the two domains defines (`field_types.OfDomain`)."""
 
 
-class Atlas(Block):
+class Page(Block):
     """How much of what the methods learned goes into the page reports/index.html."""
 
     coarse: Annotated[int, Field(ge=2)]
-    moments: Annotated[int, Field(ge=2)]
+    snapshots: Annotated[int, Field(ge=2)]
     points: Count
     reconstructions: Count
 
@@ -42,7 +42,7 @@ class Settings(Block):
     mnist_perturbations: Perturbations
     mnist_severity: Severities
     mnist_reconstruct: Reconstruct
-    atlas: Atlas
+    page: Page
 
     def accepted_batch(self, size: int) -> str | None:
         """What to use instead of a batch of `size` images that the training set or the processes do not admit, else None."""

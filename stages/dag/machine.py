@@ -18,9 +18,9 @@ from typing import Any
 from stages.config.params import Params
 from stages.core.errors import UserError
 from stages.core.paths import COSTS
-from stages.pipeline import digests, files
+from stages.pipeline import artifacts, digests, files
 
-FILE = Path("reports/machine.json")
+FILE = artifacts.MACHINE
 """The facts of the run that made the results; in git, but no output of a stage, since it differs from machine to machine."""
 KEPT = COSTS / "machine.facts"
 """The facts as they were last found, for the next stage to use."""

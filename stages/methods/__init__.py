@@ -1,1 +1,1 @@
-"""One file per method. A method is found by its name: `dsm` is the one subclass of `Method` in methods/dsm.py."""
+"""One file per method: `dsm` is the one subclass of `Method` that methods/dsm.py defines."""

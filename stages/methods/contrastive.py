@@ -1,12 +1,12 @@
 """Contrastive joint embedding (InfoNCE).
 
-Tell, among all second views of a batch, which one belongs to a first view.
+Identify, among the second views of a batch, the one that belongs to a first view.
 
     L(θ) = − E log ( exp c(x_i, x'_i) / Σ_j exp c(x_i, x'_j) ),    c(x, x') = cos(f_θ(x), f_θ(x')) / τ
 
-Both views are perturbed. Over all critics c the minimiser is log p(x' | x) / p(x') up to a function of x, the pointwise
-mutual information. A cosine is bounded by ± 1/τ and cannot represent it, so this method learns which regions belong
-together and not the density. Constant embeddings give log B.
+Both views are augmented. The minimiser over all critics c is the pointwise mutual information log p(x' | x) / p(x'), up to a
+function of x. A cosine critic is bounded by ±1/τ and cannot represent it, so this method learns which regions belong together
+but not the density. Constant embeddings have the loss log B.
 
 van den Oord et al. 2018, "Representation learning with contrastive predictive coding", arXiv 1807.03748, eq. 4.
 """
@@ -17,39 +17,34 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.config.field_types import Encoder, Positive, View
+from stages.nn.joint_embedding import JointEmbedding
 from stages.nn.losses import info_nce
-from stages.nn.method import Method, World
-from stages.nn.noise import Draws
+from stages.nn.method import Domain
+from stages.nn.noise import NoiseSource
 
 
-class Contrastive(Method):
+class Contrastive(JointEmbedding):
     """InfoNCE with a cosine critic.
 
     Args:
-        world: gives the encoder and the perturbation.
-        view: how both views are made.
-        encoder: the encoder's layer sizes; `dim` is D.
+        domain: provides the encoder and the augmentation.
+        view: how both views are augmented.
+        encoder: layer sizes of the encoder; `dim` is D.
         temperature: τ.
     """
 
     cosine = True
     both_noisy = True
 
-    def __init__(self, world: World, *, view: View, encoder: Encoder, temperature: Positive) -> None:
-        super().__init__()
-        self.perturb = world.perturbation(**view)
-        self.encoder = world.encoder(**encoder)
+    def __init__(self, domain: Domain, *, view: View, encoder: Encoder, temperature: Positive) -> None:
+        super().__init__(domain, view=view, encoder=encoder)
         self.temperature = temperature
 
-    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
-        """The objective on a batch x, per seed."""
-        return {"loss": info_nce(self.critic(self.perturb(x, draws), self.perturb(x, draws)))}
+    def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
+        """The InfoNCE loss, per seed."""
+        return {"loss": info_nce(self.critic(self.augment(x, source), self.augment(x, source)))}
 
     def critic(self, x: Tensor, other: Tensor) -> Tensor:
-        """c(x_i, x'_j) of all pairs of x (..., B, 2) and x' (..., C, 2), bounded by ± 1/τ: (..., B, C)."""
+        """c(x_i, x'_j), between −1/τ and 1/τ, for all pairs of x (..., B, d) and x' (..., C, d): (..., B, C)."""
         first, second = F.normalize(self.encoder(x), dim=-1), F.normalize(self.encoder(other), dim=-1)
         return first @ second.mT / self.temperature
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Embeddings (..., B, D)."""
-        return self.encoder(x)

@@ -1,9 +1,9 @@
-"""Basic JEPA: two views of a point shall have the same embedding, and nothing else.
+"""Basic JEPA: the embeddings of two views of a point shall be equal.
 
-    L(θ) = E ‖ f_θ(x) − f_θ(x') ‖²,    x' a perturbed view of x
+    L(θ) = E ‖ f_θ(x) − f_θ(x') ‖²,    x' an augmented view of x
 
-Any constant map has zero loss and is the minimiser: the embedding collapses. It is here to show that, and to measure how
-fast; what the other methods add is what prevents it.
+Every constant map has zero loss and is a minimiser, so the embedding collapses. The method shows how fast; the other JEPA
+methods differ in what prevents the collapse.
 
 LeCun 2022, "A path towards autonomous machine intelligence", section 4.3, on collapse in joint-embedding architectures.
 """
@@ -12,30 +12,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.config.field_types import Encoder, View
-from stages.nn.method import Method, World
-from stages.nn.noise import Draws
+from stages.nn.joint_embedding import JointEmbedding
+from stages.nn.noise import NoiseSource
 
 
-class JepaBasic(Method):
-    """Pull the embeddings of two views together.
+class JepaBasic(JointEmbedding):
+    """Minimise the distance between the embeddings of a point and its augmented view."""
 
-    Args:
-        world: gives the encoder and the perturbation.
-        view: how the perturbed view is made.
-        encoder: the encoder's layer sizes; `dim` is D.
-    """
-
-    def __init__(self, world: World, *, view: View, encoder: Encoder) -> None:
-        super().__init__()
-        self.perturb = world.perturbation(**view)
-        self.encoder = world.encoder(**encoder)
-
-    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
-        """The objective on a batch x, per seed."""
-        difference = self.encoder(x) - self.encoder(self.perturb(x, draws))
+    def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
+        """The mean squared distance of a batch x, per seed."""
+        difference = self.encoder(x) - self.encoder(self.augment(x, source))
         return {"loss": difference.square().sum(-1).mean(-1)}
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Embeddings (..., B, D)."""
-        return self.encoder(x)

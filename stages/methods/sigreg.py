@@ -1,11 +1,11 @@
-"""SIGReg (LeJEPA): invariance between two views, with embeddings pushed towards a standard normal distribution.
+"""SIGReg (LeJEPA): invariance between two views, with embeddings regularised towards a standard normal distribution.
 
     L(θ) = (1 − λ) · mean ‖ z − z' ‖²/D + λ/2 · [ T(z) + T(z') ]
     T(z) = mean_u B ∫_{−3}^{3} | φ̂_u(t) − e^{−t²/2} |² e^{−t²/2} dt,    φ̂_u(t) = 1/B Σ_i exp(i t u·z_i)
 
-T is the test of Epps and Pulley for normality, averaged over random directions u: by Cramér and Wold a distribution is standard
-normal when all its projections are. It is 1.05 in expectation on standard normal embeddings, whatever B, and at least .40 B
-on constant ones, so that in a batch of hundreds a collapse costs a hundred times what it costs to be normal.
+T is the Epps-Pulley test of normality, averaged over random directions u: by the Cramér-Wold theorem a distribution is standard
+normal if and only if all its projections are. Its expectation is 1.05 for standard normal embeddings, whatever B, and at least
+.40 B for constant ones: with batches of hundreds a collapse costs a hundred times as much.
 
 Balestriero and LeCun 2025, "LeJEPA", arXiv 2511.08544, sections 4 and 5.
 """
@@ -17,15 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.config.field_types import Count, Encoder, Fraction, View
-from stages.nn.method import Method, World
-from stages.nn.noise import Draws
+from stages.nn.joint_embedding import JointEmbedding
+from stages.nn.method import Domain
+from stages.nn.noise import NoiseSource
 
 KNOTS = 17
 """Nodes of the trapezoidal rule on [0, 3]; the integrand is even."""
 
 
 def epps_pulley(projected: Tensor) -> Tensor:
-    """B ∫_{−3}^{3} | φ̂(t) − e^{−t²/2} |² e^{−t²/2} dt of M samples (..., B, M): how far each is from N(0, 1), (..., M)."""
+    """B ∫_{−3}^{3} | φ̂(t) − e^{−t²/2} |² e^{−t²/2} dt of M samples (..., B, M), each tested against N(0, 1): (..., M)."""
     t, step = torch.linspace(0, 3, KNOTS, device=projected.device, dtype=projected.dtype), 3 / (KNOTS - 1)
     normal = torch.exp(-t.square() / 2)
     weight = torch.full_like(t, 2 * step)
@@ -35,35 +36,29 @@ def epps_pulley(projected: Tensor) -> Tensor:
     return projected.shape[-2] * (((real - normal).square() + imaginary.square()) * (weight * normal)).sum(-1)
 
 
-class Sigreg(Method):
+class Sigreg(JointEmbedding):
     """Sketched isotropic Gaussian regularisation.
 
     Args:
-        world: gives the encoder and the perturbation.
-        view: how both views are made.
-        encoder: the encoder's layer sizes; `dim` is D.
+        domain: provides the encoder and the augmentation.
+        view: how both views are augmented.
+        encoder: layer sizes of the encoder; `dim` is D.
         weight: λ.
-        directions: how many random directions u a step takes.
+        directions: random directions u per step.
     """
 
-    def __init__(self, world: World, *, view: View, encoder: Encoder, weight: Fraction, directions: Count) -> None:
-        super().__init__()
-        self.perturb = world.perturbation(**view)
-        self.encoder = world.encoder(**encoder)
+    def __init__(self, domain: Domain, *, view: View, encoder: Encoder, weight: Fraction, directions: Count) -> None:
+        super().__init__(domain, view=view, encoder=encoder)
         self.weight = weight
         self.directions = directions
 
-    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
-        """The objective and its two parts on a batch x, per seed."""
-        first, second = self.encoder(self.perturb(x, draws)), self.encoder(self.perturb(x, draws))
+    def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
+        """The loss and its two terms on a batch x, per seed."""
+        first, second = self.two_views(x, source)
         shape = (first.shape[-1], self.directions)
-        normal = torch.randn(shape, generator=draws.generator, device=x.device, dtype=first.dtype)
+        normal = torch.randn(shape, generator=source.generator, device=x.device, dtype=first.dtype)
         directions = F.normalize(normal, dim=0)
         invariance = (first - second).square().mean((-2, -1))
         normality = (epps_pulley(first @ directions) + epps_pulley(second @ directions)).mean(-1) / 2
         loss = (1 - self.weight) * invariance + self.weight * normality
         return {"loss": loss, "invariance": invariance, "normality": normality}
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Embeddings (..., B, D)."""
-        return self.encoder(x)

@@ -1,13 +1,13 @@
-"""VICReg: invariance between two views, with a floor under the variance and no correlation between coordinates.
+"""VICReg: invariance between two views, with a variance hinge and a covariance penalty.
 
     L(θ) = α · mean ‖ z − z' ‖²/D + β/2 · [ v(z) + v(z') ] + γ · [ c(z) + c(z') ]
     v(z) = 1/D Σ_d max(0, 1 − √(Var z_d + 10⁻⁴)),    c(z) = 1/D Σ_{d≠e} Cov(z)_de²
 
-z and z' are the embeddings of two perturbed views. The first term is the basic JEPA; v forbids the collapse of a coordinate
-and c the collapse onto a line. v is 0 where every coordinate has at least unit variance, c where all are uncorrelated; the
-minimum of L weighs both against the invariance. Constant embeddings cost .99 β.
+z and z' are the embeddings of two augmented views. The first term is that of the basic JEPA; v prevents the collapse of a
+coordinate and c the collapse onto a line. v is 0 if every coordinate has at least unit variance, c if all are uncorrelated; at
+the minimum of L both are traded off against the invariance. Constant embeddings have the loss .99 β.
 
-Bardes et al. 2022, "VICReg", arXiv 2105.04906, eq. 6; the scale of the terms is that of the authors' code.
+Bardes et al. 2022, "VICReg", arXiv 2105.04906, eq. 6; the terms are scaled as in the authors' code.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.config.field_types import Encoder, NonNegative, View
-from stages.nn.method import Method, World
-from stages.nn.noise import Draws
+from stages.nn.joint_embedding import JointEmbedding
+from stages.nn.method import Domain
+from stages.nn.noise import NoiseSource
 
 
 def variance_hinge(z: Tensor) -> Tensor:
@@ -33,13 +34,13 @@ def covariance_penalty(z: Tensor) -> Tensor:
     return off_diagonal / z.shape[-1]
 
 
-class Vicreg(Method):
+class Vicreg(JointEmbedding):
     """Variance-invariance-covariance regularisation.
 
     Args:
-        world: gives the encoder and the perturbation.
-        view: how both views are made.
-        encoder: the encoder's layer sizes; `dim` is D.
+        domain: provides the encoder and the augmentation.
+        view: how both views are augmented.
+        encoder: layer sizes of the encoder; `dim` is D.
         invariance: α.
         variance: β.
         covariance: γ.
@@ -47,7 +48,7 @@ class Vicreg(Method):
 
     def __init__(
         self,
-        world: World,
+        domain: Domain,
         *,
         view: View,
         encoder: Encoder,
@@ -55,20 +56,14 @@ class Vicreg(Method):
         variance: NonNegative,
         covariance: NonNegative,
     ) -> None:
-        super().__init__()
-        self.perturb = world.perturbation(**view)
-        self.encoder = world.encoder(**encoder)
+        super().__init__(domain, view=view, encoder=encoder)
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
 
-    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
-        """The objective and its three parts on a batch x, per seed."""
-        first, second = self.encoder(self.perturb(x, draws)), self.encoder(self.perturb(x, draws))
+    def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
+        """The loss and its three terms on a batch x, per seed."""
+        first, second = self.two_views(x, source)
         invariance = (first - second).square().mean((-2, -1))
         variance = (variance_hinge(first) + variance_hinge(second)) / 2
         covariance = covariance_penalty(first) + covariance_penalty(second)
         loss = self.invariance * invariance + self.variance * variance + self.covariance * covariance
         return {"loss": loss, "invariance": invariance, "variance": variance, "covariance": covariance}
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Embeddings (..., B, D)."""
-        return self.encoder(x)

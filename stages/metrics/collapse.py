@@ -1,7 +1,7 @@
 """Has the embedding collapsed?
 
-Three figures of embeddings z (S, N, D), each (S,). No single one sees every collapse: the total variance misses a collapse of
-direction that a growing norm hides, the normalised standard deviation and RankMe miss a collapse of scale.
+Three metrics of embeddings z (S, N, D), each (S,). No single one detects every collapse: the total variance misses a collapse
+of direction while the norm grows; the normalised standard deviation and RankMe miss a collapse of scale.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.metrics.summary import figure
+from stages.metrics.summary import over_seeds
 
 Array = NDArray[np.float64]
 
 
 def total_variance(z: Array) -> Array:
-    """Tr Cov(z) = Σ_d Var(z_d): the squared size of the cloud of embeddings."""
+    """The total variance tr Cov(z) = Σ_d Var(z_d)."""
     return np.asarray(z.var(-2).sum(-1))
 
 
 def normalise(z: Array) -> Array:
-    """Z / ‖z‖ along the last axis; a zero vector stays zero."""
+    """L2-normalised vectors z / ‖z‖ along the last axis; a zero vector stays zero."""
     return np.asarray(z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12))
 
 
 def normalised_std(z: Array) -> Array:
-    """√D · mean_d std(z_d / ‖z‖): 1 when the directions are uniform on the sphere, 0 when there is only one.
+    """√D · mean_d std(z_d / ‖z‖): 1 for normalised embeddings uniform on the sphere, 0 for a constant one.
 
     Chen and He 2021, "Exploring simple siamese representation learning", arXiv 2011.10566, figure 2.
     """
@@ -45,18 +45,18 @@ def rankme(z: Array) -> Array:
     return np.asarray(np.exp(-(p * np.log(p)).sum(-1)))
 
 
-def report(z: Array, untrained: Array, *, bounds: Mapping[str, float]) -> dict[str, Any]:
-    """The three figures of embeddings z (S, N, D), the variance as its ratio to that of untrained ones, and a verdict.
+def report(z: Array, untrained: Array, *, thresholds: Mapping[str, float]) -> dict[str, Any]:
+    """The three metrics of embeddings z (S, N, D), with the variance relative to that of untrained ones, and the verdict.
 
-    Collapsed is where EITHER `variance_ratio` or `normalised_std`, as means over seeds, is below its bound; `collapsed_seeds`
-    counts the seeds of which that holds.
+    `collapsed` is true if `variance_ratio` or `normalised_std`, averaged over seeds, is below its threshold; `collapsed_seeds`
+    is the number of seeds with either below.
     """
     ratio, spread = total_variance(z) / total_variance(untrained), normalised_std(z)
-    below = (ratio < bounds["variance_ratio"]) | (spread < bounds["normalised_std"])
+    below = (ratio < thresholds["variance_ratio"]) | (spread < thresholds["normalised_std"])
     return {
-        "variance_ratio": figure(ratio),
-        "normalised_std": figure(spread),
-        "rankme": figure(rankme(z)),
-        "collapsed": bool(ratio.mean() < bounds["variance_ratio"] or spread.mean() < bounds["normalised_std"]),
+        "variance_ratio": over_seeds(ratio),
+        "normalised_std": over_seeds(spread),
+        "rankme": over_seeds(rankme(z)),
+        "collapsed": bool(ratio.mean() < thresholds["variance_ratio"] or spread.mean() < thresholds["normalised_std"]),
         "collapsed_seeds": int(below.sum()),
     }

@@ -1,4 +1,4 @@
-"""The form in which a measured figure is reported."""
+"""The form in which a metric is reported."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 
-def figure(values: Any) -> dict[str, Any]:
-    """A figure over seeds: mean, standard deviation (population) and the values, each to six significant digits."""
+def over_seeds(values: Any) -> dict[str, Any]:
+    """A metric over seeds: mean, population standard deviation and values, each to six significant digits."""
     array = np.atleast_1d(np.asarray(values, dtype=np.float64))
     return {"mean": rounded(array.mean()), "std": rounded(array.std()), "values": [rounded(value) for value in array]}
 
 
 def rounded(value: float) -> float:
-    """Six significant digits: more than any figure here is known to."""
+    """Six significant digits, more than the accuracy of any metric here."""
     return float(f"{value:.6g}")

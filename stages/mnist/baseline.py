@@ -10,7 +10,6 @@ what `measure.uses` and `measure.robustness` say by image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,11 @@ from sklearn.decomposition import PCA
 from stages.config.params import Params
 from stages.metrics import classification
 from stages.metrics.neighbours import Index, knn_classify
-from stages.metrics.summary import figure, rounded
+from stages.metrics.summary import over_seeds, rounded
 from stages.mnist.decoder.quality import closeness
 from stages.mnist.encoder import probes
 from stages.mnist.images.subset import kinds
-from stages.pipeline import files, runner, seeding
+from stages.pipeline import artifacts, files, runner, seeding
 
 Labels = NDArray[np.int64]
 
@@ -33,8 +32,8 @@ Labels = NDArray[np.int64]
 def main(params: Params) -> None:
     """Measure the references."""
     seeding.set_up_torch(params.threads)
-    train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
-    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
+    train, test = (files.read_arrays(artifacts.data("mnist", part)) for part in ("train", "test"))
+    perturbed = files.read_arrays(artifacts.PERTURBED)
     mnist = params.mnist
     small = probes.small_digits() if mnist.digits else None
     index, queries = as_pixels(train["images"]), as_pixels(test["images"])
@@ -57,18 +56,18 @@ def main(params: Params) -> None:
     uses["robustness"], robust_right = probes.robustness(
         lambda images: knn(as_pixels(images)), perturbed, test["labels"], kinds(perturbed), mnist.evaluation.strengths
     )
-    uses["robustness_clean"] = {"accuracy": figure((predicted == test["labels"])[rows].mean())}
+    uses["robustness_clean"] = {"accuracy": over_seeds((predicted == test["labels"])[rows].mean())}
     files.write_json(
-        Path("reports/metrics/mnist_baseline.json"),
+        artifacts.BASELINE,
         {
-            "knn_raw_pixels": {k: figure(v) for k, v in classification.report(test["labels"], predicted).items()},
+            "knn_raw_pixels": {k: over_seeds(v) for k, v in classification.report(test["labels"], predicted).items()},
             "uses": uses,
             "erased_by_erosion": _erased(test["images"][rows], perturbed["erosion"], mnist.evaluation.strengths),
             "references": _references(index.numpy(), queries.numpy(), params.mnist_reconstruct.pca_components),
         },
     )
     raw = {"predicted": predicted, **by_image, "robust_right": robust_right}
-    files.write_arrays(Path("reports/fields/mnist/raw_pixels.npz"), raw)
+    files.write_arrays(artifacts.RAW_PIXELS, raw)
 
 
 def as_pixels(images: NDArray[np.uint8]) -> torch.Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,10 @@ from numpy.typing import NDArray
 from stages.config.params import Params
 from stages.dag import leftovers
 from stages.metrics.paired import Right, difference, holm, mcnemar
-from stages.pipeline import files, runner
+from stages.pipeline import artifacts, files, runner
 from stages.pipeline.lookup import look_up
 from stages.results.tables import cell, table
 
-MEASURED = Path("reports/measured/mnist")
-FIELDS = Path("reports/fields/mnist")
 UNTRAINED, RAW = "untrained encoder", "raw pixels"
 
 
@@ -45,15 +42,15 @@ def main(params: Params) -> None:
     """Put the methods on the images side by side."""
     leftovers.remove()
     methods, title = params.mnist.methods, params.mnist.title
-    baseline = files.read_json(Path("reports/metrics/mnist_baseline.json"))
-    metrics = {name: beside_raw_pixels(files.read_json(MEASURED / f"{name}.json"), baseline) for name in methods}
+    baseline = files.read_json(artifacts.BASELINE)
+    metrics = {name: beside_raw_pixels(files.read_json(artifacts.measured(name)), baseline) for name in methods}
     for name in params.mnist_reconstruct.methods:
-        measured = files.read_json(MEASURED / f"{name}.reconstruction.json")
+        measured = files.read_json(artifacts.measured(f"{name}.reconstruction"))
         metrics[name]["reconstruction"] = measured | baseline["references"]
     for name, measured in metrics.items():
-        files.write_json(Path(f"reports/metrics/mnist/{name}.json"), measured)
-    fields = {name: files.read_arrays(FIELDS / f"{name}.npz") for name in methods}
-    true = files.read_arrays(Path("data/mnist/test.npz"))["labels"]
+        files.write_json(artifacts.metrics("mnist", name), measured)
+    fields = {name: files.read_arrays(artifacts.fields("mnist", name)) for name in methods}
+    true = files.read_arrays(artifacts.data("mnist", "test"))["labels"]
     first = metrics[methods[0]]
     kinds = list(first["robustness"])
     trained = {name: _contestant(title, metrics[name], fields[name], true, kinds) for name in methods}
@@ -66,7 +63,7 @@ def main(params: Params) -> None:
     raw = _contestant(
         title,
         {**first["raw_pixels"], "knn": first["knn_raw_pixels"]},
-        files.read_arrays(FIELDS / "raw_pixels.npz"),
+        files.read_arrays(artifacts.RAW_PIXELS),
         true,
         kinds,
     )
@@ -87,7 +84,7 @@ def main(params: Params) -> None:
         ),
     ]
     parts += [reconstructions(title, name, metrics[name]["reconstruction"]) for name in params.mnist_reconstruct.methods]
-    files.write_text(Path("reports/mnist.md"), "\n".join(parts))
+    files.write_text(artifacts.MNIST_TABLES, "\n".join(parts))
 
 
 def beside_raw_pixels(measured: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,12 @@ Writes data/mnist/train.npz and data/mnist/test.npz with `images` (N, 28, 28) ui
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from stages.config.params import Params
 from stages.core.errors import UserError
 from stages.mnist.datasets.sources import fetch
-from stages.pipeline import files, runner
+from stages.pipeline import artifacts, files, runner
 
 
 def main(params: Params) -> None:
@@ -25,7 +23,7 @@ def main(params: Params) -> None:
             raise UserError(
                 f"params.yaml: mnist.{part}_images: {count} is not accepted: expected at most {len(images)}, all of {dataset}"
             )
-        files.write_arrays(Path(f"data/mnist/{part}.npz"), {"images": images[:count], "labels": labels[:count]})
+        files.write_arrays(artifacts.data("mnist", part), {"images": images[:count], "labels": labels[:count]})
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ k-NN sees them and `train_labels`, `test_labels`; and reports/fields/mnist/METHO
 `predicted_untrained` (M,), what k-NN takes the test images for, for both encoders what `measure.uses` says by image, for the
 trained one `robust_right`, what `measure.robustness` says by image;
 `queries` (10,) and `nearest` (10, K), test images and the test images nearest to them. Also writes the page's data,
-reports/atlas/mnist/METHOD.js (pipeline/page_script.py).
+reports/page_data/mnist/METHOD.js (pipeline/page_script.py).
 
 Every choice was made on `knn_validation`, the held-out training images; the test images only report.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,13 @@ from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
 from stages.metrics import classification, collapse
 from stages.metrics.neighbours import Index, knn_classify, nearest
-from stages.metrics.summary import figure
+from stages.metrics.summary import over_seeds
 from stages.mnist.encoder import probes
 from stages.mnist.encoder.embed import as_seen, embed, settle
-from stages.mnist.encoder.models import MODELS, trained, untrained
+from stages.mnist.encoder.models import trained, untrained
 from stages.mnist.images.subset import kinds
 from stages.nn.build import configured
-from stages.pipeline import files, page_script, runner, seeding
+from stages.pipeline import artifacts, files, page_script, runner, seeding
 
 Labels = NDArray[np.int64]
 SHOWN = 10
@@ -42,15 +41,15 @@ def main(params: Params, name: str) -> None:
     seeding.set_up_torch(params.threads)
     device = seeding.device(params)
     mnist = params.mnist
-    train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
-    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
+    train, test = (files.read_arrays(artifacts.data("mnist", part)) for part in ("train", "test"))
+    perturbed = files.read_arrays(artifacts.PERTURBED)
     small = probes.small_digits() if mnist.digits else None
     labels = torch.from_numpy(train["labels"])
     seed = seeding.stream(params, "mnist.labels")
 
     def knn(index: torch.Tensor, queries: torch.Tensor, true: Labels) -> tuple[dict[str, Any], Labels]:
         predicted = knn_classify(index, labels[: len(index)], queries, mnist.evaluation.neighbours).numpy()
-        return {k: figure(v) for k, v in classification.report(true, predicted).items()}, predicted
+        return {k: over_seeds(v) for k, v in classification.report(true, predicted).items()}, predicted
 
     def classify(images: NDArray[np.uint8]) -> Labels:
         found = knn_classify(index, labels, as_seen(method, embeddings(method, images)), mnist.evaluation.neighbours)
@@ -78,19 +77,19 @@ def main(params: Params, name: str) -> None:
     robust, robust_right = probes.robustness(classify, perturbed, test["labels"], kinds(perturbed), mnist.evaluation.strengths)
     _, schedule = configured(params, MNIST_PREFIX + name)
     metrics = {
-        "thousand_images_seen": figure(schedule.steps * schedule.batch_size / 1000),
+        "thousand_images_seen": over_seeds(schedule.steps * schedule.batch_size / 1000),
         "knn": figures,
         "knn_untrained": figures_untrained,
         **_held_out(knn, z_train, train["labels"], mnist.validation_images),
-        "collapse": collapse.report(after, before, bounds=params.collapse.model_dump()),
+        "collapse": collapse.report(after, before, thresholds=params.collapse.model_dump()),
         **of_trained[0],
         "untrained": of_initial[0],
-        "robustness_clean": {"accuracy": figure((predicted == test["labels"])[perturbed["rows"]].mean())},
+        "robustness_clean": {"accuracy": over_seeds((predicted == test["labels"])[perturbed["rows"]].mean())},
         "robustness": robust,
     }
-    files.write_json(Path(f"reports/measured/mnist/{name}.json"), metrics)
+    files.write_json(artifacts.measured(name), metrics)
     files.write_arrays(
-        Path(f"reports/embeddings/mnist/{name}.npz"),
+        artifacts.embeddings(name),
         {
             "train": z_train.numpy(),
             "test": z_test.numpy(),
@@ -98,7 +97,7 @@ def main(params: Params, name: str) -> None:
             "test_labels": test["labels"],
         },
     )
-    snapshots = files.read_arrays(MODELS / f"{name}.snapshots.npz")
+    snapshots = files.read_arrays(artifacts.embedding_snapshots(name))
     queries, others = probes.examples(z_test, test["labels"], SHOWN)
     fields = {
         "steps": snapshots["steps"],
@@ -111,10 +110,10 @@ def main(params: Params, name: str) -> None:
         "queries": queries,
         "nearest": others,
     }
-    files.write_arrays(Path(f"reports/fields/mnist/{name}.npz"), fields)
+    files.write_arrays(artifacts.fields("mnist", name), fields)
     close = nearest(index, z_test[: mnist.snapshot_images], mnist.evaluation.neighbours).numpy()
     content = page_data(fields, close, train["images"], train["labels"])
-    page_script.write(Path(f"reports/atlas/mnist/{name}.js"), f"mnist/{name}", content)
+    page_script.write(artifacts.page_data("mnist", name), f"mnist/{name}", content)
 
 
 def page_data(fields: dict[str, Any], close: Labels, images: NDArray[np.uint8], labels: Labels) -> dict[str, Any]:

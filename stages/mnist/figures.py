@@ -9,34 +9,29 @@ pca.gif, over training, and interpolation.gif, from one image to the next throug
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from stages.config.params import Params
 from stages.dag import leftovers
 from stages.mnist.images.subset import kinds
-from stages.pipeline import files, runner
+from stages.pipeline import artifacts, files, runner
 from stages.pipeline.concurrent import concurrently
 from stages.plots import images
 from stages.plots.canvas import write_gif, write_png
 from stages.results import image_figures
 
-METRICS = Path("reports/metrics/mnist")
-FIELDS = Path("reports/fields/mnist")
-FIGURES = Path("reports/figures/mnist")
-ANIMATIONS = Path("reports/animations/mnist")
 RAW, UNTRAINED = "raw pixels", "untrained encoder"
 
 
 def main(params: Params) -> None:
     """Draw every picture and animation of the images."""
     leftovers.remove()
-    test = files.read_arrays(Path("data/mnist/test.npz"))
-    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
+    test = files.read_arrays(artifacts.data("mnist", "test"))
+    perturbed = files.read_arrays(artifacts.PERTURBED)
     shown = params.mnist.snapshot_images
-    metrics = {name: files.read_json(METRICS / f"{name}.json") for name in params.mnist.methods}
+    metrics = {name: files.read_json(artifacts.metrics("mnist", name)) for name in params.mnist.methods}
 
     def of_method(name: str) -> None:
-        fields = files.read_arrays(FIELDS / f"{name}.npz")
+        fields = files.read_arrays(artifacts.fields("mnist", name))
         pictures = image_figures.of_method(
             name,
             metrics[name],
@@ -48,27 +43,34 @@ def main(params: Params) -> None:
             shown=shown,
         )
         for key, picture in pictures.items():
-            write_png(FIGURES / name / f"{key}.png", picture)
+            write_png(artifacts.figures("mnist", name) / f"{key}.png", picture)
         frames = image_figures.over_training(name, fields, test["labels"][:shown])
-        write_gif(ANIMATIONS / name / "pca.gif", frames, seconds=5, accents=images.CLASS_COLOURS)
+        write_gif(artifacts.animations("mnist", name) / "pca.gif", frames, seconds=5, accents=images.CLASS_COLOURS)
 
     def of_reconstructions(name: str) -> None:
-        fields = files.read_arrays(FIELDS / f"{name}.reconstruction.npz")
+        fields = files.read_arrays(artifacts.fields("mnist", f"{name}.reconstruction"))
         pictures = image_figures.of_reconstructions(name, metrics[name]["reconstruction"], fields)
         for key, picture in pictures.items():
-            write_png(FIGURES / name / "reconstruction" / f"{key}.png", picture)
-        write_gif(ANIMATIONS / name / "interpolation.gif", image_figures.interpolation(name, fields), seconds=8)
+            write_png(artifacts.figures("mnist", name) / "reconstruction" / f"{key}.png", picture)
+        frames = image_figures.interpolation(name, fields)
+        write_gif(artifacts.animations("mnist", name) / "interpolation.gif", frames, seconds=8)
 
     def of_all() -> None:
-        first = next(iter(metrics.values()))
+        first, folder = next(iter(metrics.values())), artifacts.figures("mnist")
         robust = {**metrics, RAW: first["raw_pixels"]}
-        write_png(FIGURES / "robustness.png", images.robustness_of_all(robust, params.mnist.evaluation.robustness_images))
+        write_png(
+            folder / "robustness.png",
+            images.robustness_of_all(robust, params.mnist.evaluation.robustness_images),
+        )
         # One untrained encoder stands for all: they differ in nothing but whether lengths are seen.
         few_labels = {**metrics, UNTRAINED: first["untrained"], RAW: first["raw_pixels"]}
-        write_png(FIGURES / "few_labels.png", images.few_labels({who: v["few_labels"] for who, v in few_labels.items()}))
+        write_png(
+            folder / "few_labels.png",
+            images.few_labels({who: v["few_labels"] for who, v in few_labels.items()}),
+        )
         strengths = params.mnist.evaluation.strengths
         sheet = image_figures.contact_sheet(test["images"], perturbed, kinds(perturbed), strengths)
-        write_png(FIGURES / "perturbations.png", sheet)
+        write_png(folder / "perturbations.png", sheet)
 
     concurrently(
         *(partial(of_method, name) for name in params.mnist.methods),

@@ -8,8 +8,6 @@ params. Those images are evenly spaced among the test images, in the rows `rows`
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
@@ -17,14 +15,14 @@ from stages.config.params import Params
 from stages.mnist.images.augmentation import Perturbation, make
 from stages.mnist.images.subset import evenly
 from stages.nn.conv import as_images
-from stages.pipeline import files, runner, seeding
+from stages.pipeline import artifacts, files, runner, seeding
 
 
 def main(params: Params) -> None:
-    """Perturb the images once and for all."""
+    """Augment the images once and for all."""
     seeding.set_up_torch(params.threads)
     images, known = (
-        as_images(torch.from_numpy(files.read_arrays(Path(f"data/mnist/{part}.npz"))["images"])) for part in ("test", "train")
+        as_images(torch.from_numpy(files.read_arrays(artifacts.data("mnist", part))["images"])) for part in ("test", "train")
     )
     held_out = known[len(known) - params.mnist.validation_images :]
     generator = torch.Generator().manual_seed(seeding.stream(params, "mnist.perturbed"))
@@ -44,7 +42,7 @@ def main(params: Params) -> None:
         by_strength = (step(few, factor, torch.Generator().manual_seed(seed)) for factor in params.mnist.evaluation.strengths)
         sets[name] = torch.stack(list(by_strength))
     written = {name: _bytes(x).numpy() for name, x in sets.items()}
-    files.write_arrays(Path("data/mnist/perturbed.npz"), {"rows": rows, **written})
+    files.write_arrays(artifacts.PERTURBED, {"rows": rows, **written})
 
 
 def _bytes(x: Tensor) -> Tensor:

@@ -5,15 +5,12 @@ Writes models/mnist/METHOD.decoder.safetensors, encoder and decoder, and reports
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from stages.config.params import Params
 from stages.mnist.decoder.build import untrained_decoder
-from stages.mnist.encoder.models import MODELS
 from stages.mnist.training.fit import fit_images
 from stages.mnist.training.launch import place, start
 from stages.nn.distributed import synchronise
-from stages.pipeline import files, runner, seeding
+from stages.pipeline import artifacts, files, runner, seeding
 
 
 def main(params: Params, name: str) -> None:
@@ -36,8 +33,8 @@ def main(params: Params, name: str) -> None:
             settings=settings.model_dump(exclude={"methods"}),
         )
         if here.writes:
-            files.write_tensors(MODELS / f"{name}.decoder.safetensors", reconstruction.state_dict())
-            files.write_curves(Path(f"reports/curves/mnist/{name}.reconstruction.csv"), fitted.rows)
+            files.write_tensors(artifacts.decoder(name), reconstruction.state_dict())
+            files.write_curves(artifacts.curves("mnist", f"{name}.reconstruction"), fitted.rows)
             fitted.checkpoints.remove()
 
 

@@ -3,7 +3,7 @@
 Writes reports/measured/mnist/METHOD.reconstruction.json, and reports/fields/mnist/METHOD.reconstruction.npz with what the
 figures are drawn from: `original`, `perturbed`, `reconstructed` (K, 28, 28) under the training perturbation; for each
 perturbation `KIND_perturbed` and `KIND_reconstructed` (L, 28, 28), one image at every strength; and `interpolation`
-(F, 28, 28), from one image to the next through the embeddings. Also writes reports/atlas/mnist/METHOD.reconstruction.js for the
+(F, 28, 28), from one image to the next through the embeddings. Also writes reports/page_data/mnist/METHOD.reconstruction.js for the
 page (pipeline/page_script.py).
 
 Every choice was made on `validation`, the held-out training images; the test images only report.
@@ -12,7 +12,6 @@ Every choice was made on `validation`, the held-out training images; the test im
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from stages.mnist.decoder import quality
 from stages.mnist.decoder.build import trained_decoder
 from stages.mnist.decoder.model import Reconstruction
 from stages.mnist.images.subset import kinds
-from stages.pipeline import files, page_script, runner, seeding
+from stages.pipeline import artifacts, files, page_script, runner, seeding
 
 Bytes = NDArray[np.uint8]
 SHOWN = 12
@@ -37,8 +36,8 @@ def main(params: Params, name: str) -> None:
     """Measure the reconstructions by the method called `name`."""
     seeding.set_up_torch(params.threads)
     device = seeding.device(params)
-    train, test = (files.read_arrays(Path(f"data/mnist/{part}.npz")) for part in ("train", "test"))
-    perturbed = files.read_arrays(Path("data/mnist/perturbed.npz"))
+    train, test = (files.read_arrays(artifacts.data("mnist", part)) for part in ("train", "test"))
+    perturbed = files.read_arrays(artifacts.PERTURBED)
     decoder = trained_decoder(params, name).to(device)
     views = {"mixed": perturbed["mixed"], "without_affine": perturbed["mixed_without_affine"], "clean": test["images"]}
     found = {key: quality.reconstruct(decoder, images, device) for key, images in views.items()}
@@ -55,7 +54,7 @@ def main(params: Params, name: str) -> None:
         shown[f"{kind}_perturbed"] = perturbed[kind][:, 0]
         shown[f"{kind}_reconstructed"] = np.stack([images[0] for images in by_strength]).astype(np.float32)
     files.write_json(
-        Path(f"reports/measured/mnist/{name}.reconstruction.json"),
+        artifacts.measured(f"{name}.reconstruction"),
         {
             **closeness["mixed"],
             **_held_out(decoder, train["images"], perturbed["mixed_validation"], device),
@@ -66,7 +65,7 @@ def main(params: Params, name: str) -> None:
     )
     ends = np.stack([test["images"][np.flatnonzero(test["labels"] == label)[0]] for label in np.unique(test["labels"])])
     files.write_arrays(
-        Path(f"reports/fields/mnist/{name}.reconstruction.npz"),
+        artifacts.fields("mnist", f"{name}.reconstruction"),
         {
             "original": test["images"][:SHOWN],
             "perturbed": perturbed["mixed"][:SHOWN],
@@ -76,7 +75,7 @@ def main(params: Params, name: str) -> None:
         },
     )
     content = page_data(decoder, perturbed, test["images"], params, device)
-    page_script.write(Path(f"reports/atlas/mnist/{name}.reconstruction.js"), f"mnist/{name}/reconstruction", content)
+    page_script.write(artifacts.page_data("mnist", f"{name}.reconstruction"), f"mnist/{name}/reconstruction", content)
 
 
 def page_data(
@@ -87,7 +86,7 @@ def page_data(
     `images`, R; `strengths` (L,), 0 for the clean image among them; `perturbed` and `reconstructed`, each with a sheet of L
     times R images for every perturbation.
     """
-    few = slice(min(params.atlas.reconstructions, params.mnist.evaluation.robustness_images))
+    few = slice(min(params.page.reconstructions, params.mnist.evaluation.robustness_images))
     clean = images[perturbed["rows"][few]]
     views = {kind: np.concatenate([clean[None], perturbed[kind][:, few]]) for kind in kinds(perturbed)}
     flat = {kind: view.reshape(-1, *clean.shape[1:]) for kind, view in views.items()}

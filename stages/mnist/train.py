@@ -1,13 +1,11 @@
 """Stage mnist_train@METHOD, phase 1: train a joint-embedding method on perturbed images.
 
 The last `validation_images` of the training images, if any, are kept out. Writes models/mnist/METHOD.safetensors;
-METHOD.snapshots.npz with `steps` (T,) and `embedding` (T, M, D), the first test images at T moments of the training; and
+METHOD.snapshots.npz with `steps` (T,) and `embedding` (T, M, D), the first test images at T snapshots of the training; and
 reports/curves/mnist/METHOD.csv.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,12 +13,12 @@ import torch
 from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
 from stages.mnist.encoder.embed import as_seen, embed
-from stages.mnist.encoder.models import MODELS, untrained
+from stages.mnist.encoder.models import untrained
 from stages.mnist.training.fit import SHOWN, fit_images, look_across
 from stages.mnist.training.launch import place, start
 from stages.nn.build import configured
 from stages.nn.schedule import log_spaced
-from stages.pipeline import files, runner, seeding
+from stages.pipeline import artifacts, files, runner, seeding
 
 
 def main(params: Params, name: str) -> None:
@@ -34,7 +32,7 @@ def main(params: Params, name: str) -> None:
         if here.shared:
             look_across(method)
         shown = torch.from_numpy(files.read_arrays(SHOWN)["images"][: params.mnist.snapshot_images])
-        moments = log_spaced(train.steps, params.mnist.snapshots)
+        snapshots = log_spaced(train.steps, params.mnist.snapshots)
         fitted = fit_images(
             method,
             params,
@@ -43,14 +41,14 @@ def main(params: Params, name: str) -> None:
             name=name,
             train=train,
             settings={"snapshot_images": params.mnist.snapshot_images},
-            moments=moments,
+            snapshots=snapshots,
             record=lambda: as_seen(method, embed(method, shown, here.device)),
         )
         if here.writes:
-            files.write_tensors(MODELS / f"{name}.safetensors", method.state_dict())
-            recorded = {"steps": np.array(moments), "embedding": torch.stack(fitted.recorded).numpy()}
-            files.write_arrays(MODELS / f"{name}.snapshots.npz", recorded)
-            files.write_curves(Path(f"reports/curves/mnist/{name}.csv"), fitted.rows)
+            files.write_tensors(artifacts.weights("mnist", name), method.state_dict())
+            recorded = {"steps": np.array(snapshots), "embedding": torch.stack(fitted.recorded).numpy()}
+            files.write_arrays(artifacts.embedding_snapshots(name), recorded)
+            files.write_curves(artifacts.curves("mnist", name), fitted.rows)
             fitted.checkpoints.remove()
 
 

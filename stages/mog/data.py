@@ -9,14 +9,12 @@ shows; and `order` (R, N), in which the points form batches.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from stages.config.mixture import chosen
 from stages.config.params import Params
 from stages.mog.problem import protocol, setup
-from stages.pipeline import files, runner, seeding
+from stages.pipeline import artifacts, files, runner, seeding
 
 
 def main(params: Params) -> None:
@@ -28,13 +26,13 @@ def main(params: Params) -> None:
     for name, count in (("train", params.mog.train_points), ("test", params.mog.test_points)):
         rng = np.random.default_rng(seeding.stream(params, f"mog.{name}"))
         x, component = mixture.sample(count, rng)
-        files.write_arrays(Path(f"data/mog/{name}.npz"), {"x": x.astype(np.float32), "component": component})
+        files.write_arrays(artifacts.data("mog", name), {"x": x.astype(np.float32), "component": component})
     rng = np.random.default_rng(seeding.stream(params, "mog.views"))
     rounds, points = params.mog.heldout_rounds, params.mog.test_points
     noise = rng.standard_normal((rounds, 2, points, 2), dtype=np.float32)
     visible = np.eye(2, dtype=np.float32)[rng.integers(2, size=(rounds, points))]
     order = rng.permuted(np.tile(np.arange(points), (rounds, 1)), axis=1)
-    files.write_arrays(Path("data/mog/views.npz"), {"noise": noise, "visible": visible, "order": order})
+    files.write_arrays(artifacts.VIEWS, {"noise": noise, "visible": visible, "order": order})
 
 
 if __name__ == "__main__":

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from stages.config.params import Params
-from stages.pipeline import card, files, runner
+from stages.pipeline import artifacts, card, files, runner
 from stages.pipeline.concurrent import concurrently
 from stages.plots import animation, landscape
 from stages.plots.canvas import write_gif, write_png
@@ -33,10 +32,10 @@ def caption(name: str, settings: Mapping[str, Any], width: int) -> str:
 
 def main(_: Params, name: str) -> None:
     """Draw the method called `name` from its fields."""
-    fields = files.read_arrays(Path(f"reports/fields/{name}.npz"))
-    points = files.read_arrays(Path("data/mog/test.npz"))["x"]
-    folder, animations = Path(f"reports/figures/mog/{name}"), Path(f"reports/animations/mog/{name}")
-    settings = card.read(Path(f"models/mog/{name}.json")).settings
+    fields = files.read_arrays(artifacts.fields("mog", name))
+    points = files.read_arrays(artifacts.data("mog", "test"))["x"]
+    folder, animations = artifacts.figures("mog", name), artifacts.animations("mog", name)
+    settings = card.read(artifacts.card(name)).settings
     long, short = caption(name, settings, 64), caption(name, settings, 44)
     grid = Grid(x=fields["grid_x"], y=fields["grid_y"])
     energy, steps = fields["energy"][0], fields["snapshot_steps"]
@@ -49,14 +48,14 @@ def main(_: Params, name: str) -> None:
         if "score" in fields:
             drawn = landscape.score(grid, energy, fields["log_density"], fields["score"][0], points, long)
         else:
-            x, y = files.read_json(Path("data/mog/protocol.json"))["evaluation"]["reference"]
+            x, y = files.read_json(artifacts.PROTOCOL)["evaluation"]["reference"]
             drawn = landscape.joint_embedding(grid, energy, points, (x, y), long)
         write_png(folder / "landscape.png", drawn)
 
     def walk() -> None:
         if "score" in fields:
-            moments = fields["particles"][:, :PARTICLES]
-            frames = animation.particles(grid, energy, moments, fields["particle_steps"], limits, short)
+            snapshots = fields["particles"][:, :PARTICLES]
+            frames = animation.particles(grid, energy, snapshots, fields["particle_steps"], limits, short)
         else:
             frames = animation.walk(grid, fields["walk_energy"], fields["walk"], points, short)
         write_gif(animations / "walk.gif", frames, seconds=4)

@@ -1,24 +1,22 @@
 """Stage mog_train@METHOD: train S independent copies of a method at once.
 
 Writes models/mog/METHOD.safetensors, every parameter with leading dimension S; METHOD.snapshots.safetensors, the first
-copy's parameters at T moments of the training, with leading dimension T (and their steps), so that snapshots are read as
+copy's parameters at T snapshots of the training, with leading dimension T (and their steps), so that snapshots are read as
 if they were copies; METHOD.json, the params that the model was trained with; and reports/curves/mog/METHOD.csv.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 
 from stages.config.params import Params
 from stages.nn.batches import random_batches
 from stages.nn.build import build, configured
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 from stages.nn.points import Points
 from stages.nn.schedule import log_spaced
 from stages.nn.training import fit
-from stages.pipeline import card, files, runner, seeding
+from stages.pipeline import artifacts, card, files, runner, seeding
 
 
 def main(params: Params, name: str) -> None:
@@ -27,28 +25,27 @@ def main(params: Params, name: str) -> None:
     device = seeding.device(params)
     settings, train = configured(params, name)
     torch.manual_seed(seeding.stream(params, "mog.init"))
-    box = files.read_json(Path("data/mog/mixture.json"))["box"]
+    box = files.read_json(artifacts.MIXTURE)["box"]
     method = build(name, Points(copies=params.seeds, box=[box["x"], box["y"]]), settings).to(device)
     generator = torch.Generator(device).manual_seed(seeding.stream(params, "mog.training"))
-    x = torch.from_numpy(files.read_arrays(Path("data/mog/train.npz"))["x"]).to(device)
-    moments = log_spaced(train.steps, params.mog.snapshots)
-    snapshots: list[dict[str, torch.Tensor]] = []
+    x = torch.from_numpy(files.read_arrays(artifacts.data("mog", "train"))["x"]).to(device)
+    snapshot_steps = log_spaced(train.steps, params.mog.snapshots)
+    states: list[dict[str, torch.Tensor]] = []
     rows = fit(
         method,
         random_batches(x, lead=(params.seeds,), batch_size=train.batch_size, generator=generator),
         name=name,
-        draws=TrainingDraws(generator),
+        source=TrainingNoise(generator),
         log_every=max(train.steps // 100, 1),
-        snapshots=moments,
-        on_snapshot=lambda step: snapshots.append({k: v[0].to("cpu", copy=True) for k, v in method.state_dict().items()}),
+        snapshots=snapshot_steps,
+        on_snapshot=lambda step: states.append({k: v[0].to("cpu", copy=True) for k, v in method.state_dict().items()}),
         **train.model_dump(exclude={"batch_size"}),
     )
-    models = Path("models/mog")
-    files.write_tensors(models / f"{name}.safetensors", method.state_dict())
-    stacked = {key: torch.stack([snapshot[key] for snapshot in snapshots]) for key in snapshots[0]}
-    files.write_tensors(models / f"{name}.snapshots.safetensors", {**stacked, "snapshot_steps": torch.tensor(moments)})
-    card.write(models / f"{name}.json", card.Card(seed=params.seed, seeds=params.seeds, settings=settings, train=train))
-    files.write_curves(Path(f"reports/curves/mog/{name}.csv"), rows)
+    files.write_tensors(artifacts.weights("mog", name), method.state_dict())
+    stacked = {key: torch.stack([state[key] for state in states]) for key in states[0]}
+    files.write_tensors(artifacts.parameter_snapshots(name), {**stacked, "snapshot_steps": torch.tensor(snapshot_steps)})
+    card.write(artifacts.card(name), card.Card(seed=params.seed, seeds=params.seeds, settings=settings, train=train))
+    files.write_curves(artifacts.curves("mog", name), rows)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Networks, draws and the one training loop."""
+"""Networks, losses, noise, the bases that methods share, and the training loop."""

@@ -1,6 +1,6 @@
 """From the name of a method to its class, its validated params and the method itself.
 
-The schema of a params block is the signature of the method's constructor, `(self, world, *, KEY: TYPE, ...)`, and `train`.
+The schema of a params block is the signature of the method's constructor, `(self, domain, *, KEY: TYPE, ...)`, and `train`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from stages.config.params import Params
 from stages.config.schema import IMAGES, POINTS
 from stages.core.errors import InvalidParams
 from stages.core.paths import PARAMS
-from stages.nn.method import Method, World
+from stages.nn.method import Domain, Method
 
 METHODS = "stages.methods"
 
 
-def build(name: str, world: World, settings: dict[str, Any]) -> Method:
+def build(name: str, domain: Domain, settings: dict[str, Any]) -> Method:
     """The method called `name` in a domain, with its params block (without `train`) as keyword arguments."""
-    return method_class(name)(world, **settings)
+    return method_class(name)(domain, **settings)
 
 
 def configured(params: Params, block: str) -> tuple[dict[str, Any], Train]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stages.nn.method import Method
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 
 
 class _Gather(torch.autograd.Function):
@@ -120,20 +120,20 @@ class _Loss(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, x: Tensor, draws: TrainingDraws) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, source: TrainingNoise) -> dict[str, Tensor]:
         """The parts of the loss."""
-        return self.method.loss(x, draws)
+        return self.method.loss(x, source)
 
 
-def shared_loss(method: Method, *, some_unused: bool = False) -> Callable[[Tensor, TrainingDraws], dict[str, Tensor]]:
+def shared_loss(method: Method, *, some_unused: bool = False) -> Callable[[Tensor, TrainingNoise], dict[str, Tensor]]:
     """The method's loss on this process's part of a batch: the same figures in all, and gradients averaged over all.
 
     `some_unused` says that some of what is to be trained does not enter the loss.
     """
     wrapped = DistributedDataParallel(_Loss(method), forward_sync_buffers=False, find_unused_parameters=some_unused)
 
-    def loss(x: Tensor, draws: TrainingDraws) -> dict[str, Tensor]:
-        parts: dict[str, Tensor] = wrapped(x, draws)
+    def loss(x: Tensor, source: TrainingNoise) -> dict[str, Tensor]:
+        parts: dict[str, Tensor] = wrapped(x, source)
         # The value of all, the gradient of this one's: DistributedDataParallel takes the average of those.
         return {name: part + (_mean(part.detach()) - part.detach()) for name, part in parts.items()}
 

@@ -1,4 +1,4 @@
-"""The moving-average copy of a network that serves as a slow target."""
+"""The EMA target: an exponential moving average of a network's parameters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import nn
 
 
 def frozen_copy(network: nn.Module) -> nn.Module:
-    """A copy of `network` that no gradient reaches."""
+    """A copy of `network` without gradients."""
     return copy.deepcopy(network).requires_grad_(False)
 
 
 @torch.no_grad()
 def follow(target: nn.Module, online: nn.Module, decay: float) -> None:
-    """θ' ← decay·θ' + (1 − decay)·θ over all parameters.
+    """θ' ← decay · θ' + (1 − decay) · θ for all parameters.
 
-    Buffers are left alone on purpose: a target that runs in training mode gathers BatchNorm statistics of its own inputs,
-    which are not those of the online network (clean against perturbed images).
+    Buffers are not averaged: a target in training mode has BatchNorm statistics of its own inputs, which differ from those of
+    the online network (clean and augmented images).
     """
     torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 1 - decay)

@@ -1,4 +1,4 @@
-"""Losses that several methods share: InfoNCE and the denoising error."""
+"""Losses that several methods share: InfoNCE and denoising score matching."""
 
 from __future__ import annotations
 
@@ -8,28 +8,54 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.nn.noise import NoiseSource
+
 
 def info_nce(critic: Tensor) -> Tensor:
-    """− mean_i log ( exp c_ii / Σ_j exp c_ij ) of critics c (..., B, B), as (...); log B where they are constant.
+    """The InfoNCE loss with in-batch negatives.
 
+        −1/B Σ_i log ( exp c_ii / Σ_j exp c_ij )
+
+    A constant critic gives log B.
     van den Oord et al. 2018, "Representation learning with contrastive predictive coding", arXiv 1807.03748, eq. 4.
+
+    Args:
+        critic: c_ij for all pairs of a first view i and a second view j, (..., B, B).
+
+    Returns:
+        (...), in nats.
     """
     return -F.log_softmax(critic, dim=-1).diagonal(dim1=-2, dim2=-1).mean(-1)
 
 
+def denoising_loss(score: Callable[[Tensor], Tensor], x: Tensor, source: NoiseSource, sigma: float) -> Tensor:
+    """The denoising score matching loss E ‖ s_θ(x + σε) + ε/σ ‖² at one noise level.
+
+    Args:
+        score: s_θ, from points (S, 2B, d) to scores of the same shape.
+        x: clean points (S, B, d).
+        source: of ε; each ε is used with both signs (`denoising_error`).
+        sigma: σ, in units of x.
+
+    Returns:
+        (S,), in 1 / squared units of x.
+    """
+    error = denoising_error(lambda noisy, _: score(noisy), x, source.normal(x), x.new_tensor(sigma))
+    return error.mean(-1)
+
+
 def denoising_error(score: Callable[[Tensor, Tensor], Tensor], x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """½ Σ_± ‖ s(x ± σε, σ) ± ε/σ ‖², whose expectation the score of p_σ minimises.
+    """The antithetic denoising error ½ Σ_± ‖ s_θ(x ± σε, σ) ± ε/σ ‖² of each point.
 
-    Both signs of each noise are taken. The expectation is that of one sign; but where s changes little over σ, the terms linear
-    in ε, which are most of the gradient's variance, cancel: at σ = .1 a batch of pairs is worth many of single draws.
-
+    The score of p_σ minimises its expectation, which is that of one sign alone. Using both signs cancels the terms linear in ε
+    wherever s_θ varies little over a distance σ; at small σ these terms dominate the variance of the gradient.
     Vincent 2011, "A connection between score matching and denoising autoencoders", eq. 11.
 
     Args:
-        score: s, from points (S, 2B, 2) and noise levels (S, 2B, 1) to (S, 2B, 2).
-        x: points (S, B, 2).
+        score: s_θ, from points (S, 2B, d) and noise levels (S, 2B, 1) to scores (S, 2B, d).
+        x: clean points (S, B, d).
         noise: ε, of the shape of x.
-        sigma: σ, (S, B, 1) or of fewer dimensions, in units of x.
+        sigma: σ, (S, B, 1) or broadcastable to it, in units of x.
 
     Returns:
         (S, B), in 1 / squared units of x.

@@ -1,8 +1,7 @@
-"""What the training loop and the evaluation ask of a method.
+"""The interface between a method, the training loop and the evaluation.
 
-A method is an `nn.Module` with a loss. What else can be measured of it follows from the functions it has: `embed` makes it
-a joint-embedding method, `score` a score method, `energy` an energy-based one, `score_at` one with a ladder of noise levels,
-`critic` one that judges pairs, `predict` and `log_density` conditional ones.
+A method is an `nn.Module` with a loss. What can be measured of it follows from the functions it defines: see the protocols
+`HasEncoder`, `HasScore`, `HasEnergy`, `HasNoiseSchedule`, `HasCritic`, `HasPredictor` and `HasConditionalDensity` below.
 """
 
 from __future__ import annotations
@@ -12,29 +11,34 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from stages.nn.noise import Draws
+from stages.nn.noise import NoiseSource
 
-Perturb = Callable[[Tensor, Draws], Tensor]
-"""A function that gives another view of points or images, of the same shape."""
+Augment = Callable[[Tensor, NoiseSource], Tensor]
+"""A function from points or images to an augmented view of the same shape."""
 
 
-class World(Protocol):
-    """What differs between the mixture and the images: the networks and the perturbation that makes a second view."""
+class Domain(Protocol):
+    """The networks and the augmentation that a method gets in one domain: the mixture or the images."""
 
-    def perturbation(self, *args: Any, **view: Any) -> Perturb:
-        """The function that makes a second view, from the method's params block `view`."""
+    @property
+    def dim(self) -> int:
+        """Coordinates of a point, d."""
+        ...
+
+    def augmentation(self, *args: Any, **view: Any) -> Augment:
+        """The random augmentation that the params block `view` describes."""
         ...
 
     def encoder(self, *args: Any, **sizes: Any) -> Any:
-        """A network from points or images to embeddings, from the method's params block `encoder`; `outputs` is their D."""
+        """A network from points or images to embeddings (..., B, D), from the params block `encoder`; `outputs` is D."""
         ...
 
     def predictor(self, *, dim: int, hidden: int) -> nn.Module:
         """A network from embeddings (..., B, dim) to embeddings of the same shape."""
         ...
 
-    def uniform(self, like: Tensor, draws: Draws) -> Tensor:
-        """Points uniform in the part of the plane that is looked at, as many as there are in `like`."""
+    def uniform(self, like: Tensor, source: NoiseSource) -> Tensor:
+        """Points uniform on the domain's box, of the shape of `like` (..., B, d)."""
         ...
 
     def mlp(self, *args: Any, **sizes: Any) -> Any:
@@ -43,39 +47,50 @@ class World(Protocol):
 
 
 class Method(nn.Module):
-    """A training objective with its networks. Subclasses take `(world, *, keyword parameters)`.
+    """Base of all methods: a training objective with its networks.
 
-    `cosine` says that the loss sees only the directions of embeddings, so that neighbours are to be sought among those;
-    `denoises` that it is denoising score matching at the one noise level `sigma`.
+    A subclass has a constructor `(self, domain, *, KEY: TYPE, ...)`, whose keyword arguments are the method's params block.
+
+    Attributes:
+        cosine: the loss sees only L2-normalised embeddings, so neighbours are searched among normalised embeddings.
+        denoises: the loss is denoising score matching at the single noise level `sigma`.
     """
 
     cosine: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
 
-    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
-        """The objective on a batch x: `loss` and its named parts, each (S,) on the mixture, () on images."""
+    def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
+        """The objective on a batch x.
+
+        Args:
+            x: points (S, B, d) or images (B, 1, H, W).
+            source: the noise of the loss.
+
+        Returns:
+            `loss` and its named terms, each (S,) on the mixture and () on images.
+        """
         raise TypeError(f"{type(self).__name__} defines no loss")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What the optimizer trains: groups with `params` and, where not 1, a `scale` on the learning rate."""
+        """Parameter groups for the optimizer; `scale` is a factor on the learning rate, 1 if absent."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def after_step(self, progress: float) -> None:
-        """Called after each optimizer step; `progress` runs from 0 to 1 over the training."""
+        """Called after each optimizer step; `progress` runs from 0 to 1 over training."""
 
 
 @runtime_checkable
-class Embeds(Protocol):
-    """A method with an encoder."""
+class HasEncoder(Protocol):
+    """A joint-embedding method."""
 
     def embed(self, x: Tensor) -> Tensor:
-        """Embeddings (..., B, D) of points (..., B, 2) or images (B, 1, H, W)."""
+        """Embeddings (..., B, D) of points (..., B, d) or images (B, 1, H, W)."""
         ...
 
 
 @runtime_checkable
-class Scores(Protocol):
-    """A method that knows ∇ log p_σ."""
+class HasScore(Protocol):
+    """A score-based method, which learns ∇ log p_σ."""
 
     sigma: float
 
@@ -85,17 +100,17 @@ class Scores(Protocol):
 
 
 @runtime_checkable
-class Energises(Protocol):
-    """A score method whose score is minus the gradient of an energy."""
+class HasEnergy(Protocol):
+    """A score-based method whose score is minus the gradient of an energy."""
 
     def energy(self, x: Tensor) -> Tensor:
-        """The learned − log p_σ up to a constant at x (..., B, 2), as (..., B)."""
+        """The learned energy −log p_σ at x (..., B, d), in nats up to a constant, (..., B)."""
         ...
 
 
 @runtime_checkable
-class Anneals(Protocol):
-    """A score method that knows ∇ log p_σ for a whole ladder of σ."""
+class HasNoiseSchedule(Protocol):
+    """A score-based method that learns ∇ log p_σ for a schedule of noise levels."""
 
     sigmas: list[float]
 
@@ -105,29 +120,32 @@ class Anneals(Protocol):
 
 
 @runtime_checkable
-class Criticises(Protocol):
-    """A method that judges how well two views fit together; `both_noisy` is false where the first view is the clean point."""
+class HasCritic(Protocol):
+    """A method with a critic on pairs of views; `both_noisy` is false if the first view is the clean point."""
 
     both_noisy: bool
 
     def critic(self, x: Tensor, other: Tensor) -> Tensor:
-        """The learned log p(x' | x) / p(x') up to a function of x, of all pairs of x (..., B, 2) and x' (..., C, 2)."""
+        """The critic c(x_i, x'_j) on all pairs of x (..., B, d) and x' (..., C, d), (..., B, C).
+
+        Its target is the pointwise mutual information log p(x' | x) / p(x'), up to a function of x.
+        """
         ...
 
 
 @runtime_checkable
-class Densities(Protocol):
-    """A method that knows the conditional density of a hidden coordinate."""
-
-    def log_density(self, x: Tensor, visible: Tensor) -> Tensor:
-        """log q (..., B) of the coordinate of x that is marked 0 in `visible`, given the other one."""
-        ...
-
-
-@runtime_checkable
-class Predicts(Protocol):
-    """A method that predicts the embedding of a whole point from its visible coordinates."""
+class HasPredictor(Protocol):
+    """A method that predicts the embedding of a point from its visible coordinates."""
 
     def predict(self, x: Tensor, visible: Tensor) -> Tensor:
-        """Predicted embeddings (..., B, D); `visible` marks with 1 what of x may be used."""
+        """Predicted embeddings (..., B, D) of points x (..., B, d); `visible` is 1 for the coordinates that may be used."""
+        ...
+
+
+@runtime_checkable
+class HasConditionalDensity(Protocol):
+    """A method that learns the conditional density of a hidden coordinate."""
+
+    def log_density(self, x: Tensor, visible: Tensor) -> Tensor:
+        """log q (..., B) of the coordinate of x with `visible` 0, given the other one."""
         ...

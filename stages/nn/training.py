@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from stages.core.errors import TrainingDiverged
 from stages.nn.method import Method
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 from stages.nn.optimizer import AdamW
 from stages.nn.schedule import learning_rate_factor
 
@@ -36,7 +36,7 @@ def fit(
     batches: Iterator[Tensor],
     *,
     name: str,
-    draws: TrainingDraws,
+    source: TrainingNoise,
     steps: int,
     learning_rate: float,
     weight_decay: float,
@@ -45,7 +45,7 @@ def fit(
     log_every: int,
     snapshots: list[int],
     on_snapshot: Callable[[int], None],
-    loss: Callable[[Tensor, TrainingDraws], dict[str, Tensor]] | None = None,
+    loss: Callable[[Tensor, TrainingNoise], dict[str, Tensor]] | None = None,
     checkpoints: Checkpoints | None = None,
     report: bool = True,
 ) -> list[dict[str, float]]:
@@ -55,7 +55,7 @@ def fit(
         method: what to train; its losses (S,) are summed over the seeds, so that no seed sees another one's gradient.
         batches: the training batches.
         name: what to call the method in messages.
-        draws: the random side of the losses.
+        source: the random side of the losses.
         steps, learning_rate, weight_decay, schedule, warmup: the params block `train`.
         log_every: steps between two rows of the curves, which are read only then.
         snapshots: the steps before which `on_snapshot` is called; `steps` itself stands for the end.
@@ -79,8 +79,8 @@ def fit(
         if step in snapshots:
             on_snapshot(step)
             method.train()
-        draws.advance(step, steps)
-        parts = loss(next(batches), draws)
+        source.advance(step, steps)
+        parts = loss(next(batches), source)
         factor = learning_rate_factor(step, steps, schedule=schedule, warmup=warmup)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * factor * group.get("scale", 1)

@@ -3,7 +3,7 @@
 
 class Conditional {
   constructor(host, learned, section) {
-    Object.assign(this, { learned, section, world: section.world, seen: 1 });
+    Object.assign(this, { learned, section, domain: section.domain, seen: 1 });
     const part = d3.select(host).append("section").attr("class", "conditional");
     part.append("h4").text("One coordinate given the other");
     part.append("p").text("The line says which coordinate is seen, and where; it follows the point that is dragged on the map. Along it lie the true density of the other coordinate and what the method makes of it, the first seed at the end of its training.");
@@ -17,7 +17,7 @@ class Conditional {
       ],
       (seen) => this.line(Number(seen)),
     );
-    const { grid } = this.world;
+    const { grid } = this.domain;
     this.place = controls.slider(row, "at", { high: grid.x.length - 1, show: (place) => (this.seen ? grid.y : grid.x)[place].toFixed(2), changed: () => this.draw() });
     this.svg = part.append("svg").attr("viewBox", "0 0 560 240").attr("role", "img").attr("class", "density");
     this.words = part.append("output").attr("class", "readout").node();
@@ -33,7 +33,7 @@ class Conditional {
   /** The line goes through the reference point whenever that moves. */
   changed({ reference }) {
     if (reference !== this.reference) {
-      const { column, row } = this.world.grid.nearest(...reference);
+      const { column, row } = this.domain.grid.nearest(...reference);
       this.place.set(this.seen ? row : column);
       this.reference = reference;
       this.draw();
@@ -45,11 +45,11 @@ class Conditional {
   }
 
   draw() {
-    const { world, learned, seen } = this;
+    const { domain, learned, seen } = this;
     const { conditional } = learned.content;
-    const axes = [world.grid.x, world.grid.y];
+    const axes = [domain.grid.x, domain.grid.y];
     const [value, along] = [axes[seen][this.place.value], axes[1 - seen]];
-    const truth = world.mixture.conditional(seen, value);
+    const truth = domain.mixture.conditional(seen, value);
     const fine = d3.range(0, 401).map((i) => along[0] + (i / 400) * (along.at(-1) - along[0]));
     const curves = [{ name: "true density", kind: "true", points: fine.map((x) => [x, lineDensity(truth, x)]) }];
     if (conditional.density) {

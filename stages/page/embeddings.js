@@ -5,11 +5,11 @@
 const CLASS_COLOURS = results.class_colours;
 
 class Embeddings {
-  constructor(host, world) {
-    this.world = world;
-    this.state = { name: world.methods[0], moment: null, labels: new Set(d3.range(10)), mistakes: false, shown: null };
+  constructor(host, domain) {
+    this.domain = domain;
+    this.state = { name: domain.methods[0], moment: null, labels: new Set(d3.range(10)), mistakes: false, shown: null };
     const row = controls.row(host, "The scatter plot");
-    controls.choice(row, "Method", world.methods.map((name) => [name, name]), (name) => this.change({ name }));
+    controls.choice(row, "Method", domain.methods.map((name) => [name, name]), (name) => this.change({ name }));
     this.moment = controls.slider(row, "Training", {
       high: 1,
       value: 1,
@@ -53,7 +53,7 @@ class Embeddings {
   }
 
   async start() {
-    await picture(this.world.images);
+    await picture(this.domain.images);
     await this.change({});
   }
 
@@ -66,7 +66,7 @@ class Embeddings {
   async change(changes) {
     Object.assign(this.state, changes);
     const { name } = this.state;
-    const content = await atlas.get(`mnist/${name}`, `atlas/mnist/${name}.js`);
+    const content = await pageData.get(`mnist/${name}`, `page_data/mnist/${name}.js`);
     await picture(content.neighbours);
     if (name !== this.state.name) {
       return; // another method was chosen meanwhile
@@ -96,7 +96,7 @@ class Embeddings {
       return;
     }
     const { content, state } = this;
-    const labels = numbers(this.world.labels);
+    const labels = numbers(this.domain.labels);
     const predicted = numbers(content.predicted);
     const final = part(content.pca, content.pca.shape[0] - 1);
     const points = part(content.pca, this.now);
@@ -164,18 +164,18 @@ class Embeddings {
 
   /** Show the chosen image and its neighbours. */
   tell() {
-    const { state, content, world } = this;
+    const { state, content, domain } = this;
     if (state.shown === null) {
       this.words.textContent = `${this.visible.length} images are shown. Point at one, or go from one to the next by the arrow keys.`;
       return;
     }
-    const [label, predicted] = [numbers(world.labels)[state.shown], numbers(content.predicted)[state.shown]];
+    const [label, predicted] = [numbers(domain.labels)[state.shown], numbers(content.predicted)[state.shown]];
     const count = content.nearest.shape[1];
     const near = numbers(content.nearest).subarray(state.shown * count, (state.shown + 1) * count);
     this.words.textContent = `test image ${state.shown}: of class ${label}, taken for ${predicted}${label === predicted ? "" : " – a mistake"}`;
     const context = this.image.getContext("2d");
     context.imageSmoothingEnabled = false;
-    drawFromSheet(context, world.images, state.shown, 0, 0, 112, 112);
+    drawFromSheet(context, domain.images, state.shown, 0, 0, 112, 112);
     const figures = this.near
       .selectAll("figure")
       .data([...near])

@@ -39,7 +39,7 @@ async function open() {
   theme();
   start("measured", (host) => new MeasuredTable(host));
   try {
-    const { mog, mnist } = await atlas.get("world", "atlas/world.js");
+    const { mog, mnist } = await pageData.get("domains", "page_data/domains.js");
     mog.grid = new Grid(mog.x, mog.y);
     mog.mixture = new Mixture(mog.weights, mog.means, mog.covariances);
     mog.points = d3.range(mog.points.shape[0]).map((i) => [...part(mog.points, i)]);

@@ -8,19 +8,19 @@ const LEVELS = [-8, -5, -3, -2, -1, -0.5, -0.1];
 
 class Learned {
   /** What one method learned; `content` is that of its script. */
-  constructor(name, content, world) {
-    Object.assign(this, { name, content, world });
+  constructor(name, content, domain) {
+    Object.assign(this, { name, content, domain });
     this.embeds = content.kind === "embedding";
-    this.truth = this.embeds ? world.mixture : world.mixture.smoothed(content.sigma);
-    this.fine = world.grid;
-    this.coarse = world.grid.coarser(world.coarse);
+    this.truth = this.embeds ? domain.mixture : domain.mixture.smoothed(content.sigma);
+    this.fine = domain.grid;
+    this.coarse = domain.grid.coarser(domain.coarse);
     this.trueEnergy = this.fine.sample((x, y) => -this.truth.logDensity(x, y));
     this.last = content.steps.length - 1;
   }
 
   /** The grid and the energy at it: of the first seed at its end, of another seed, or at a moment of the first one's training. */
-  energy({ seed = 0, moment = null, reference = this.world.reference }) {
-    const packed = seed ? this.content.other_seeds : moment === null ? null : this.content.moments;
+  energy({ seed = 0, moment = null, reference = this.domain.reference }) {
+    const packed = seed ? this.content.other_seeds : moment === null ? null : this.content.snapshots;
     const grid = packed ? this.coarse : this.fine;
     const whole = this.embeds ? this.content.embedding : this.content.energy;
     const found = packed ? part(packed, seed ? seed - 1 : Math.min(moment, this.last)) : numbers(whole);
@@ -40,16 +40,16 @@ class Learned {
 }
 
 class MixtureSection {
-  constructor(host, world) {
-    this.world = world;
-    const reference = world.grid.point(world.grid.node(...world.reference));
+  constructor(host, domain) {
+    this.domain = domain;
+    const reference = domain.grid.point(domain.grid.node(...domain.reference));
     this.state = { name: null, view: "learned", seed: 0, moment: null, reference, shared: false, contours: true, points: true, arrows: true };
     this.learned = new Map();
     this.build(host);
   }
 
   build(host) {
-    const { world } = this;
+    const { domain } = this;
     const top = controls.row(host, "What the maps show");
     const views = [
       ["learned", "what was learned"],
@@ -57,7 +57,7 @@ class MixtureSection {
       ["difference", "learned minus true"],
     ];
     controls.choice(top, "Maps show", views, (view) => this.change({ view }));
-    this.seed = controls.slider(top, "Seed", { high: world.seeds - 1, changed: (seed) => this.change({ seed, moment: null }) });
+    this.seed = controls.slider(top, "Seed", { high: domain.seeds - 1, changed: (seed) => this.change({ seed, moment: null }) });
     this.moment = controls.slider(top, "Training", {
       high: 1,
       value: 1,
@@ -72,7 +72,7 @@ class MixtureSection {
     const body = d3.select(host).append("div").attr("class", "mixture");
     const large = body.append("div").attr("class", "large");
     this.title = large.append("h3").node();
-    this.map = new PlaneMap(large.node(), world.grid, { label: "map", role: "group" });
+    this.map = new PlaneMap(large.node(), domain.grid, { label: "map", role: "group" });
     this.legend = large.append("div").attr("class", "legend");
     this.legend.append("span").attr("class", "low");
     this.legend.append("canvas").attr("width", 256).attr("height", 1).attr("aria-hidden", true);
@@ -84,9 +84,9 @@ class MixtureSection {
     this.mark();
 
     const small = body.append("div").attr("class", "small").attr("role", "group").attr("aria-label", "Methods on the mixture");
-    this.small = world.methods.map(({ name, title }) => {
+    this.small = domain.methods.map(({ name, title }) => {
       const button = small.append("button").attr("type", "button").attr("class", "thumb").attr("data-method", name).attr("title", title);
-      const map = new PlaneMap(button.node(), world.grid, { size: 120, axes: false });
+      const map = new PlaneMap(button.node(), domain.grid, { size: 120, axes: false });
       button.append("span").text(name.replaceAll("_", "_\u200b"));
       button.on("click", () => this.change({ name }));
       return { name, map, button };
@@ -104,13 +104,13 @@ class MixtureSection {
       .attr("role", "slider")
       .attr("aria-label", "Reference point; arrow keys move it")
       .attr("aria-valuemin", 0)
-      .attr("aria-valuemax", this.world.grid.size - 1);
+      .attr("aria-valuemax", this.domain.grid.size - 1);
     this.reference.on("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
       if (step) {
         event.preventDefault();
-        const { x, y } = this.world.grid;
-        const { column, row } = this.world.grid.nearest(...this.state.reference);
+        const { x, y } = this.domain.grid;
+        const { column, row } = this.domain.grid.nearest(...this.state.reference);
         const kept = (axis, place) => axis[Math.max(0, Math.min(axis.length - 1, place))];
         this.drag(kept(x, column + step[0]), kept(y, row + step[1]));
       }
@@ -119,7 +119,7 @@ class MixtureSection {
 
   /** The first method at once; the others come after it, while the page is used already. */
   async start() {
-    const [first, ...others] = this.world.methods.map(({ name }) => name);
+    const [first, ...others] = this.domain.methods.map(({ name }) => name);
     await this.load(first);
     this.change({ name: this.wanted ?? first });
     const failed = [];
@@ -133,9 +133,9 @@ class MixtureSection {
   }
 
   async load(name) {
-    const content = await atlas.get(`mog/${name}`, `atlas/mog/${name}.js`);
+    const content = await pageData.get(`mog/${name}`, `page_data/mog/${name}.js`);
     if (!this.learned.has(name)) {
-      this.learned.set(name, new Learned(name, content, this.world));
+      this.learned.set(name, new Learned(name, content, this.domain));
     }
   }
 
@@ -172,7 +172,7 @@ class MixtureSection {
 
   /** The reference point goes to the node next to (x, y): there the energy is the pipeline's own, nothing in between. */
   drag(x, y) {
-    this.state.reference = this.world.grid.point(this.world.grid.node(x, y));
+    this.state.reference = this.domain.grid.point(this.domain.grid.node(x, y));
     this.waiting ??= requestAnimationFrame(() => {
       this.waiting = null;
       this.tools?.changed(this.state);
@@ -252,12 +252,12 @@ class MixtureSection {
 
   /** What lies over and around the colours of the large map. */
   drawOver(chosen) {
-    const { state, map, world } = this;
+    const { state, map, domain } = this;
     const top = -d3.min(chosen.trueEnergy);
     map.contours(state.contours ? chosen.trueEnergy.map((value) => -value - top) : null, LEVELS);
-    map.points(state.points ? world.points : []);
+    map.points(state.points ? domain.points : []);
     map.arrows(state.arrows && !chosen.embeds ? this.arrows(chosen) : []);
-    this.title.textContent = `${state.name}: ${world.methods.find((one) => one.name === state.name).title}`;
+    this.title.textContent = `${state.name}: ${domain.methods.find((one) => one.name === state.name).title}`;
     const words = { learned: "learned energy", true: "true energy", difference: "learned minus true energy" }[state.view];
     map.svg.attr("aria-label", `${words} of ${state.name} in the plane`);
     paint(this.legend.select("canvas").node(), new Grid(d3.range(256), [0]), d3.range(256), [0, 255], this.seen.scale);
@@ -303,7 +303,7 @@ class MethodTools {
   constructor(host, learned, section) {
     this.parts = [];
     if (!learned.embeds) {
-      this.parts.push(new Particles(host, learned, section.world));
+      this.parts.push(new Particles(host, learned, section.domain));
     }
     if (learned.content.conditional) {
       this.parts.push(new Conditional(host, learned, section));

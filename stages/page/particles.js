@@ -16,14 +16,14 @@ const FREE = [0.1, 10];
 const normal = d3.randomNormal();
 
 class Particles {
-  constructor(host, learned, world) {
-    Object.assign(this, { learned, world, seed: 0, temperature: 1, cooling: null });
-    this.ladder = learned.content.ladder && d3.sort(learned.content.ladder.sigmas);
-    this.smallest = d3.min(world.covariances, ([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b));
-    this.box = [world.grid.x, world.grid.y].map((axis) => [axis[0], axis.at(-1)]);
+  constructor(host, learned, domain) {
+    Object.assign(this, { learned, domain, seed: 0, temperature: 1, cooling: null });
+    this.schedule = learned.content.noise_schedule && d3.sort(learned.content.noise_schedule.sigmas);
+    this.smallest = d3.min(domain.covariances, ([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b));
+    this.box = [domain.grid.x, domain.grid.y].map((axis) => [axis[0], axis.at(-1)]);
     const own = learned.content.sigma;
     // As in the pipeline: noise alone hardly takes a particle further than its size and 6 σ beyond the box.
-    const margin = 6 * (this.ladder ? d3.max(this.ladder) : FREE[1]);
+    const margin = 6 * (this.schedule ? d3.max(this.schedule) : FREE[1]);
     this.limits = this.box.map(([low, high]) => [2 * low - high - margin, 2 * high - low + margin]);
 
     const section = d3.select(host).append("section").attr("class", "particles");
@@ -41,10 +41,10 @@ class Particles {
     });
     controls.button(row, "Clear", () => this.clear());
     controls.slider(row, "Temperature", { high: 2, step: 0.05, value: 1, show: (t) => t.toFixed(2), changed: (t) => (this.temperature = t) });
-    this.places = this.ladder ? this.ladder.length - 1 : PLACES;
-    this.slider = controls.slider(row, this.ladder ? "σ" : "σ of the truth", {
+    this.places = this.schedule ? this.schedule.length - 1 : PLACES;
+    this.slider = controls.slider(row, this.schedule ? "σ" : "σ of the truth", {
       high: this.places,
-      value: this.ladder ? d3.minIndex(this.ladder, (sigma) => Math.abs(Math.log(sigma / own))) : PLACES * Math.max(0, Math.log(own / FREE[0]) / Math.log(FREE[1] / FREE[0])),
+      value: this.schedule ? d3.minIndex(this.schedule, (sigma) => Math.abs(Math.log(sigma / own))) : PLACES * Math.max(0, Math.log(own / FREE[0]) / Math.log(FREE[1] / FREE[0])),
       show: (place) => this.sigmaAt(place).toFixed(2),
       changed: (place) => {
         this.cooling = null;
@@ -55,27 +55,27 @@ class Particles {
       .append("p")
       .attr("class", "note")
       .text(
-        this.ladder
-          ? `${learned.name} knows ${this.ladder.length} noise levels; both sides are at the same one. The learned side is the first seed's, and behind both lies the true energy.`
+        this.schedule
+          ? `${learned.name} knows ${this.schedule.length} noise levels; both sides are at the same one. The learned side is the first seed's, and behind both lies the true energy.`
           : `${learned.name} knows one noise level, σ = ${d3.format(".2~g")(own)}; the slider smooths the truth alone.`,
       );
     const sides = section.append("div").attr("class", "sides");
     this.sides = ["learned", "true"].map((which) => {
       const side = sides.append("div");
       side.append("h5").text(which === "learned" ? `the learned score of ${learned.name}` : "the true score");
-      const map = new PlaneMap(side.node(), world.grid, { size: 360, label: `particles under the ${which} score` });
+      const map = new PlaneMap(side.node(), domain.grid, { size: 360, label: `particles under the ${which} score` });
       map.onClick((x, y) => this.drop(x, y));
       return { which, map, bars: side.append("div").attr("class", "weights"), points: [] };
     });
-    this.noise(this.ladder ? this.sigmaAt(this.slider.value) : own);
+    this.noise(this.schedule ? this.sigmaAt(this.slider.value) : own);
     this.slider.say(this.sigma.toFixed(2));
     this.run(false);
     this.draw();
   }
 
-  /** σ at a place of the slider: a rung of the ladder, or any. */
+  /** σ at a place of the slider: a level of the schedule, or any. */
   sigmaAt(place) {
-    return this.ladder ? this.ladder[Math.round(place)] : FREE[0] * (FREE[1] / FREE[0]) ** (place / PLACES);
+    return this.schedule ? this.schedule[Math.round(place)] : FREE[0] * (FREE[1] / FREE[0]) ** (place / PLACES);
   }
 
   changed({ seed }) {
@@ -87,16 +87,16 @@ class Particles {
 
   /** Set the noise level: of the truth, and where the method knows several of the learned score too. */
   noise(sigma) {
-    const { learned, world, ladder } = this;
+    const { learned, domain, schedule } = this;
     this.sigma = sigma;
-    this.truth = world.mixture.smoothed(sigma);
-    const rung = ladder && learned.content.ladder.sigmas.indexOf(sigma);
-    this.field = ladder ? { grid: world.grid, values: part(learned.content.ladder.scores, rung) } : learned.score(this.seed);
+    this.truth = domain.mixture.smoothed(sigma);
+    const level = schedule && learned.content.noise_schedule.sigmas.indexOf(sigma);
+    this.field = schedule ? { grid: domain.grid, values: part(learned.content.noise_schedule.scores, level) } : learned.score(this.seed);
     const step = (level) => STEP * (level * level + this.smallest);
-    this.steps = { true: step(sigma), learned: step(ladder ? sigma : learned.content.sigma) };
-    const energy = { grid: world.grid, values: world.grid.sample((x, y) => -this.truth.logDensity(x, y)) };
+    this.steps = { true: step(sigma), learned: step(schedule ? sigma : learned.content.sigma) };
+    const energy = { grid: domain.grid, values: domain.grid.sample((x, y) => -this.truth.logDensity(x, y)) };
     for (const { which, map } of this.sides) {
-      const { grid, values } = which === "true" || ladder ? energy : learned.energy({ seed: this.seed });
+      const { grid, values } = which === "true" || schedule ? energy : learned.energy({ seed: this.seed });
       map.show(grid, values, [d3.min(values), d3.min(values) + DEPTH]);
     }
   }
@@ -177,7 +177,7 @@ class Particles {
 
   /** How much of the particles that have not escaped is in each mode: P(mode | x), added up, as the pipeline counts. */
   shares(points) {
-    const sums = this.world.weights.map(() => 0);
+    const sums = this.domain.weights.map(() => 0);
     const there = points.filter((point) => !this.escaped(point));
     for (const [x, y] of there) {
       const log = this.truth.logDensity(x, y);
@@ -187,7 +187,7 @@ class Particles {
   }
 
   draw() {
-    const { weights } = this.world;
+    const { weights } = this.domain;
     for (const { map, points, bars } of this.sides) {
       const context = map.particles.getContext("2d");
       context.clearRect(0, 0, map.particles.width, map.particles.height);

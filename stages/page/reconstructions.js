@@ -2,11 +2,11 @@
 /* Reconstructions: the images as they were perturbed, and what the decoder gives back. */
 
 class Reconstructions {
-  constructor(host, world) {
-    this.world = world;
-    this.state = { name: world.reconstructed[0] };
+  constructor(host, domain) {
+    this.domain = domain;
+    this.state = { name: domain.reconstructed[0] };
     const row = controls.row(host, "Reconstructions");
-    controls.choice(row, "Method", world.reconstructed.map((name) => [name, name]), (name) => this.change({ name }));
+    controls.choice(row, "Method", domain.reconstructed.map((name) => [name, name]), (name) => this.change({ name }));
     this.kind = controls.choice(row, "Perturbation", [], (kind) => this.change({ kind }));
     this.severity = controls.slider(row, "Severity", { high: 1, value: 0, show: () => "", changed: (level) => this.change({ level }) });
     this.grids = ["perturbed", "reconstructed"].map((which) => {
@@ -24,7 +24,7 @@ class Reconstructions {
   async change(changes) {
     Object.assign(this.state, changes);
     const { name } = this.state;
-    const content = await atlas.get(`mnist/${name}/reconstruction`, `atlas/mnist/${name}.reconstruction.js`);
+    const content = await pageData.get(`mnist/${name}/reconstruction`, `page_data/mnist/${name}.reconstruction.js`);
     const kinds = Object.keys(content.perturbed);
     this.state.kind ??= kinds[0];
     this.state.level ??= content.strengths.length >> 1;

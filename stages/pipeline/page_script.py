@@ -1,6 +1,6 @@
 """Data of the page as classic scripts: a page that is opened from the file system may load those, and nothing else.
 
-A script calls `atlas.add(name, content)`. Arrays in the content are typed binary ones:
+A script calls `pageData.add(name, content)`. Arrays in the content are typed binary ones:
 `{"type": "uint16", "shape": [...], "low": a, "step": b, "data": base64}` stands for the numbers a + b · q, row-major, with q
 little-endian. Pictures are PNGs, `{"png": base64, ...}`.
 """
@@ -81,7 +81,7 @@ def write(path: Path, name: str, content: Mapping[str, Any]) -> None:
 
     What stands in it is JSON, in which `<` and the two line ends that JSON knows and older JavaScript does not are escaped.
     """
-    files.write_text(path, f"atlas.add({escaped(name)}, {escaped(content)});\n")
+    files.write_text(path, f"pageData.add({escaped(name)}, {escaped(content)});\n")
 
 
 def escaped(content: Any) -> str:

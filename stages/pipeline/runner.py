@@ -73,7 +73,7 @@ def run(work: Callable[..., None], *, threads: int | None = None) -> None:
 
 
 def _check_name(params: parameters.Params, name: str) -> None:
-    """Refuse what is no method of the world whose stage this is."""
+    """Refuse what is no method of the domain whose stage this is."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     images = spec is not None and spec.name.startswith("stages.mnist.")
     known = [block.removeprefix(MNIST_PREFIX) for block in params.blocks if block.startswith(MNIST_PREFIX) == images]

@@ -54,29 +54,29 @@ def walk(grid: Grid, energies: Array, path: Array, points: Array, title: str) ->
 def training(
     grid: Grid, energies: Array, steps: Array, limits: tuple[float, float], title: str, unit: str
 ) -> list[NDArray[np.uint8]]:
-    """How the landscape (T, H, W) forms over the training steps (T,); the last moment is held for a while."""
+    """How the landscape (T, H, W) forms over the training steps (T,); the last snapshot is held for a while."""
     figure, axes, image = _stage(grid, energies[0], limits, title, unit)
     label = _step_label(axes)
 
     def update(frame: int) -> None:
-        moment = min(frame, len(steps) - 1)
-        image.set_data(np.clip(energies[moment], *limits))
-        label.set_text(f"step {steps[moment]}")
+        snapshot = min(frame, len(steps) - 1)
+        image.set_data(np.clip(energies[snapshot], *limits))
+        label.set_text(f"step {steps[snapshot]}")
 
     return animate(figure, [image, label], update, len(steps) + len(steps) // 4)
 
 
 def particles(
-    grid: Grid, energy: Array, moments: Array, steps: Array, limits: tuple[float, float], title: str
+    grid: Grid, energy: Array, snapshots: Array, steps: Array, limits: tuple[float, float], title: str
 ) -> list[NDArray[np.uint8]]:
     """Particles (F, N, 2) walk into the wells of the energy (H, W), shown after the sampler's steps (F,); the end is held."""
     figure, axes, _ = _stage(grid, np.clip(energy, *limits), limits, title, "energy, nats")
-    dots = axes.scatter(*moments[0].T, s=3, c="white", alpha=0.7, linewidths=0)
+    dots = axes.scatter(*snapshots[0].T, s=3, c="white", alpha=0.7, linewidths=0)
     label = _step_label(axes)
 
     def update(frame: int) -> None:
-        moment = min(frame, len(moments) - 1)
-        dots.set_offsets(moments[moment])
-        label.set_text(f"sampler step {steps[moment]}")
+        snapshot = min(frame, len(snapshots) - 1)
+        dots.set_offsets(snapshots[snapshot])
+        label.set_text(f"sampler step {steps[snapshot]}")
 
-    return animate(figure, [dots, label], update, len(moments) + len(moments) // 4)
+    return animate(figure, [dots, label], update, len(snapshots) + len(snapshots) // 4)

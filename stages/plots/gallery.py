@@ -59,15 +59,15 @@ def formation(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float
     for panel in panels:
         panel.axis("off")
     moving: list[Any] = []
-    for panel, (title, (moments, (low, high))) in zip(panels, energies.items(), strict=False):
-        moving.append(panel.imshow(moments[0], extent=grid.extent, origin="lower", cmap=ENERGY_MAP, vmin=low, vmax=high))
+    for panel, (title, (snapshots, (low, high))) in zip(panels, energies.items(), strict=False):
+        moving.append(panel.imshow(snapshots[0], extent=grid.extent, origin="lower", cmap=ENERGY_MAP, vmin=low, vmax=high))
         dress(panel, grid, title)
         moving.append(panel.scatter(*points.T, s=1, c="white", alpha=0.3, linewidths=0, zorder=2))
     # Every second snapshot: half the bytes of a picture that lies in git.
-    count = (max(len(moments) for moments, _ in energies.values()) + 1) // 2
+    count = (max(len(snapshots) for snapshots, _ in energies.values()) + 1) // 2
 
     def update(frame: int) -> None:
-        for image, (moments, _) in zip(moving[::2], energies.values(), strict=True):
-            image.set_data(moments[min(2 * frame, len(moments) - 1) if frame < count - 1 else -1])
+        for image, (snapshots, _) in zip(moving[::2], energies.values(), strict=True):
+            image.set_data(snapshots[min(2 * frame, len(snapshots) - 1) if frame < count - 1 else -1])
 
     return animate(figure, moving, update, count + count // 4)

@@ -48,12 +48,12 @@ def pca(points: Array, labels: Array, title: str) -> Figure:
     return figure
 
 
-def pca_over_training(moments: Array, labels: Array, steps: Array, title: str) -> list[NDArray[np.uint8]]:
+def pca_over_training(snapshots: Array, labels: Array, steps: Array, title: str) -> list[NDArray[np.uint8]]:
     """How the embeddings (T, N, 2) move over the training steps (T,), in one common projection; the end is held."""
     figure = blank(5, 4.2)
     axes = figure.add_subplot()
-    dots = _scatter(axes, moments[-1], labels)
-    low, high = moments[-1].min(0), moments[-1].max(0)
+    dots = _scatter(axes, snapshots[-1], labels)
+    low, high = snapshots[-1].min(0), snapshots[-1].max(0)
     margin = np.maximum((high - low) * 0.08, 1e-6)
     axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
     axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
@@ -61,9 +61,9 @@ def pca_over_training(moments: Array, labels: Array, steps: Array, title: str) -
     label = axes.text(0.03, 0.96, "", transform=axes.transAxes, va="top", fontsize=9, fontweight="bold")
 
     def update(frame: int) -> None:
-        moment = min(frame, len(steps) - 1)
-        dots.set_offsets(moments[moment])
-        label.set_text(f"step {steps[moment]}")
+        snapshot = min(frame, len(steps) - 1)
+        dots.set_offsets(snapshots[snapshot])
+        label.set_text(f"step {steps[snapshot]}")
 
     return animate(figure, [dots, label], update, len(steps) + len(steps) // 4)
 

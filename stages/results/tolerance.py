@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.config.images import Mnist
+from stages.pipeline import artifacts
 from stages.results.targets import KNN
 
-METRICS = Path("reports/metrics")
+METRICS = artifacts.ALL_METRICS
 UNTRAINED = (
     *("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "ideal", "control_", "mnist_baseline"),
     *("exact", "_guess"),
@@ -30,7 +31,7 @@ EXACT = ("thousand_images_seen",)
 """Figures that the params alone decide."""
 FRACTIONS = ("knn", "knn_validation", "linear_probe", "robustness", "robustness_clean", "transfer")
 """Groups of figures that are fractions of images."""
-COUNTED = {"escaped", "knn_lift_raw", "knn_lift_untrained"}
+COUNTED = {"escaped", "delta_knn_accuracy_raw", "delta_knn_accuracy_untrained"}
 """Shares of points, or differences of them, that may be 0 for all seeds."""
 FEW = 2e-3
 """Change of such a share: two points of a thousand."""
@@ -45,7 +46,7 @@ SINGLE = {"collapse": 0.5, "per_perturbation": 0.3, "clean": 0.12}
 they vary over seeds, for reconstructions in the study mnist_reconstruct."""
 OTHERS = 0.05
 """The same where no part is named."""
-SAME_DRAWS = {"heldout_loss", "batch_contrast"}
+SAME_DRAWS = {"heldout_loss", "batch_dependence"}
 """Figures for which all seeds see the same draws, so that their spread over seeds does not say what other draws would do.
 Another device has other draws; there these may move by `OTHERS`."""
 
@@ -79,7 +80,7 @@ def allowed(name: str, figure: Mapping[str, Any], sizes: Mapping[str, int], *, o
     if COUNTED & set(parts):
         return max(spread + 1e-3 * abs(mean), FEW)
     if any(word in name for word in UNTRAINED):
-        # Draws of the labels are no seeds: they are the same in every run.
+        # Samples of labelled images are the same in every run.
         return max(ROUNDING * abs(mean), TIES / count if count else 0) + (0 if "few_labels" in parts else spread)
     if seeds > 1:
         least = OTHERS * abs(mean) if other_device and SAME_DRAWS & set(parts) else 0

@@ -1,9 +1,9 @@
-"""Verdicts: claims in words, each decided by a measured figure.
+"""Verdicts on claims, each decided by a measured metric.
 
-A criterion is met where the mean over seeds lies on its side of the threshold and nothing bars it (`unless`: a collapsed
-embedding has no structure, whatever the figure). A claim holds where that is met; one that says "no" holds where it is not.
-Where the method has no such figure the claim is not applicable. A verdict is narrow where the threshold lies within two
-standard errors of the mean: other seeds could have given another one.
+A criterion is met if the mean over seeds lies on the right side of the threshold and nothing bars it (`unless`: a collapsed
+embedding has no structure, whatever the metric). An expected claim holds if its criterion is met; a claim that is expected not
+to be met holds if it is not. If the method lacks the metric, the claim is not applicable. A verdict is narrow if the threshold
+is within two standard errors of the mean: other seeds could give another verdict.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.config.claims import Claim, Claims, Criterion
 from stages.core.errors import UserError
-from stages.metrics.summary import figure
+from stages.metrics.summary import over_seeds
 from stages.pipeline.lookup import look_up
 
 Metrics = Mapping[str, Any]
@@ -25,54 +25,54 @@ Decided = dict[str, dict[str, Any]]
 
 def decide_all(method: str, claims: Claims, metrics: Metrics, studies: Mapping[str, list[Metrics]]) -> Decided:
     """The verdicts on all claims about one method; `studies` has the cells of each study."""
-    words = claims.words.get(method, {})
+    labels = claims.expected_label.get(method, {})
     return {
-        name: decide(said, claims.criteria[name], method, metrics, studies, words.get(name))
-        for name, said in claims.stated.get(method, {}).items()
+        name: decide(expected, claims.criteria[name], method, metrics, studies, labels.get(name))
+        for name, expected in claims.expected.get(method, {}).items()
     }
 
 
 def decide(
-    said: bool,
+    expected: bool,
     claim: Claim,
     method: str,
     metrics: Metrics,
     studies: Mapping[str, list[Metrics]] | None = None,
-    words: str | None = None,
+    label: str | None = None,
 ) -> dict[str, Any]:
-    """The verdict on one claim by the first criterion whose figure is there.
+    """The verdict on one claim, by the first criterion whose metric exists.
 
     Args:
-        said: what is claimed: that the criterion is met, or that it is not.
-        claim: its criteria, in the order of their precedence.
-        method: of whom.
-        metrics: what was measured of the method.
+        expected: whether the literature claims that the criterion is met.
+        claim: with its criteria in order of precedence.
+        method: about which the claim is made.
+        metrics: of the method.
         studies: the cells of each study.
-        words: how it is claimed, where not by yes or no.
+        label: the literature's answer where it is neither yes nor no.
 
     Raises:
-        UserError: the figure that decides is no finite number.
+        UserError: the metric that decides is not finite.
     """
-    words = words or ("yes" if said else "no")
+    label = label or ("yes" if expected else "no")
     for criterion in claim.decided_by:
         measured = measure(criterion, method, metrics, studies or {})
         if measured is None:
             continue
         if not math.isfinite(measured["mean"]):
             raise UserError(f"{method}: {criterion.metric} is {measured['mean']}: no verdict on {claim.statement!r}")
-        direction, threshold = bound(criterion)
+        direction, threshold = threshold_of(criterion)
         met = measured["mean"] < threshold if direction == "below" else measured["mean"] > threshold
         barred = bool(criterion.unless and look_up(metrics, criterion.unless))
-        verdict = "holds" if (met and not barred) == said else "fails"
+        verdict = "holds" if (met and not barred) == expected else "fails"
         narrow = not barred and abs(measured["mean"] - threshold) < 2 * measured["error"]
-        return _entry(claim, words, criterion, method, verdict, {**measured, "met": met, "barred": barred}, narrow=narrow)
+        return _entry(claim, label, criterion, method, verdict, {**measured, "met": met, "barred": barred}, narrow=narrow)
     nothing = {"mean": None, "std": None, "met": None, "barred": False}
-    return _entry(claim, words, claim.decided_by[0], method, "not applicable", nothing, narrow=False)
+    return _entry(claim, label, claim.decided_by[0], method, "not applicable", nothing, narrow=False)
 
 
 def measure(criterion: Criterion, method: str, metrics: Metrics, studies: Mapping[str, list[Metrics]]) -> dict[str, Any] | None:
-    """The figure that decides, with its standard `error`; None where there is none, or the criterion is not for this method."""
-    if not all(_mean(metrics, key) > bound for key, bound in criterion.needs.items()):
+    """The metric of a criterion with its standard `error`; None if there is none or the criterion does not apply."""
+    if not all(_mean(metrics, key) > least for key, least in criterion.needs.items()):
         return None
     own = _cell(studies, criterion.study, method, criterion.cell) if criterion.study else metrics
     values = _values(own, criterion.metric)
@@ -84,10 +84,10 @@ def measure(criterion: Criterion, method: str, metrics: Metrics, studies: Mappin
     if criterion.statistic == "std":
         spreads = [np.std(values), *([] if base is None else [-np.std(base)])]
         counts = [np.size(values), *([] if base is None else [np.size(base)])]
-        return {**figure(sum(spreads)), "error": _error_of_spreads(spreads, counts)}
+        return {**over_seeds(sum(spreads)), "error": _error_of_spreads(spreads, counts)}
     if base is not None:
         values = (values - base) / (np.mean(base) if criterion.relative else 1)
-    measured = figure(values)
+    measured = over_seeds(values)
     return {**measured, "error": measured["std"] / math.sqrt(len(measured["values"]))}
 
 
@@ -97,31 +97,31 @@ def _error_of_spreads(spreads: Sequence[float], counts: Sequence[int]) -> float:
 
 
 def _mean(metrics: Metrics, key: str) -> float:
-    """The mean of a figure, minus infinity where there is none."""
+    """The mean of a metric, −∞ if there is none."""
     values = _values(metrics, key)
     return -math.inf if values is None else float(np.mean(values))
 
 
 def _cell(studies: Mapping[str, list[Metrics]], study: str | None, method: str, settings: Mapping[str, Any]) -> Metrics:
-    """The cell of a study that has these settings among its own; `{method}` in their names is the method's."""
+    """The cell of a study with these settings; `{method}` in a key is replaced by the method's name."""
     wanted = {key.format(method=method): value for key, value in settings.items()}
     cells = studies.get(study or "", [])
     return next((c for c in cells if c["method"] == method and wanted.items() <= c["settings"].items()), {})
 
 
-def bound(criterion: Criterion) -> tuple[str, float]:
-    """On which side of what the figure has to lie."""
+def threshold_of(criterion: Criterion) -> tuple[str, float]:
+    """The direction, below or above, and the threshold."""
     return ("below", criterion.below) if criterion.below is not None else ("above", float(criterion.above or 0))
 
 
 def _entry(
-    claim: Claim, words: str, criterion: Criterion, method: str, verdict: str, measured: Mapping[str, Any], *, narrow: bool
+    claim: Claim, label: str, criterion: Criterion, method: str, verdict: str, measured: Mapping[str, Any], *, narrow: bool
 ) -> dict[str, Any]:
-    direction, threshold = bound(criterion)
+    direction, threshold = threshold_of(criterion)
     place = "figures/studies" if criterion.study else "figures/mog"
     return {
         "statement": claim.statement,
-        "claimed": words,
+        "claimed": label,
         "metric": formula(criterion),
         "threshold": threshold,
         "direction": direction,
@@ -137,7 +137,7 @@ def _entry(
 
 
 def formula(criterion: Criterion) -> str:
-    """What is measured, as a reader would write it."""
+    """The measured quantity as a formula."""
     metric = f"std of {criterion.metric}" if criterion.statistic == "std" else criterion.metric
     if criterion.study:
         settings = [
@@ -150,9 +150,9 @@ def formula(criterion: Criterion) -> str:
 
 
 def _values(metrics: Metrics, key: str) -> Any:
-    """The values over seeds under a dotted key, a plain number as it is, or None where there is no such figure.
+    """The values over seeds under a dotted key, a plain number as it is, or None if there is no such metric.
 
-    A cell of a study has its figures under the dotted keys themselves.
+    The cells of a study are flat: their keys are dotted.
     """
     value = metrics[key] if key in metrics else look_up(metrics, key)
     return np.array(value["values"]) if isinstance(value, Mapping) else value

@@ -7,7 +7,7 @@ again, compares all that they measure with what is kept, and where everything ag
 machine like the one that made a run the metrics have to be equal to the last digit; elsewhere a figure may move by what chance
 explains (results/tolerance.py).
 
-Of every method in every world at least one run is drawn, by a digest of the new identities: who changes the code cannot choose
+Of every method in every domain at least one run is drawn, by a digest of the new identities: who changes the code cannot choose
 which. What is made for it takes the place of what was kept. A run that was confirmed `IN_A_ROW` times since it was made has to
 be made again, and so has one with another value of a param. `--draw` only says what would be made.
 """
@@ -79,8 +79,8 @@ def draw(runs: Sequence[Affected]) -> list[Affected]:
     """
     lot = digests.of_content(sorted(one.decided.identity for one in runs))
     order = sorted(runs, key=lambda one: digests.of_content([lot, one.decided.identity, one.study, one.run.settings]))
-    first = {(one.run.world, one.run.method): one for one in reversed(order)}
-    sample = [one for one in order if one is first[one.run.world, one.run.method]]
+    first = {(one.run.domain, one.run.method): one for one in reversed(order)}
+    sample = [one for one in order if one is first[one.run.domain, one.run.method]]
     more = [one for one in order if one not in sample]
     return sample + more[: max(LEAST - len(sample), 0)]
 
@@ -163,8 +163,8 @@ class Confirmation:
         record |= {"lacks": sorted(lacks)} if lacks else {}
 
     def _measured(self, run: Run) -> set[str]:
-        """The names of all figures that were measured of its method in its world."""
-        like = [i for i, one in enumerate(self.sample) if (one.run.world, one.run.method) == (run.world, run.method)]
+        """The names of all figures that were measured of its method in its domain."""
+        like = [i for i, one in enumerate(self.sample) if (one.run.domain, one.run.method) == (run.domain, run.method)]
         return {name for i in like for name, _ in figures(self.found[i])}
 
 
@@ -195,8 +195,8 @@ def confirm(project: Project, place: Place, *, only_draw: bool = False) -> None:
     if only_draw:
         return
     made = _Made()
-    for world in dict.fromkeys(one.run.world for one in sample):
-        waiting = [one for one in sample if one.run.world == world]
+    for domain in dict.fromkeys(one.run.domain for one in sample):
+        waiting = [one for one in sample if one.run.domain == domain]
         for one in [one for one in waiting if one.decided.identity in made.metrics]:
             waiting.remove(one)
             _compare(confirmation, one.run, made.metrics[one.decided.identity])

@@ -19,8 +19,8 @@ from stages.config.claims import load as load_claims
 from stages.config.images import Mnist
 from stages.core.errors import UserError
 from stages.core.paths import MIXTURES
-from stages.metrics.summary import figure
-from stages.pipeline import files
+from stages.metrics.summary import over_seeds
+from stages.pipeline import artifacts, files
 from stages.pipeline.lookup import look_up
 from stages.plots.canvas import write_png
 from stages.results import tolerance
@@ -152,7 +152,7 @@ def publish(name: str, study: Study, store: Store, project: Project) -> None:
     files.write_json(REPORTS / f"{name}.json", content(name, study, store, project))
     decided = with_verdicts(study, assembled(study, store), load_claims())
     files.write_text(REPORTS / f"{name}.md", markdown(name, study, decided, store.standing()))
-    write_png(Path(f"reports/figures/studies/{name}.png"), draw(name, study, decided))
+    write_png(artifacts.FIGURES / f"studies/{name}.png", draw(name, study, decided))
 
 
 def assembled(study: Study, store: Store) -> list[dict[str, Any]]:
@@ -172,20 +172,20 @@ def over_runs(figures: Sequence[Any]) -> Any:
     """One figure over several runs; what is no measured figure is that of the first."""
     if len(figures) == 1 or not all(isinstance(one, Mapping) for one in figures):
         return figures[0]
-    return figure([one["mean"] for one in figures])
+    return over_seeds([one["mean"] for one in figures])
 
 
 def content(name: str, study: Study, store: Store, project: Project) -> dict[str, Any]:
     """What reports/studies/NAME.json holds."""
     blocks = {method: project.raw[grid.block(study, method)] for method in study.methods}
-    world = {} if study.images else {"preset": grid.preset(study, project.raw)}
+    domain = {} if study.images else {"preset": grid.preset(study, project.raw)}
     found = assembled(study, store)
     # Where a method has one cell, its figures stand under its name too, nested as in the metrics of the pipeline.
     single = {cell["method"]: _nested(study, cell) for cell in found} if study.images and not grid.varied(study) else {}
     return {
         "command": f"python -m stages.studies.run {name}",
         "standing": store.standing(),
-        **world,
+        **domain,
         "blocks": blocks,
         "cells": found,
         **single,

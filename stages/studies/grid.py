@@ -19,7 +19,7 @@ from stages.pipeline import digests
 
 FILE = Path("studies.yaml")
 REPORTS = paths.STUDIES
-World = Literal["mog", "mnist", "mnist_reconstruct"]
+Domain = Literal["mog", "mnist", "mnist_reconstruct"]
 """What a study is about: the mixture, phase 1 on the images, or both phases."""
 
 
@@ -29,10 +29,10 @@ class Study(Block):
     Every combination of the `grid` is a cell; params of `together` change in step, by their place in the list. `settings` hold
     in all cells. Where there are `runs`, each cell is run with each of these seeds and its figures are over them. `{method}`
     in the name of a param stands for the method of the cell. `studies` says which study takes the place of one that claims
-    name; claims are of the world `mog` alone.
+    name; claims are of the domain `mog` alone.
     """
 
-    world: World = "mog"
+    domain: Domain = "mog"
     methods: Annotated[list[str], Field(min_length=1)]
     settings: dict[str, Any] = Field(default_factory=dict)
     runs: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
@@ -51,7 +51,7 @@ class Study(Block):
     @property
     def images(self) -> bool:
         """Whether the study is about the images."""
-        return self.world != "mog"
+        return self.domain != "mog"
 
 
 def names() -> list[str]:
@@ -95,24 +95,24 @@ class Run:
     """One training and measurement: a cell of a study with one seed.
 
     Args:
-        world: what is run, see `World`.
+        domain: what is run, see `Domain`.
         method: which is trained and measured.
         settings: dotted params that differ from those of params.yaml, the seed among them where the study gives it.
     """
 
-    world: World
+    domain: Domain
     method: str
     settings: dict[str, Any]
 
     @property
     def folder(self) -> str:
-        """Where the stages of its world lie."""
-        return "mog" if self.world == "mog" else "mnist"
+        """Where the stages of its domain lie."""
+        return "mog" if self.domain == "mog" else "mnist"
 
     @property
     def key(self) -> str:
         """What tells it from other runs."""
-        return digests.of_content([self.world, self.method, self.settings])
+        return digests.of_content([self.domain, self.method, self.settings])
 
     def __str__(self) -> str:
         return f"{self.method} with {self.settings}"
@@ -121,7 +121,7 @@ class Run:
 def runs(study: Study, method: str, settings: Mapping[str, Any]) -> list[Run]:
     """The runs of a cell: one for each of the study's seeds, or one with the seed of params.yaml."""
     wanted = [{**settings, "seed": seed} for seed in study.runs] or [dict(settings)]
-    return [Run(study.world, method, one) for one in wanted]
+    return [Run(study.domain, method, one) for one in wanted]
 
 
 def all_runs(study: Study) -> list[Run]:
@@ -148,7 +148,7 @@ def with_settings(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 
 
 def block(study: Study, method: str) -> str:
-    """The params block of a method in the study's world."""
+    """The params block of a method in the study's domain."""
     return MNIST_PREFIX + method if study.images else method
 
 

@@ -41,7 +41,7 @@ def place(project: Project, jobs: int | None = None) -> Place:
     """Runs on this machine: of the mixture as many at a time as there are cores, of the images one, or as many as are asked."""
 
     def run_all(wanted: Sequence[Run]) -> Iterator[Result]:
-        images = any(run.world != "mog" for run in wanted)
+        images = any(run.domain != "mog" for run in wanted)
         count = max(1, min(jobs or (1 if images else cores()), len(wanted)))
         failed: list[UserError] = []
         running: set[warm.Running] = set()
@@ -95,13 +95,13 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[w
         there = Path(folder)
         (there / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         (there / MIXTURES).write_text(yaml.safe_dump(project.mixtures, sort_keys=False), encoding="utf-8")
-        if run.world != "mog":
+        if run.domain != "mog":
             _bring_images(params, there)
         found = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         environment = {**os.environ, "PATH": found, "PYTHONPATH": str(ROOT), "DVC_STAGE": ""}
         if share:
             environment[CORES] = str(share)
-        for command in commands(run.world, run.method):
+        for command in commands(run.domain, run.method):
             process = warm.start(command, "/bin/sh", environment, there)
             running.add(process)
             try:
@@ -111,7 +111,7 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[w
                 running.discard(process)
             if status:
                 raise UserError(f"{run}: {said[-1].strip() if said else 'no message'}")
-        return files.read_json(there / MEASURED[run.world].format(method=run.method))
+        return files.read_json(there / MEASURED[run.domain].format(method=run.method))
 
 
 def _bring_images(params: Mapping[str, Any], there: Path) -> None:

@@ -19,7 +19,7 @@ from stages.core.errors import UserError
 from stages.core.paths import ROOT
 from stages.pipeline import digests
 from stages.studies import code
-from stages.studies.grid import Run, World, with_settings
+from stages.studies.grid import Domain, Run, with_settings
 
 STAGES = {
     "mog": ("mog_data", "mog_train", "mog_evaluate"),
@@ -48,7 +48,7 @@ ALL_THE_SAME = (
     "stages.pipeline.runner.fix_arithmetic",
 )
 """What metrics depend on in such code, for every run."""
-NO_METRIC = ("atlas",)
+NO_METRIC = ("page",)
 """Params that decide what the page shows and no metric."""
 
 
@@ -76,8 +76,8 @@ def decided(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> De
     Raises:
         UserError: a param is set that there is not.
     """
-    settings = params(run.world, run.method, with_settings(raw, run.settings), mixtures)
-    whole = digests.of_content([code_identity(run.world, run.method), settings])
+    settings = params(run.domain, run.method, with_settings(raw, run.settings), mixtures)
+    whole = digests.of_content([code_identity(run.domain, run.method), settings])
     return Decided(whole, digests.of_content(sorted(map(repr, _leaves(settings)))))
 
 
@@ -90,14 +90,14 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def code_identity(world: World, method: str) -> str:
+def code_identity(domain: Domain, method: str) -> str:
     """The digest of the code that computes the metrics of a method."""
-    return digests.of_content([code.digest(root, NO_NUMBER) for root in roots(world, method)])
+    return digests.of_content([code.digest(root, NO_NUMBER) for root in roots(domain, method)])
 
 
-def roots(world: World, method: str) -> Iterator[str]:
+def roots(domain: Domain, method: str) -> Iterator[str]:
     """The full names of the definitions that a run calls: what each of its stages runs and how, and the method's class."""
-    for stage in STAGES[world]:
+    for stage in STAGES[domain]:
         module = _declared()[stage]["cmd"].split()[2]
         yield from (f"{module}.main", f"{module}.{code.GUARDED}")
     yield from ALL_THE_SAME
@@ -105,22 +105,22 @@ def roots(world: World, method: str) -> Iterator[str]:
     yield from sorted(f"{module}.{name}" for name in code.classes(module))
 
 
-def commands(world: World, method: str) -> list[str]:
+def commands(domain: Domain, method: str) -> list[str]:
     """The commands of a run's stages, in their order."""
-    return [_filled(_declared()[stage]["cmd"], {"item": method}) for stage in STAGES[world]]
+    return [_filled(_declared()[stage]["cmd"], {"item": method}) for stage in STAGES[domain]]
 
 
-def params(world: World, method: str, settings: Mapping[str, Any], mixtures: Mapping[str, Any]) -> dict[str, Any]:
+def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: Mapping[str, Any]) -> dict[str, Any]:
     """The params that the stages of a run read, by their dotted names.
 
     Args:
-        world: of the study.
+        domain: of the study.
         method: which is trained and measured.
         settings: the content of params.yaml for this run.
         mixtures: the content of mixtures.yaml.
     """
     found: dict[str, Any] = {}
-    for stage in STAGES[world]:
+    for stage in STAGES[domain]:
         for declared in _declared()[stage]["params"]:
             names, content = (declared, settings) if isinstance(declared, str) else (declared["mixtures.yaml"], mixtures)
             for name in [names] if isinstance(names, str) else names:

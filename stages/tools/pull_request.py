@@ -16,9 +16,10 @@ from typing import Any
 
 from stages.core.command import end, output
 from stages.dag.lock import LOCK, entries, outputs
+from stages.pipeline import artifacts
 from stages.results.tables import table
 
-ANIMATIONS = Path("reports/animations")
+ANIMATIONS = artifacts.ANIMATIONS
 """Folders that are not in git; dvc.lock has their digests."""
 CLAIMS = "reports/claims.json"
 SHOWN = 60

@@ -15,7 +15,7 @@ import networkx as nx
 from stages.core import paths
 from stages.dag.graph import stage_graph
 
-PARTS = ("table", "mnist", "claims", "lessons")
+PARTS = ("table", "mnist", "claims", "comparison")
 HERE = "](reports/figures/"
 """How links of the reports begin in the README."""
 

@@ -25,7 +25,7 @@ from stages.core.errors import UserError
 from stages.core.paths import PARAMS, ROOT
 from stages.dag.lock import LOCK, differences, file_md5, locked_stages, outputs
 from stages.dag.requirements import pinned
-from stages.pipeline import digests, files, runner
+from stages.pipeline import artifacts, digests, files, runner
 from stages.tracking.state import Run, parts
 from stages.tracking.store import EXPERIMENT, be_impatient, check, tracking_uri
 
@@ -46,7 +46,7 @@ def best(params: Params) -> tuple[str, float]:
     Raises:
         UserError: no images are held out, so that nothing can be chosen without looking at the test images.
     """
-    figures = {m: files.read_json(Path(f"reports/metrics/mnist/{m}.json")) for m in params.mnist.methods}
+    figures = {m: files.read_json(artifacts.metrics("mnist", m)) for m in params.mnist.methods}
     held_out = {m: found["knn_validation"]["accuracy"]["mean"] for m, found in figures.items() if "knn_validation" in found}
     if not held_out:
         raise UserError("mnist.validation_images is 0: which encoder is best is decided on held-out training images")
@@ -66,7 +66,7 @@ def main(params: Params) -> None:
 
     model = model_name(params.mnist.dataset)
     name, accuracy = best(params)
-    weights = Path(f"models/mnist/{name}.safetensors")
+    weights = artifacts.weights("mnist", name)
     if not weights.exists():
         raise UserError(f"{weights} is missing: `dvc repro` or `dvc pull` brings it")
     values = read()
@@ -118,7 +118,7 @@ def _register(client: Any, model: str, run: str, name: str, weights: Path, tags:
 
     from stages.tools.serving import Encoder
 
-    example = files.read_arrays(Path("data/mnist/test.npz"))["images"][:2]
+    example = files.read_arrays(artifacts.data("mnist", "test"))["images"][:2]
     embeddings = Encoder.load(PARAMS, weights, name).embed(example)
     with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run):
         # The file itself, where it is a link into DVC's cache.

@@ -15,9 +15,10 @@ from PIL import Image
 
 from stages.core.command import end
 from stages.core.errors import UserError
+from stages.pipeline import artifacts
 from stages.tools.browser import find
 
-PAGE = Path("reports/index.html")
+PAGE = artifacts.PAGE
 FOLDER = Path("docs")
 ANIMATIONS = {
     "walk-contrastive": "mog/contrastive/walk.gif",
@@ -42,7 +43,7 @@ def take() -> None:
     if not browser:
         raise UserError("no browser: chromium is not installed")
     for name, source in ANIMATIONS.items():
-        shutil.copyfile(Path("reports/animations") / source, FOLDER / f"{name}.gif")
+        shutil.copyfile(artifacts.ANIMATIONS / source, FOLDER / f"{name}.gif")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -53,7 +54,7 @@ def take() -> None:
         page.evaluate("() => page.mixture.drag(-5, 5)")
         page.wait_for_timeout(500)
         _write("page-maps", page.locator("#mixture > .mixture").screenshot())
-        name = page.evaluate("() => [...page.mixture.learned.values()].find((one) => one.content.ladder)?.name")
+        name = page.evaluate("() => [...page.mixture.learned.values()].find((one) => one.content.noise_schedule)?.name")
         if name:
             page.click(f"button[data-method={name}]")
             page.click("text=Drop 1,000 everywhere")
@@ -61,7 +62,7 @@ def take() -> None:
             page.wait_for_timeout(COOLED_MS)
             _write("page-particles", page.locator(".particles").screenshot())
         mistake = """() => {
-          const { embeddings } = page, labels = numbers(embeddings.world.labels);
+          const { embeddings } = page, labels = numbers(embeddings.domain.labels);
           const taken = numbers(embeddings.content.predicted);
           embeddings.show(labels.findIndex((label, i) => label !== taken[i]));
         }"""

@@ -51,7 +51,7 @@ PARAMS: dict[str, Any] = {
         "encoder": {"channels": [4, 8, 8], "dim": 16},
         "train": {"steps": 20, "batch_size": 64, "warmup": 5},
     },
-    "atlas": {"coarse": 8, "moments": 3, "points": 100, "reconstructions": 10},
+    "page": {"coarse": 8, "snapshots": 3, "points": 100, "reconstructions": 10},
     "mnist_reconstruct": {"channels": 4, "pca_components": 16, "train": {"steps": 20, "batch_size": 32, "warmup": 5}},
 }
 

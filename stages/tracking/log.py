@@ -1,6 +1,6 @@
 """Log the states that wait in the spool to MLflow; the only module of the pipeline that imports mlflow.
 
-One parent run stands for one state of dvc.lock. Each method of each world has a child run under the first state with these
+One parent run stands for one state of dvc.lock. Each method of each domain has a child run under the first state with these
 results of it; so what is nested under an experiment is what it changed. What is logged already is skipped.
 
 `python -m stages.tracking.log` logs them in the background: what it would say is kept in the spool.

@@ -13,12 +13,10 @@ from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
 from stages.core.paths import CLAIMS, COSTS, MIXTURES, PARAMS
 from stages.dag.lock import LOCK, inputs
-from stages.pipeline import digests, files
+from stages.pipeline import artifacts, digests, files
 
 MACHINE = "machine."
 """How the tags with the facts of the machine begin."""
-DRAWN = ("animations", "figures")
-"""The folders of reports/ with what is drawn of a method."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True)
 class State:
-    """One state of dvc.lock, with a run for the whole and one for each method of each world."""
+    """One state of dvc.lock, with a run for the whole and one for each method of each domain."""
 
     whole: Run
     parts: list[Run]
@@ -76,9 +74,9 @@ def collect(params: Params, stages: Mapping[str, Any], facts: Mapping[str, str])
         facts: of the machine that made the results.
     """
     commit, experiment, lock = _git("rev-parse", "HEAD"), os.environ.get("DVC_EXP_NAME", ""), digests.of_content(stages)
-    summary = flatten(files.read_json(Path("reports/metrics/summary.json")))
-    tables = [Path(f"reports/{name}.md") for name in ("table", "claims", "mnist")]
-    pictures = [Path("reports/figures/gallery.png"), *sorted(Path("reports/figures/mnist").glob("*.png"))]
+    summary = flatten(files.read_json(artifacts.SUMMARY))
+    tables = [artifacts.TABLES, artifacts.CLAIMS_TABLE, artifacts.MNIST_TABLES]
+    pictures = [artifacts.FIGURES / "gallery.png", *sorted(artifacts.figures("mnist").glob("*.png"))]
     whole = Run(
         name=experiment or f"{commit[:7] or 'no-git'}-{lock[:7]}",
         tags={
@@ -101,25 +99,26 @@ def collect(params: Params, stages: Mapping[str, Any], facts: Mapping[str, str])
 
 def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
     """The runs of all methods; `results_digest` is the sha256 of all that a run holds."""
-    claims = files.read_json(Path("reports/claims.json"))
-    for world, methods, prefix in (("mog", params.methods, ""), ("mnist", params.mnist.methods, MNIST_PREFIX)):
-        of_images = {"images": params.mnist.title} if world == "mnist" else {}
+    claims = files.read_json(artifacts.CLAIMS)
+    for domain, methods, prefix in (("mog", params.methods, ""), ("mnist", params.mnist.methods, MNIST_PREFIX)):
+        of_images = {"images": params.mnist.title} if domain == "mnist" else {}
         for method in methods:
-            own = {k: v for k, v in stages.items() if k.startswith(f"{world}_") and k.endswith(f"@{method}")}
-            verdicts = _verdicts(claims.get(method, {}) if world == "mog" else {})
-            metrics = Path(f"reports/metrics/{world}/{method}.json")
-            curves = _there(sorted(Path(f"reports/curves/{world}").glob(f"{method}.*csv")))
-            drawn = [path for kind in DRAWN for path in sorted(Path(f"reports/{kind}/{world}/{method}").rglob("*"))]
-            artifacts = _there([metrics, *drawn])
-            shown = {path: digests.of_file(Path(path)) for path in (*curves, *artifacts)}
+            own = {k: v for k, v in stages.items() if k.startswith(f"{domain}_") and k.endswith(f"@{method}")}
+            verdicts = _verdicts(claims.get(method, {}) if domain == "mog" else {})
+            metrics = artifacts.metrics(domain, method)
+            curves = _there(sorted(artifacts.curves(domain, "").parent.glob(f"{method}.*csv")))
+            folders = (artifacts.animations(domain, method), artifacts.figures(domain, method))
+            drawn = [path for folder in folders for path in sorted(folder.rglob("*"))]
+            kept = _there([metrics, *drawn])
+            shown = {path: digests.of_file(Path(path)) for path in (*curves, *kept)}
             digest = digests.of_content([own, shown, verdicts])
             yield Run(
-                name=f"{world}.{method}",
-                tags={"part": f"{world}.{method}", "results_digest": digest, **of_images, **verdicts},
+                name=f"{domain}.{method}",
+                tags={"part": f"{domain}.{method}", "results_digest": digest, **of_images, **verdicts},
                 params=flatten(params.blocks[prefix + method], numbers=False),
                 metrics=flatten(files.read_json(metrics)),
                 curves=curves,
-                artifacts=artifacts,
+                artifacts=kept,
             )
 
 

@@ -7,10 +7,10 @@ import torch
 from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
 from stages.mnist.decoder.model import Reconstruction
-from stages.mnist.encoder.models import MODELS, trained, untrained, world
+from stages.mnist.encoder.models import domain, trained, untrained
 from stages.nn.build import configured
 from stages.nn.conv import Decoder
-from stages.pipeline import files, seeding
+from stages.pipeline import artifacts, files, seeding
 
 
 def untrained_decoder(params: Params, name: str, *, augments: bool = False) -> Reconstruction:
@@ -22,7 +22,7 @@ def untrained_decoder(params: Params, name: str, *, augments: bool = False) -> R
     return Reconstruction(
         method,
         Decoder(dim=block["encoder"]["dim"], channels=settings.channels),
-        world(params, augments=augments).perturbation(schedule=(1, 1)),
+        domain(params, augments=augments).augmentation(schedule=(1, 1)),
         encoder_mode=settings.encoder,
         encoder_scale=settings.encoder_learning_rate if settings.encoder == "finetuned" else 1.0,
     )
@@ -31,5 +31,5 @@ def untrained_decoder(params: Params, name: str, *, augments: bool = False) -> R
 def trained_decoder(params: Params, name: str) -> Reconstruction:
     """Encoder and decoder after phase 2."""
     reconstruction = untrained_decoder(params, name)
-    files.load(reconstruction, MODELS / f"{name}.decoder.safetensors")
+    files.load(reconstruction, artifacts.decoder(name))
     return reconstruction.eval()

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from stages.nn.method import Method, Perturb
-from stages.nn.noise import Draws
+from stages.nn.method import Augment, Method
+from stages.nn.noise import NoiseSource
 
 
 class Reconstruction(Method):
@@ -37,7 +37,7 @@ class Reconstruction(Method):
         self,
         encoder: Any,
         decoder: nn.Module,
-        perturb: Perturb,
+        perturb: Augment,
         *,
         encoder_mode: Literal["frozen", "finetuned", "scratch"],
         encoder_scale: float,
@@ -45,7 +45,7 @@ class Reconstruction(Method):
         super().__init__()
         self.encoder = encoder.requires_grad_(encoder_mode != "frozen")
         self.decoder = decoder
-        self.perturb = perturb
+        self.augment = perturb
         self.encoder_mode = encoder_mode
         self.encoder_scale = encoder_scale
 
@@ -69,6 +69,6 @@ class Reconstruction(Method):
             z = self.encoder.embed(x)
         return self.decoder(z)
 
-    def loss(self, x: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
         """The objective on a batch of clean images x (B, 1, 28, 28)."""
-        return {"loss": (self(self.perturb(x, draws)) - x).square().mean()}
+        return {"loss": (self(self.augment(x, source)) - x).square().mean()}

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from stages.metrics import images
-from stages.metrics.summary import figure
+from stages.metrics.summary import over_seeds
 from stages.mnist.decoder.model import Reconstruction
 from stages.mnist.encoder.embed import CHUNK
 from stages.nn.conv import as_images
@@ -27,9 +27,9 @@ def reconstruct(model: Reconstruction, perturbed: NDArray[np.uint8], device: tor
 def closeness(clean: Array, other: Array) -> dict[str, Any]:
     """MSE, PSNR (decibels) and SSIM of images (N, 28, 28) in [0, 1] against the clean ones, averaged over the images."""
     return {
-        "mse": figure(images.mse(clean, other).mean()),
-        "psnr": figure(images.psnr(clean, other).mean()),
-        "ssim": figure(images.ssim(clean, other).mean()),
+        "mse": over_seeds(images.mse(clean, other).mean()),
+        "psnr": over_seeds(images.psnr(clean, other).mean()),
+        "ssim": over_seeds(images.ssim(clean, other).mean()),
     }
 
 

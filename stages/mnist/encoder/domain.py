@@ -1,4 +1,4 @@
-"""The images as a world for the methods: convolutional networks and random perturbations."""
+"""The domain of images: convolutional networks and random perturbations."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from stages.mnist.images.augmentation import Perturbation, make
 from stages.nn.conv import ConvEncoder, Predictor
-from stages.nn.method import Perturb
-from stages.nn.noise import Draws
+from stages.nn.method import Augment
+from stages.nn.noise import NoiseSource
 
 
 class Images:
-    """Gives a method its networks and its second view.
+    """The networks and the augmentation of methods on images.
 
     Args:
         perturbations: the params block `mnist_perturbations`, one entry per perturbation in their order.
@@ -24,10 +24,15 @@ class Images:
         self.steps = [make(name, settings) for name, settings in perturbations.items()]
         self.mixed_precision = mixed_precision
 
-    def perturbation(self, *, schedule: tuple[float, float]) -> Perturb:
+    @property
+    def dim(self) -> int:
+        """Images have no coordinates."""
+        raise TypeError("this method works on points, not on images")
+
+    def augmentation(self, *, schedule: tuple[float, float]) -> Augment:
         """The random perturbation; `schedule` scales all strengths from its first to its second value over training."""
         perturbation = Perturbation(self.steps, schedule)
-        return lambda x, draws: perturbation(x, draws.progress, draws.generator)
+        return lambda x, source: perturbation(x, source.progress, source.generator)
 
     def encoder(self, *, channels: list[int], dim: int) -> ConvEncoder:
         """A convolutional encoder with `dim` outputs."""
@@ -41,6 +46,6 @@ class Images:
         """Images have no plain multilayer perceptron."""
         raise TypeError("this method works on points, not on images")
 
-    def uniform(self, like: Tensor, draws: Draws) -> Tensor:
+    def uniform(self, like: Tensor, source: NoiseSource) -> Tensor:
         """Images have no box."""
         raise TypeError("this method works on points, not on images")

@@ -1,8 +1,6 @@
-"""The methods of the image world, as its stages build them from params and files."""
+"""The methods of the image domain, as its stages build them from params and files."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 
@@ -11,13 +9,11 @@ from stages.config.params import Params
 from stages.mnist.encoder.domain import Images
 from stages.nn.build import build, configured
 from stages.nn.method import Method
-from stages.pipeline import files, seeding
-
-MODELS = Path("models/mnist")
+from stages.pipeline import artifacts, files, seeding
 
 
-def world(params: Params, *, augments: bool) -> Images:
-    """The image world: with the training augmentation, or without one for models that are only evaluated."""
+def domain(params: Params, *, augments: bool) -> Images:
+    """The image domain: with the training augmentation, or without one for models that are only evaluated."""
     perturbations = params.mnist_perturbations.model_dump() if augments else {}
     return Images(perturbations=perturbations, mixed_precision=params.mnist.mixed_precision)
 
@@ -26,11 +22,11 @@ def untrained(params: Params, name: str, *, augments: bool = False) -> Method:
     """The method called `name` before its first step; one that is to be trained `augments` its images."""
     settings, _ = configured(params, MNIST_PREFIX + name)
     torch.manual_seed(seeding.stream(params, "mnist.init"))
-    return build(name, world(params, augments=augments), settings)
+    return build(name, domain(params, augments=augments), settings)
 
 
 def trained(params: Params, name: str) -> Method:
     """The method called `name` after phase 1."""
     method = untrained(params, name)
-    files.load(method, MODELS / f"{name}.safetensors")
+    files.load(method, artifacts.weights("mnist", name))
     return method.eval()

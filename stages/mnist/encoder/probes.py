@@ -19,7 +19,7 @@ from stages.config.images import Mnist
 from stages.metrics.neighbours import knn_classify, nearest, vote
 from stages.metrics.paired import Right
 from stages.metrics.retrieval import retrieve, without_itself
-from stages.metrics.summary import figure
+from stages.metrics.summary import over_seeds
 from stages.mnist.images.subset import evenly
 
 Labels = NDArray[np.int64]
@@ -53,7 +53,7 @@ def few_labels(
             chosen = np.concatenate([members[: count // CLASSES] for members in of_class])
             probe = LogisticRegression(max_iter=500, tol=1e-3).fit(points[chosen], train_labels[chosen])
             accuracy[count].append(float(probe.score(queries, test_labels)))
-    return {str(count): figure(values) for count, values in accuracy.items()}
+    return {str(count): over_seeds(values) for count, values in accuracy.items()}
 
 
 def average_precision(embeddings: Tensor, labels: Labels, queries: int) -> NDArray[np.float64]:
@@ -113,7 +113,7 @@ def uses(
         right |= transfer(index, torch.from_numpy(index_labels), *others, mnist.evaluation.neighbours)
     precision = average_precision(queries, query_labels, mnist.evaluation.retrieval_queries)
     figures = {
-        "linear_probe": {"accuracy": figure(right["probe"].mean())},
+        "linear_probe": {"accuracy": over_seeds(right["probe"].mean())},
         "few_labels": few_labels(
             index,
             index_labels,
@@ -123,10 +123,10 @@ def uses(
             draws=mnist.evaluation.label_draws,
             seed=seed,
         ),
-        "retrieval": {"map": figure(precision.mean())},
+        "retrieval": {"map": over_seeds(precision.mean())},
     }
     if others:
-        figures["transfer"] = {key: figure(right[key].mean()) for key in ("leave_one_out", "from_training")}
+        figures["transfer"] = {key: over_seeds(right[key].mean()) for key in ("leave_one_out", "from_training")}
     return figures, {**{f"{key}_right": values for key, values in right.items()}, "average_precision": precision}
 
 
@@ -152,7 +152,7 @@ def robustness(
     true = labels[perturbed["rows"]]
     right = np.stack([[classify(images) == true for images in perturbed[kind]] for kind in kinds])
     figures = {
-        kind: {f"{strength:g}": figure(one.mean()) for strength, one in zip(strengths, of_kind, strict=True)}
+        kind: {f"{strength:g}": over_seeds(one.mean()) for strength, one in zip(strengths, of_kind, strict=True)}
         for kind, of_kind in zip(kinds, right, strict=True)
     }
     return figures, right
@@ -161,4 +161,4 @@ def robustness(
 def projections(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Snapshots (T, N, D) on the first two principal components of the last one, (T, N, 2)."""
     pca = PCA(2, svd_solver="covariance_eigh").fit(embeddings[-1])
-    return np.stack([pca.transform(moment) for moment in embeddings]).astype(np.float32)
+    return np.stack([pca.transform(snapshot) for snapshot in embeddings]).astype(np.float32)

@@ -162,7 +162,7 @@ class Affine:
     translation: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Perturb every image of x with all amplitudes times `factor`."""
+        """Augment every image of x with all amplitudes times `factor`."""
         count = x.shape[0]
         draw = torch.empty(count, 5, device=x.device).uniform_(-factor, factor, generator=generator) * self._limits(x.device)
         angle, scale, shear, *_ = draw.unbind(-1)
@@ -204,7 +204,7 @@ class Morphology:
     side: int
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Perturb every image of x; `factor` shrinks the square towards one pixel."""
+        """Augment every image of x; `factor` shrinks the square towards one pixel."""
         side = 1 + (self.side - 1) * factor
         whole = math.floor(side)
         smaller = self.function(x, whole)
@@ -219,7 +219,7 @@ class Inversion:
     amount: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Perturb every image of x by `factor` times the amount."""
+        """Augment every image of x by `factor` times the amount."""
         return inversion(x, self.amount * factor)
 
 
@@ -231,7 +231,7 @@ class LowContrast:
     loss: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Perturb every image of x by `factor` times the loss."""
+        """Augment every image of x by `factor` times the loss."""
         return inversion(x, self.loss * factor / 2)
 
 
@@ -243,7 +243,7 @@ class SaltAndPepper:
     fraction: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Perturb every image of x, each pixel with `factor` times the fraction."""
+        """Augment every image of x, each pixel with `factor` times the fraction."""
         uniform = torch.rand(x.shape, generator=generator, device=x.device)
         return salt_and_pepper(x, uniform, self.fraction * factor)
 
@@ -256,7 +256,7 @@ class Gaussian:
     std: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Perturb every image of x with `factor` times the deviation."""
+        """Augment every image of x with `factor` times the deviation."""
         return gaussian(x, torch.randn(x.shape, generator=generator, device=x.device), self.std * factor)
 
 
@@ -295,7 +295,7 @@ class Perturbation:
         self.schedule = schedule
 
     def __call__(self, x: Tensor, progress: float, generator: torch.Generator) -> Tensor:
-        """Perturb images x (B, 1, H, W) in [0, 1], each with draws of its own; `progress` is 0 to 1."""
+        """Augment images x (B, 1, H, W) in [0, 1], each with draws of its own; `progress` is 0 to 1."""
         start, end = self.schedule
         factor = start + (end - start) * progress
         chosen = torch.rand(len(self.steps), x.shape[0], generator=generator, device=x.device)

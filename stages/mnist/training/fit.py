@@ -20,12 +20,12 @@ from stages.nn.build import configured
 from stages.nn.conv import ConvEncoder, as_images
 from stages.nn.distributed import see_all, shared_loss, synchronise
 from stages.nn.method import Method
-from stages.nn.noise import TrainingDraws
+from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
-from stages.pipeline import files, seeding
+from stages.pipeline import artifacts, files, seeding
 
-DATA = Path("data/mnist/train.npz")
-SHOWN = Path("data/mnist/test.npz")
+DATA = artifacts.data("mnist", "train")
+SHOWN = artifacts.data("mnist", "test")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def fit_images(
     name: str,
     train: Train,
     settings: Mapping[str, Any],
-    moments: Sequence[int] = (),
+    snapshots: Sequence[int] = (),
     record: Callable[[], Tensor] | None = None,
 ) -> Fitted:
     """Train `method` in place on the images that are not held out.
@@ -67,8 +67,8 @@ def fit_images(
         name: of the method in params.yaml.
         train: the params block `train`.
         settings: what else of the params decides the training or what is recorded.
-        moments: the steps before which `record` is called.
-        record: what is kept at these moments, by the process that writes.
+        snapshots: the steps before which `record` is called.
+        record: what is kept at these snapshots, by the process that writes.
 
     Returns:
         What the training gave. Its checkpoints are to be removed once that is written.
@@ -92,7 +92,7 @@ def fit_images(
         "perturbations": params.mnist_perturbations.model_dump(),
         "method": configured(params, MNIST_PREFIX + name)[0],
         "train": train.model_dump(),
-        "moments": list(moments),
+        "snapshots": list(snapshots),
         **settings,
     }
     recorded: list[Tensor] = []
@@ -108,9 +108,9 @@ def fit_images(
         method,
         map(as_images, batches),
         name=name if stage == "train" else f"{name}, {stage}",
-        draws=TrainingDraws(perturb),
+        source=TrainingNoise(perturb),
         log_every=max(train.steps // 100, 1),
-        snapshots=list(moments),
+        snapshots=list(snapshots),
         on_snapshot=lambda step: recorded.append(record()) if record and place.writes else None,
         loss=shared_loss(method, some_unused=stage != "train") if place.shared else None,
         checkpoints=checkpoints,
@@ -122,5 +122,5 @@ def fit_images(
 
 def _inputs(stage: str, name: str) -> list[Path]:
     """The files that a training starts from, or of which it records something."""
-    other = SHOWN if stage == "train" else Path(f"models/mnist/{name}.safetensors")
+    other = SHOWN if stage == "train" else artifacts.weights("mnist", name)
     return [path for path in (DATA, other) if path.exists()]

@@ -1,66 +1,149 @@
-"""What is measured of a method that predicts one coordinate from the other."""
+"""Metrics of methods that predict one coordinate of a point from the other.
+
+Predicted embeddings are (S, N, D), float64, with the seeds as leading dimension; a metric has one value per seed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.polynomial.hermite_e import hermegauss
 
-from stages.metrics.summary import figure
-from stages.mog.evaluation import measure
-from stages.mog.evaluation.model import Array, Subject, apply, values
-from stages.nn.method import Densities
+from stages.metrics import neighbours
+from stages.metrics.determination import r2
+from stages.metrics.summary import over_seeds, rounded
+from stages.mog.evaluation.model import Array, EvaluatedModel, apply, apply_scalar
+from stages.mog.problem.gaussian_mixture import Mixture
+from stages.nn.method import HasConditionalDensity
 
 CURVE = 400
 """Points along a conditional density."""
-SEEN = 500
-"""Test points at which the embeddings are averaged over the hidden coordinate."""
+AVERAGED = 500
+"""Test points at which embeddings are averaged over the hidden coordinate."""
 NODES = 20
-"""Values of the hidden coordinate in these averages, for each mode."""
+"""Gauss-Hermite nodes of these averages, for each mode."""
 INDEPENDENT = 1e-9
-"""Nats of mutual information below which the coordinates are independent: rounding leaves as much."""
+"""Mutual information, in nats, below which the coordinates count as independent: the size of rounding errors."""
 
 
-def conditional(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Figures of a method that predicts from one coordinate."""
-    x = subject.test["x"]
+def evaluate_conditionals(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics and fields of a method that predicts from one coordinate."""
+    x = model.test["x"]
     predicted, log_density = [], []
     for hidden in (0, 1):
-        visible = torch.ones(2, device=subject.device)
+        visible = torch.ones(2, device=model.device)
         visible[hidden] = 0
-        predicted.append(apply(lambda p, v=visible: subject.trained.predict(p, v.expand(p.shape)), x, subject.device))
-        if isinstance(subject.trained, Densities):
+        predicted.append(apply(lambda p, v=visible: model.trained.predict(p, v.expand(p.shape)), x, model.device))
+        if isinstance(model.trained, HasConditionalDensity):
             log_density.append(
-                values(lambda p, v=visible: subject.trained.log_density(p, v.expand(p.shape)), x, subject.device)
+                apply_scalar(lambda p, v=visible: model.trained.log_density(p, v.expand(p.shape)), x, model.device)
             )
-    index = apply(subject.trained.embed, subject.train["x"], subject.device)
-    train, test = subject.train["x"].astype(np.float64), x.astype(np.float64)
-    k = subject.protocol.evaluation.readout_neighbours
-    figures = measure.conditional(subject.mixture, train, index, test, predicted, k)
-    for hidden in (0, 1) if abs(figures["mutual_information"]) > INDEPENDENT else ():
-        best, independent = expected_embeddings(subject, test[:SEEN], hidden)
-        error = measure.dependence_error(best, independent, predicted[hidden][:, :SEEN])
-        figures[f"dependence_error_x{hidden}_given_x{1 - hidden}"] = figure(error)
-    return {"conditional": figures | measure.likelihood(subject.mixture, test, log_density)}, _bimodal(
-        subject, train, index[0], k
-    )
+    index = apply(model.trained.embed, model.train["x"], model.device)
+    train, test = model.train["x"].astype(np.float64), x.astype(np.float64)
+    k = model.protocol.evaluation.readout_neighbours
+    metrics = prediction_metrics(model.mixture, train, index, test, predicted, k)
+    for hidden in (0, 1) if abs(metrics["mutual_information"]) > INDEPENDENT else ():
+        best, independent = expected_embeddings(model, test[:AVERAGED], hidden)
+        error = dependence_error(best, independent, predicted[hidden][:, :AVERAGED])
+        metrics[f"dependence_error_x{hidden}_given_x{1 - hidden}"] = over_seeds(error)
+    metrics |= likelihood_metrics(model.mixture, test, log_density)
+    return {"conditional": metrics}, _bimodal(model, train, index[0], k)
 
 
-def expected_embeddings(subject: Subject, points: Array, hidden: int) -> tuple[Array, Array]:
-    """A point's embedding averaged over its hidden coordinate, by its law given the visible one and by its marginal law.
+def prediction_metrics(
+    mixture: Mixture, train: Array, index: Array, test: Array, predicted: list[Array], k: int
+) -> dict[str, Any]:
+    """R² of a hidden coordinate that is read out of the predicted embedding of a point.
 
-    Both laws are mixtures of normal densities, so both averages, (S, N, D), are sums of Gauss–Hermite quadratures:
+    The read-out is the mean of the hidden coordinate over the k training points whose embeddings are nearest to the predicted
+    one. `ceiling` is R² of the analytic conditional mean, the best function of the visible coordinate. `ideal` is R² of the
+    read-out at that mean, from the training points nearest to (E[x_h | x_v], x_v) in the plane. `mutual_information` of the
+    two coordinates, in nats, is the amount of information there is to learn.
+
+    Args:
+        mixture: of the points.
+        train, test: points (N, 2) and (M, 2).
+        index: embeddings of the training points, (S, N, D).
+        predicted: for the hidden coordinate 0, then 1, predicted embeddings of the test points (S, M, D).
+        k: neighbours in the read-out.
+    """
+    dependence = mixture.conditional_log_density(0, test) - mixture.marginal_log_density(0, test[:, 0])
+    metrics: dict[str, Any] = {"mutual_information": rounded(dependence.mean())}
+    for hidden in (0, 1):
+        seen = 1 - hidden
+        read = [read_out(train[:, hidden], a, b, k) for a, b in zip(index, predicted[hidden], strict=True)]
+        name = f"r2_x{hidden}_given_x{seen}"
+        metrics[name] = over_seeds([r2(test[:, hidden], one) for one in read])
+        best = mixture.conditional_mean(hidden, test[:, seen])
+        ideal = np.stack((best, test[:, seen])[:: 1 if hidden == 0 else -1], -1)
+        metrics[f"{name}_ceiling"] = rounded(r2(test[:, hidden], best))
+        metrics[f"{name}_ideal"] = rounded(r2(test[:, hidden], read_out(train[:, hidden], train, ideal, k)))
+    return metrics
+
+
+def dependence_error(best: Array, independent: Array, predicted: Array) -> Array:
+    """The fraction of the dependence between the coordinates that a predicted embedding misses.
+
+        E ‖ẑ − E[z | x_v]‖² / E ‖E_{x_h}[z | x_v] − E[z | x_v]‖²
+
+    z is the embedding of the whole point; the expectation E_{x_h} is over the marginal density of the hidden coordinate. 0 for
+    the best point prediction; 1 for a prediction from the visible coordinate and the marginal of the hidden one, without the
+    dependence between the two.
+
+    Args:
+        best: E[z | x_v], (S, M, D).
+        independent: E_{x_h}[z | x_v], (S, M, D).
+        predicted: ẑ, (S, M, D).
+
+    Returns:
+        (S,); 1 if the embedding is constant in single precision, because it then shows no dependence.
+    """
+    missed, there = (np.square(found - best).sum(-1).mean(-1) for found in (predicted, independent))
+    shown = there > (10 * np.finfo(np.float32).eps) ** 2 * np.square(best).sum(-1).mean(-1)
+    return np.divide(missed, there, out=np.ones_like(missed), where=shown)
+
+
+def read_out(values: Array, index: Array, predicted: Array, k: int) -> Array:
+    """Mean of the values (N,) of the k points whose embeddings (N, D) are nearest to each predicted one (M, D): (M,)."""
+    found = neighbours.knn_regress(torch.from_numpy(index), torch.from_numpy(values.copy()), torch.from_numpy(predicted), k)
+    return np.asarray(found.numpy())
+
+
+def likelihood_metrics(mixture: Mixture, test: Array, log_density: Sequence[Array]) -> dict[str, Any]:
+    """Negative log-likelihood of each hidden coordinate, in nats, and its analytic `floor`.
+
+    Args:
+        mixture: of the points.
+        test: points (N, 2).
+        log_density: for the hidden coordinate 0, then 1, the learned log-densities of the test points (S, N); or nothing.
+    """
+    metrics: dict[str, Any] = {}
+    for hidden, values in enumerate(log_density):
+        name = f"nll_x{hidden}_given_x{1 - hidden}"
+        metrics[name] = over_seeds(-values.mean(-1))
+        metrics[f"{name}_floor"] = rounded(-mixture.conditional_log_density(hidden, test).mean())
+    return metrics
+
+
+def expected_embeddings(model: EvaluatedModel, points: Array, hidden: int) -> tuple[Array, Array]:
+    """E[z | x_v] and E_{x_h}[z | x_v], the embedding averaged over the conditional and the marginal density of x_h.
+
+    Both densities are mixtures of normals, so both averages are sums of Gauss-Hermite quadratures:
 
         E[z] = Σ_k w_k Σ_j q_j z(μ_k + σ_k t_j)
 
     Args:
-        subject: embeds, and has the mixture.
+        model: provides the embeddings and the mixture.
         points: (N, 2).
-        hidden: the coordinate that is averaged over.
+        hidden: the coordinate h that is averaged over.
+
+    Returns:
+        Two arrays (S, N, D).
     """
-    mixture = subject.mixture
+    mixture = model.mixture
     nodes, quadrature = hermegauss(NODES)
 
     def expected(weights: Array, means: Array, variances: Array) -> Array:
@@ -69,8 +152,8 @@ def expected_embeddings(subject: Subject, points: Array, hidden: int) -> tuple[A
         for weight, mean, deviation in zip(weights.T, means.T, np.sqrt(variances), strict=True):
             at = np.repeat(points[:, None], NODES, 1)
             at[..., hidden] = mean[:, None] + deviation * nodes
-            embedded = apply(subject.trained.embed, at.reshape(-1, 2), subject.device)
-            embedded = embedded.reshape(subject.seeds, len(points), NODES, -1)
+            embedded = apply(model.trained.embed, at.reshape(-1, 2), model.device)
+            embedded = embedded.reshape(model.seeds, len(points), NODES, -1)
             total = total + np.einsum("n,j,snjd->snd", weight, quadrature / quadrature.sum(), embedded)
         return total
 
@@ -82,22 +165,22 @@ def expected_embeddings(subject: Subject, points: Array, hidden: int) -> tuple[A
     )
 
 
-def _bimodal(subject: Subject, train: Array, index: Array, k: int) -> dict[str, Any]:
-    """The conditional of x₀ where x₁ leaves most modes open: the truth, the first seed's prediction and density."""
-    low, high = subject.described.box.x
+def _bimodal(model: EvaluatedModel, train: Array, index: Array, k: int) -> dict[str, Any]:
+    """The conditional of x₀ at the most ambiguous x₁: the truth, and the first seed's prediction and density."""
+    low, high = model.described.box.x
     axis = np.linspace(low, high, CURVE)
-    seen = subject.mixture.most_ambiguous(1, subject.grid_y)
+    seen = model.mixture.most_ambiguous(1, model.grid_y)
     points = np.stack((axis, np.full(CURVE, seen)), -1)
-    visible = torch.tensor([0.0, 1.0], device=subject.device)
-    predicted = apply(lambda p: subject.trained.predict(p, visible.expand(p.shape)), points[:1], subject.device)[0]
+    visible = torch.tensor([0.0, 1.0], device=model.device)
+    predicted = apply(lambda p: model.trained.predict(p, visible.expand(p.shape)), points[:1], model.device)[0]
     fields = {
         "conditional_seen": np.array(seen),
         "conditional_axis": axis,
-        "conditional_true": np.exp(subject.mixture.conditional_log_density(0, points)),
-        "conditional_mean": subject.mixture.conditional_mean(0, np.array([seen])),
-        "conditional_point": measure.read_out(train[:, 0], index, predicted, k),
+        "conditional_true": np.exp(model.mixture.conditional_log_density(0, points)),
+        "conditional_mean": model.mixture.conditional_mean(0, np.array([seen])),
+        "conditional_point": read_out(train[:, 0], index, predicted, k),
     }
-    if isinstance(subject.trained, Densities):
-        learned = values(lambda p: subject.trained.log_density(p, visible.expand(p.shape)), points, subject.device)[0]
+    if isinstance(model.trained, HasConditionalDensity):
+        learned = apply_scalar(lambda p: model.trained.log_density(p, visible.expand(p.shape)), points, model.device)[0]
         fields["conditional_density"] = np.exp(learned)
     return fields

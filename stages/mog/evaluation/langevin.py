@@ -1,4 +1,4 @@
-"""Langevin dynamics: samples from a density of which only the score is known."""
+"""Langevin dynamics: samples from a density whose score is known."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Region:
-    """The part of the plane in which particles move; one that leaves it has escaped and stays where it left, on the edge.
+    """The box in which particles move. A particle that leaves it has escaped and stays where it left, on the boundary.
 
-    A learned score is nobody's business far from the data, and can point outwards there.
+    Learned scores are unreliable far from the data and can point outwards there.
+
+    Args:
+        low, high: opposite corners, (2,) each.
     """
 
     low: Points
     high: Points
 
     def holds(self, x: Points) -> NDArray[np.bool_]:
-        """Which of the points (..., 2) lie inside, (...)."""
+        """Whether each point (..., 2) lies inside, (...)."""
         inside = np.ones(x.shape[:-1], dtype=bool)
-        # Coordinate by coordinate: a reduction over an axis of two takes longer than all of the comparisons.
+        # A reduction over an axis of length two takes longer than these comparisons.
         for coordinate, low, high in zip(np.moveaxis(x, -1, 0), self.low, self.high, strict=True):
             inside &= (coordinate > low) & (coordinate < high)
         return inside
@@ -39,7 +42,7 @@ def langevin(
     *,
     step_size: float,
     steps: int,
-    moments: Collection[int],
+    snapshots: Collection[int],
     region: Region,
     rng: np.random.Generator,
 ) -> tuple[Points, Points]:
@@ -47,25 +50,25 @@ def langevin(
 
         x ← x + η s(x) + √(2η) ξ,   ξ ~ N(0, I)
 
-    As η → 0 and the number of steps → ∞ the law of x tends to the density whose score is s. In finite time a particle rarely
-    leaves the well it fell into, so the weights of separated modes are those of the wells' catchment areas at the start.
+    As η → 0 and the number of steps → ∞ the distribution of x converges to the density whose score is s. In finite time a
+    particle rarely leaves its first mode, so the weights of separated modes depend on the start.
 
     Args:
         score: s, from points (..., N, 2) to (..., N, 2).
         start: points (..., N, 2).
         step_size: η, in squared units of x.
-        steps: how many.
-        moments: the steps after which the walk is kept, 0 for the start.
-        region: where the particles move.
-        rng: gives ξ.
+        steps: number of steps.
+        snapshots: steps after which the particles are recorded, 0 for the start.
+        region: the box of the particles.
+        rng: of ξ.
 
     Returns:
-        The last points (..., N, 2) and the walk at the moments (F, ..., N, 2).
+        The last points (..., N, 2) and the recorded ones (F, ..., N, 2).
 
     Raises:
-        UserError: most particles escaped, or one is nowhere.
+        UserError: most particles escaped, or a coordinate is not finite.
     """
-    return _walk([(score, step_size)] * steps, start, moments, region, rng)
+    return _run([(score, step_size)] * steps, start, snapshots, region, rng)
 
 
 def annealed_langevin(
@@ -75,51 +78,51 @@ def annealed_langevin(
     sigmas: Sequence[float],
     step_ratio: float,
     steps: int,
-    moments: Collection[int],
+    snapshots: Collection[int],
     region: Region,
     rng: np.random.Generator,
 ) -> tuple[Points, Points]:
-    """Langevin dynamics down a ladder of noise levels, each starting where the one above ended.
+    """Annealed Langevin dynamics: down a noise schedule, each level starting from the samples of the one before.
 
         x ← x + η_σ s(x, σ) + √(2η_σ) ξ,   η_σ = step_ratio · σ²
 
-    At the largest σ all modes are one hill, over which particles spread in the right proportions; each rung below sharpens it.
+    At the largest σ the density has one mode and the particles mix; each following level refines it.
     Song and Ermon 2019, arXiv 1907.05600, algorithm 1.
 
     Args:
         score: s, from points (..., N, 2) and σ to (..., N, 2).
         start: points (..., N, 2).
-        sigmas: the ladder, falling.
+        sigmas: the noise schedule, decreasing.
         step_ratio: η_σ / σ².
-        steps: on each rung.
-        moments: the steps, counted over all rungs, after which the walk is kept.
-        region: where the particles move.
-        rng: gives ξ.
+        steps: per noise level.
+        snapshots: steps, counted over all noise levels, after which the particles are recorded.
+        region: the box of the particles.
+        rng: of ξ.
 
     Returns:
-        The last points (..., N, 2) and the walk at the moments (F, ..., N, 2).
+        The last points (..., N, 2) and the recorded ones (F, ..., N, 2).
 
     Raises:
-        UserError: most particles escaped, or one is nowhere.
+        UserError: most particles escaped, or a coordinate is not finite.
     """
-    rungs = [(partial(_at, score, sigma), step_ratio * sigma**2) for sigma in sigmas for _ in range(steps)]
-    return _walk(rungs, start, moments, region, rng)
+    plan = [(partial(_at, score, sigma), step_ratio * sigma**2) for sigma in sigmas for _ in range(steps)]
+    return _run(plan, start, snapshots, region, rng)
 
 
 def _at(score: Callable[[Points, float], Points], sigma: float, x: Points) -> Points:
     return score(x, sigma)
 
 
-def _walk(
+def _run(
     plan: Sequence[tuple[Callable[[Points], Points], float]],
     start: Points,
-    moments: Collection[int],
+    snapshots: Collection[int],
     region: Region,
     rng: np.random.Generator,
 ) -> tuple[Points, Points]:
-    """One step for each score and step size of the plan."""
+    """One step per score and step size of the plan."""
     x = start.copy()
-    walk = [x.copy()] if 0 in moments else []
+    recorded = [x.copy()] if 0 in snapshots else []
     inside = region.holds(x)
     noise = np.empty_like(x)
     for step, (score, step_size) in enumerate(plan, 1):
@@ -133,9 +136,9 @@ def _walk(
         else:
             x = np.where(inside[..., None], moved.clip(region.low, region.high), x)
             inside = region.holds(x)
-        if step in moments:
-            walk.append(x.copy())
+        if step in snapshots:
+            recorded.append(x.copy())
     if not np.isfinite(x).all() or inside.mean() < 0.5:
         largest = max(step_size for _, step_size in plan)
         raise UserError(f"Langevin dynamics diverged: a step size of {largest:g} is too large for this score")
-    return x, np.array(walk)
+    return x, np.array(recorded)

@@ -1,9 +1,8 @@
-"""What is measured: a method at three moments, and the points it is measured on."""
+"""The model under evaluation, with the points and the grid it is evaluated on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,33 +14,32 @@ from stages.core.errors import UserError
 from stages.mog.problem import protocol, setup
 from stages.nn.build import build
 from stages.nn.points import Points
-from stages.pipeline import card, files, seeding
+from stages.pipeline import artifacts, card, files, seeding
 
 Array = NDArray[np.float64]
 CHUNK = 1024
-"""Points per forward pass: the features of a layer then stay in the cache, which takes half of the time."""
+"""Points per forward pass: a layer's activations then fit the processor's cache, which halves the time."""
 
 
-class Subject:
-    """The method untrained, trained and, of its first seed, at moments of the training; the points; the grid."""
+class EvaluatedModel:
+    """A trained method, the same method untrained, its snapshots over training (first seed), the points and the grid."""
 
     def __init__(self, name: str) -> None:
-        models = Path("models/mog")
         self.name = name
-        self.protocol, self.card = protocol.read(), card.read(models / f"{name}.json")
+        self.protocol, self.card = protocol.read(), card.read(artifacts.card(name))
         self.seeds, self.settings = self.card.seeds, self.card.settings
         seeding.set_up_torch(threads=1)
         self.device = seeding.device(self.protocol)
         self.described = setup.read()
         self.mixture = setup.mixture(self.described)
         self.rng = np.random.default_rng(seeding.stream(self.protocol, "mog.evaluate"))
-        self.train = files.read_arrays(Path("data/mog/train.npz"))
-        self.test = files.read_arrays(Path("data/mog/test.npz"))
-        self.views = files.read_arrays(Path("data/mog/views.npz"))
+        self.train = files.read_arrays(artifacts.data("mog", "train"))
+        self.test = files.read_arrays(artifacts.data("mog", "test"))
+        self.views = files.read_arrays(artifacts.VIEWS)
         self.untrained = self._method(self.seeds)
         self.trained = self._method(self.seeds)
-        files.load(self.trained, models / f"{name}.safetensors")
-        kept = models / f"{name}.snapshots.safetensors"
+        files.load(self.trained, artifacts.weights("mog", name))
+        kept = artifacts.parameter_snapshots(name)
         snapshots = files.read_tensors(kept)
         if "snapshot_steps" not in snapshots:
             raise UserError(f"{kept} has no snapshot_steps: {files.AGAIN}")
@@ -65,20 +63,29 @@ class Subject:
                 rows = order[start : start + size]
                 yield x[rows], noise[round_][:, rows], visible[round_][rows]
 
-    def on_grid(self, values: Array, vector: int = 0) -> Array:
-        """Values at the nodes (..., H · W), or vectors with that many components, as (..., H, W)."""
-        shape = (len(self.grid_y), len(self.grid_x)) + ((vector,) if vector else ())
-        return values.reshape(*values.shape[: values.ndim - 1 - bool(vector)], *shape)
+    def on_grid(self, values: Array, components: int = 0) -> Array:
+        """Reshape values at the nodes (..., H · W) to (..., H, W), or vectors (..., H · W, C) to (..., H, W, C)."""
+        shape = (len(self.grid_y), len(self.grid_x)) + ((components,) if components else ())
+        return values.reshape(*values.shape[: values.ndim - 1 - bool(components)], *shape)
 
 
 def apply(function: Any, x: NDArray[Any], device: torch.device) -> Array:
-    """A network's function at points (N, 2), or (S, N, 2) with points of their own for each copy, as (S, N, ...)."""
+    """Evaluate a network's vector function without gradients, in chunks.
+
+    Args:
+        function: from points (..., N, 2) to vectors (S, N, C).
+        x: points (N, 2), or (S, N, 2) with separate points for each copy of the network.
+        device: of the network.
+
+    Returns:
+        (S, N, C), float64.
+    """
     with torch.no_grad():  # not inference_mode: some scores are gradients
         chunks = torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device).split(CHUNK, dim=-2)
         values: Tensor = torch.cat([function(chunk) for chunk in chunks], -2)
     return values.cpu().double().numpy()
 
 
-def values(function: Any, x: NDArray[Any], device: torch.device) -> Array:
-    """The same for a function with one value per point, as (S, N)."""
+def apply_scalar(function: Any, x: NDArray[Any], device: torch.device) -> Array:
+    """Evaluate a network's scalar function as `apply` does, (S, N)."""
     return apply(lambda points: function(points).unsqueeze(-1), x, device)[..., 0]

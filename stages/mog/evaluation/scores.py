@@ -1,4 +1,7 @@
-"""What is measured of a method that knows a score: its error, its energy, and the samples that it leads to."""
+"""Metrics of score-based methods: the score, its energy, the denoising loss, and the samples it generates.
+
+Scores are (S, N, 2), float64, with the seeds as leading dimension; a metric has one value per seed.
+"""
 
 from __future__ import annotations
 
@@ -8,96 +11,234 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stages.metrics import score_error
-from stages.mog.evaluation import measure
-from stages.mog.evaluation.model import Array, Subject, apply, values
+from stages.metrics.collapse import normalise
+from stages.metrics.energy_wells import well_auroc
+from stages.metrics.ranks import spearman
+from stages.metrics.summary import over_seeds, rounded
+from stages.mog.evaluation.model import Array, EvaluatedModel, apply, apply_scalar
 from stages.mog.evaluation.sampling import Sampler
-from stages.nn.method import Anneals, Energises
-from stages.nn.noise import FixedDraws
+from stages.mog.problem.gaussian_mixture import Mixture
+from stages.nn.method import HasEnergy, HasNoiseSchedule
+from stages.nn.noise import FixedNoise
 from stages.pipeline import seeding
 from stages.pipeline.concurrent import concurrently
 
-DRAWS = 4096
-"""Draws of point and noise in one forward pass of a loss."""
+BATCH = 4096
+"""Pairs of point and noise in one forward pass of a loss."""
+CHUNK = 2**17
+"""Points at which scores are compared at once; bounds the memory."""
+LEAST_ADVANTAGE = 0.01
+"""Advantage of the true score over the baseline, below which no `…_gain` is reported."""
 
 
-def score(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Figures and fields of a score method, and its samples beside those that the analytic score gives."""
-    density = subject.mixture.smoothed(subject.trained.sigma)
-    sampler = Sampler(subject)
+def evaluate_scores(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics and fields of a score-based method, with its samples and those of the analytic score."""
+    density = model.mixture.smoothed(model.trained.sigma)
+    sampler = Sampler(model)
 
     def learned(x: Array) -> Array:
-        return apply(subject.trained.score, x, subject.device)
+        return apply(model.trained.score, x, model.device)
 
     (samples, walk), control, denoising, (energy, snapshots) = concurrently(
         sampler.learned,
         sampler.control,
-        partial(_denoising, subject, learned),
-        lambda: (_energy(subject, subject.trained), _energy(subject, subject.snapshots)),
+        partial(_denoising, model, learned),
+        lambda: (_energy(model, model.trained), _energy(model, model.snapshots)),
     )
-    arrows, true = learned(subject.nodes), density.score(subject.nodes)
-    sampling, sampled = sampler.measured(samples, walk, control)
+    scores, true = learned(model.nodes), density.score(model.nodes)
+    sampling, sampled = sampler.evaluate(samples, walk, control)
     metrics: dict[str, Any] = {
         "score": {
-            **measure.score(density, learned, subject.protocol.evaluation.score_points, subject.rng),
-            **measure.energy(density, energy, subject.grid_x, subject.grid_y),
-            **measure.directions(density, arrows, true, subject.nodes),
+            "relative_fisher_error": over_seeds(_fisher_error(model, density, learned)),
+            **energy_metrics(density, energy, model.grid_x, model.grid_y),
+            **direction_metrics(density, scores, true, model.nodes),
         },
         **denoising,
         "sampling": sampling,
     }
-    if isinstance(subject.trained, Anneals):
-        metrics["score"]["per_sigma"] = _per_sigma(subject)
+    if isinstance(model.trained, HasNoiseSchedule):
+        metrics["score"]["per_sigma"] = _per_sigma(model)
     fields = {
         "energy": energy,
-        "log_density": subject.on_grid(density.log_density(subject.nodes)),
-        "score": subject.on_grid(arrows, 2),
-        "score_true": subject.on_grid(true, 2),
+        "log_density": model.on_grid(density.log_density(model.nodes)),
+        "score": model.on_grid(scores, 2),
+        "score_true": model.on_grid(true, 2),
         "snapshot_energy": snapshots,
         **sampled,
     }
     return metrics, fields
 
 
-def _denoising(subject: Subject, learned: Callable[[Array], Array]) -> dict[str, Any]:
-    """By how much the denoising loss exceeds its floor; nothing where the method has no such loss."""
-    if not subject.trained.denoises:
+def _fisher_error(model: EvaluatedModel, density: Mixture, learned: Callable[[Array], Array]) -> Array:
+    """The relative Fisher divergence on new points from the smoothed density, (S,)."""
+    points, _ = density.sample(model.protocol.evaluation.score_points, model.rng)
+    return score_error.relative_fisher_error(learned(points), density.score(points))
+
+
+def _per_sigma(model: EvaluatedModel) -> dict[str, Any]:
+    """The relative Fisher divergence at each noise level."""
+    metrics = {}
+    for sigma in model.trained.sigmas:
+
+        def learned(x: Array, sigma: float = sigma) -> Array:
+            return apply(lambda p: model.trained.score_at(p, sigma), x, model.device)
+
+        metrics[f"{sigma:.6g}"] = over_seeds(_fisher_error(model, model.mixture.smoothed(sigma), learned))
+    return metrics
+
+
+def _denoising(model: EvaluatedModel, learned: Callable[[Array], Array]) -> dict[str, Any]:
+    """The excess of the denoising loss over its minimum; nothing if the method has no such loss."""
+    if not model.trained.denoises:
         return {}
-    rng = np.random.default_rng(seeding.stream(subject.protocol, "mog.denoising"))
-    draws, loss = subject.protocol.evaluation.denoising_draws, partial(_denoising_loss, subject)
-    return {"denoising": measure.denoising(subject.mixture, subject.trained.sigma, loss, learned, draws, rng)}
+    rng = np.random.default_rng(seeding.stream(model.protocol, "mog.denoising"))
+    count, loss = model.protocol.evaluation.denoising_draws, partial(_denoising_loss, model)
+    return {"denoising": denoising_metrics(model.mixture, model.trained.sigma, loss, learned, count, rng)}
 
 
-def _denoising_loss(subject: Subject, x: Array, noise: Array) -> Array:
+def _denoising_loss(model: EvaluatedModel, x: Array, noise: Array) -> Array:
     """The method's own loss on given points and noise (N, 2), (S,)."""
-    points, noises = (torch.from_numpy(a.astype(np.float32)).to(subject.device) for a in (x, noise))
-    sums = np.zeros(subject.seeds)
+    points, noises = (torch.from_numpy(a.astype(np.float32)).to(model.device) for a in (x, noise))
+    sums = np.zeros(model.seeds)
     with torch.no_grad():
-        for part, drawn in zip(points.split(DRAWS), noises.split(DRAWS), strict=True):
-            losses = subject.trained.loss(part.expand(subject.seeds, -1, -1), FixedDraws(drawn[None], torch.ones_like(drawn)))
+        for part, drawn in zip(points.split(BATCH), noises.split(BATCH), strict=True):
+            losses = model.trained.loss(part.expand(model.seeds, -1, -1), FixedNoise(drawn[None], torch.ones_like(drawn)))
             sums += losses["loss"].cpu().double().numpy() * len(part)
     return sums / len(x)
 
 
-def _energy(subject: Subject, method: Any) -> Array:
+def denoising_metrics(
+    mixture: Mixture,
+    sigma: float,
+    loss: Callable[[Array, Array], Array],
+    learned: Callable[[Array], Array],
+    count: int,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """The excess of a method's denoising loss over that of the analytic score, on the same noise.
+
+        L(s_θ) − L(s_σ) = E ‖s_θ(x̃) − s_σ(x̃)‖²,    L(s) = E ‖s(x̃) + ε/σ‖²,    x̃ = x + σε
+
+    `excess_loss` is the left side and `fisher_divergence` the right side. Their ratio `excess_over_error` is 1 for every s_θ if
+    the method's loss is L and the score of its minimiser is s_σ.
+
+    Args:
+        mixture: of the clean points.
+        sigma: σ, in units of x.
+        loss: the method's own loss, from points and noise (N, 2) to (S,); it uses each ε with both signs.
+        learned: s_θ, from points (N, 2) to (S, N, 2).
+        count: pairs (x, ε).
+        rng: of these pairs.
+    """
+    density = mixture.smoothed(sigma)
+    sums = []
+    for start in range(0, count, CHUNK):
+        x, _ = mixture.sample(min(CHUNK, count - start), rng)
+        noise = rng.standard_normal(x.shape)
+        excess, error = loss(x, noise), np.zeros(1)
+        for signed in (noise, -noise):
+            noisy = x + sigma * signed
+            found, true = learned(noisy), density.score(noisy)
+            excess = excess - ((true + signed / sigma) ** 2).sum(-1).mean() / 2
+            error = error + ((found - true) ** 2).sum(-1).mean(-1) / 2
+        sums.append((excess * len(x), error * len(x)))
+    excess, error = np.sum(sums, 0) / count
+    return {
+        "excess_loss": over_seeds(excess),
+        "fisher_divergence": over_seeds(error),
+        "excess_over_error": over_seeds(excess / error),
+    }
+
+
+def _energy(model: EvaluatedModel, method: Any) -> Array:
     """The energy on the grid, normalised there: the method's own, else the potential of its score."""
-    dx, dy = subject.grid_x[1] - subject.grid_x[0], subject.grid_y[1] - subject.grid_y[0]
-    if isinstance(method, Energises):
-        energy = values(method.energy, subject.nodes, subject.device)
-        return score_error.normalised_energy(subject.on_grid(energy), dx, dy)
-    score = subject.on_grid(apply(method.score, subject.nodes, subject.device), 2)
+    dx, dy = model.grid_x[1] - model.grid_x[0], model.grid_y[1] - model.grid_y[0]
+    if isinstance(method, HasEnergy):
+        energy = apply_scalar(method.energy, model.nodes, model.device)
+        return score_error.normalised_energy(model.on_grid(energy), dx, dy)
+    score = model.on_grid(apply(method.score, model.nodes, model.device), 2)
     return score_error.potential(score, dx, dy, method.sigma)
 
 
-def _per_sigma(subject: Subject) -> dict[str, Any]:
-    """The score error on every rung of the ladder."""
-    figures = {}
-    for sigma in subject.trained.sigmas:
+def direction_metrics(density: Mixture, learned: Array, true: Array, nodes: Array) -> dict[str, Any]:
+    """The direction of learned scores at the nodes of the grid.
 
-        def learned(x: Array, sigma: float = sigma) -> Array:
-            return apply(lambda p: subject.trained.score_at(p, sigma), x, subject.device)
+    `direction_support` and `direction_outside` are the mean cosines between the learned and the true score where p_σ is above
+    and below `SUPPORT` times its maximum. `mode_direction_accuracy` is the fraction of nodes whose score points toward a mode:
+    its product with the direction to the modes, averaged by their posterior probabilities, is positive. If no node is outside
+    the support there is no `direction_outside`.
 
-        error = measure.score(subject.mixture.smoothed(sigma), learned, subject.protocol.evaluation.score_points, subject.rng)
-        figures[f"{sigma:.6g}"] = error["relative_fisher_error"]
-    return figures
+    These values depend on the mixture. `…_guess` is the value of the better of two baselines that use the modes but not the
+    score: the score of the normal density with the mixture's mean and covariance, and the direction to the nearest mean.
+    `…_gain` is the skill over that baseline, (learned − guess) / (true − guess): 1 for the true score, 0 for the baseline; it
+    is absent if the denominator is below `LEAST_ADVANTAGE`.
+
+    Args:
+        density: p_σ.
+        learned: s_θ, (S, N, 2).
+        true: ∇ log p_σ, (N, 2).
+        nodes: (N, 2).
+    """
+    log_density = density.log_density(nodes)
+    inside = log_density > log_density.max() + np.log(score_error.SUPPORT)
+    to_modes = density.responsibilities(nodes) @ density.means - nodes
+    true_direction = normalise(true)
+
+    def cosine(scores: Array, where: NDArray[np.bool_]) -> Array:
+        return np.asarray((normalise(scores) * true_direction).sum(-1)[..., where].mean(-1))
+
+    def mode_direction_accuracy(scores: Array) -> Array:
+        return np.asarray(((scores * to_modes).sum(-1) > 0).mean(-1))
+
+    def with_baseline(name: str, metric: Callable[[Array], Array]) -> dict[str, Any]:
+        found, guess = metric(learned), metric(guesses).max()
+        advantage = metric(true) - guess
+        metrics = {name: over_seeds(found), f"{name}_guess": rounded(guess)}
+        return metrics | ({f"{name}_gain": over_seeds((found - guess) / advantage)} if advantage > LEAST_ADVANTAGE else {})
+
+    guesses = np.stack(_baselines(density, nodes))
+    return {
+        "direction_support": over_seeds(cosine(learned, inside)),
+        **({} if inside.all() else with_baseline("direction_outside", lambda scores: cosine(scores, ~inside))),
+        **with_baseline("mode_direction_accuracy", mode_direction_accuracy),
+    }
+
+
+def _baselines(density: Mixture, nodes: Array) -> tuple[Array, Array]:
+    """The score of the normal density with the mixture's moments, and the direction to the nearest mean, at nodes (N, 2)."""
+    mean = density.weights @ density.means
+    apart = density.means - mean
+    covariance = np.tensordot(density.weights, density.covariances + apart[:, :, None] * apart[:, None], 1)
+    nearest = ((nodes[:, None] - density.means) ** 2).sum(-1).argmin(-1)
+    return (mean - nodes) @ np.linalg.inv(covariance), density.means[nearest] - nodes
+
+
+def energy_metrics(density: Mixture, energies: Array, grid_x: Array, grid_y: Array) -> dict[str, Any]:
+    """Agreement of learned energies with −log p_σ, within the modes and between them.
+
+    If the box has no empty space, as at a large σ, there is no `energy_auroc`; with one mode there is no `energy_gap_error`.
+
+    Args:
+        density: p_σ.
+        energies: on the grid, (S, H, W).
+        grid_x, grid_y: coordinates of the nodes, (W,) and (H,).
+    """
+    nodes = np.stack(np.meshgrid(grid_x, grid_y), -1)
+    log_density = density.log_density(nodes)
+    inside = log_density > log_density.max() + np.log(score_error.SUPPORT)
+    mode = density.component_log_density(nodes).argmax(-1)
+    rows = np.abs(density.means[:, 1, None] - grid_y).argmin(-1)
+    columns = np.abs(density.means[:, 0, None] - grid_x).argmin(-1)
+    gaps = [score_error.gap_error(e[rows, columns], log_density[rows, columns]) for e in energies if len(rows) > 1]
+    return {
+        "energy_spearman_within_modes": over_seeds(
+            [score_error.spearman_within_modes(e.ravel(), log_density.ravel(), mode.ravel()) for e in energies]
+        ),
+        "energy_spearman_support": over_seeds([spearman(e[inside], -log_density[inside]) for e in energies]),
+        **({} if inside.all() else {"energy_auroc": over_seeds([well_auroc(e[inside], e[~inside]) for e in energies])}),
+        "energy_spearman_box": over_seeds([spearman(e.ravel(), -log_density.ravel()) for e in energies]),
+        **({} if len(rows) == 1 else {"energy_gap_error": over_seeds(gaps)}),
+    }

@@ -1,9 +1,9 @@
-"""A mixture of Gaussians: the world whose truth is known.
+"""A mixture of Gaussians, the domain whose truth is known.
 
     p(x) = Σ_k w_k N(x; μ_k, C_k)
 
-Everything that a method claims to learn is here in closed form: the density, its score, the density smoothed by noise, the
-conditional of one coordinate given the other, and exact samples. All in float64 numpy; points are (..., d).
+What the methods learn has a closed form here: the density, its score, the density smoothed by noise, the conditional of one
+coordinate given the other, pointwise mutual information, and exact samples. Arrays are float64; points are (..., d).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 BLOCK = 4000
-"""Points that are worked on at once: so many that NumPy's overhead is small, so few that they stay in the cache."""
+"""Points per block: enough to make NumPy's overhead small, few enough to fit the processor's cache."""
 
 
 def _log_sum_exp(a: Array, axis: int = -1) -> Array:
@@ -28,7 +28,7 @@ def _log_sum_exp(a: Array, axis: int = -1) -> Array:
 
 
 def _softmax(a: Array, axis: int = -1) -> Array:
-    # Not exp(a − log Σ exp a): where a is large, that sum is not one.
+    # exp(a − log Σ exp a) would not sum to one for large a.
     parts = np.exp(a - a.max(axis, keepdims=True))
     return np.asarray(parts / parts.sum(axis, keepdims=True))
 
@@ -75,8 +75,8 @@ class Mixture:
         return np.asarray(joint - self.smoothed(first).log_density(x) - self.smoothed(second).log_density(other))
 
     @cached_property
-    def _whitening(self) -> Array:
-        """L⁻¹ of each C = L Lᵀ: as C⁻¹ = L⁻ᵀ L⁻¹, a Mahalanobis distance is the length of L⁻¹ (x − μ)."""
+    def whitening(self) -> Array:
+        """L⁻¹ of each C = L Lᵀ, (K, d, d); a Mahalanobis distance is the length of L⁻¹ (x − μ)."""
         return np.asarray(np.linalg.inv(np.linalg.cholesky(self.covariances)))
 
     @cached_property
@@ -88,16 +88,16 @@ class Mixture:
         return np.asarray(np.linalg.slogdet(2 * np.pi * self.covariances)[1])
 
     def _log_joint(self, x: Array) -> Array:
-        """Log w_k N(x; μ_k, C_k) of points (N, d), as (K, N): sums over K are then sums of whole rows."""
+        """log w_k N(x; μ_k, C_k) of points (N, d), as (K, N), so that sums over K are sums of contiguous rows."""
         found = np.empty((len(self.weights), len(x)))
-        terms = zip(self.means, self._whitening, np.log(self.weights), self._log_determinants, strict=True)
+        terms = zip(self.means, self.whitening, np.log(self.weights), self._log_determinants, strict=True)
         for row, (mean, whitening, log_weight, log_determinant) in zip(found, terms, strict=True):
             white = (x - mean) @ whitening.T
             row[:] = log_weight - (np.einsum("ni,ni->n", white, white) + log_determinant) / 2
         return found
 
     def _in_blocks(self, function: Callable[[Array], Array], x: ArrayLike, *shape: int) -> Array:
-        """A function from points (N, d) to (N, *shape), of points (..., d) block by block, as (..., *shape)."""
+        """Apply a function from points (N, d) to (N, *shape) block by block to points (..., d): (..., *shape)."""
         points = np.asarray(x, dtype=np.float64)
         flat = points.reshape(-1, points.shape[-1])
         found = np.empty((len(flat), *shape))
@@ -138,7 +138,7 @@ class Mixture:
         return self.means[component] + np.einsum("nij,nj->ni", root[component], normal), component.astype(np.int64)
 
     def conditional(self, hidden: int, value: ArrayLike) -> tuple[Array, Array, Array]:
-        """The density of coordinate `hidden` given the other one, in two dimensions: a mixture again.
+        """The conditional density of coordinate `hidden` given the other one, in two dimensions: a mixture again.
 
             p(x_h | x_v) = Σ_k P(k | x_v) N(x_h; μ_kh + C_khv (x_v − μ_kv) / C_kvv, C_khh − C_khv² / C_kvv)
 
@@ -177,9 +177,9 @@ class Mixture:
         return np.asarray((weights * means).sum(-1))
 
     def most_ambiguous(self, seen: int, candidates: ArrayLike) -> float:
-        """The one of the values (N,) of coordinate `seen` whose component is the hardest to tell.
+        """The value (of N) of the coordinate `seen` at which the component is the most ambiguous.
 
-        It has the largest entropy of P(k | x_v) times p(x_v): ambiguous, and where points are.
+        It maximises p(x_v) H(P(k | x_v)), the density times the entropy of the component.
         """
         values = np.asarray(candidates, dtype=np.float64)
         weights, _, _ = self.conditional(1 - seen, values)
@@ -190,5 +190,5 @@ class Mixture:
         return float(values[(entropy * density).argmax()])
 
     def bayes_accuracy(self, x: ArrayLike, component: ArrayLike) -> float:
-        """How often the most probable component is the one that a point (N, d) came from: no classifier does better."""
+        """The accuracy of the Bayes classifier of the component on points (N, d), the upper bound of all classifiers."""
         return float((self.responsibilities(x).argmax(-1) == np.asarray(component)).mean())

@@ -6,16 +6,14 @@ the same protocol on the same views, and dvc.lock holds it once instead of once 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from stages.config.base import Block, Seed
 from stages.config.messages import check
 from stages.config.mixture import Annealed, Collapse, Langevin, MogEvaluation
 from stages.config.params import Params
-from stages.config.schema import Atlas
-from stages.pipeline import files
+from stages.config.schema import Page
+from stages.pipeline import artifacts, files
 
-FILE = Path("data/mog/protocol.json")
+FILE = artifacts.PROTOCOL
 
 
 class Protocol(Block):
@@ -27,7 +25,7 @@ class Protocol(Block):
     langevin: Langevin
     annealed: Annealed
     collapse: Collapse
-    atlas: Atlas
+    page: Page
 
 
 def write(params: Params) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from stages.mog.problem.gaussian_mixture import Mixture
 
 
-def tour(mixture: Mixture, count: int) -> NDArray[np.float64]:
+def reference_path(mixture: Mixture, count: int) -> NDArray[np.float64]:
     """`count` points (count, 2) of a closed walk through the modes, in the order of their angle about the centre of mass.
 
     The walk goes straight from mode to mode with even speed; with a single mode it is that mode's one-σ ellipse.

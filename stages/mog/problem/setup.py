@@ -6,7 +6,6 @@ measure against is the mixture that the points came from.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from stages.config.messages import check
 from stages.config.mixture import MixtureParams
 from stages.mog.problem.gaussian_mixture import Mixture
-from stages.pipeline import files
+from stages.pipeline import artifacts, files
 
-FILE = Path("data/mog/mixture.json")
+FILE = artifacts.MIXTURE
 
 
 def write(described: MixtureParams) -> None:

@@ -1,12 +1,12 @@
 "use strict";
 /* The data. Scripts beside the page add it: a page that is opened from the file system may load no other kind of file. */
 
-const atlas = {
+const pageData = {
   /** What was added, by name, and the scripts that were asked for. */
   contents: new Map(),
   asked: new Map(),
 
-  /** Called by the data's scripts; see stages/scripts.py. */
+  /** Called by the data's scripts; see stages/pipeline/page_script.py. */
   add(name, content) {
     this.contents.set(name, content);
   },

@@ -7,45 +7,45 @@ import torch
 from pytest import approx
 from torch import Tensor
 
-from stages.nn.noise import FixedDraws, TrainingDraws
+from stages.nn.noise import FixedNoise, TrainingNoise
 from stages.nn.points import Points
 from tests.plane import generator, points
 
 
 def test_training_draws_are_standard_normal_and_fresh() -> None:
-    draws, like = TrainingDraws(generator()), torch.zeros(2, 5000, 2)
-    first, second = draws.normal(like), draws.normal(like)
+    source, like = TrainingNoise(generator()), torch.zeros(2, 5000, 2)
+    first, second = source.normal(like), source.normal(like)
     assert first.mean().item() == approx(0, abs=0.03) and first.std().item() == approx(1, abs=0.03)
     assert (first != second).any() and (first[0] != first[1]).any()
 
 
 def test_the_mask_hides_one_coordinate_and_alternates_from_step_to_step() -> None:
-    draws = TrainingDraws(generator())
+    source = TrainingNoise(generator())
     for step, visible in enumerate([[0, 1], [1, 0], [0, 1]]):
-        draws.advance(step, 3)
-        assert (draws.visible(points()) == torch.tensor(visible)).all() and draws.visible(points()).shape == (3, 16, 2)
+        source.advance(step, 3)
+        assert (source.visible(points()) == torch.tensor(visible)).all() and source.visible(points()).shape == (3, 16, 2)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 11])
 def test_progress_runs_from_zero_to_one(steps: int) -> None:
-    draws = TrainingDraws(generator())
-    progress = [draws.advance(step, steps) or draws.progress for step in range(steps)]
+    source = TrainingNoise(generator())
+    progress = [source.advance(step, steps) or source.progress for step in range(steps)]
     assert progress == approx([step / (steps - 1) if steps > 1 else 0 for step in range(steps)])
 
 
 def test_fixed_draws_hand_out_their_noise_in_turn_to_all_seeds_and_refuse_a_third() -> None:
     noise, mask = points(2), torch.eye(2).repeat(8, 1)
-    draws = FixedDraws(noise, mask)
+    source = FixedNoise(noise, mask)
     for k in (0, 1):
-        assert (draws.normal(points()) == noise[k].expand(3, 16, 2)).all()
-    assert (draws.visible(points()) == mask.expand(3, 16, 2)).all()
+        assert (source.normal(points()) == noise[k].expand(3, 16, 2)).all()
+    assert (source.visible(points()) == mask.expand(3, 16, 2)).all()
     with pytest.raises(ValueError, match="more noise draws"):
-        draws.normal(points())
+        source.normal(points())
 
 
 def test_uniform_draws_fill_the_unit_interval_evenly_and_are_fresh() -> None:
-    draws, like = TrainingDraws(generator()), torch.zeros(2, 5000, 2).double()
-    first, second = draws.uniform(like), draws.uniform(like)
+    source, like = TrainingNoise(generator()), torch.zeros(2, 5000, 2).double()
+    first, second = source.uniform(like), source.uniform(like)
     assert first.shape == like.shape and first.dtype == like.dtype
     assert first.min() >= 0 and first.max() < 1
     assert first.flatten().histc(10, 0, 1).div(len(first.flatten())).tolist() == approx([0.1] * 10, abs=0.01)
@@ -54,22 +54,22 @@ def test_uniform_draws_fill_the_unit_interval_evenly_and_are_fresh() -> None:
 
 def test_fixed_uniform_draws_are_shared_by_all_seeds_and_the_same_for_the_same_seed() -> None:
     def uniform(seed: int) -> Tensor:
-        return FixedDraws(points(2), torch.eye(2).repeat(8, 1), seed=seed).uniform(points(count=5))
+        return FixedNoise(points(2), torch.eye(2).repeat(8, 1), seed=seed).uniform(points(count=5))
 
     assert uniform(0).shape == (3, 5, 2) and (uniform(0) == uniform(0)[0]).all()
     assert (uniform(0) == uniform(0)).all() and (uniform(0) != uniform(1)).all()
 
 
 def test_fixed_uniform_draws_go_on_from_one_to_the_next_and_leave_the_noise_alone() -> None:
-    draws = FixedDraws(points(2), torch.eye(2).repeat(8, 1))
-    assert (draws.uniform(points()) != draws.uniform(points())).all()
-    assert (draws.normal(points()) == points(2)[0]).all()
+    source = FixedNoise(points(2), torch.eye(2).repeat(8, 1))
+    assert (source.uniform(points()) != source.uniform(points())).all()
+    assert (source.normal(points()) == points(2)[0]).all()
 
 
 def test_uniform_points_fill_the_box_evenly() -> None:
     box = [[-1, 3], [10, 11]]
     like = torch.zeros(2, 5000, 2)
-    uniform = Points(copies=2, box=box).uniform(like, TrainingDraws(generator()))
+    uniform = Points(copies=2, box=box).uniform(like, TrainingNoise(generator()))
     assert uniform.shape == like.shape and uniform.dtype == like.dtype
     for axis, (low, high) in enumerate(box):
         along = uniform[..., axis].flatten()
