@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from stages.config.params import Params
-from stages.mnist.images import augmentation
+from stages.mnist.images import transforms
 
 SIDE = 28
 WIDEST = 5.0
@@ -87,7 +87,7 @@ def salt_and_pepper(settings: Settings) -> Any:
     fraction = settings["salt_and_pepper"]["fraction"]
 
     def speckled(x: Tensor) -> Tensor:
-        return augmentation.salt_and_pepper(x, torch.rand(x.shape), fraction)
+        return transforms.salt_and_pepper(x, torch.rand(x.shape), fraction)
 
     return _sometimes(v2.Lambda(speckled), settings["salt_and_pepper"]["probability"])
 

@@ -22,6 +22,7 @@ from stages.pipeline.concurrent import concurrently
 from stages.pipeline.lookup import look_up
 from stages.plots import gallery
 from stages.plots.canvas import write_gif, write_png
+from stages.plots.fields import Fields, parse
 from stages.plots.landscape import DEPTH, Grid
 from stages.results import comparison
 from stages.results.tables import cell, table
@@ -134,15 +135,15 @@ def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[st
 
 
 def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
-    """Draw the methods on the mixture side by side, and write the captions of the pictures that compare them."""
-    fields = {name: files.read_arrays(artifacts.fields("mog", name)) for name in params.methods}
-    first = fields[params.methods[0]]
-    grid = Grid(x=first["grid_x"], y=first["grid_y"])
+    """Draw the methods on the mixture side by side, and write the captions of these pictures."""
+    shown = {name: parse(files.read_arrays(artifacts.fields("mog", name))) for name in params.methods}
+    first = shown[params.methods[0]]
+    grid = Grid(x=first.grid_x, y=first.grid_y)
     points = files.read_arrays(artifacts.data("mog", "test"))["x"]
     mixture = setup.mixture(setup.read())
     truth = -mixture.log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
-    final = {name: (f["energy"][0], _scale(f)) for name, f in fields.items()}
-    over_training = {name: (f["snapshot_energy"], _scale(f)) for name, f in fields.items()}
+    final = {name: (f.energy[0], _limits(f)) for name, f in shown.items()}
+    over_training = {name: (f.snapshot_energy, _limits(f)) for name, f in shown.items()}
 
     def landscapes() -> None:
         write_png(artifacts.FIGURES / "gallery.png", gallery.gallery(grid, final, points, truth))
@@ -150,17 +151,17 @@ def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
     def formation() -> None:
         write_gif(artifacts.FIGURES / "gallery.gif", gallery.formation(grid, over_training, points), seconds=6)
 
-    pictures = comparison.pictures(fields, metrics, grid, points, mixture.weights, params.collapse.model_dump())
-    drawn = [partial(write_png, artifacts.figures("mog") / f"{name}.png", picture) for name, (picture, _) in pictures.items()]
+    pictures = comparison.pictures(shown, metrics, grid, points, mixture.weights, params.collapse.model_dump())
+    folder = artifacts.figures("mog")
+    drawn = [partial(write_png, folder / f"{name}.png", picture) for name, (picture, _) in pictures.items()]
     concurrently(formation, *drawn, landscapes)
     sections = [f"![{name}](figures/mog/{name}.png)\n\n{caption}\n" for name, (_, caption) in pictures.items()]
     files.write_text(artifacts.COMPARISON, "\n".join(sections))
 
 
-def _scale(fields: Mapping[str, Any]) -> tuple[float, float]:
-    """The ends of the colour scale: of minus a cosine, or of an energy in nats."""
-    lowest = float(-fields["log_density"].max())
-    return (-1.0, 1.0) if "embedding" in fields else (lowest, lowest + DEPTH)
+def _limits(shown: Fields) -> tuple[float, float]:
+    """The limits of the colour scale, of −cos or of an energy in nats."""
+    return (-1.0, 1.0) if shown.embedding else (shown.lowest, shown.lowest + DEPTH)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Stage report: the page to see, touch and compare what every method learned.
 
-Writes reports/index.html, which opens from the file system without a server or a network, and reports/page_data/domains.js, what all
-methods share: the mixture, its test points, the images. The page loads the scripts of reports/page_data as they are needed. Its
-parts are the files in stages/page: a template, a style sheet, scripts, and d3 as its project builds it.
+Writes reports/index.html, which opens from the file system without a server or a network, and reports/page_data/domains.js with
+the data that all methods share: the mixture, its test points, the images. The page loads the scripts of reports/page_data on
+demand. Its sources are in stages/page: a template, a style sheet, scripts, and the published build of d3.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from benchmarks.turns import Spread, speedup, take_turns
 from stages.config import params as parameters
 from stages.core.errors import UserError
 from stages.core.paths import COSTS, ROOT
-from stages.mnist.images.augmentation import dilation, erosion
+from stages.mnist.images.transforms import dilation, erosion
 from stages.nn.conv import as_images
 from stages.pipeline import files
 from stages.plots import animation as pipelines_animation

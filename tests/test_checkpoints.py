@@ -17,9 +17,9 @@ from torch import Tensor
 
 from stages.config import params
 from stages.config.base import MNIST_PREFIX
-from stages.core.paths import ROOT
+from stages.core.paths import FRESH, ROOT
 from stages.mnist.encoder.domain import Images
-from stages.mnist.training.checkpoints import FORCE, FileCheckpoints, key
+from stages.mnist.training.checkpoints import FileCheckpoints, key
 from stages.mnist.training.launch import Place
 from stages.nn.batches import EpochBatches
 from stages.nn.build import build, configured
@@ -144,16 +144,6 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(damage: str, capsys: Any) -> N
     assert undisturbed[1] == anew[1]
 
 
-@pytest.mark.parametrize("word", ["-f", "--force", "-sf", "-fs", "-qfR", "-fn", "-fnfast", "-ifj"])
-def test_force_is_seen_in_each_way_it_can_be_written(word: str) -> None:
-    assert FORCE.fullmatch(word)
-
-
-@pytest.mark.parametrize("word", ["-s", "-nfast", "-mf", "-jf", "-Sdsm.sigma=.3", "fast", "f", "--force-whatever", "-S", "dvc"])
-def test_other_words_are_no_force(word: str) -> None:
-    assert not FORCE.fullmatch(word)
-
-
 def test_a_checkpoint_is_written_as_a_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Killed):
         run("contrastive", killed_after=6)
@@ -211,7 +201,7 @@ LONG = {"mnist_jepa_ema": {"train": {"steps": 1400}}}
 
 @pytest.mark.integration
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_stage_that_was_killed_goes_on_and_force_starts_anew(copied: Path, processes: int) -> None:
+def test_a_killed_stage_resumes_and_starts_anew_on_request(copied: Path, processes: int) -> None:
     small.change_params(copied, {**LONG, "processes": processes})
     kill_training(copied)
     output = small.run(copied, "dvc", "repro", "--no-run-cache", "mnist_train@jepa_ema")
@@ -222,17 +212,18 @@ def test_a_stage_that_was_killed_goes_on_and_force_starts_anew(copied: Path, pro
     kept = copied / ".checkpoints/mnist_train.jepa_ema.0.safetensors"
     kept.write_bytes(b"of another time")
     os.utime(kept, (0, 0))
-    output = small.run(copied, "dvc", "repro", "--no-run-cache", "--force", "--single-item", "mnist_train@jepa_ema")
+    command = ("dvc", "repro", "--no-run-cache", "--force", "--single-item", "mnist_train@jepa_ema")
+    output = small.run(copied, *command, **{FRESH: "1"})
     assert "going on" not in output and not kept.exists()
     assert (copied / "models/mnist/jepa_ema.safetensors").read_bytes() == resumed
     assert (copied / "reports/curves/mnist/jepa_ema.csv").read_bytes() == curves
 
 
 @pytest.mark.integration
-def test_force_ignores_what_is_kept(copied: Path) -> None:
+def test_a_forced_run_of_the_pipeline_ignores_checkpoints(copied: Path) -> None:
     small.change_params(copied, LONG)
     kill_training(copied)
-    output = small.run(copied, "dvc", "repro", "--no-run-cache", "--force", "mnist_train@jepa_ema")
+    output = small.reproduce(copied, "2", "--force", "--no-run-cache")
     assert "going on" not in output
 
 

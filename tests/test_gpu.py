@@ -16,7 +16,7 @@ from stages.config.params import Params
 from stages.core.paths import ROOT
 from stages.mnist.encoder.embed import embed
 from stages.mnist.encoder.models import domain, untrained
-from stages.mnist.images.augmentation import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
+from stages.mnist.images.transforms import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
 from stages.nn.batches import EpochBatches, random_batches
 from stages.nn.build import build, configured
 from stages.nn.conv import ConvEncoder, as_images

@@ -12,7 +12,7 @@ from stages.metrics.summary import rounded
 from stages.mnist import baseline
 from stages.mnist.encoder import probes
 from stages.mnist.encoder.embed import settle
-from stages.mnist.images.augmentation import erosion
+from stages.mnist.images.transforms import erosion
 from stages.nn.conv import ConvEncoder, as_images
 
 MNIST = params.load(ROOT / "params.yaml").mnist

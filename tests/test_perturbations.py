@@ -17,19 +17,9 @@ from torch.testing import assert_close
 from stages.config import params
 from stages.config.images import Perturbations, Severities
 from stages.core.paths import ROOT
-from stages.mnist.images import augmentation
-from stages.mnist.images.augmentation import (
-    Perturbation,
-    Step,
-    affine,
-    dilation,
-    elastic,
-    erosion,
-    gaussian,
-    inversion,
-    make,
-    salt_and_pepper,
-)
+from stages.mnist.images import augmentation, transforms
+from stages.mnist.images.augmentation import Perturbation, Step, make
+from stages.mnist.images.transforms import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
 
 FULL = {
     "affine": {"probability": 1.0, "rotation": 45.0, "scale": 0.3, "shear": 30.0, "translation": 4.0},
@@ -104,7 +94,7 @@ def test_an_even_displacement_is_a_shift_the_other_way(right: int, down: int) ->
 @pytest.mark.parametrize("nodes, size", [(2, (28, 28)), (6, (28, 28)), (5, (9, 14)), (28, (28, 28))])
 def test_the_bend_is_torchs_bicubic_surface(nodes: int, size: tuple[int, int]) -> None:
     values = torch.randn(3, 2, nodes, nodes, generator=seeded(), dtype=torch.float64)
-    matrix = augmentation.bicubic(nodes, *size, torch.device("cpu"), torch.float64)
+    matrix = transforms.bicubic(nodes, *size, torch.device("cpu"), torch.float64)
     expected = torch.nn.functional.interpolate(values, size, mode="bicubic", align_corners=True)
     assert_close((values.flatten(2) @ matrix).view_as(expected), expected)
 

@@ -22,6 +22,7 @@ from PIL import Image, ImageSequence
 from stages.core.paths import ROOT
 from stages.plots import animation, comparison, gallery, images, landscape, sheets, studies
 from stages.plots.canvas import ACCENT, DPI, write_gif, write_png
+from stages.plots.fields import Conditional
 from stages.plots.landscape import Grid
 
 RNG = np.random.default_rng(0)
@@ -224,15 +225,15 @@ def test_a_gallery_has_rows_of_four_and_of_five_where_there_are_many() -> None:
 
 
 CURVES = {name: (STEPS, np.geomspace(1, end, 5), np.geomspace(1, end, 5)) for name, end in (("a", 1e-3), ("b", 10.0))}
-CONDITIONAL = {
-    "conditional_axis": np.linspace(-5, 5, 50),
-    "conditional_true": np.linspace(0, 1, 50),
-    "conditional_density": np.linspace(1, 0, 50),
-    "conditional_mean": np.zeros(1),
-    "conditional_point": np.ones(1),
-    "conditional_seen": np.array(2.0),
-}
-LESSONS: Mapping[str, Draw] = {
+CONDITIONAL = Conditional(
+    seen=2.0,
+    axis=np.linspace(-5, 5, 50),
+    true=np.linspace(0, 1, 50),
+    mean=0.0,
+    point=1.0,
+    density=np.linspace(1, 0, 50),
+)
+COMPARISONS: Mapping[str, Draw] = {
     "collapse": lambda: comparison.collapse(CURVES, 0.01, 0.1),
     "conditional": lambda: comparison.conditional({"a": CONDITIONAL}),
     "critics": lambda: comparison.critics({"a": (POINTS[:, 0], POINTS[:, 1], 0.5)}),
@@ -248,7 +249,9 @@ EMPTY: Mapping[str, Draw] = {
 }
 
 
-@pytest.mark.parametrize("draw", [*LESSONS.values(), *EMPTY.values()], ids=[*LESSONS, *(f"no {name}" for name in EMPTY)])
+@pytest.mark.parametrize(
+    "draw", [*COMPARISONS.values(), *EMPTY.values()], ids=[*COMPARISONS, *(f"no {name}" for name in EMPTY)]
+)
 def test_a_picture_of_all_methods_is_drawn_whether_there_are_any_or_not(draw: Draw, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

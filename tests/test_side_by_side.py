@@ -26,8 +26,9 @@ from stages.core.paths import ROOT, cost_file
 from stages.dag.graph import stage_graph
 from stages.dag.schedule import Schedule, Task
 from stages.pipeline.concurrent import CORES
-from stages.tools import parallel
-from stages.tools.parallel import in_order
+from stages.tools import lock_order, parallel
+from stages.tools import tasks as pipeline_tasks
+from stages.tools.lock_order import in_order
 from tests import small
 
 NEEDS = {
@@ -192,7 +193,7 @@ def test_a_stage_takes_the_threads_of_the_params_and_the_seconds_of_its_last_run
         path = cost_file(stage.addressing)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    found = {task.name: task for task in parallel._tasks(graph)}
+    found = {task.name: task for task in pipeline_tasks.tasks(graph)}
     assert {name: (task.threads, task.needs) for name, task in found.items()} == {
         "data": (1, frozenset()), "train@a": (3, {"data"}), "both@a": (6, {"data", "train@a"}), "x": (1, frozenset()),
     }  # fmt: skip
@@ -221,10 +222,10 @@ def test_new_entries_come_in_the_order_of_a_serial_run_behind_the_old_ones() -> 
 def test_a_lock_that_was_cut_off_stays_as_it_is(left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("dvc.lock").write_text(left)
-    parallel.put_in_order("", ["a", "b"])
+    lock_order.put_in_order("", ["a", "b"])
     assert Path("dvc.lock").read_text() == left
     Path("dvc.lock").write_text(lock("b", "a"))
-    parallel.put_in_order("", ["a", "b"])
+    lock_order.put_in_order("", ["a", "b"])
     assert Path("dvc.lock").read_text() == lock("a", "b")
 
 

@@ -75,9 +75,10 @@ class Claims(Described):
                     raise refusal(f"expected.{method}.{claim}", claim, "any of criteria: " + ", ".join(self.criteria))
         for method, labels in self.expected_label.items():
             for claim in labels:
-                expected = self.expected.get(method, {})
-                if claim not in expected:
-                    raise refusal(f"expected_label.{method}.{claim}", claim, f"any of expected.{method}: " + ", ".join(expected))
+                claims = self.expected.get(method, {})
+                if claim not in claims:
+                    key = f"expected_label.{method}.{claim}"
+                    raise refusal(key, claim, f"any of expected.{method}: " + ", ".join(claims))
         return self
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, watch_interrupts
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that ask a command to end."""
@@ -40,6 +40,7 @@ def end(main: Callable[[Sequence[str]], None]) -> None:
         # What this starts in sessions of their own has to be stopped too. A script that puts a command into the background
         # has it and all that it starts ignore interrupts, and stages are stopped by one.
         signal.signal(ending, signal.default_int_handler)
+    watch_interrupts()
     try:
         main(sys.argv[1:])
     except UserError as error:

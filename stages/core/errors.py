@@ -1,4 +1,4 @@
-"""How a stage ends that does not end well: a mistake that the user can mend, and an interrupt, in one line each."""
+"""Errors that a user can correct, and interrupts: each ends a command with one line."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class DataUnavailable(UserError):
 
 
 def watch_interrupts() -> None:
-    """Have an interrupt end this process with status 130 and one line, whatever it meets.
+    """Make an interrupt end this process with status 130 and one line, wherever it occurs.
 
-    Python raises it in the middle of what runs. Where that is a finaliser or a callback of a weak reference, Python reports the
-    exception and forgets it; and while a library's files are closed on the way out, others take its place.
+    Python raises KeyboardInterrupt in the code that is running. If that is a finaliser or a weak reference's callback, Python
+    prints and discards the exception; and other exceptions can replace it while files are closed.
     """
     interrupted, before = False, sys.excepthook
 
@@ -57,12 +57,7 @@ def watch_interrupts() -> None:
             leave()
         before(kind, error, traceback)
 
-    # A process that was told to ignore interrupts has another handler.
+    # A process that ignores interrupts has another handler.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
         sys.unraisablehook, sys.excepthook = unraisable, uncaught
-
-
-# Where Python was started with a module of this package: to a notebook or another program nothing is done.
-if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "").startswith("stages."):
-    watch_interrupts()

@@ -1,4 +1,4 @@
-"""Paths that several packages share, relative to the project's folder unless they say otherwise."""
+"""Paths, relative to the project's folder unless stated otherwise, and environment variables that several packages use."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ MIXTURES = Path("mixtures.yaml")
 STUDIES = Path("reports/studies")
 COSTS = Path("reports/costs")
 """Time and memory of each stage's last run, which neither DVC nor git tracks."""
+FRESH = "ENERGY_WELLS_FRESH"
+"""Environment variable that makes trainings ignore checkpoints; a forced `make repro` sets it."""
 
 
 def root() -> Path:

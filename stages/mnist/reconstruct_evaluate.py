@@ -3,8 +3,8 @@
 Writes reports/measured/mnist/METHOD.reconstruction.json, and reports/fields/mnist/METHOD.reconstruction.npz with what the
 figures are drawn from: `original`, `perturbed`, `reconstructed` (K, 28, 28) under the training perturbation; for each
 perturbation `KIND_perturbed` and `KIND_reconstructed` (L, 28, 28), one image at every strength; and `interpolation`
-(F, 28, 28), from one image to the next through the embeddings. Also writes reports/page_data/mnist/METHOD.reconstruction.js for the
-page (pipeline/page_script.py).
+(F, 28, 28), from one image to the next through the embeddings. Also writes the page's data,
+reports/page_data/mnist/METHOD.reconstruction.js (pipeline/page_script.py).
 
 Every choice was made on `validation`, the held-out training images; the test images only report.
 """

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from stages.plots.canvas import ACCENT, blank
+from stages.plots.fields import Conditional
 from stages.plots.landscape import Grid, dress
 
 Array = NDArray[Any]
@@ -65,23 +66,22 @@ def collapse(curves: Mapping[str, tuple[Array, Array, Array]], variance_bound: f
     return figure
 
 
-def conditional(shown: Mapping[str, Mapping[str, Array]]) -> Figure:
+def conditional(shown: Mapping[str, Conditional]) -> Figure:
     """What masked methods make of a conditional with several modes, one panel each.
 
     Args:
-        shown: method to its fields `conditional_*`.
+        shown: method to its fields.
     """
     if not shown:
         return _nothing("predicts a hidden coordinate")
     figure, panels = _panels(len(shown), 4.8, 3.2, columns=2)
     for panel, (name, fields) in zip(panels, shown.items(), strict=False):
-        axis, true = fields["conditional_axis"], fields["conditional_true"]
-        panel.fill_between(axis, true, color="#bbbbbb", label="true density")
-        if "conditional_density" in fields:
-            panel.plot(axis, fields["conditional_density"], c=COLOURS[0], lw=1.5, label="learned density")
-        panel.axvline(float(fields["conditional_mean"][0]), c="black", lw=1, ls=":", label="true mean")
-        panel.axvline(float(fields["conditional_point"][0]), c=ACCENT, lw=1.5, ls="--", label="predicted point")
-        panel.set_title(f"{name}: x₀ given x₁ = {float(fields['conditional_seen']):.2g}", fontsize=9)
+        panel.fill_between(fields.axis, fields.true, color="#bbbbbb", label="true density")
+        if fields.density is not None:
+            panel.plot(fields.axis, fields.density, c=COLOURS[0], lw=1.5, label="learned density")
+        panel.axvline(fields.mean, c="black", lw=1, ls=":", label="true mean")
+        panel.axvline(fields.point, c=ACCENT, lw=1.5, ls="--", label="predicted point")
+        panel.set_title(f"{name}: x₀ given x₁ = {fields.seen:.2g}", fontsize=9)
         panel.set_xlabel("x₀")
         panel.set_ylabel("density")
         panel.legend(fontsize=7, frameon=False)

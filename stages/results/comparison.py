@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.plots import comparison
+from stages.plots.fields import Conditional, Fields
 from stages.plots.landscape import Grid
 
-Fields = Mapping[str, Any]
 Pair = tuple[Figure, str]
 
 
@@ -37,24 +37,21 @@ def pictures(
         weights: of the modes of the mixture (K,).
         collapse: the thresholds `variance_ratio` and `normalised_std`.
     """
-
-    def having(key: str) -> dict[str, Fields]:
-        return {name: field for name, field in fields.items() if key in field}
-
     curves = {
-        name: (f["snapshot_steps"], f["snapshot_variance_ratio"], f["snapshot_normalised_std"])
-        for name, f in having("snapshot_variance_ratio").items()
+        name: (f.steps, f.embedding.variance_ratio, f.embedding.normalised_std) for name, f in fields.items() if f.embedding
     }
     critics = {
-        name: (f["critic_true"], f["critic_learned"], metrics[name]["critic"]["r2_pmi"]["mean"])
-        for name, f in having("critic_true").items()
+        name: (f.critic.true, f.critic.learned, metrics[name]["critic"]["r2_pmi"]["mean"])
+        for name, f in fields.items()
+        if f.critic
     }
+    scores = {name: f.score for name, f in fields.items() if f.score}
     errors = {
-        name: (f["score"][0], f["score_true"], metrics[name]["score"]["relative_fisher_error"]["mean"])
-        for name, f in having("score").items()
+        name: (score.learned[0], score.true, metrics[name]["score"]["relative_fisher_error"]["mean"])
+        for name, score in scores.items()
     }
-    shares = {name: (f["mode_weights"], f["mode_weights_control"]) for name, f in having("mode_weights").items()}
-    conditionals = having("conditional_axis")
+    shares = {name: (score.mode_weights, score.mode_weights_control) for name, score in scores.items()}
+    conditionals = {name: f.conditional for name, f in fields.items() if f.conditional}
     return {
         "collapse": (
             comparison.collapse(curves, collapse["variance_ratio"], collapse["normalised_std"]),
@@ -83,19 +80,19 @@ def _collapse(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _conditional(shown: Mapping[str, Fields], metrics: Mapping[str, Any]) -> str:
+def _conditional(shown: Mapping[str, Conditional], metrics: Mapping[str, Any]) -> str:
     if not shown:
         return "*Conditional.* No method in this run predicts a hidden coordinate."
     parts = []
     for name, field in shown.items():
-        at = float(np.interp(field["conditional_point"][0], field["conditional_axis"], field["conditional_true"]))
-        text = f"`{name}` predicts {float(field['conditional_point'][0]):.2f}, where the true density is {at:.1g}"
+        at = float(np.interp(field.point, field.axis, field.true))
+        text = f"`{name}` predicts {field.point:.2f}, where the true density is {at:.1g}"
         figures = metrics[name]["conditional"]
         if "nll_x0_given_x1" in figures:
             nll, floor = figures["nll_x0_given_x1"], figures["nll_x0_given_x1_floor"]
             text += f", and its density costs {nll['mean']:.3f} ± {nll['std']:.3f} nats a point against a floor of {floor:.3f}"
         parts.append(text)
-    peak = max(float(field["conditional_true"].max()) for field in shown.values())
+    peak = max(float(field.true.max()) for field in shown.values())
     return f"*A conditional with several modes.* The true density rises to {peak:.2g}. {'; '.join(parts)}."
 
 

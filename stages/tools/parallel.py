@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
-import statistics
 import sys
 import threading
 import time
@@ -26,26 +24,24 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import networkx as nx
-import psutil
 
 from stages.config import params as parameters
 from stages.core import repository
 from stages.core.command import ENDINGS, end
 from stages.core.errors import UserError
-from stages.core.paths import cost_file
+from stages.core.paths import FRESH
 from stages.dag import leftovers
 from stages.dag.lock import LOCK
-from stages.dag.schedule import Schedule, Task
-from stages.pipeline import files
+from stages.dag.schedule import Schedule
 from stages.pipeline.concurrent import CORES, cores
 from stages.tools import warm
+from stages.tools.lock_order import put_in_order
+from stages.tools.tasks import tasks
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage
 
-ENTRY = re.compile(r"(?m)^  (?=\S)")
-"""Where a stage begins in dvc.lock."""
 WRITING = 0.03
 """The share of the time that is spent on writing dvc.lock while stages run."""
 YIELDING = hasattr(os, "SCHED_IDLE")
@@ -53,23 +49,6 @@ HARDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 """Signals to stop a stage, in order of escalation."""
 PATIENCE = 30.0
 """Seconds between one signal and the next."""
-
-
-def in_order(lock: str, before: str, order: Sequence[str]) -> str:
-    """The text of dvc.lock with the entries that `before` does not have in the order of a serial run, behind the others.
-
-    Entries of stages that there are no more are left out.
-    """
-    head, entries = _entries(lock)
-    entries = {name: entry for name, entry in entries.items() if name in order}
-    old = [name for name in _entries(before)[1] if name in entries]
-    new = sorted(entries.keys() - set(old), key=order.index)
-    return head + "".join(entries[name] for name in (*old, *new))
-
-
-def _entries(lock: str) -> tuple[str, dict[str, str]]:
-    head, *entries = ENTRY.split(lock)
-    return head, {entry.split(":\n", 1)[0]: f"  {entry}" for entry in entries}
 
 
 class Reproduction:
@@ -89,7 +68,7 @@ class Reproduction:
         graph = get_active_graph(repo.index.graph)
         self.order = [stage.addressing for stage in nx.dfs_postorder_nodes(graph)]
         self.stages = {stage.addressing: stage for stage in graph}
-        self.schedule = Schedule(_tasks(graph), jobs, YIELDING)
+        self.schedule = Schedule(tasks(graph), jobs, YIELDING)
         self.commands: dict[str, warm.Running] = {}
         self.held: dict[str, ExitStack] = {}
         self.background: set[str] = set()
@@ -196,7 +175,8 @@ class Reproduction:
             # What is last may look at dvc.lock as a whole, as `track` does.
             self._write()
         print(f"Running stage '{name}':\n> {command}", flush=True)
-        environment = prepare_kwargs(stage, {CORES: str(share)})["env"]
+        variables = {CORES: str(share)} | ({FRESH: "1"} if self.force else {})
+        environment = prepare_kwargs(stage, variables)["env"]
         self.commands[name] = warm.start(command, get_executable(), environment)
         threading.Thread(target=self._follow, args=(name, self.commands[name]), daemon=True).start()
 
@@ -247,7 +227,7 @@ class Reproduction:
         wanted = self.schedule.background()
         for name in (wanted ^ self.background) & self.commands.keys():
             policy = os.SCHED_IDLE if name in wanted else os.SCHED_OTHER
-            _schedule(self.commands[name].pid, policy)
+            warm.set_policy(self.commands[name].pid, policy)
         self.background = wanted
 
     def _stop(self) -> None:
@@ -292,51 +272,6 @@ class Reproduction:
             yield
         except (DvcException, OSError) as error:
             raise UserError(f"{name} failed: {' '.join(str(error).split())}") from error
-
-
-def _tasks(graph: nx.DiGraph) -> list[Task]:
-    """The stages as tasks, with the seconds that they last took; one that never ran is expected to be like the others."""
-    costs = {stage: files.read_json(path) for stage in graph if (path := cost_file(stage.addressing)).exists()}
-    # Files of an older version do not say it.
-    known = {stage: float(cost["cpu_seconds"]) for stage, cost in costs.items() if "cpu_seconds" in cost}
-    usual = statistics.fmean(known.values()) if known else 1.0
-    values = parameters.load()
-
-    def threads(stage: Stage) -> int:
-        read = {key for dep in stage.deps for key in getattr(dep, "params", ())}
-        return (values.threads if "threads" in read else 1) * (values.processes if "processes" in read else 1)
-
-    return [
-        Task(
-            name=stage.addressing,
-            needs=frozenset(needed.addressing for needed in graph.successors(stage)),
-            threads=threads(stage),
-            seconds=known.get(stage, usual) / threads(stage),
-        )
-        for stage in graph
-    ]
-
-
-def _schedule(pid: int, policy: int) -> None:
-    """Give a process and all that it has started a scheduling policy.
-
-    A process comes before its children: one that it starts meanwhile either is listed or has inherited the policy.
-    """
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for thread in process.threads():
-            with suppress(ProcessLookupError, PermissionError):
-                os.sched_setscheduler(thread.id, policy, os.sched_param(0))
-        for child in process.children():
-            _schedule(child.pid, policy)
-
-
-def put_in_order(before: str, order: Sequence[str]) -> None:
-    """Atomically rewrite dvc.lock in the order of a serial run. A truncated lock file is left untouched."""
-    now = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
-    wanted = in_order(now, before, order) if now.endswith("\n") else now
-    if wanted != now:
-        files.write_text(LOCK, wanted)
 
 
 def main(arguments: Sequence[str]) -> None:

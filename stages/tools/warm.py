@@ -23,6 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
+import psutil
+
 LIBRARIES = ("matplotlib.figure", "pydantic", "scipy.stats", "sklearn.decomposition", "sklearn.neighbors", "torch")
 """What the fork server loads: what most stages load."""
 STAGE = re.compile(r"python -m (stages(?:\.\w+)+)((?: \w+)*)")
@@ -154,3 +156,17 @@ def _run(module: str, arguments: list[str], environment: dict[str, str], folder:
         if kind and error:
             sys.excepthook(kind, error, traceback)
         sys.exit(1)
+
+
+def set_policy(pid: int, policy: int) -> None:
+    """Give a process and all that it has started a scheduling policy.
+
+    A process comes before its children: one that it starts meanwhile either is listed or has inherited the policy.
+    """
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for thread in process.threads():
+            with suppress(ProcessLookupError, PermissionError):
+                os.sched_setscheduler(thread.id, policy, os.sched_param(0))
+        for child in process.children():
+            set_policy(child.pid, policy)

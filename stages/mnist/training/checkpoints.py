@@ -1,32 +1,31 @@
-"""Trainings on the images that were killed go on where they were kept last, to the same bytes as undisturbed ones.
+"""Checkpoints: a killed training on the images resumes and ends with the bytes of an undisturbed one.
 
-DVC deletes a stage's outputs before it runs, so what is kept lies elsewhere: in .checkpoints beside dvc.yaml, which neither DVC
-nor git tracks. The file's name is a digest of all that decides the training: code, params, data, versions, device, number of
-processes. After any change of those the training starts anew; it also does under `dvc repro --force` and where the file is
-damaged. Processes that train together go on together, from what the first one finds, or all start anew where one of them does
-not have that. A training whose model is written removes what was kept of it.
+DVC deletes a stage's outputs before it runs, so checkpoints are kept in .checkpoints beside dvc.yaml, which neither DVC nor git
+tracks. The file's name is a digest of all that determines the training: code, params, data, versions, device, number of
+processes. After a change of any of these the training starts anew, and so it does if the file is damaged or the environment
+variable ENERGY_WELLS_FRESH is set. Processes that share a training resume from the first one's checkpoint, or all start anew if
+one of them does not find it. A completed training removes its checkpoint.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
-import re
 import time
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from stages.core.errors import UserError
-from stages.core.paths import ROOT, root
+from stages.core.paths import FRESH, ROOT, root
 from stages.mnist.training.launch import Place
 from stages.nn.batches import EpochBatches
 from stages.nn.method import Method
@@ -46,25 +45,6 @@ def key(stage: Path, name: str, values: Mapping[str, Any], data: Sequence[Path],
     machine = [platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability(), place.device.type, place.count]
     content = [[digests.of_file(file) for file in files], dict(values), machine]
     return digests.of_content(content)
-
-
-FORCE = re.compile(r"--force|-[isPpRkqv]*f.*")
-"""DVC's option, also where it stands behind others that take no value, as in `-sf`, or before one that does, as in `-fn`."""
-
-
-def forced() -> bool:
-    """Whether a `dvc repro --force` or `dvc exp run --force` runs this: only DVC's command line says so.
-
-    A queued experiment is run by a worker, whose command line does not; going on ends in the same bytes as starting anew.
-    """
-    for process in psutil.Process().parents():
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if any(Path(word).stem == "dvc" for word in words[:3]) and {"repro", "run"} & set(words):
-            return any(FORCE.fullmatch(word) for word in words)
-    return False
 
 
 class FileCheckpoints:
@@ -96,7 +76,7 @@ class FileCheckpoints:
         # Machines of different kinds have different digests: that of the one which writes counts.
         first = self._all(torch.tensor(list(bytes.fromhex(digest[:32]))))[0]
         self.path = self.folder / f"{name}.{bytes(first.tolist()).hex()}.safetensors"
-        self.fresh = forced()
+        self.fresh = FRESH in os.environ
 
     def save(self, step: int, rows: list[dict[str, float]], method: Method, optimizer: torch.optim.Optimizer) -> None:
         """Keep everything that decides the rest; a file that is there is always whole."""
