@@ -1,3 +1,3 @@
-"""What is measured in seconds: never a test, always compared as a ratio within one run (`python -m benchmarks`)."""
+"""Benchmarks of run time, as ratios within one run (`python -m benchmarks`). No test asserts a time."""
 
-import stages  # noqa: F401  # before torch: it says how long a waiting thread spins
+import stages  # noqa: F401  # before torch: sets how long a waiting thread spins

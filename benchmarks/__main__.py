@@ -1,6 +1,6 @@
-"""`python -m benchmarks`: measure, print one table, and write it to docs/benchmark.md.
+"""`python -m benchmarks`: run the benchmarks, print one table, and write it to docs/benchmark.md.
 
-Everything is measured in one run on the CPU, so that all rows are of the same machine in the same hour.
+All rows are measured in one run on the CPU, so that they are comparable.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from stages.nn.build import configured
 from stages.pipeline import files, seeding
 
 OUTPUT = Path("docs/benchmark.md")
-SUBJECTS = ("training", "lightly", "tutorial", "seeds", "animation", "page", "neighbours", "pipeline", "loops")
+"""The report."""
+BENCHMARKS = ("training", "lightly", "tutorial", "seeds", "animation", "page", "neighbours", "pipeline", "loops")
+"""Names of the benchmarks, in the order of the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much of each is done; steps, batches and frames are those of one turn."""
+    """The amount of work; steps, batches and frames are per turn."""
 
     turns: int
     steps: int
@@ -40,11 +42,13 @@ class Sizes:
 
 
 FULL = Sizes(turns=7, steps=60, batches=40, seed_turns=3, seed_steps=60, frames=8, points=60_000, queries=2_000)
+"""The work for the report."""
 QUICK = Sizes(turns=1, steps=2, batches=1, seed_turns=1, seed_steps=1, frames=1, points=500, queries=50)
+"""The work of `--quick`."""
 
 
-def measured(params: Params, sizes: Sizes, subjects: Iterable[str], *, cold: bool) -> tuple[list[Row], str]:
-    """The rows of the subjects in the table's order, and a word on the images."""
+def run_benchmarks(params: Params, sizes: Sizes, names: Iterable[str], *, cold: bool) -> tuple[list[Row], str]:
+    """Run benchmarks; returns their rows, in the order of the table, and the source of the images."""
     images, source = training_images(params)
     dim = configured(params, f"mnist_{training.NAME}")[0]["encoder"]["dim"]
     work: dict[str, Callable[[], Iterable[Row]]] = {
@@ -65,55 +69,57 @@ def measured(params: Params, sizes: Sizes, subjects: Iterable[str], *, cold: boo
         "loops": lambda: loops.rows(turns=sizes.turns, cold=cold),
     }
     found: list[Row] = []
-    for name in (name for name in SUBJECTS if name in subjects):
+    for name in (name for name in BENCHMARKS if name in names):
         for row in work[name]():
             found.append(row)
             print(f"{row.measured}: {row.cells()[4]}", file=sys.stderr, flush=True)
     return found, source
 
 
-def arguments(words: list[str]) -> argparse.Namespace:
-    """The command line."""
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """Parse and check the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("subjects", nargs="*", metavar="subject", help=f"which of {', '.join(SUBJECTS)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="very few steps: shows that it runs, the figures mean nothing")
-    parser.add_argument("--warm", action="store_true", help="do not run the tests at both commits as well")
-    parser.add_argument("--threads", type=int, metavar="N", help="instead of `threads` in params.yaml")
-    parser.add_argument("--output", type=Path, metavar="FILE", help=f"{OUTPUT} by default, nothing if not all is measured")
-    wishes = parser.parse_args(words)
-    unknown = set(wishes.subjects) - set(SUBJECTS)
+    parser.add_argument(
+        "benchmarks", nargs="*", metavar="benchmark", help=f"benchmarks to run, of {', '.join(BENCHMARKS)}; default: all"
+    )
+    parser.add_argument("--quick", action="store_true", help="very few steps, to check that all runs; times are meaningless")
+    parser.add_argument("--warm", action="store_true", help="skip the test suite in the benchmark `loops`")
+    parser.add_argument("--threads", type=int, metavar="N", help="overrides `threads` of params.yaml")
+    parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: {OUTPUT} for a full run, else none")
+    options = parser.parse_args(argv)
+    unknown = set(options.benchmarks) - set(BENCHMARKS)
     if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: expected any of {', '.join(SUBJECTS)}")
-    if wishes.threads is not None and wishes.threads < 1:
-        parser.error(f"--threads {wishes.threads}: expected at least 1")
-    return wishes
+        parser.error(f"{', '.join(sorted(unknown))}: expected any of {', '.join(BENCHMARKS)}")
+    if options.threads is not None and options.threads < 1:
+        parser.error(f"--threads {options.threads}: expected at least 1")
+    return options
 
 
-def main(words: list[str]) -> int:
-    """Measure what the command line says."""
-    wishes = arguments(words)
+def main(argv: list[str]) -> int:
+    """Run the benchmarks that the command line names."""
+    options = arguments(argv)
     try:
         params = parameters.load()
-        if wishes.threads:
-            params = params.model_copy(update={"threads": wishes.threads})
+        if options.threads:
+            params = params.model_copy(update={"threads": options.threads})
         seeding.set_up_torch(params.threads)
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(params.threads)
         facts = machine(params.threads)
-        sizes = QUICK if wishes.quick else FULL
-        # A loop takes as long as it takes.
-        usual = [subject for subject in SUBJECTS if not (wishes.quick and subject == "loops")]
-        rows, source = measured(params, sizes, wishes.subjects or usual, cold=not wishes.warm)
+        sizes = QUICK if options.quick else FULL
+        # The loops cannot be shortened.
+        default = [name for name in BENCHMARKS if not (options.quick and name == "loops")]
+        rows, source = run_benchmarks(params, sizes, options.benchmarks or default, cold=not options.warm)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    facts += [f"Images: {source}", f"Turns: {sizes.turns}, of the seeds {sizes.seed_turns}"]
-    if wishes.quick:
-        facts.append("**A quick run: it shows that everything runs, its figures mean nothing**")
-    text = document(rows, shlex.join(["python", "-m", "benchmarks", *words]), facts)
+    facts += [f"Images: {source}", f"Turns: {sizes.turns}; for the seeds: {sizes.seed_turns}"]
+    if options.quick:
+        facts.append("**Quick run, to check that everything runs; its times are meaningless**")
+    text = document(rows, shlex.join(["python", "-m", "benchmarks", *argv]), facts)
     print(text, end="")
-    output = wishes.output or (None if wishes.quick or wishes.subjects else OUTPUT)
+    output = options.output or (None if options.quick or options.benchmarks else OUTPUT)
     if output:
         files.write_text(output, text)
     return 0

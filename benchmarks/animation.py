@@ -1,7 +1,7 @@
-"""The animation of a landscape against drawing every frame anew: frames a second.
+"""Frames per second of a landscape's animation, compared with redrawing the figure for each frame.
 
-Ours is `training.gif` as stage mog_figures draws it: the figure once, then for each frame the image and the step alone. The
-other side makes the figure, its filled contours and its colour bar for each frame. Neither side encodes the GIF.
+Ours is `training.gif` as stage mog_figures draws it: the figure once, then only the image and the step of each frame. The other
+side draws the figure, its filled contours and its colour bar for each frame. Neither side encodes the GIF.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report import Row, figure
+from benchmarks.report import Row, three_digits
 from benchmarks.turns import speedup, take_turns
 from stages.config.mixture import chosen
 from stages.config.params import Params
@@ -23,10 +23,11 @@ from stages.plots.landscape import DEPTH, Grid
 
 Array = NDArray[Any]
 TITLE, UNIT = "training", "energy, nats"
+"""Title and label of the colour bar."""
 
 
 def formation(params: Params) -> tuple[Grid, Array, Array, tuple[float, float]]:
-    """Grid, energies (T, H, W), steps (T,) and limits: the true energy that rises from a flat one, in the pipeline's sizes."""
+    """Grid, energies (T, H, W), steps (T,) and limits: the true energy scaled from 0 to 1, with the pipeline's sizes."""
     x, y = setup.grid_axes(chosen(params.mog), params.mog.evaluation.grid)
     nodes = np.stack(np.meshgrid(x, y), -1)
     energy = -setup.mixture(chosen(params.mog)).log_density(nodes)
@@ -36,7 +37,7 @@ def formation(params: Params) -> tuple[Grid, Array, Array, tuple[float, float]]:
 
 
 def redrawn(grid: Grid, energy: Array, step: int, limits: tuple[float, float]) -> NDArray[np.uint8]:
-    """One frame (H, W, 3) from nothing."""
+    """One frame (H, W, 3), drawn with the whole figure."""
     figure = canvas.blank(*animation.SIZE)
     axes = figure.add_subplot()
     filled = landscape.draw(axes, grid, energy, limits, TITLE)
@@ -48,7 +49,7 @@ def redrawn(grid: Grid, energy: Array, step: int, limits: tuple[float, float]) -
 
 
 def rows(params: Params, *, frames: int, turns: int) -> list[Row]:
-    """The pipeline's animation against so many frames drawn anew."""
+    """The pipeline's animation compared with `frames` redrawn frames."""
     grid, energies, steps, limits = formation(params)
 
     def ours() -> float:
@@ -67,9 +68,9 @@ def rows(params: Params, *, frames: int, turns: int) -> list[Row]:
     return [
         Row(
             measured=f"animation of a landscape on {params.mog.evaluation.grid} × {params.mog.evaluation.grid} nodes",
-            ours=f"{figure(1 / median(fast))} frames/s",
-            compared="the whole figure anew each frame, with filled contours",
-            theirs=f"{figure(1 / median(slow))} frames/s",
+            ours=f"{three_digits(1 / median(fast))} frames/s",
+            compared="the whole figure redrawn for each frame, with filled contours",
+            theirs=f"{three_digits(1 / median(slow))} frames/s",
             ratio=speedup(fast, slow),
         )
     ]

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.gpu`: measure on this machine's GPU, print one table, and write it to docs/benchmark-gpu.md.
+"""`python -m benchmarks.gpu`: run benchmarks on this machine's GPU, print one table, and write it to docs/benchmark-gpu.md.
 
-`python -m benchmarks` is on the CPU. Here are the rows in which a GPU differs: what a step on the images costs beside the bare
-one and beside the CPU's, what mixed precision, the layout of the features and a larger batch do to it, and what seeds as a
-dimension save on the mixture.
+`python -m benchmarks` runs on the CPU. These are the rows in which a GPU differs: the training step on images compared with the
+bare step, with the CPU's step, with the other precision, with the other memory format and with a larger batch; and batched
+seeds on the mixture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks import seeds, training
 from benchmarks.images import training_images
-from benchmarks.report import Row, document, figure, machine
+from benchmarks.report import Row, document, machine, three_digits
 from benchmarks.turns import Side, speedup, take_turns
 from stages.config import params as parameters
 from stages.config.params import Params
@@ -27,14 +27,16 @@ from stages.nn.conv import ConvEncoder
 from stages.pipeline import files, seeding
 
 OUTPUT = Path("docs/benchmark-gpu.md")
+"""The report."""
 PACKAGES = ("torch", "numpy")
+"""Packages whose versions are reported."""
 LARGE = 16
-"""How many times as many images as the params say are in a large batch."""
+"""Size of a large batch, relative to that of the params."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much of each is done; steps are those of one turn."""
+    """The amount of work; steps are per turn."""
 
     turns: int
     steps: int
@@ -44,10 +46,11 @@ class Sizes:
 
 
 FULL = Sizes(turns=5, steps=100, cpu_steps=40, seed_turns=3, seed_steps=10)
+"""The work for the report."""
 
 
 class Contiguous(ConvEncoder):
-    """The encoder with its features one channel after the other."""
+    """The encoder with channels-first instead of channels-last features."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeddings (B, dim)."""
@@ -57,22 +60,22 @@ class Contiguous(ConvEncoder):
 
 
 def contiguous(method: JepaEma) -> JepaEma:
-    """The method with the weights and features of its encoders in memory one channel after the other."""
+    """Change a method's encoders to channels-first weights and features, in place."""
     for module in method.modules():
         if isinstance(module, ConvEncoder):
-            # The networks and their weights stay the same: what differs is where the features are converted.
+            # The networks and their weights stay the same; only `forward` differs.
             module.__class__ = Contiguous
             module.to(memory_format=torch.contiguous_format)
     return method
 
 
 def in_precision(params: Params, *, mixed: bool) -> Params:
-    """The params with the encoder's layers computing in bfloat16, or in float32."""
+    """The params with `mixed_precision`: the encoder's layers compute in bfloat16, else in float32."""
     return params.model_copy(update={"mnist": params.mnist.model_copy(update={"mixed_precision": mixed})})
 
 
 def images_rows(params: Params, images: Tensor, sizes: Sizes, device: torch.device) -> Iterator[Row]:
-    """The training step on images (N, 28, 28) bytes on `device`, against what it could be."""
+    """Rows of the training step on `device`, from images (N, 28, 28), bytes."""
     there, steps, turns = images.to(device), sizes.steps, sizes.turns
     yield from training.rows(params, there, steps=steps, turns=turns, goal=None)
     batch = training.settings(params).batch_size
@@ -96,23 +99,23 @@ def images_rows(params: Params, images: Tensor, sizes: Sizes, device: torch.devi
     precision = "bfloat16 instead of float32" if other_precision.mnist.mixed_precision else "float32 instead of bfloat16"
     yield row(precision, training.ours(other_precision, there, steps))
     changed = contiguous(training.method(params))
-    yield row("features one channel after the other", training.ours(params, there, steps, trained=changed))
+    yield row("channels-first features", training.ours(params, there, steps, trained=changed))
     many = training.ours(params, there, steps, batch_size=large)
-    yield row(f"a batch of {batch}; the ratio is of images a second", ours(), many, f"a batch of {large}", LARGE)
+    yield row(f"a batch of {batch}; the ratio compares images per second", ours(), many, f"a batch of {large}", LARGE)
     changed = contiguous(training.method(params))
     other = training.ours(params, there, steps, trained=changed, batch_size=large)
-    yield row("features one channel after the other", other, many, f"a batch of {large}")
+    yield row("channels-first features", other, many, f"a batch of {large}")
     other = training.ours(other_precision, there, steps, batch_size=large)
     yield row(precision, other, many, f"a batch of {large}")
 
 
 def memory(device: torch.device) -> str:
-    """What the trainings took of the device's memory at most."""
-    return f"Memory of the GPU in use at most: {figure(torch.cuda.max_memory_allocated(device) / 2**20)} MiB"
+    """The peak GPU memory of the trainings, as a line of the report."""
+    return f"Peak GPU memory: {three_digits(torch.cuda.max_memory_allocated(device) / 2**20)} MiB"
 
 
 def main() -> int:
-    """Measure on the GPU."""
+    """Run the benchmarks on the GPU and write the report."""
     try:
         params = parameters.load().model_copy(update={"device": "cuda"})
         seeding.set_up_torch(params.threads)
@@ -127,7 +130,7 @@ def main() -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    facts += [memory(device), f"Images: {source}", f"Turns: {FULL.turns}, of the seeds {FULL.seed_turns}"]
+    facts += [memory(device), f"Images: {source}", f"Turns: {FULL.turns}; for the seeds: {FULL.seed_turns}"]
     text = document(rows, "python -m benchmarks.gpu", facts)
     print(text, end="")
     files.write_text(OUTPUT, text)

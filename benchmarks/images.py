@@ -1,4 +1,4 @@
-"""The images that trainings are timed on."""
+"""Images on which trainings are timed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from stages.mnist.encoder.probes import small_digits
 from stages.pipeline import files
 
 FILE = Path("data/mnist/train.npz")
+"""The pipeline's training and validation images."""
 
 
 def training_images(params: Params) -> tuple[Tensor, str]:
-    """The bytes (N, 28, 28) that the pipeline trains on, and a word on what they are.
+    """The images that the pipeline trains on, bytes (N, 28, 28), and a description of their source.
 
-    Where the pipeline has not run yet, scikit-learn's digits take their place: enlarged from 8 × 8 pixels and repeated until
-    there are as many. They are digits too, so that nothing which depends on the values of pixels takes another time.
+    If the pipeline has not run yet, scikit-learn's digits replace them, enlarged from 8 × 8 pixels and repeated to the same
+    number. They are digits too, so operations whose time depends on pixel values take the same time.
     """
     count = params.mnist.train_images - params.mnist.validation_images
     if FILE.exists():
@@ -34,7 +35,7 @@ def training_images(params: Params) -> tuple[Tensor, str]:
 
 
 class PILDataset(Dataset[Any]):
-    """Images as torchvision's MNIST gives them: a PIL image made of the bytes, its transform, a label.
+    """Images as in torchvision's MNIST: a PIL image made from the bytes, transformed, and a label.
 
     Args:
         images: bytes (N, 28, 28).
@@ -49,6 +50,6 @@ class PILDataset(Dataset[Any]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        """The transformed image, and 0 for a label: no method here looks at it."""
+        """The transformed image and the label 0, which no method here uses."""
         image = Image.fromarray(self.images[index].numpy())
         return (self.transform(image) if self.transform else image), 0

@@ -1,10 +1,10 @@
-"""Our training step on images against one made of lightly's parts: images a second.
+"""Images per second of our training on images, compared with the same method built from lightly.
 
-lightly has the two views of an image (`MultiViewTransform` over a `LightlyDataset` of PIL images), the loss
-(`NegativeCosineSimilarity`), the moving average (`update_momentum`, `deactivate_requires_grad`) and its schedule; torch's
-DataLoader feeds it. The perturbation is what torchvision offers of ours: affine, elastic, inversion and Gaussian noise, with
-the probabilities and strengths of params.yaml. It has no morphology and no salt and pepper, so lightly's side does less.
-Networks, batch size and optimizer are ours.
+lightly provides the two views of an image (`MultiViewTransform` over a `LightlyDataset` of PIL images), the loss
+(`NegativeCosineSimilarity`), the EMA target (`update_momentum`, `deactivate_requires_grad`) and its schedule; torch's
+DataLoader provides the batches. The augmentation has those of our transforms that torchvision provides: affine, elastic,
+inversion and Gaussian noise, with the probabilities and strengths of params.yaml. Morphology and salt-and-pepper noise are
+missing, so lightly's side does less work. Networks, batch size and optimizer are ours.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from torchvision.transforms import v2
 
 from benchmarks import training, transforms
 from benchmarks.images import PILDataset
-from benchmarks.report import Row, figure
+from benchmarks.report import Row, three_digits
 from benchmarks.turns import Side, speedup, take_turns
 from stages.config.params import Params
 
 
 def view(params: Params) -> Any:
-    """The perturbed view; what works on PIL images comes first, as it is faster there."""
+    """The augmented view; transforms of PIL images come first, since they are faster than those of tensors."""
     settings = transforms.of(params)
     return v2.Compose(
         [
@@ -46,7 +46,7 @@ def view(params: Params) -> Any:
 
 
 def loader(params: Params, images: Tensor, workers: int) -> DataLoader[Any]:
-    """Batches of ([clean view, perturbed view], label, file name)."""
+    """Batches of ([clean view, augmented view], label, file name)."""
     both = MultiViewTransform([transforms.to_tensor(), view(params)])
     data = LightlyDataset.from_torch_dataset(PILDataset(images), transform=both, index_to_filename=lambda data, i: str(i))
     size = training.settings(params).batch_size
@@ -54,7 +54,7 @@ def loader(params: Params, images: Tensor, workers: int) -> DataLoader[Any]:
 
 
 def theirs(params: Params, images: Tensor, *, batches: int, workers: int) -> Side:
-    """Seconds an image, loading and training."""
+    """A side: lightly's seconds per image, for loading and training."""
     trained, train = training.method(params).train(), training.settings(params)
     feed = loader(params, images, workers)
     deactivate_requires_grad(trained.target)
@@ -64,10 +64,10 @@ def theirs(params: Params, images: Tensor, *, batches: int, workers: int) -> Sid
     )
 
     def step(number: int, views: Sequence[Tensor]) -> None:
-        clean, perturbed = views
+        clean, augmented = views
         momentum = cosine_schedule(number, train.steps, trained.decay, 1)
         update_momentum(trained.encoder, trained.target, m=momentum)
-        prediction = trained.predictor(trained.encoder(perturbed))
+        prediction = trained.predictor(trained.encoder(augmented))
         with torch.no_grad():
             target = trained.target(clean)
         loss = loss_function(prediction, target)
@@ -77,14 +77,14 @@ def theirs(params: Params, images: Tensor, *, batches: int, workers: int) -> Sid
 
     def measure() -> float:
         endless = iter(feed)
-        # The batches that the workers have ready before the clock starts.
+        # The batches that the workers prefetch are not timed.
         for number in range(2 * workers + 1):
             step(number, next(endless)[0])
         started = time.perf_counter()
         for number in range(batches):
             step(number, next(endless)[0])
         seconds = time.perf_counter() - started
-        # Ends the workers: they would run on while the other side is timed.
+        # Ends the workers, which would otherwise run while the other side is timed.
         del endless
         return seconds / (batches * train.batch_size)
 
@@ -92,23 +92,23 @@ def theirs(params: Params, images: Tensor, *, batches: int, workers: int) -> Sid
 
 
 def rows(params: Params, images: Tensor, *, steps: int, batches: int, turns: int, workers: Sequence[int] = (0, 2)) -> list[Row]:
-    """Our step against lightly's, by the faster of the numbers of workers."""
+    """Our step compared with lightly's, with the faster of the numbers of workers."""
     size = training.settings(params).batch_size
     sides = [theirs(params, images, batches=batches, workers=count) for count in workers]
     our_seconds, *seconds = take_turns([training.ours(params, images, steps), *sides], turns)
     per_image = [s / size for s in our_seconds]
     fastest = min(range(len(workers)), key=lambda i: median(seconds[i]))
     rates = ", ".join(
-        f"{figure(1 / median(taken))} with {count} workers" for count, taken in zip(workers, seconds, strict=True)
+        f"{three_digits(1 / median(taken))} with {count} workers" for count, taken in zip(workers, seconds, strict=True)
     )
     return [
         Row(
             measured=f"training on images, {training.NAME}, batch of {size}",
-            ours=f"{figure(1 / median(per_image))} images/s",
-            compared=f"the same method by lightly, DataLoader with {workers[fastest]} workers",
-            theirs=f"{figure(1 / median(seconds[fastest]))} images/s",
+            ours=f"{three_digits(1 / median(per_image))} images/s",
+            compared=f"the same method built from lightly, DataLoader with {workers[fastest]} workers",
+            theirs=f"{three_digits(1 / median(seconds[fastest]))} images/s",
             ratio=speedup(per_image, seconds[fastest]),
-            note=f"lightly's images a second are {rates}; its view is torchvision's RandomAffine, RandomInvert, "
-            "ElasticTransform and GaussianNoise, without erosion, dilation, salt and pepper.",
+            note=f"lightly's images per second are {rates}; its augmentation is torchvision's RandomAffine, RandomInvert, "
+            "ElasticTransform and GaussianNoise, without erosion, dilation and salt-and-pepper noise.",
         )
     ]

@@ -1,8 +1,8 @@
-"""The loops of somebody who works with the project, each beside what it took at an earlier commit.
+"""Edit-run loops of a developer (no-op, experiment, cold run, tests, …), compared with an earlier commit.
 
-Both sides are clones in a temporary folder, with the same Python and the same packages, run one after the other in turns. What
-takes many minutes, the cold run and the tests, is run once on each side; `--warm` leaves the tests out. What a side does in the
-background has ended before the other one's turn, and is part of the cold run's time.
+Both sides are clones in a temporary folder, with the same Python and packages, and take turns. The cold run and the tests take
+many minutes and run once per side; `--warm` skips the tests. Background work of a side ends before the other side's turn; the
+time of the cold run includes it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from stages.core.paths import COSTS, ROOT
 from stages.pipeline.concurrent import cores
 
 BEFORE = "d1c4788"
-"""The commit before the pipeline had its cores to itself, folders as dependencies and its tracking in the background."""
+"""The commit before the pipeline's own scheduler, folders as dependencies and tracking in the background."""
 GOALS = {"exp": 3.0, "status": 3.0, "repro": 3.0, "cold": 2.5, "tests": 2.0}
-BOUND = r"(metric: score\.relative_fisher_error\s+below: )[\d.]+"
-"""A threshold of a claim, as both commits have it in their files."""
-THRESHOLD = 15.0
-"""Seconds within which a changed threshold has to be on the page."""
+"""Goals of the ratios."""
+THRESHOLD = r"(metric: score\.relative_fisher_error\s+below: )[\d.]+"
+"""Matches a claim's threshold in the files of both commits."""
+TIME_LIMIT = 15.0
+"""Seconds within which a changed threshold should appear on the page."""
 
 
 @dataclass
@@ -41,10 +42,10 @@ class Clone:
     """One side: a clone of a commit.
 
     Args:
-        folder: where it lies.
-        cold: the commands that run everything anew and log it.
-        claims: the file that has the thresholds of the claims.
-        rest: a command that does now what the others leave to the background, if they do.
+        folder: path of the clone.
+        cold: commands of a cold run, including its tracking.
+        claims: file with the claims' thresholds.
+        rest: command that completes the work which the other commands leave to the background, if any.
     """
 
     folder: Path
@@ -53,10 +54,10 @@ class Clone:
     rest: tuple[str, ...] = ()
 
     def run(self, *words: str) -> float:
-        """The seconds that a command takes.
+        """Run a command in the clone; returns its seconds.
 
         Raises:
-            UserError: it failed.
+            UserError: the command failed.
         """
         where = environment(OMP_WAIT_POLICY="PASSIVE", PYTHONDONTWRITEBYTECODE="1")
         started = time.perf_counter()
@@ -68,79 +69,79 @@ class Clone:
             )
         return seconds
 
-    def alone(self, *words: str) -> float:
-        """The same; what it leaves to the background has ended afterwards."""
+    def run_to_end(self, *words: str) -> float:
+        """Run a command, then complete its background work; returns the seconds of the command."""
         seconds = self.run(*words)
         if self.rest:
             self.run(*self.rest)
         return seconds
 
     def experiment(self) -> Callable[[], float]:
-        """Runs an experiment with a value of σ that was not run before."""
+        """A side that runs an experiment with a new value of σ each time."""
         values = iter(range(1, 1000))
-        return lambda: self.alone("dvc", "exp", "run", "--set-param", f"dsm.sigma={0.4 + next(values) / 1000:g}")
+        return lambda: self.run_to_end("dvc", "exp", "run", "--set-param", f"dsm.sigma={0.4 + next(values) / 1000:g}")
 
     def threshold(self) -> Callable[[], float]:
-        """Changes the threshold of a claim and has everything follow."""
+        """A side that changes a claim's threshold and reproduces the pipeline."""
         values = iter(range(1, 1000))
         path = self.folder / self.claims
 
         def change() -> float:
             text = path.read_text(encoding="utf-8")
-            changed, found = re.subn(BOUND, rf"\g<1>{0.1 + next(values) / 10000:g}", text, count=1)
+            changed, found = re.subn(THRESHOLD, rf"\g<1>{0.1 + next(values) / 10000:g}", text, count=1)
             if not found:
                 raise UserError(f"{path.name} has no threshold of score.relative_fisher_error")
             path.write_text(changed, encoding="utf-8")
-            return self.alone("dvc", "repro")
+            return self.run_to_end("dvc", "repro")
 
         return change
 
 
 def clone(commit: str, folder: Path) -> Path:
-    """A clone of a commit with a cache of its own."""
+    """Clone a commit; the clone has its own DVC cache."""
     output("git", "clone", "--quiet", "--no-checkout", str(ROOT), str(folder))
     output("git", "-C", str(folder), "-c", "advice.detachedHead=false", "checkout", "--quiet", commit)
     for name in ("user.name", "user.email"):
         output("git", "-C", str(folder), "config", name, "benchmark")
-    lend_environment(folder)
+    link_environment(folder)
     return folder
 
 
-def lend_environment(folder: Path) -> None:
-    """Give a clone the packages of this Python, as if `make` had installed them there."""
-    lent = folder / ".venv"
-    lent.mkdir()
+def link_environment(folder: Path) -> None:
+    """Link this Python's packages into a clone, as if `make` had installed them there."""
+    linked = folder / ".venv"
+    linked.mkdir()
     for part in Path(sys.prefix).iterdir():
         if not part.name.startswith("."):
-            (lent / part.name).symlink_to(part)
+            (linked / part.name).symlink_to(part)
     for stamp in (".pipeline", ".development"):
-        (lent / stamp).touch()
+        (linked / stamp).touch()
 
 
 def rows(*, turns: int, cold: bool) -> Iterator[Row]:
-    """The rows of all loops, the quick ones first."""
+    """The rows of all loops; `cold`: including the tests."""
     here = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD").strip()
     with tempfile.TemporaryDirectory(prefix="loops-", dir=os.environ.get("TMPDIR")) as name:
         place = Path(name)
-        anew = ("--force", "--no-run-cache")
+        force = ("--force", "--no-run-cache")
         track = (sys.executable, "-m", "stages.track")
-        parallel = (sys.executable, "-m", "stages.tools.parallel", *anew)
+        parallel = (sys.executable, "-m", "stages.tools.parallel", *force)
         ours = Clone(clone(here, place / "ours"), (parallel, track), "claims.yaml", rest=track)
-        theirs = Clone(clone(BEFORE, place / "theirs"), (("dvc", "repro", *anew),), "params.yaml")
+        theirs = Clone(clone(BEFORE, place / "theirs"), (("dvc", "repro", *force),), "params.yaml")
         if cold:
-            # Tests that fail took their time all the same.
+            # Failed tests do not fail the benchmark: their time counts.
             tests = [side.run("sh", "-c", "make test > tests.log 2>&1; grep ' passed' tests.log") for side in (theirs, ours)]
             yield _row("make test", [tests[1]], [tests[0]], GOALS["tests"])
-        # What neither side has is made first, which is the cold run.
+        # The cold run comes first, since the other loops need its outputs.
         seconds = [sum(side.run(*command) for command in side.cold) for side in (theirs, ours)]
         work, wall = costs(ours.folder), seconds[1]
         yield _row(
-            "everything, cold",
+            "cold run of all stages",
             [wall],
             [seconds[0]],
             GOALS["cold"],
-            f"{duration(work)} of a processor's time inside the {len(list(_costs(ours.folder)))} stages, which is "
-            f"{100 * work / wall / cores():.0f} % of what {cores()} cores have in that time; one run of each.",
+            f"the {len(list(_costs(ours.folder)))} stages take {duration(work)} of CPU time, "
+            f"{100 * work / wall / cores():.0f} % of the time of {cores()} cores; one run per side.",
         )
         for side in (ours, theirs):
             side.run("git", "add", "--all")
@@ -152,22 +153,22 @@ def rows(*, turns: int, cold: bool) -> Iterator[Row]:
         yield _row("dvc exp run -S dsm.sigma=…, a new value", taken[0], taken[1], GOALS["exp"])
         for side in (ours, theirs):
             side.run("git", "checkout", "--quiet", "--", ".")
-            side.alone("dvc", "repro")
+            side.run_to_end("dvc", "repro")
         taken = take_turns([ours.threshold(), theirs.threshold()], max(turns // 2, 1))
-        row = _row("a claim's threshold changed, to the new page", taken[0], taken[1], None)
+        row = _row("from a claim's changed threshold to the new page", taken[0], taken[1], None)
         yield row
         yield Row(
             measured=row.measured,
             ours=row.ours,
-            compared="the bound",
-            theirs=duration(THRESHOLD),
-            ratio=speedup(taken[0], [THRESHOLD] * len(taken[0])),
+            compared="the time limit",
+            theirs=duration(TIME_LIMIT),
+            ratio=speedup(taken[0], [TIME_LIMIT] * len(taken[0])),
             goal=1,
         )
 
 
 def costs(folder: Path) -> float:
-    """The processor's seconds within all stages of the last run, after their imports."""
+    """CPU seconds of all stages of the last run, without their imports."""
     return sum(json.loads(file.read_text(encoding="utf-8"))["cpu_seconds"] for file in _costs(folder))
 
 
@@ -180,7 +181,7 @@ def _row(measured: str, ours: list[float], theirs: list[float], goal: float | No
     return Row(
         measured=measured,
         ours=duration(median(ours)),
-        compared=f"the same at {BEFORE}",
+        compared=f"commit {BEFORE}",
         theirs=duration(median(theirs)),
         ratio=ratio,
         goal=goal,

@@ -1,14 +1,15 @@
-"""How long the pipeline takes on more cores and how much many experiments cost, from what the last run measured.
+"""Cost model: the time of the pipeline on more cores and the cost of many experiments, from the last run's measurements.
 
     python -m benchmarks.model --wall SECONDS
 
-The model is the DAG with three figures for each stage: the seconds that it computed (`reports/costs`), what every stage costs
-beside that (interpreter, imports, DVC: the wall time of a cold serial run less the seconds inside, over the stages), and the
-bytes that it wrote (dvc.lock). In which order so many cores take the stages is asked of the scheduler of `make repro` itself.
-What comes out are lower bounds: side by side, stages also compete for memory bandwidth, DVC looks at the files of one stage at
-a time, and a stage is slower on fewer cores than it has threads. What a node of a sweep does beside its stages is measured on
-this machine's disk: it clones, pulls what the committed run has, and pushes. A network takes longer. Of a GPU it says what
-would be gained if the stages that use one were so many times as fast.
+The model is the DAG with three values for each stage: its compute time (`reports/costs`); its overhead for interpreter, imports
+and DVC, which is the wall time of a cold serial run minus all compute times, divided by the number of stages; and the size of
+its outputs (dvc.lock). The scheduler of `make repro` decides the order of the stages. The predicted times are lower bounds:
+parallel stages also compete for memory bandwidth, DVC hashes the files of one stage at a time, and a stage is slower on fewer
+cores than it has threads.
+
+The overhead of a node in a sweep (clone, pull the committed run, push) is measured on this machine's disk; over a network it is
+longer. For a GPU, the model assumes a factor by which the stages on images are faster.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 
 import networkx as nx
 
-from benchmarks.report import duration, figure
+from benchmarks.report import duration, three_digits
 from stages.core.command import end, environment, output
 from stages.core.errors import UserError
 from stages.core.paths import PARAMS, cost_file
@@ -37,16 +38,18 @@ from stages.pipeline import files
 from stages.results.tables import table
 
 CORES = (1, 2, 4, 8, 16, 32)
+"""Numbers of cores."""
 EXPERIMENTS = (10, 100, 1000)
-FASTER = (1.0, 2.0, 5.0, 20.0, math.inf)
-"""By how much a GPU might be faster than the measured run."""
+"""Numbers of experiments."""
+SPEEDUPS = (1.0, 2.0, 5.0, 20.0, math.inf)
+"""Factors by which a GPU might be faster than the measured run."""
 ON_GPU = ("mnist_train@", "mnist_evaluate@", "mnist_reconstruct@", "mnist_reconstruct_evaluate@")
-"""Stages whose networks might gain by a GPU; those of the mixture use one too, and are too small to gain by it."""
+"""Stages that might be faster on a GPU; the networks of the mixture's stages use one too, but are too small to gain."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a stage costs: seconds, of which `start` are not its own work, bytes that it writes, and threads."""
+    """The costs of a stage: seconds of compute (`work`) and overhead (`start`), bytes of its outputs, and threads."""
 
     work: float
     start: float
@@ -55,20 +58,20 @@ class Costs:
 
     @property
     def seconds(self) -> float:
-        """From start to end."""
+        """Compute time and overhead."""
         return self.work + self.start
 
 
 def makespan(graph: nx.DiGraph, seconds: Mapping[str, float], cores: int, threads: Mapping[str, int] | None = None) -> float:
-    """Seconds until all stages are done on so many cores, in the order of `make repro`.
+    """Seconds until all stages are done on `cores` cores, scheduled as by `make repro`.
 
-    Stages that have to yield share what those of several threads leave: in this model nothing, where these have all cores.
+    Stages in the background share the cores that multi-threaded stages leave; in this model they stop if there are none.
 
     Args:
-        graph: an edge from each stage to what it depends on.
+        graph: an edge from each stage to each stage that it depends on.
         seconds: of each stage.
-        cores: how many there are.
-        threads: of each stage; one where None.
+        cores: number of cores.
+        threads: of each stage; None for one thread each.
     """
     count = threads or dict.fromkeys(graph, 1)
     tasks = {name: Task(name, frozenset(graph.successors(name)), count[name], seconds[name]) for name in graph}
@@ -90,17 +93,17 @@ def makespan(graph: nx.DiGraph, seconds: Mapping[str, float], cores: int, thread
     return now
 
 
-def measured(wall: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
-    """The DAG and what its stages cost in the last cold run, which took `wall` seconds.
+def read_costs(wall: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
+    """The DAG and the costs of its stages in the last cold run, which took `wall` seconds.
 
     Raises:
-        UserError: a stage has no cost, or no whole entry in dvc.lock: it has not run here.
+        UserError: a stage has no measured cost or no complete entry in dvc.lock.
     """
     graph = stage_graph()
     locked = entries()
     for name in graph:
         if name not in locked or not all("size" in out for out in locked[name].get("outs", [])):
-            raise UserError(f"the entry of {name} is not whole in {LOCK}: `dvc repro` first")
+            raise UserError(f"the entry of {name} in {LOCK} is incomplete: run `dvc repro` first")
         if not cost_file(name).exists():
             raise UserError(f"{cost_file(name)} is missing: `dvc repro --force` measures every stage")
     work = {name: files.read_json(cost_file(name))["seconds"] for name in graph}
@@ -110,38 +113,38 @@ def measured(wall: float) -> tuple[nx.DiGraph, dict[str, Costs]]:
 
 
 def _threads(entry: Mapping[str, Any]) -> int:
-    """The threads that a stage computed with, by its entry in dvc.lock: of all processes, where they train together."""
+    """The threads of a stage in all its processes, according to its entry in dvc.lock."""
     read = entry.get("params", {}).get(str(PARAMS), {})
     return int(read.get("threads", 1) * read.get("processes", 1))
 
 
 def changed(graph: nx.DiGraph, first: str) -> list[str]:
-    """The stages that run again where `first` does: it and all that depends on it."""
+    """The stages that rerun if `first` changes: `first` and all stages that depend on it."""
     return [first, *nx.ancestors(graph, first)]
 
 
 def cores_table(graph: nx.DiGraph, costs: Mapping[str, Costs], cores: Sequence[int] = CORES) -> str:
-    """How the time of a cold run falls with the number of cores, as Markdown."""
+    """The time of a cold run for several numbers of cores, as Markdown."""
     seconds, threads = ({name: getattr(cost, key) for name, cost in costs.items()} for key in ("seconds", "threads"))
     serial = sum(seconds.values())
     spans = [makespan(graph, seconds, count, threads) for count in cores]
-    rows = [[str(count), duration(span), figure(serial / span)] for count, span in zip(cores, spans, strict=True)]
-    return table(["cores", "`make repro`", "times as fast as `dvc repro`"], rows)
+    rows = [[str(count), duration(span), three_digits(serial / span)] for count, span in zip(cores, spans, strict=True)]
+    return table(["cores", "`make repro`", "speed-up over `dvc repro`"], rows)
 
 
-def gpu_table(graph: nx.DiGraph, costs: Mapping[str, Costs], factors: Sequence[float] = FASTER) -> str:
-    """What a cold run takes if the stages on the images compute so many times as fast, as Markdown."""
+def gpu_table(graph: nx.DiGraph, costs: Mapping[str, Costs], factors: Sequence[float] = SPEEDUPS) -> str:
+    """The time of a cold run if the stages on images compute `factors` times as fast, as Markdown."""
     rows = []
     for factor in factors:
         seconds = {n: cost.start + cost.work / (factor if n.startswith(ON_GPU) else 1) for n, cost in costs.items()}
         spans = [makespan(graph, seconds, at_a_time) for at_a_time in (1, len(seconds))]
-        rows.append(["without end" if math.isinf(factor) else f"{factor:g}", *map(duration, spans)])
-    return table(["times as fast on the images", "one stage at a time", "no shorter than"], rows)
+        rows.append(["∞" if math.isinf(factor) else f"{factor:g}", *map(duration, spans)])
+    return table(["speed-up on images", "one stage at a time", "critical path"], rows)
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """Seconds that a node of a sweep takes beside its stages."""
+    """The overhead of a node in a sweep, seconds."""
 
     clone: float
     pull: float
@@ -149,15 +152,15 @@ class Sharing:
 
     @property
     def seconds(self) -> float:
-        """All of it."""
+        """The total overhead."""
         return self.clone + self.pull + self.push
 
 
 def sharing(size: int) -> Sharing:
-    """Clone this project, pull the committed run from a remote in a folder, and push `size` new bytes to it, as a node does.
+    """Time the steps of a node: clone this project, pull the committed run from a remote in a folder, push `size` new bytes.
 
     Raises:
-        UserError: one of these fails, as where the results of the last run are not committed.
+        UserError: a command fails, for example because the results of the last run are not committed.
     """
     with tempfile.TemporaryDirectory() as folder:
         home, node, remote = (Path(folder) / name for name in ("home", "node", "remote"))
@@ -168,7 +171,7 @@ def sharing(size: int) -> Sharing:
             done = subprocess.run(command, cwd=where, env=environment(), capture_output=True, text=True, check=False)
             if done.returncode:
                 why = (done.stderr.strip().splitlines() or ["no message"])[-1]
-                raise UserError(f"`{' '.join(command)}` failed in a clone of the last commit, which has to be the run's: {why}")
+                raise UserError(f"`{' '.join(command)}` failed in a clone of HEAD, which must contain the last run: {why}")
             return time.perf_counter() - started
 
         timed(Path(), "git", "clone", "--quiet", ".", str(home))
@@ -190,9 +193,9 @@ def experiments_table(
     counts: Sequence[int] = EXPERIMENTS,
     shared: Sharing = Sharing(0, 0, 0),
 ) -> str:
-    """What so many experiments cost that run `first` again and what follows from it, as Markdown.
+    """The cost of experiments that rerun `first` and all stages that depend on it, as Markdown.
 
-    On one machine the queue shares its cache; on sixteen every experiment is also cloned, pulled and pushed.
+    On one machine DVC's queue shares the cache; on sixteen machines each experiment also clones, pulls and pushes.
     """
     again = changed(graph, first)
     part = graph.subgraph(again)
@@ -202,14 +205,14 @@ def experiments_table(
     for count in counts:
         gigabytes = count * size / 1e9
         on_many = math.ceil(count / 16) * (alone + shared.seconds)
-        times = [duration(alone), *(f"{figure(seconds / 3600)} h" for seconds in (count * alone, on_many))]
-        rows.append([f"{count:,}", *times, f"{figure(gigabytes)} GB"])
-    header = ["experiments", "one of them", "one machine", "16 machines", "new bytes in the remote"]
+        times = [duration(alone), *(f"{three_digits(seconds / 3600)} h" for seconds in (count * alone, on_many))]
+        rows.append([f"{count:,}", *times, f"{three_digits(gigabytes)} GB"])
+    header = ["experiments", "one experiment", "one machine", "16 machines", "new data in the remote"]
     return table(header, rows)
 
 
 def stages_table(costs: Mapping[str, Costs], count: int = 12) -> str:
-    """The stages that compute longest, as Markdown."""
+    """The `count` stages with the longest compute time, as Markdown."""
     longest = sorted(costs, key=lambda name: costs[name].work, reverse=True)[:count]
     groups = {name: [costs[name]] for name in longest}
     groups[f"{len(costs) - len(longest)} others"] = [cost for name, cost in costs.items() if name not in longest]
@@ -224,13 +227,13 @@ def stages_table(costs: Mapping[str, Costs], count: int = 12) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Print the tables of docs/scaling.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=(__doc__ or " ").splitlines()[0])
-    parser.add_argument("--wall", type=float, required=True, help="seconds of the cold `dvc repro` that made reports/costs")
-    graph, costs = measured(parser.parse_args(arguments).wall)
-    way = nx.dag_longest_path(nx.DiGraph([(b, a, {"weight": costs[b].seconds}) for a, b in graph.edges]))
-    print(f"Beside its work a stage costs {next(iter(costs.values())).start:.1f} s.\n")
+    parser.add_argument("--wall", type=float, required=True, help="seconds of the cold `dvc repro` that wrote reports/costs")
+    graph, costs = read_costs(parser.parse_args(arguments).wall)
+    path = nx.dag_longest_path(nx.DiGraph([(b, a, {"weight": costs[b].seconds}) for a, b in graph.edges]))
+    print(f"The overhead of a stage is {next(iter(costs.values())).start:.1f} s.\n")
     print(stages_table(costs))
     print(cores_table(graph, costs))
-    print(f"The critical path takes {duration(sum(costs[n].seconds for n in way))}: {', '.join(way)}.\n")
+    print(f"The critical path takes {duration(sum(costs[n].seconds for n in path))}: {', '.join(path)}.\n")
     print(gpu_table(graph, costs))
     first = "mog_train@dsm"
     shared = sharing(sum(costs[name].size for name in changed(graph, first)))

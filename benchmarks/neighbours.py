@@ -1,6 +1,6 @@
-"""The k-NN classifier against scikit-learn's by brute force, on random embeddings of unit length, in single precision.
+"""The k-NN classifier compared with scikit-learn's brute force, on random L2-normalised embeddings in single precision.
 
-Both sides start from the same arrays and end with a class for each query; both are exact, so they agree but for ties.
+Both sides start from the same arrays and end with a class for each query. Both are exact, so they agree except for ties.
 """
 
 from __future__ import annotations
@@ -17,35 +17,36 @@ from benchmarks.turns import speedup, take_turns
 from stages.metrics.neighbours import knn_classify
 
 CLASSES = 10
+"""Classes of the random labels."""
 
 
 def rows(*, points: int, dim: int, queries: int, neighbours: int, turns: int) -> list[Row]:
-    """Seconds for all queries, and how many of them both sides answer alike."""
+    """The row of the time for all queries; its note gives the fraction of equal predictions."""
     generator = torch.Generator().manual_seed(0)
     index = F.normalize(torch.randn(points, dim, generator=generator), dim=-1)
-    asked = F.normalize(torch.randn(queries, dim, generator=generator), dim=-1)
+    query_points = F.normalize(torch.randn(queries, dim, generator=generator), dim=-1)
     labels = torch.randint(CLASSES, (points,), generator=generator)
-    index_array, label_array, asked_array = index.numpy(), labels.numpy(), asked.numpy()
-    answers = {}
+    index_array, label_array, query_array = index.numpy(), labels.numpy(), query_points.numpy()
+    predictions = {}
 
     def ours() -> float:
         started = time.perf_counter()
-        answers["ours"] = knn_classify(index, labels, asked, neighbours)
+        predictions["ours"] = knn_classify(index, labels, query_points, neighbours)
         return time.perf_counter() - started
 
     def theirs() -> float:
         started = time.perf_counter()
         classifier = KNeighborsClassifier(neighbours, algorithm="brute").fit(index_array, label_array)
-        answers["theirs"] = torch.from_numpy(classifier.predict(asked_array))
+        predictions["theirs"] = torch.from_numpy(classifier.predict(query_array))
         return time.perf_counter() - started
 
     fast, slow = take_turns([ours, theirs], turns)
-    agreement = (answers["ours"] == answers["theirs"]).double().mean().item()
+    agreement = (predictions["ours"] == predictions["theirs"]).double().mean().item()
     return [
         Row(
             measured=f"k-NN, {queries:,} queries to {points:,} × {dim}, k = {neighbours}",
             ours=duration(median(fast)),
-            compared="scikit-learn's KNeighborsClassifier by brute force",
+            compared="scikit-learn's KNeighborsClassifier, brute force",
             theirs=duration(median(slow)),
             ratio=speedup(fast, slow),
             note=f"{100 * agreement:.2f} % of the predictions agree.",

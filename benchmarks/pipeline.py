@@ -1,7 +1,7 @@
-"""What DVC and the start of a process take: `dvc status` and `dvc repro` with nothing to do, and imports.
+"""Overhead of DVC and of starting a process: no-op `dvc status` and `dvc repro`, and imports.
 
-The other side of each ratio is the part that the first cannot do without, so the ratio is the share of that part: importing DVC
-for a DVC command, importing torch or matplotlib for a stage, the interpreter for a package.
+Each is compared with its unavoidable part, so the ratio is that part's share of the time: importing DVC for a DVC command,
+importing torch or matplotlib for a stage, starting the interpreter for a package.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from stages.core.paths import PARAMS
 from stages.dag.lock import entries
 
 DVC = (sys.executable, "-m", "dvc")
+"""The DVC command."""
 LOAD_DVC = "import dvc.cli, dvc.repo, dvc.commands.repro, dvc.utils.serialize"
+"""Code that imports DVC as its commands do."""
 IMPORTS = (
-    # what starts, what of it is a package, the names of both
     ("import stages.mnist.train", "import torch", "start of a training stage", "import of torch"),
     ("import stages.mog.figures", "import matplotlib.figure", "start of a figure stage", "import of matplotlib"),
     ("import torch", "pass", "import of torch", "interpreter"),
     ("import matplotlib.figure", "pass", "import of matplotlib", "interpreter"),
     ("import sklearn.neighbors", "pass", "import of scikit-learn", "interpreter"),
 )
+"""Code to time, the code of its unavoidable part, and the names of both."""
 
 
 def rows(*, turns: int) -> list[Row]:
@@ -39,20 +41,20 @@ def rows(*, turns: int) -> list[Row]:
 
 
 def nothing_to_do(turns: int) -> list[Row]:
-    """`dvc status` and `dvc repro` in the working directory, where all stages have to be up to date.
+    """The rows of `dvc status` and `dvc repro` in the working directory, in which all stages must be up to date.
 
-    DVC reads params.yaml anew for each stage, so that is the second thing that both are compared with.
+    DVC parses params.yaml once per stage; a second comparison includes this.
     """
     commands = ("status", "repro")
-    # `dvc repro` would run what is not up to date, for as long as that takes.
+    # `dvc repro` would run stages that are not up to date, however long they take.
     if subprocess.run([*DVC, "status", "--quiet"], capture_output=True, check=False).returncode:
-        why = "not measured: the pipeline is not up to date here, `dvc repro` first"
+        why = "not measured: the pipeline is not up to date, run `dvc repro` first"
         return [Row(measured=f"dvc {name}, no-op", ours=why, compared="–", theirs="–", ratio=None) for name in commands]
     stages = len(entries())
     read = f"{LOAD_DVC}\nfor _ in range({stages}): dvc.utils.serialize.load_yaml({str(PARAMS)!r})"
     sides = [_python(LOAD_DVC), _python(read), *(_command(*DVC, name) for name in commands)]
     load, load_and_read, *taken = take_turns(sides, turns)
-    parts = {"importing DVC alone": load, f"importing DVC, and reading {PARAMS} {stages} times by it": load_and_read}
+    parts = {"importing DVC alone": load, f"importing DVC and parsing {PARAMS} {stages} times": load_and_read}
     return [
         _row(f"dvc {name}, no-op", s, compared, part)
         for name, s in zip(commands, taken, strict=True)
@@ -71,7 +73,7 @@ def _row(measured: str, ours: list[float], compared: str, theirs: list[float]) -
 
 
 def _command(*words: str) -> Side:
-    """Seconds that a command takes, which has to succeed."""
+    """A side that runs a command; a command that fails raises an error."""
 
     def measure() -> float:
         started = time.perf_counter()

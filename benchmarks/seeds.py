@@ -1,7 +1,7 @@
-"""Seeds as a dimension against a loop over seeds: seed-steps a second of the methods on the mixture.
+"""Seed-steps per second of the methods on the mixture: batched seeds, compared with a loop over seeds.
 
-Each method is trained for a few steps with all seeds of params.yaml in one batch, and then as many single copies one after the
-other, by the same loop on the same threads.
+Each method is trained for a few steps with all seeds of params.yaml at once, then once per seed with a single copy, by the same
+training loop on the same threads.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.report import Row, figure
-from benchmarks.training import fitted
+from benchmarks.report import Row, three_digits
+from benchmarks.training import time_fit
 from benchmarks.turns import speedup, take_turns
 from stages.config.mixture import chosen
 from stages.config.params import Params
@@ -25,22 +25,24 @@ from stages.nn.noise import TrainingNoise
 from stages.nn.points import Points
 
 GOAL = 3.0
+"""Goal of the ratio of all methods together."""
 CPU = torch.device("cpu")
+"""The default device."""
 
 
 def seconds(params: Params, name: str, points: Tensor, *, copies: int, steps: int) -> float:
-    """How long so many optimizer steps of so many copies take where `points` are."""
+    """Seconds of `steps` optimizer steps of `copies` copies, on the device of `points`."""
     settings, train = configured(params, name)
     method = build(name, Points(copies=copies, box=setup.box(chosen(params.mog))), settings).to(points.device)
     generator = torch.Generator(points.device).manual_seed(0)
     batches = random_batches(points, lead=(copies,), batch_size=train.batch_size, generator=generator)
-    return fitted(method, batches, name, train, TrainingNoise(generator), steps=steps, log_every=10 * steps)
+    return time_fit(method, batches, name, train, TrainingNoise(generator), steps=steps, log_every=10 * steps)
 
 
 def rows(
     params: Params, names: Sequence[str], *, steps: int, turns: int, device: torch.device = CPU, goal: float | None = GOAL
 ) -> Iterator[Row]:
-    """A row for each of the methods, then one for all of them, whose seconds are summed within a turn."""
+    """One row per method, then one for all methods together, with their seconds summed within each turn."""
     sample, _ = setup.mixture(chosen(params.mog)).sample(params.mog.train_points, np.random.default_rng(0))
     points = torch.from_numpy(sample).float().to(device)
     all_together, all_alone = [0.0] * turns, [0.0] * turns
@@ -68,9 +70,9 @@ def rows(
 def _row(measured: str, together: list[float], alone: list[float], seed_steps: int, goal: float | None = None) -> Row:
     return Row(
         measured=measured,
-        ours=f"{figure(seed_steps / median(together))} seed-steps/s",
+        ours=f"{three_digits(seed_steps / median(together))} seed-steps/s",
         compared="a loop over the seeds",
-        theirs=f"{figure(seed_steps / median(alone))} seed-steps/s",
+        theirs=f"{three_digits(seed_steps / median(alone))} seed-steps/s",
         ratio=speedup(together, alone),
         goal=goal,
     )

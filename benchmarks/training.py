@@ -1,9 +1,8 @@
-"""Our training step on images against the least that a step can be.
+"""Our training step on images, compared with a minimal one.
 
-Ours is what stage mnist_train does between two snapshots: batches of an epoch, the random perturbation, the loss, AdamW, the
-moving average, the watch over the loss and the curves, by `fit` with the params block of jepa_ema. The bare step has the same
-networks, the same optimizer and the same moving average, and takes two fixed random tensors instead of images: what is left is
-forward, backward and update.
+Ours is a step of stage mnist_train between two snapshots: batching, augmentation, loss, AdamW, EMA target, the check for finite
+losses and the curves, by `fit` with the params block of jepa_ema. The bare step has the same networks, optimizer and EMA
+target, with two fixed random tensors as views: only forward, backward and update remain.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.report import Row, figure
+from benchmarks.report import Row, three_digits
 from benchmarks.turns import Side, speedup, take_turns
 from stages.config.base import MNIST_PREFIX, Train
 from stages.config.params import Params
@@ -34,11 +33,13 @@ from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
 
 NAME = "jepa_ema"
+"""The method that is trained."""
 GOAL = 0.85
+"""Goal of the ratio."""
 
 
 def method(params: Params) -> JepaEma:
-    """The method before its first step, with its networks `encoder`, `predictor` and `target`: the same on all sides."""
+    """The untrained method with its networks `encoder`, `predictor` and `target`, the same for all sides."""
     made = untrained(params, NAME)
     if not isinstance(made, JepaEma):
         raise TypeError(f"{NAME} is a {type(made).__name__}")
@@ -46,19 +47,19 @@ def method(params: Params) -> JepaEma:
 
 
 def settings(params: Params) -> Train:
-    """How the method is trained."""
+    """The method's training settings."""
     return configured(params, MNIST_PREFIX + NAME)[1]
 
 
 def ours(params: Params, images: Tensor, steps: int, *, trained: JepaEma | None = None, batch_size: int | None = None) -> Side:
-    """Seconds a step of the pipeline's training where `images` are; each call goes on training the same networks.
+    """A side: seconds per step of the pipeline's training, on the device of `images`; each call continues the training.
 
     Args:
-        params: say how is trained.
+        params: of the pipeline.
         images: bytes (N, 28, 28).
-        steps: of each call.
-        trained: in place of the method as it is before its first step.
-        batch_size: in place of that of the params.
+        steps: per call.
+        trained: the method to train, by default the untrained one.
+        batch_size: by default that of the params.
     """
     train = settings(params)
     train = train.model_copy(update={"batch_size": batch_size or train.batch_size})
@@ -66,15 +67,15 @@ def ours(params: Params, images: Tensor, steps: int, *, trained: JepaEma | None 
     generator = torch.Generator(images.device).manual_seed(0)
     batches = map(as_images, EpochBatches(images, batch_size=train.batch_size, generator=generator))
     source = TrainingNoise(generator)
-    # As often as the stage logs.
+    # As in the stage.
     log_every = max(train.steps // 100, 1)
-    return lambda: fitted(trained, batches, NAME, train, source, steps=steps, log_every=log_every) / steps
+    return lambda: time_fit(trained, batches, NAME, train, source, steps=steps, log_every=log_every) / steps
 
 
-def fitted(
+def time_fit(
     trained: Method, batches: Iterator[Tensor], name: str, train: Train, source: TrainingNoise, *, steps: int, log_every: int
 ) -> float:
-    """Seconds that the pipeline's loop takes for so many steps, without snapshots, its lines not printed."""
+    """Seconds of `steps` steps of the pipeline's training loop, without snapshots and printed lines."""
     common: dict[str, Any] = train.model_dump(exclude={"batch_size", "steps"})
     device = source.generator.device
     with contextlib.redirect_stdout(io.StringIO()):
@@ -94,17 +95,17 @@ def fitted(
 
 
 def now(device: torch.device) -> float:
-    """The time, once `device` has done what it was given."""
+    """The time after all work queued on `device` is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def bare(params: Params, steps: int, device: torch.device) -> Side:
-    """Seconds a step of forward, backward and update alone."""
+    """A side: seconds per bare step."""
     trained, train = method(params).to(device).train(), settings(params)
     generator = torch.Generator().manual_seed(0)
-    perturbed, clean = torch.rand(2, train.batch_size, 1, 28, 28, generator=generator).to(device)
+    augmented, clean = torch.rand(2, train.batch_size, 1, 28, 28, generator=generator).to(device)
 
     def measure() -> float:
         started = now(device)
@@ -112,15 +113,15 @@ def bare(params: Params, steps: int, device: torch.device) -> Side:
             trained.parameter_groups(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
         )
         for _ in range(steps):
-            bare_step(trained, optimizer, perturbed, clean)
+            bare_step(trained, optimizer, augmented, clean)
         return (now(device) - started) / steps
 
     return measure
 
 
-def bare_step(trained: JepaEma, optimizer: torch.optim.Optimizer, perturbed: Tensor, clean: Tensor) -> Tensor:
-    """One step without perturbation, batching, schedules and logging; returns the loss."""
-    prediction = trained.predictor(trained.encoder(perturbed))
+def bare_step(trained: JepaEma, optimizer: torch.optim.Optimizer, augmented: Tensor, clean: Tensor) -> Tensor:
+    """One step without augmentation, batching, schedules and logging; returns the loss."""
+    prediction = trained.predictor(trained.encoder(augmented))
     with torch.no_grad():
         target = trained.target(clean)
     loss = 2 - 2 * F.cosine_similarity(prediction, target, dim=-1).mean()
@@ -132,7 +133,7 @@ def bare_step(trained: JepaEma, optimizer: torch.optim.Optimizer, perturbed: Ten
 
 
 def rows(params: Params, images: Tensor, *, steps: int, turns: int, goal: float | None = GOAL) -> list[Row]:
-    """Our step against the bare step, where `images` are."""
+    """Our step compared with the bare step, on the device of `images`."""
     batch = settings(params).batch_size
     our_seconds, bare_seconds = take_turns([ours(params, images, steps), bare(params, steps, images.device)], turns)
     spread = speedup(our_seconds, bare_seconds)
@@ -149,5 +150,5 @@ def rows(params: Params, images: Tensor, *, steps: int, turns: int, goal: float 
 
 
 def milliseconds(seconds: list[float]) -> str:
-    """The median as milliseconds a step."""
-    return f"{figure(1000 * median(seconds))} ms a step"
+    """The median in milliseconds per step."""
+    return f"{three_digits(1000 * median(seconds))} ms/step"

@@ -1,4 +1,4 @@
-"""The perturbations of params.yaml as torchvision and scipy make them: image by image, on PIL images.
+"""The augmentations of params.yaml by torchvision and scipy: image by image, on PIL images.
 
 Each has the probability and the strength of params.yaml, so that both sides of a comparison do the same kind of work.
 """
@@ -20,10 +20,12 @@ from stages.config.params import Params
 from stages.mnist.images import transforms
 
 SIDE = 28
-WIDEST = 5.0
-"""The largest smoothing of torchvision's displacements that fits into the image, pixels."""
+"""Side of an image, pixels."""
+MAX_SIGMA = 5.0
+"""The largest σ for smoothing displacements that torchvision accepts for images of this size, pixels."""
 
 Settings = dict[str, dict[str, float]]
+"""The settings of each augmentation, by name."""
 
 
 def of(params: Params) -> Settings:
@@ -46,10 +48,13 @@ def affine(settings: Settings) -> Any:
 
 
 def elastic(settings: Settings) -> Any:
-    """A smooth displacement field: uniform noise under a Gaussian of half the distance of the nodes, of the same deviation."""
+    """A smooth displacement field with the standard deviation of ours.
+
+    It is uniform noise, smoothed by a Gaussian whose σ is half the distance of our nodes.
+    """
     bend = settings["elastic"]
-    sigma = min((SIDE - 1) / (bend["nodes"] - 1) / 2, WIDEST)
-    # Uniform noise on [−1, 1] has the deviation 1/√3, under the Gaussian 1/(√3 · 2σ√π); alpha/2 makes that pixels.
+    sigma = min((SIDE - 1) / (bend["nodes"] - 1) / 2, MAX_SIGMA)
+    # Uniform noise on [−1, 1] has standard deviation 1/√3, after smoothing 1/(√3 · 2σ√π); alpha/2 converts it to pixels.
     alpha = 2 * bend["displacement"] * math.sqrt(3) * 2 * sigma * math.sqrt(math.pi)
     return _sometimes(v2.ElasticTransform(alpha=alpha, sigma=sigma), bend["probability"])
 
@@ -60,7 +65,7 @@ def inversion(settings: Settings) -> Any:
 
 
 def noise(settings: Settings) -> Any:
-    """Normal noise on a tensor, clipped."""
+    """Gaussian noise on a tensor, clipped."""
     return _sometimes(v2.GaussianNoise(sigma=settings["gaussian"]["std"]), settings["gaussian"]["probability"])
 
 
@@ -83,7 +88,7 @@ def dilated(image: Image.Image, side: int) -> Image.Image:
 
 
 def salt_and_pepper(settings: Settings) -> Any:
-    """A fraction of a tensor's pixels black or white."""
+    """Salt-and-pepper noise: a fraction of a tensor's pixels becomes black or white."""
     fraction = settings["salt_and_pepper"]["fraction"]
 
     def speckled(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Taking turns: the sides of a ratio are measured one after the other, again and again.
+"""Timing in turns: the sides of a ratio are measured alternately.
 
-What else runs on the machine then disturbs all sides alike, and each turn has a ratio of its own, so that the spread of the
-ratios says how much a figure can be trusted.
+Other load on the machine then disturbs all sides equally. Each turn has its own ratio; the spread of the ratios shows the
+uncertainty of their median.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 
 Side = Callable[[], float]
-"""Does its work once and returns how many seconds a unit of it took."""
+"""Does its work once and returns the seconds per unit of work."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Spread:
 
 
 def take_turns(sides: Sequence[Side], turns: int) -> list[list[float]]:
-    """The seconds of every side in every turn, after one turn that is not measured.
+    """The seconds of each side in each turn, after an untimed warm-up turn.
 
-    Every second turn goes through the sides backwards, so that none is always the one that comes after a certain other.
+    Every second turn has the reverse order, so that no side always follows the same other side.
     """
     seconds: list[list[float]] = [[] for _ in sides]
     for side in sides:
@@ -44,5 +44,5 @@ def take_turns(sides: Sequence[Side], turns: int) -> list[list[float]]:
 
 
 def speedup(ours: Sequence[float], other: Sequence[float]) -> Spread:
-    """How many times as fast the first is: the other's seconds divided by ours, turn by turn."""
+    """The speed-up of our side: the other side's seconds divided by ours, turn by turn."""
     return Spread.of([b / a for a, b in zip(ours, other, strict=True)])

@@ -1,8 +1,8 @@
-"""Stage claims: the claims of the literature about the methods, each decided by a measured metric.
+"""Stage claims: the claims of the literature about the methods, each decided by a metric.
 
 Writes reports/claims.json, {METHOD: {CLAIM: {statement, claimed, metric, threshold, direction, mean, std, met, barred,
 verdict, narrow, figure, reason}}}, and reports/claims.md, the same as tables; results/verdicts.py decides. A claim is not
-applicable if the method lacks the metric, or if a study decides it and was made with other params than this run.
+applicable if the method lacks the metric, or if the deciding study was run with other params than this run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stages.core import paths
 from stages.dag import leftovers
 from stages.pipeline import artifacts, files, runner
 from stages.results.tables import table
-from stages.results.verdicts import Decided, decide_all
+from stages.results.verdicts import MARKS, Decided, decide_all
 
 TABLE = {
     "contrastive": ("contrastive",),
@@ -46,7 +46,7 @@ def main(params: Params) -> None:
 
 
 def _of_this_run(study: Mapping[str, Any], params: Params) -> list[Mapping[str, Any]]:
-    """The cells of a study that were made with this run's mixture and params of the method."""
+    """The cells of a study that have the mixture and the method's params of this run."""
     if study["preset"] != params.mog.preset:
         return []
     now = {name: params.block(name) for name in study["blocks"]}
@@ -56,12 +56,12 @@ def _of_this_run(study: Mapping[str, Any], params: Params) -> list[Mapping[str, 
 def markdown(decided: Mapping[str, Decided]) -> str:
     """An overview table, then all decided claims; disagreements are bold."""
     columns = [column for column, names in TABLE.items() if any(set(names) & set(claims) for claims in decided.values())]
-    asked = []
+    summary = []
     for method, claims in decided.items():
-        made = ([claims[name] for name in TABLE[column] if name in claims] for column in columns)
-        cells = ["; ".join(map(_short, entries)) for entries in made]
+        grouped = ([claims[name] for name in TABLE[column] if name in claims] for column in columns)
+        cells = ["; ".join(map(_short, entries)) for entries in grouped]
         if any(cells):
-            asked.append([method, *(cell or "–" for cell in cells)])
+            summary.append([method, *(cell or "–" for cell in cells)])
     rows = [
         [
             method,
@@ -76,7 +76,7 @@ def markdown(decided: Mapping[str, Decided]) -> str:
         for entry in claims.values()
         if entry["mean"] is not None
     ]
-    overview = table(["method", *columns], asked) + "\n" if columns else ""
+    overview = table(["method", *columns], summary) + "\n" if columns else ""
     return overview + table(["method", "claim", "literature says", "measured", "threshold", "meaning", "agree?"], rows)
 
 
@@ -92,7 +92,7 @@ def _verdict(entry: Mapping[str, Any]) -> str:
 
 def _short(entry: Mapping[str, Any]) -> str:
     """The literature's answer, marked ✓ where the measurement agrees and ✗ where it does not."""
-    mark = {"holds": "✓", "fails": "**✗**", "not applicable": "(not applicable)"}[entry["verdict"]]
+    mark = MARKS[entry["verdict"]]
     return f"{entry['claimed']} {mark}" if entry["mean"] is None else f"{entry['claimed']} [{mark}]({_picture(entry)})"
 
 

@@ -1,7 +1,7 @@
-"""Stage compare: all methods side by side.
+"""Stage compare: compare all methods.
 
 Writes reports/table.json, one row per method and domain, and reports/table.md, the same as several small tables;
-reports/metrics/summary.json, the few figures that `dvc metrics show` prints; reports/figures/gallery.png and gallery.gif, all
+reports/metrics/summary.json, the means that `dvc metrics show` prints; reports/figures/gallery.png and gallery.gif, all
 landscapes of the mixture; and pictures that compare the methods on the mixture (results/comparison.py) in reports/figures/mog,
 with their captions in reports/comparison.md.
 """
@@ -31,69 +31,71 @@ MOG_COLUMNS = {
     "Joint embeddings": {
         "held-out loss": "heldout_loss",
         "variance after / before": "collapse.variance_ratio",
-        "std · √D": "collapse.normalised_std",
+        "normalised std": "collapse.normalised_std",
         "collapsed": "collapse.collapsed",
         "distances, Spearman": "structure.distance_spearman",
-        "same, directions": "structure.direction_spearman",
-        "components, k-NN": "clusters.knn_accuracy",
-        "same, raw x": "clusters.knn_accuracy_raw",
-        "same, untrained": "clusters.knn_accuracy_untrained",
-        "Bayes": "clusters.bayes_accuracy",
+        "distances after L2 normalisation, Spearman": "structure.direction_spearman",
+        "component k-NN accuracy": "clusters.knn_accuracy",
+        "k-NN on raw inputs": "clusters.knn_accuracy_raw",
+        "k-NN, untrained": "clusters.knn_accuracy_untrained",
+        "Bayes accuracy": "clusters.bayes_accuracy",
     },
     "Scores and energies": {
         "held-out loss": "heldout_loss",
-        "score error": "score.relative_fisher_error",
-        "energy in a mode, Spearman": "score.energy_spearman_within_modes",
-        "energy gaps, nats": "score.energy_gap_error",
-        "mode weights, TV": "sampling.langevin.mode_weight_tv",
-        "same, true score": "sampling.control_langevin.mode_weight_tv",
-        "annealed, TV": "sampling.annealed.mode_weight_tv",
-        "annealed, true score": "sampling.control_annealed.mode_weight_tv",
+        "relative Fisher divergence": "score.relative_fisher_error",
+        "energy within modes, Spearman": "score.energy_spearman_within_modes",
+        "between-mode log-density error, nats": "score.energy_gap_error",
+        "Langevin mode weights, TV": "sampling.langevin.mode_weight_tv",
+        "Langevin with true score, TV": "sampling.control_langevin.mode_weight_tv",
+        "annealed mode weights, TV": "sampling.annealed.mode_weight_tv",
+        "annealed with true score, TV": "sampling.control_annealed.mode_weight_tv",
     },
     "Critics": {
-        "mutual information, R²": "critic.r2_pmi",
-        "same, Spearman": "critic.spearman_pmi",
-        "loss above its optimum, nats": "critic.excess_loss",
+        "PMI, R²": "critic.r2_pmi",
+        "PMI, Spearman": "critic.spearman_pmi",
+        "loss above the optimum, nats": "critic.excess_loss",
     },
     "Conditionals": {
-        "R² x₁ from x₀": "conditional.r2_x1_given_x0",
-        "R² x₀ from x₁": "conditional.r2_x0_given_x1",
-        "dependence missed, x₁ on x₀": "conditional.dependence_error_x1_given_x0",
-        "dependence missed, x₀ on x₁": "conditional.dependence_error_x0_given_x1",
-        "NLL x₁ given x₀": "conditional.nll_x1_given_x0",
-        "NLL x₀ given x₁": "conditional.nll_x0_given_x1",
+        "R² of x₁ from x₀": "conditional.r2_x1_given_x0",
+        "R² of x₀ from x₁": "conditional.r2_x0_given_x1",
+        "dependence error, x₁ on x₀": "conditional.dependence_error_x1_given_x0",
+        "dependence error, x₀ on x₁": "conditional.dependence_error_x0_given_x1",
+        "NLL of x₁ given x₀, nats": "conditional.nll_x1_given_x0",
+        "NLL of x₀ given x₁, nats": "conditional.nll_x0_given_x1",
     },
 }
+"""The tables of the mixture: title, then label of the column and key of its metric. Labels are unique within a domain."""
 MNIST_COLUMNS = {
     "{title}, phase 1": {
         "k-NN accuracy": "knn.accuracy",
         "precision": "knn.precision_macro",
         "recall": "knn.recall_macro",
         "F1": "knn.f1_macro",
-        "held-out training images": "knn_validation.accuracy",
-        "raw pixels": "knn_raw_pixels.accuracy",
-        "untrained": "knn_untrained.accuracy",
+        "k-NN, held-out training images": "knn_validation.accuracy",
+        "k-NN on raw pixels": "knn_raw_pixels.accuracy",
+        "k-NN, untrained": "knn_untrained.accuracy",
         "linear probe": "linear_probe.accuracy",
         "thousand images seen": "thousand_images_seen",
-        "std · √D": "collapse.normalised_std",
+        "normalised std": "collapse.normalised_std",
         "RankMe": "collapse.rankme",
         "collapsed": "collapse.collapsed",
     },
     "{title}, phase 2": {
         "reconstruction MSE": "reconstruction.mse",
-        "same, mean image": "reconstruction.mean_image_mse",
-        "same, PCA of clean images": "reconstruction.pca{components}_mse",
+        "MSE of the mean image": "reconstruction.mean_image_mse",
+        "MSE of PCA, clean images": "reconstruction.pca{components}_mse",
         "PSNR, dB": "reconstruction.psnr",
         "SSIM": "reconstruction.ssim",
     },
 }
-"""The tables of each domain: title, then column and the key of its figure. A method is in those that hold something of it."""
+"""The same for the images; `title` is that of the data set, `components` the number of principal components."""
 
 Columns = Mapping[str, Mapping[str, str]]
+"""Titles of tables, labels of columns and keys of metrics."""
 
 
 def main(params: Params) -> None:
-    """Put the figures of all methods side by side."""
+    """Write the tables, the summary and the pictures that compare all methods."""
     leftovers.remove()
     components = params.mnist_reconstruct.pca_components
     domains: dict[str, tuple[list[str], Columns]] = {
@@ -120,13 +122,13 @@ def main(params: Params) -> None:
 
 
 def summary(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """The means of a table row under their keys in the metrics, without what does not apply."""
+    """The means of a table row by the keys of their metrics, without missing values."""
     means = {columns[c]: value["mean"] if isinstance(value, Mapping) else value for c, value in row.items()}
     return {key: value for key, value in means.items() if value is not None}
 
 
 def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[str]) -> str:
-    """A titled Markdown table of those rows and columns that hold something; nothing where none does."""
+    """A titled Markdown table of the rows and columns that have values; empty if there are none."""
     rows = {m: row for m, row in rows.items() if any(row[c] is not None for c in columns[1:] or columns)}
     columns = [c for c in columns if any(row[c] is not None for row in rows.values())]
     if not rows:
@@ -135,7 +137,7 @@ def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[st
 
 
 def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
-    """Draw the methods on the mixture side by side, and write the captions of these pictures."""
+    """Draw the pictures that compare the methods on the mixture, and write their captions."""
     shown = {name: parse(files.read_arrays(artifacts.fields("mog", name))) for name in params.methods}
     first = shown[params.methods[0]]
     grid = Grid(x=first.grid_x, y=first.grid_y)

@@ -1,4 +1,4 @@
-"""Stage report: the page to see, touch and compare what every method learned.
+"""Stage report: an interactive page that shows and compares what every method learned.
 
 Writes reports/index.html, which opens from the file system without a server or a network, and reports/page_data/domains.js with
 the data that all methods share: the mixture, its test points, the images. The page loads the scripts of reports/page_data on
@@ -27,7 +27,8 @@ from stages.plots.canvas import ENERGY_MAP
 from stages.plots.images import CLASS_COLOURS
 
 PAGE = ROOT / "stages/page"
-BEHAVIOUR = (
+"""Folder of the page's sources."""
+SCRIPTS = (
     "vendor/d3.min",
     "data",
     "truth",
@@ -42,14 +43,15 @@ BEHAVIOUR = (
     "table",
     "main",
 )
-"""The scripts in the order in which they build on each other."""
+"""The scripts of the page; each uses only those before it."""
 RAW = "raw pixels"
-BAR = 120
-"""Width of the picture of a figure against its bound."""
+"""Label of the baseline on raw pixels."""
+BAR_WIDTH = 120
+"""Width of the bar that shows a metric and its threshold, in SVG units."""
 
 
 def main(params: Params) -> None:
-    """Write the page and what its parts share."""
+    """Write the page and the data that all methods share."""
     leftovers.remove()
     mnist = {m: files.read_json(artifacts.metrics("mnist", m)) for m in params.mnist.methods}
     reconstructed = params.mnist_reconstruct.methods
@@ -61,7 +63,7 @@ def main(params: Params) -> None:
     )
     page = environment.get_template("page.html.j2").render(
         style=Markup(_read("style.css")),  # noqa: S704  # our own files
-        scripts=[Markup(_read(f"{name}.js")) for name in BEHAVIOUR],  # noqa: S704
+        scripts=[Markup(_read(f"{name}.js")) for name in SCRIPTS],  # noqa: S704
         results=Markup(page_script.escaped(results(mnist, reconstructed))),  # noqa: S704  # no `<` is left in it
         images=params.mnist.title,
         snapshot_images=f"{params.mnist.snapshot_images:,}",
@@ -86,7 +88,7 @@ def _read(name: str) -> str:
 
 
 def domains(params: Params) -> dict[str, Any]:
-    """What the maps of all methods share, and the images."""
+    """The data that all methods share: the mixture, its test points and the images."""
     described = setup.read()
     mixture, (x, y) = setup.mixture(described), setup.grid_axes(described, params.mog.evaluation.grid)
     points = files.read_arrays(artifacts.data("mog", "test"))["x"][: params.page.points]
@@ -109,13 +111,13 @@ def domains(params: Params) -> dict[str, Any]:
             "methods": params.mnist.methods,
             "reconstructed": params.mnist_reconstruct.methods,
             "images": page_script.sheet(test["images"][shown]),
-            "labels": page_script.whole(test["labels"][shown]),
+            "labels": page_script.integers(test["labels"][shown]),
         },
     }
 
 
 def results(mnist: Mapping[str, Any], reconstructed: list[str]) -> dict[str, Any]:
-    """Figures that the page's scripts show beside the pictures."""
+    """Metrics that the page's scripts show beside the pictures."""
     kept = ("clean", "per_perturbation", "mean_image_mse")
     return {
         "class_colours": CLASS_COLOURS,
@@ -143,20 +145,20 @@ def robustness(mnist: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def heat(accuracy: float) -> dict[str, Any]:
-    """An accuracy with the colour of its cell, and that of what is written on it."""
+    """An accuracy with the colours of its cell and its text."""
     red, green, blue, _ = colormaps[ENERGY_MAP](accuracy)
     ink = "#000" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18 else "#fff"
     return {"accuracy": accuracy, "colour": to_hex((red, green, blue)), "ink": ink}
 
 
 def title(name: str) -> str:
-    """The first line of the description of a method, read from its file without importing it."""
+    """The first line of a method's module docstring, read without importing the module."""
     tree = ast.parse((ROOT / f"stages/methods/{name}.py").read_text(encoding="utf-8"))
     return (ast.get_docstring(tree) or name).splitlines()[0].rstrip(".")
 
 
 def claim(method: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What the table shows of a claim."""
+    """The row of a claim in the table."""
     mean, std = entry["mean"], entry["std"]
     shown = "–" if mean is None else f"{mean:.3g}" if std is None else f"{mean:.3g} ± {std:.2g}"
     return {
@@ -170,35 +172,37 @@ def claim(method: str, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sentence(method: str, entry: Mapping[str, Any], shown: str) -> str:
-    """The claim, its figure and its verdict in plain words."""
+    """The criterion, the measurement, the literature's answer and whether they agree."""
     if entry["mean"] is None:
-        return "Of this method there is no figure that could decide it."
-    asked = f"{entry['direction']} {entry['threshold']:g}"
-    found = "it is" if entry["met"] else "it is not"
-    but = "; but it has collapsed, and that counts against it" if entry["barred"] else ""
+        return "This method has no metric that decides the claim."
+    criterion = f"{entry['direction']} {entry['threshold']:g}"
+    met = "met" if entry["met"] else "not met"
+    collapsed = " (the embedding has collapsed, which counts as not met)" if entry["barred"] else ""
+    agrees = "agrees" if entry["verdict"] == "holds" else "disagrees"
     narrowly = " narrowly" if entry["narrow"] else ""
     return (
-        f"If {method} {entry['statement']}, the figure is {asked}. It was measured at {shown}: {found}{but}. "
-        f"Said was “{entry['claimed']}”, which {entry['verdict']}{narrowly}. About the figure: {entry['reason']}."
+        f"Criterion for “{method} {entry['statement']}”: the metric is {criterion}. Measured: {shown}, the criterion is "
+        f"{met}{collapsed}. The literature says “{entry['claimed']}”; the measurement {agrees}{narrowly}. "
+        f"About the metric: {entry['reason']}."
     )
 
 
-def bar(mean: float, std: float, bound: float) -> dict[str, str]:
-    """Places along the picture of a figure, one standard deviation to each side, and its bound."""
-    low, high = min(mean - std, bound), max(mean + std, bound)
-    scale = (BAR - 16) / (high - low or 1)
-    places = {"low": mean - std, "high": mean + std, "mean": mean, "bound": bound}
-    return {name: f"{8 + (value - low) * scale:.1f}" for name, value in places.items()}
+def bar(mean: float, std: float, threshold: float) -> dict[str, str]:
+    """Positions on the bar: the mean, one standard deviation to each side, and the threshold as `bound`."""
+    low, high = min(mean - std, threshold), max(mean + std, threshold)
+    scale = (BAR_WIDTH - 16) / (high - low or 1)
+    positions = {"low": mean - std, "high": mean + std, "mean": mean, "bound": threshold}
+    return {name: f"{8 + (value - low) * scale:.1f}" for name, value in positions.items()}
 
 
 def counts(claims: list[dict[str, Any]]) -> str:
-    """How many claims hold, fail, and are not decided."""
+    """How many claims hold, fail and are not applicable."""
     found = {verdict: sum(one["verdict"] == verdict for one in claims) for verdict in ("holds", "fails", "not applicable")}
     return f"{found['holds']} hold, {found['fails']} fail, {found['not applicable']} are not applicable."
 
 
 def inputs(params: Params) -> dict[str, str]:
-    """The digests of the models, and of what the page shows of them."""
+    """The digests of the models and of all files that the page shows."""
     shown = [artifacts.weights("mog", name) for name in params.methods]
     shown += [artifacts.weights("mnist", name) for name in params.mnist.methods]
     shown += [artifacts.decoder(name) for name in params.mnist_reconstruct.methods]

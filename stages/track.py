@@ -1,11 +1,11 @@
 """Stage track: log the reproduced pipeline to MLflow.
 
-Logging takes longer than all the rest of a small experiment's last stages. So this stage copies what is to be logged into a
-spool (stages/tracking/spool.py) and has it logged in the background. `make track` logs all that waits there, and waits for it;
-so does this stage where ENERGY_WELLS_TRACK is `now`, and where it is `later` nothing is logged yet.
+Logging takes longer than the last stages of a small experiment together. This stage therefore copies the state into a spool
+(stages/tracking/spool.py) and starts a background process that logs it. `make track` logs the whole spool and waits for it, as
+does this stage if ENERGY_WELLS_TRACK is `now`; if it is `later`, the state stays in the spool.
 
-A failure of the tracking server is a warning: it never fails the pipeline, and a later call completes what is missing. Results
-that are not those of dvc.lock are not logged.
+A failure of the tracking server is a warning and never fails the pipeline; a later call logs what is missing. Results that
+differ from dvc.lock are not logged.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ from stages.tracking.store import LATER, NOW, when
 
 
 def main(params: Params) -> None:
-    """Note the machine; have logged what is not logged yet, and warn where that fails."""
+    """Record the machine and log the current state; warn if that fails."""
     leftovers.remove()
     try:
         for message in spool.messages():
-            _say(message)
+            _report(message)
         values = read()
         stages = locked_stages(values)
-        moved = differences(stages, values)
-        if moved:
-            print(f"track: nothing is logged, since {moved[0]}: `dvc repro` first")
+        found = differences(stages, values)
+        if found:
+            print(f"track: nothing is logged, since {found[0]}: run `dvc repro` first")
             return
         spool.put(collect(params, stages, _facts(params, stages)))
     except (OSError, UserError) as error:
-        _say(f"warning: not logged to MLflow ({type(error).__name__}: {error}); `make track` tries again")
+        _report(f"warning: not logged to MLflow ({type(error).__name__}: {error}); `make track` tries again")
         return
     if when() == NOW:
         from stages.tracking import log
 
-        log.log_waiting(_say)
+        log.log_waiting(_report)
     elif when() != LATER:
-        nothing = subprocess.DEVNULL
+        devnull = subprocess.DEVNULL
         command = [sys.executable, "-m", "stages.tracking.log"]
-        subprocess.Popen(command, cwd=root(), stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
-        print("track: this state is being logged")
+        subprocess.Popen(command, cwd=root(), stdin=devnull, stdout=devnull, stderr=devnull, start_new_session=True)
+        print("track: logging this state in the background")
 
 
-def _say(message: str) -> None:
+def _report(message: str) -> None:
     print(message, file=sys.stderr if message.startswith("warning") else sys.stdout, flush=True)
 
 
 def _facts(params: Params, stages: Mapping[str, Any]) -> dict[str, str]:
-    """The facts of the machine that made the results of dvc.lock, noted where DVC has just made them; none where unknown."""
+    """Environment facts of the machine that made the results in dvc.lock; recorded when DVC runs, empty if unknown."""
     recorded: dict[str, Any] = {}
-    # Where it is missing or damaged it is made anew.
+    # A missing or damaged file is rewritten.
     with suppress(UserError):
         recorded = files.read_json(machine.FILE)
     wanted = machine.record(stages, {})["outputs"]
     if recorded.get("outputs") != wanted:
-        # Called by hand, this may see what another machine made.
+        # Without DVC, the results may come from another machine.
         recorded = machine.record(stages, machine.facts(params)) if "DVC_STAGE" in os.environ else {"facts": {}}
         if recorded["facts"]:
             files.write_json(machine.FILE, recorded)

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from benchmarks import animation, gpu, lightly_step, loops, neighbours, page, pipeline, seeds, training, transforms, tutorial
-from benchmarks.__main__ import OUTPUT, QUICK, SUBJECTS, arguments, measured
+from benchmarks.__main__ import BENCHMARKS, OUTPUT, QUICK, arguments, run_benchmarks
 from benchmarks.images import PILDataset, training_images
-from benchmarks.report import HEADER, Row, document, duration, figure, machine
+from benchmarks.report import HEADER, Row, document, duration, machine, three_digits
 from benchmarks.turns import Spread, speedup, take_turns
 from stages.config import params as parameters
 from stages.core.errors import UserError
@@ -100,13 +100,13 @@ def test_what_could_not_be_measured_has_no_ratio_and_reaches_nothing() -> None:
 def test_the_report_is_one_table_with_its_machine_command_and_notes() -> None:
     text = document([some_row(note="half.")], "python -m benchmarks", machine(threads=2))
     assert text.count("|---") == len(HEADER)
-    assert "`python -m benchmarks`" in text and "threads of a process: 2" in text and "torch " in text
+    assert "`python -m benchmarks`" in text and "threads per process: 2" in text and "torch " in text
     assert "- *a*: half." in text
 
 
 @pytest.mark.parametrize("value, text", [(0.8456, "0.846"), (2.0, "2"), (21.26, "21.3"), (123.4, "123"), (1543.2, "1543")])
 def test_figures_have_three_digits(value: float, text: str) -> None:
-    assert figure(value) == text
+    assert three_digits(value) == text
 
 
 @pytest.mark.parametrize("seconds, text", [(0.0324, "32.4 ms"), (12.5, "12.5 s"), (599, "599 s"), (3600, "60 min")])
@@ -254,7 +254,7 @@ def test_rows_of_the_neighbours_agree_with_scikit_learn() -> None:
 
 def test_measuring_goes_through_the_wanted_subjects(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.__main__.training_images", lambda params: (images, "some"))
-    rows, source = measured(PARAMS, QUICK, ["neighbours", "animation"], cold=False)
+    rows, source = run_benchmarks(PARAMS, QUICK, ["neighbours", "animation"], cold=False)
     assert [row.measured.split()[0] for row in rows] == ["animation", "k-NN,"] and source == "some"
 
 
@@ -269,7 +269,7 @@ def test_without_a_page_the_row_says_so(tmp_path: Path, monkeypatch: pytest.Monk
 
 def committed(folder: Path, accuracy: float) -> tuple[Path, Path, Path]:
     metrics, lock, params = folder / "metrics.json", folder / "dvc.lock", folder / "params.yaml"
-    metrics.write_text(json.dumps({"knn": {key: {"mean": accuracy} for key in tutorial.FIGURES}}))
+    metrics.write_text(json.dumps({"knn": {key: {"mean": accuracy} for key in tutorial.KNN_METRICS}}))
     values = {"seed": 0, "mnist_jepa_ema": {"train": {"steps": 6000}}, "mnist": {"snapshots": 30}}
     params.write_text(yaml.safe_dump(values))
     trained_with = {"seed": 0, "mnist_jepa_ema": {"train": {"steps": 6000}}, "mnist.snapshots": 30}
@@ -288,7 +288,8 @@ def test_a_run_below_the_accuracy_is_refused(tmp_path: Path) -> None:
 
 def test_one_figure_below_it_suffices(tmp_path: Path) -> None:
     metrics, lock, params = committed(tmp_path, 0.999)
-    metrics.write_text(json.dumps({"knn": {key: {"mean": 0.9 if key == "f1_macro" else 0.999} for key in tutorial.FIGURES}}))
+    values = {key: {"mean": 0.9 if key == "f1_macro" else 0.999} for key in tutorial.KNN_METRICS}
+    metrics.write_text(json.dumps({"knn": values}))
     assert f"knn.f1_macro in {metrics} is 0.9, below {KNN}" in tutorial.refusal(metrics, lock, params)
 
 
@@ -412,10 +413,10 @@ def test_a_clone_is_of_its_commit_and_can_commit(tmp_path: Path) -> None:
 
 
 def test_subjects_and_options_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
-    wishes = arguments(["--quick", "seeds"])
-    assert wishes.quick and wishes.subjects == ["seeds"] and wishes.output is None
-    for words, text in ((["speed"], ", ".join(SUBJECTS)), (["--threads", "0"], "at least 1")):
+    options = arguments(["--quick", "seeds"])
+    assert options.quick and options.benchmarks == ["seeds"] and options.output is None
+    for argv, text in ((["speed"], ", ".join(BENCHMARKS)), (["--threads", "0"], "at least 1")):
         with pytest.raises(SystemExit):
-            arguments(words)
+            arguments(argv)
         assert text in capsys.readouterr().err
     assert Path("docs/benchmark.md") == OUTPUT

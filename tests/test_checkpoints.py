@@ -20,7 +20,7 @@ from stages.config.base import MNIST_PREFIX
 from stages.core.paths import FRESH, ROOT
 from stages.mnist.encoder.domain import Images
 from stages.mnist.training.checkpoints import FileCheckpoints, key
-from stages.mnist.training.launch import Place
+from stages.mnist.training.launch import Worker
 from stages.nn.batches import EpochBatches
 from stages.nn.build import build, configured
 from stages.nn.method import Method
@@ -29,7 +29,7 @@ from stages.nn.training import fit
 from tests import small
 
 PARAMS = params.load(ROOT / "params.yaml")
-HERE = Place(0, 1, torch.device("cpu"))
+HERE = Worker(0, 1, torch.device("cpu"))
 STEPS = 11
 
 
@@ -98,7 +98,7 @@ def test_an_interrupted_training_ends_in_the_same_bytes(name: str, killed_after:
     with pytest.raises(Killed):
         run(name, killed_after=killed_after)
     resumed = run(name)
-    assert f"going on from step {killed_after // 4 * 4}" in capsys.readouterr().out
+    assert f"resuming from step {killed_after // 4 * 4}" in capsys.readouterr().out
     for value, other in zip(undisturbed[0].state_dict().values(), resumed[0].state_dict().values(), strict=True):
         assert (value == other).all() and value.stride() == other.stride()
     assert undisturbed[1] == resumed[1]
@@ -111,7 +111,7 @@ def test_what_is_kept_of_another_training_is_left_alone(capsys: Any) -> None:
     (kept,) = Path(".checkpoints").iterdir()
     with pytest.raises(Killed):
         run("contrastive", killed_after=9, digest="e" * 64)
-    assert "going on" not in capsys.readouterr().out
+    assert "resuming" not in capsys.readouterr().out
     checkpoints("contrastive", "e" * 64).remove()
     assert list(Path(".checkpoints").iterdir()) == [kept]
 
@@ -140,7 +140,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(damage: str, capsys: Any) -> N
     kept.write_bytes(content[: {"truncated": len(content) // 2, "empty": 0}.get(damage, len(content))])
     anew = run("contrastive")
     output = capsys.readouterr().out
-    assert "is damaged, starting anew" in output and "going on" not in output
+    assert "is damaged, restarting from step 0" in output and "resuming" not in output
     assert undisturbed[1] == anew[1]
 
 
@@ -167,7 +167,7 @@ def test_the_key_is_of_all_that_decides_a_training(tmp_path: Path) -> None:
         key(stage, "jepa_ema", {"seed": 0}, [data], HERE),
         key(stage, "vicreg", {"seed": 0}, [data], HERE),
         key(stage, "jepa_ema", {"seed": 1}, [data], HERE),
-        key(stage, "jepa_ema", {"seed": 0}, [data], Place(0, 2, torch.device("cpu"))),
+        key(stage, "jepa_ema", {"seed": 0}, [data], Worker(0, 2, torch.device("cpu"))),
         key(ROOT / "stages/mnist/reconstruct.py", "jepa_ema", {"seed": 0}, [data], HERE),
     ]
     data.write_bytes(b"two")
@@ -205,7 +205,7 @@ def test_a_killed_stage_resumes_and_starts_anew_on_request(copied: Path, process
     small.change_params(copied, {**LONG, "processes": processes})
     kill_training(copied)
     output = small.run(copied, "dvc", "repro", "--no-run-cache", "mnist_train@jepa_ema")
-    assert "going on from step 500" in output or "going on from step 1000" in output
+    assert "resuming from step 500" in output or "resuming from step 1000" in output
     resumed = (copied / "models/mnist/jepa_ema.safetensors").read_bytes()
     curves = (copied / "reports/curves/mnist/jepa_ema.csv").read_bytes()
     assert not list((copied / ".checkpoints").iterdir())
@@ -214,7 +214,7 @@ def test_a_killed_stage_resumes_and_starts_anew_on_request(copied: Path, process
     os.utime(kept, (0, 0))
     command = ("dvc", "repro", "--no-run-cache", "--force", "--single-item", "mnist_train@jepa_ema")
     output = small.run(copied, *command, **{FRESH: "1"})
-    assert "going on" not in output and not kept.exists()
+    assert "resuming" not in output and not kept.exists()
     assert (copied / "models/mnist/jepa_ema.safetensors").read_bytes() == resumed
     assert (copied / "reports/curves/mnist/jepa_ema.csv").read_bytes() == curves
 
@@ -224,7 +224,7 @@ def test_a_forced_run_of_the_pipeline_ignores_checkpoints(copied: Path) -> None:
     small.change_params(copied, LONG)
     kill_training(copied)
     output = small.reproduce(copied, "2", "--force", "--no-run-cache")
-    assert "going on" not in output
+    assert "resuming" not in output
 
 
 @pytest.mark.integration

@@ -52,16 +52,16 @@ def cell(decay: float, *values: float, method: str = "dsm") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("said", "value", "verdict"),
+    ("expected", "value", "verdict"),
     [(True, 0.01, "holds"), (True, 0.9, "fails"), (False, 0.9, "holds"), (False, 0.01, "fails")],
 )
-def test_a_claim_holds_where_the_figure_is_on_the_side_it_says(said: bool, value: float, verdict: str) -> None:
-    assert decide(said, claim(), "dsm", metrics(value))["verdict"] == verdict
-    assert decide(not said, claim({"below": None, "above": 0.05}), "dsm", metrics(value))["verdict"] == verdict
+def test_a_claim_holds_if_the_metric_is_on_the_expected_side(expected: bool, value: float, verdict: str) -> None:
+    assert decide(expected, claim(), "dsm", metrics(value))["verdict"] == verdict
+    assert decide(not expected, claim({"below": None, "above": 0.05}), "dsm", metrics(value))["verdict"] == verdict
 
 
 def test_the_mean_over_seeds_decides_and_is_reported_with_its_deviation_in_the_words_of_the_claim() -> None:
-    entry = decide(True, claim(), "dsm", metrics(0.0, 0.08), words="partly")
+    entry = decide(True, claim(), "dsm", metrics(0.0, 0.08), label="partly")
     assert (entry["verdict"], entry["mean"], entry["std"]) == ("holds", 0.04, 0.04)
     assert (entry["claimed"], entry["threshold"], entry["direction"]) == ("partly", 0.05, "below")
     assert (entry["statement"], entry["figure"]) == ("knows it", "reports/figures/mog/dsm/a.png")
@@ -73,7 +73,7 @@ def test_a_verdict_within_two_standard_errors_of_its_bound_is_narrow(values: tup
     assert decide(True, claim(), "dsm", measured)["narrow"] == narrow
     assert not decide(True, claim({"unless": "collapse.collapsed"}), "dsm", measured)["narrow"]
     written = markdown({"dsm": {"knows": decide(True, claim(), "dsm", measured)}})
-    assert ("[holds](figures/mog/dsm/a.png), narrowly" in written) == narrow
+    assert ("[yes](figures/mog/dsm/a.png), narrowly" in written) == narrow
 
 
 def test_a_control_is_subtracted() -> None:
@@ -159,10 +159,10 @@ def test_a_claim_that_fails_stands_out_in_both_tables() -> None:
     }
     overview, every = markdown(decided).split("\n\n")
     link = "figures/mog/dsm/a.png"
-    assert overview.splitlines()[2:] == [f"| dsm | yes: [**fails**]({link}) |", "| ism | no: not applicable |"]
+    assert overview.splitlines()[2:] == [f"| dsm | yes [**✗**]({link}) |", "| ism | no (not applicable) |"]
     assert every.splitlines()[2:] == [
-        f"| dsm | knows it | yes | 0.9 | score.error below 0.05 | r | [**fails**]({link}) |",
-        f"| dsm | knows it | no | 0.85 ± 0.05 | score.error below 0.05 | r | [holds]({link}) |",
+        f"| dsm | knows it | yes | 0.9 | score.error below 0.05 | r | [**no**]({link}) |",
+        f"| dsm | knows it | no | 0.85 ± 0.05 | score.error below 0.05 | r | [yes]({link}) |",
     ]
 
 

@@ -21,7 +21,7 @@ def test_what_the_pipeline_made_goes_and_nothing_else(copied: Path) -> None:
         file.write_text("mine")
     tracked = set(small.run(copied, "git", "ls-files").split())
     said = small.run(copied, *CLEAN)
-    assert said == "clean: data/mog stays: not all of it is as it was made\n"
+    assert said == "clean: data/mog is kept: it has files that were changed or added\n"
     assert all(file.read_text() == "mine" for file in theirs)
     left = {str(path.relative_to(copied)) for name in ("data", "models", "reports") for path in (copied / name).rglob("*.*")}
     assert left == {name for name in tracked if name.startswith(("data/", "models/", "reports/"))} | {
@@ -38,7 +38,7 @@ def test_what_the_pipeline_made_goes_and_nothing_else(copied: Path) -> None:
 def test_a_folder_of_which_nothing_is_known_stays(copied: Path) -> None:
     shutil.rmtree(copied / ".dvc/cache")
     said = small.run(copied, *CLEAN)
-    assert "clean: data/mog stays: it is not known which of its files were made\n" in said
+    assert "clean: data/mog is kept: its files are not recorded\n" in said
     assert (copied / "data/mog/test.npz").exists() and not (copied / "models/mog/dsm.safetensors").exists()
 
 
@@ -50,7 +50,7 @@ def test_links_lead_nobody_outside(copied: Path, tmp_path: Path) -> None:
     (copied / "data/mog").symlink_to(outside)
     (outside / "mine.pt").write_text("mine")
     said = small.run(copied, *CLEAN)
-    assert said == "clean: data/mog stays: not all of it is as it was made\n"
+    assert said == "clean: data/mog is kept: it has files that were changed or added\n"
     assert [path.name for path in outside.iterdir()] == ["mine.pt"] and (copied / "data/mog").is_symlink()
 
 
@@ -65,8 +65,8 @@ def test_what_was_changed_or_added_to_dvc_by_hand_stays(copied: Path) -> None:
         path.write_text("mine")
     said = small.run(copied, *CLEAN)
     assert sorted(said.splitlines()) == [
-        "clean: data/mog stays: not all of it is as it was made",
-        "clean: models/mog/dsm.safetensors stays: not all of it is as it was made",
+        "clean: data/mog is kept: it has files that were changed or added",
+        "clean: models/mog/dsm.safetensors is kept: it has files that were changed or added",
     ]
     assert all(path.read_text() == "mine" for path in changed)
 
@@ -74,7 +74,7 @@ def test_what_was_changed_or_added_to_dvc_by_hand_stays(copied: Path) -> None:
 def test_without_a_lock_everything_stays_and_is_named(copied: Path) -> None:
     (copied / "dvc.lock").unlink()
     said = small.run(copied, *CLEAN)
-    assert "clean: data/mog stays: it is not known which of its files were made\n" in said
+    assert "clean: data/mog is kept: its files are not recorded\n" in said
     assert (copied / "data/mog/train.npz").exists() and (copied / "models/mog/dsm.safetensors").exists()
 
 

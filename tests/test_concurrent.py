@@ -70,5 +70,5 @@ def test_a_fork_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
             os._exit(7)
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
 
-    with pytest.raises(UserError, match=r"^a part of this stage ended with 7"):
+    with pytest.raises(UserError, match=r"^a process of this stage exited with status 7"):
         concurrently(part, part)

@@ -13,11 +13,11 @@ import yaml
 
 from stages.core.errors import UserError
 from stages.studies import code, identity
-from stages.studies.confirm import IN_A_ROW, LEAST, Affected, Confirmation, affected, chance, confirm, draw
+from stages.studies.confirm import MAX_CONFIRMATIONS, MIN_SAMPLE, Affected, Confirmation, affected, chance, confirm, draw
 from stages.studies.engine import Metrics, Project, Result, complete, missing
 from stages.studies.grid import Run, all_runs, load
-from stages.studies.identity import Decided
-from stages.studies.store import Store, here
+from stages.studies.identity import RunDigests
+from stages.studies.store import Store, provenance
 from tests.test_study import RAW, figure, project  # noqa: F401  # a fixture
 
 SIGMAS = [0.3, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
@@ -75,15 +75,18 @@ def test_a_change_that_changes_no_number_is_confirmed_and_says_so(studies: Path,
     assert len(affected(now)) == 36
     confirm(now, somewhere)
     # Those of the sample were made.
-    assert not affected(now) and [record["confirmations"] for record in records()].count(0) == LEAST
+    assert not affected(now) and [record["confirmations"] for record in records()].count(0) == MIN_SAMPLE
     assert {record["confirmations"] for record in records()} == {0, 1}
-    assert len(somewhere.made) == LEAST and {run.method for run in somewhere.made} == set(METHODS)
-    said = f"{LEAST} of 36 runs of all studies that the change concerned were made again and agree to the last digit"
+    assert len(somewhere.made) == MIN_SAMPLE and {run.method for run in somewhere.made} == set(METHODS)
+    said = f"of the 36 runs of all studies that the change affects, {MIN_SAMPLE} were rerun and agree to the last digit"
     assert said in json.loads(Path("reports/studies/first.json").read_text())["standing"]
     assert said in Path("reports/studies/second.md").read_text()
-    assert f"the chance to miss a change that concerns 10% of them: {chance(36, LEAST, 0.1):.2g}" in capsys.readouterr().out
+    assert (
+        f"probability of missing a change that affects 10% of them: {chance(36, MIN_SAMPLE, 0.1):.2g}"
+        in capsys.readouterr().out
+    )
     confirm(now, somewhere)
-    assert len(somewhere.made) == LEAST
+    assert len(somewhere.made) == MIN_SAMPLE
 
 
 def test_one_that_was_stopped_goes_on_with_the_same_sample(studies: Path) -> None:
@@ -143,20 +146,20 @@ def test_on_another_machine_a_figure_may_move_by_what_chance_explains(studies: P
     def moved(by: float) -> Callable[[Run, Metrics], Metrics]:
         return lambda _, found: {**found, "collapse": {"rankme": figure(3 + by)}}
 
-    with pytest.raises(UserError, match=r"collapse\.rankme: 3 -> 6, moved 3 of 2"):
+    with pytest.raises(UserError, match=r"collapse\.rankme: 3 -> 6, changed by 3, tolerance 2"):
         confirm(Project.load(), place(moved(3)))
     confirm(Project.load(), place(moved(0.5)))
-    assert "agree within what chance explains" in Store("first").standing()
+    assert "agree within the statistical tolerance" in Store("first").standing()
 
 
 def test_there_is_no_stamp_without_the_runs(studies: Path) -> None:
     now = Project.load()
-    confirmation = Confirmation(affected(now), now, here())
-    with pytest.raises(UserError, match=f"{LEAST} of {LEAST} runs of the sample were not made"):
+    confirmation = Confirmation(affected(now), now, provenance())
+    with pytest.raises(UserError, match=f"{MIN_SAMPLE} of {MIN_SAMPLE} runs of the sample were not rerun"):
         confirmation.stamp()
     for one in confirmation.sample[:-1]:
         assert not confirmation.compare(one.run, measured(one.run))
-    with pytest.raises(UserError, match=f"1 of {LEAST} runs of the sample were not made"):
+    with pytest.raises(UserError, match=f"1 of {MIN_SAMPLE} runs of the sample were not rerun"):
         confirmation.stamp()
     with pytest.raises(StopIteration):
         confirmation.compare(next(one.run for one in confirmation.runs if one not in confirmation.sample), {})
@@ -164,10 +167,10 @@ def test_there_is_no_stamp_without_the_runs(studies: Path) -> None:
 
 
 def test_after_so_many_in_a_row_the_runs_have_to_be_made(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(IN_A_ROW):
+    for number in range(MAX_CONFIRMATIONS):
         refactor(monkeypatch, str(number))
         confirm(Project.load(), place())
-    assert f"{IN_A_ROW} such in a row" in Store("first").standing()
+    assert f"{MAX_CONFIRMATIONS} confirmations in a row" in Store("first").standing()
     refactor(monkeypatch, "again")
     with pytest.raises(UserError, match=r"5 times in a row, .*: `python -m stages\.studies\.run first`, `python"):
         confirm(Project.load(), place())
@@ -184,7 +187,7 @@ def test_only_what_the_change_concerns_is_drawn(studies: Path, monkeypatch: pyte
     monkeypatch.setattr(identity, "code_identity", lambda domain, method: real(domain, method) + "!" * (method == "vicreg"))
     somewhere = place()
     confirm(Project.load(), somewhere)
-    assert {run.method for run in somewhere.made} == {"vicreg"} and len(somewhere.made) == LEAST
+    assert {run.method for run in somewhere.made} == {"vicreg"} and len(somewhere.made) == MIN_SAMPLE
 
 
 def test_another_value_of_a_param_is_no_refactoring(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,11 +196,11 @@ def test_another_value_of_a_param_is_no_refactoring(studies: Path, capsys: pytes
     assert {one.run.method for one in affected(Project.load())} == set(METHODS)
     somewhere = place()
     confirm(Project.load(), somewhere)
-    assert "confirm: 12 runs of first, second have other params now" in capsys.readouterr().out
+    assert "confirm: 12 runs of first, second have new params" in capsys.readouterr().out
     assert {run.method for run in somewhere.made} == {"dsm", "ism"}
     assert {run.method for run in missing(load("first"), Store("first"), Project.load())} == {"vicreg"}
     confirm(Project.load(), place())
-    assert "was made, or confirmed" not in capsys.readouterr().out
+    assert "all stored runs belong" not in capsys.readouterr().out
 
 
 def test_a_param_by_another_name_is_a_refactoring(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +223,7 @@ def test_what_is_missing_stays_missing(studies: Path) -> None:
 
 
 def entry(method: str, seed: int, domain: Any = "mog", code_digest: str = "") -> Affected:
-    return Affected("some", Run(domain, method, {"seed": seed}), Decided(f"{code_digest}{method}{seed}{domain}", ""), {})
+    return Affected("some", Run(domain, method, {"seed": seed}), RunDigests(f"{code_digest}{method}{seed}{domain}", ""), {})
 
 
 def test_the_sample_follows_the_new_identities_and_has_every_method_of_every_world() -> None:

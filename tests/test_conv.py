@@ -16,7 +16,7 @@ from stages.methods.jepa_ema import JepaEma
 from stages.mnist.decoder.model import Reconstruction
 from stages.mnist.encoder import embed as embedding
 from stages.mnist.encoder.domain import Images
-from stages.mnist.encoder.embed import as_seen, embed
+from stages.mnist.encoder.embed import embed, for_knn
 from stages.nn.build import build
 from stages.nn.conv import ConvEncoder, Decoder, Predictor, as_images
 from stages.nn.method import Method
@@ -133,7 +133,7 @@ def test_a_loss_on_images_is_a_finite_scalar(name: str) -> None:
 def test_embeddings_have_unit_length_exactly_where_the_method_is_cosine(name: str) -> None:
     trained = method(name)
     z = embed(trained, torch.randint(256, (20, 28, 28), dtype=torch.uint8), CPU)
-    length = as_seen(trained, z).norm(dim=-1)
+    length = for_knn(trained, z).norm(dim=-1)
     assert not torch.allclose(z.norm(dim=-1), torch.ones(20), atol=1e-5)
     assert trained.cosine == (name in ("contrastive", "jepa_ema"))
     assert torch.allclose(length, torch.ones(20), atol=1e-5) == trained.cosine

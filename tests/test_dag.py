@@ -17,7 +17,7 @@ from stages.config import params as parameters
 from stages.core.paths import ROOT
 from stages.dag import machine
 from stages.dag.lock import locked_stages
-from stages.pipeline.code_deps import closure, deciding, third_party
+from stages.pipeline.code_deps import closure, dependencies, third_party
 from tests.small import change_params, run, stages_run
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -47,9 +47,9 @@ def builds_methods(name: str) -> bool:
 
 def needed(name: str, method: str) -> set[Path]:
     """Every file with code that the stage imports and that decides its result, for one method of its group."""
-    files = deciding(module(name))
+    files = dependencies(module(name))
     if builds_methods(name):
-        files |= deciding(ROOT / f"stages/methods/{method}.py") - {ROOT / f"stages/methods/{method}.py"}
+        files |= dependencies(ROOT / f"stages/methods/{method}.py") - {ROOT / f"stages/methods/{method}.py"}
     return {file for file in files if file.name != "__init__.py" or "import" in file.read_text()}
 
 
@@ -77,7 +77,7 @@ def test_what_only_checks_params_is_no_dep_and_imports_nothing_that_is() -> None
     checking = {ROOT / "stages/core", ROOT / "stages/config"}
     assert not {dep for name in DAG for dep in declared(name) if checking & {dep, *dep.parents}}
     for file in (path for folder in checking for path in folder.rglob("*.py")):
-        assert not deciding(file), file
+        assert not dependencies(file), file
 
 
 def test_no_param_has_a_name_that_dvcs_run_cache_overlooks() -> None:

@@ -83,7 +83,7 @@ def test_what_a_disk_lost_in_secret_is_found_and_made_again(copied: Path, reprod
     (copied / OUTPUTS[1]).unlink()
     said = small.run(copied, "python", "-m", "stages.tools.verify")
     assert f"verify: {cached} was damaged and is removed from DVC's cache" in said
-    assert f"verify: {OUTPUTS[2]} is not as in dvc.lock" in said
+    assert f"verify: {OUTPUTS[2]} differs from dvc.lock" in said
     small.run(copied, "dvc", "repro")
     small.assert_undisturbed(copied, reproduced)
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_read_or_removed_is_told_and_left(
 
     monkeypatch.setattr(verify, "file_md5", read)
     assert list(verify.damaged_objects(paths)) == [paths[0], paths[2]]
-    assert capsys.readouterr().out == f"verify: {paths[1]} cannot be read (Permission denied) and is left as it is\n"
+    assert capsys.readouterr().out == f"verify: {paths[1]} cannot be read (Permission denied) and is skipped\n"
 
 
 @pytest.mark.hostile
@@ -178,14 +178,14 @@ def test_nothing_is_logged_or_registered_whose_entry_was_cut_off(
     after = {part: whole.index("\n", whole.index(f"{part}: ", path)) + 1 for part in ("hash", "md5", "size")}
     for end in (entry - len("  "), *after.values()):
         lock.write_text(whole[:end])
-        with pytest.raises(UserError, match=r"^the entry of m[\w@]+ is not whole in dvc\.lock: `dvc repro` first$"):
+        with pytest.raises(UserError, match=r"^the entry of m[\w@]+ is not whole in dvc\.lock: run `dvc repro` first$"):
             registry.main(wanted)
         track.main(wanted)
         assert capsys.readouterr().out.startswith("track: nothing is logged, since the entry of m")
     # DVC would not read this one.
     lock.write_text(whole[:entry] + "mnist_train:\n")
     said = small.run(copied, sys.executable, "-m", "stages.tools.registry", status=1)
-    assert said.startswith("error: dvc.lock: ") and said.endswith(": `make verify` puts it aside\n") and said.count("\n") == 1
+    assert said.startswith("error: dvc.lock: ") and said.endswith(": `make verify` moves it aside\n") and said.count("\n") == 1
 
 
 @pytest.mark.nightly
@@ -196,7 +196,7 @@ def test_what_dvc_had_half_written_when_it_was_killed_is_removed(copied: Path, r
     path.write_text(left)
     small.run(copied, "dvc", "repro", status=255)
     said = small.run(copied, "python", "-m", "stages.tools.verify")
-    assert f"{name} can't be read by DVC, as a killed one leaves it, and " in said and said.count("\n") == 1
+    assert f"{name} cannot be read by DVC, probably because DVC was killed, and " in said and said.count("\n") == 1
     assert not path.exists() and (name != "dvc.lock" or (copied / ".dvc/tmp/dvc.lock").read_text() == left)
     # Trainings are in DVC's run cache.
     assert not [stage for stage in small.stages_run(small.run(copied, "dvc", "repro")) if "_train@" in stage]

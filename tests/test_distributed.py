@@ -24,7 +24,7 @@ from stages.config.base import MNIST_PREFIX
 from stages.core.paths import ROOT
 from stages.mnist.decoder.model import Reconstruction
 from stages.mnist.encoder.domain import Images
-from stages.mnist.training.fit import look_across
+from stages.mnist.training.fit import gather_across_processes
 from stages.nn.build import build, configured
 from stages.nn.conv import Decoder
 from stages.nn.distributed import gather, shared_loss, synchronise
@@ -76,7 +76,7 @@ def shared_step(name: str) -> dict[str, Tensor]:
     if " decoder of " in name:
         synchronise(method)
     else:
-        look_across(method)
+        gather_across_processes(method)
     part = images().chunk(dist.get_world_size())[dist.get_rank()]
     loss = shared_loss(method, some_unused=" decoder of " in name)
     return state(method, loss(part, source()))
@@ -202,7 +202,7 @@ def test_machines_of_different_kinds_go_on_together_from_what_was_kept(copied: P
     second = nodes()
     said = "".join(node.communicate(timeout=300)[0] for node in second)
     assert [node.returncode for node in second] == [0, 0], said
-    assert "going on from step" in said, said
+    assert "resuming from step" in said, said
     assert model.exists() and not list(copied.glob(".checkpoints/*.safetensors"))
 
 

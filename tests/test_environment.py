@@ -65,12 +65,10 @@ def test_one_that_is_broken_is_made_anew_where_that_is_asked_for(made: Path, tmp
         for part in broken.iterdir():
             if part.is_dir() and not part.is_symlink():
                 shutil.rmtree(part)
-    assert (
-        set_up(tmp_path, status=1) == f"error: {broken} is broken: `make setup` makes it anew\n" and (broken / "mine").exists()
-    )
+    assert set_up(tmp_path, status=1) == f"error: {broken} is broken: `make setup` rebuilds it\n" and (broken / "mine").exists()
     # In an activated environment it is its own Python that is asked to make it anew.
     own = (str(broken / "bin/python"),) if damage == "no pip" else ()
-    assert set_up(tmp_path, "--mend", python=own) == f"{broken} is broken: it is made anew\n"
+    assert set_up(tmp_path, "--mend", python=own) == f"{broken} is broken: it is rebuilt\n"
     subprocess.run([broken / "bin/python", "-c", "import pip"], check=True)
     assert not (broken / "mine").exists() and [path.name for path in tmp_path.glob(".venv*")] == [".venv"]
 
@@ -102,9 +100,9 @@ def test_the_index_of_torch_is_remembered_and_another_one_needs_a_new_environmen
     environment.install("python", asked)
     assert used == ["usual", "https://example.org/cpu", "https://example.org/cpu"]
     other = Namespace(**{**vars(asked), "torch_index": "https://example.org/other"})
-    assert not environment.unfit(asked.venv, sys.executable, asked)
-    with pytest.raises(SystemExit, match="has torch from elsewhere: `make setup` makes it anew"):
-        environment.unfit(asked.venv, sys.executable, other)
+    assert not environment.unusable(asked.venv, sys.executable, asked)
+    with pytest.raises(SystemExit, match="has torch from another index: `make setup` rebuilds it"):
+        environment.unusable(asked.venv, sys.executable, other)
 
 
 @pytest.mark.hostile
@@ -120,7 +118,7 @@ def test_what_is_no_environment_is_left_to_its_user(tmp_path: Path, kind: str) -
     else:
         theirs.symlink_to("thesis")
     said = set_up(tmp_path, status=1)
-    assert said == f"error: {theirs} is broken, and was not made by `make setup`: move it away\n"
+    assert said == f"error: {theirs} is broken and was not created by `make setup`: move it away\n"
     assert (theirs if kind == "file" else theirs / "chapter").read_text() == "one"
 
 
@@ -151,10 +149,10 @@ def test_an_environment_of_another_release_is_made_anew_where_it_is_asked_for(
     python.chmod(0o755)
     monkeypatch.setattr(sys, "version_info", (3, 13, 1))
     asked = Namespace(venv=str(old), torch_index=None, of_this_python=False, mend=True)
-    assert not environment.unfit(str(old), str(python), asked)
+    assert not environment.unusable(str(old), str(python), asked)
     asked.of_this_python = True
-    assert environment.unfit(str(old), str(python), asked)
-    assert capsys.readouterr().out == f"{old} is of Python 3.12: it is made anew\n"
+    assert environment.unusable(str(old), str(python), asked)
+    assert capsys.readouterr().out == f"{old} has Python 3.12: it is rebuilt\n"
 
 
 def test_without_cuda_all_else_is_installed_as_it_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,8 +122,8 @@ MODEL = f", as params.yaml describes the model{AGAIN}"
     [
         (wrong_shape, ": weight is float32 [2, 3] and should be float32 [3, 2]" + MODEL),
         (wrong_dtype, ": weight is int64 [3, 2] and should be float32 [3, 2]" + MODEL),
-        (one_missing, ": bias is nothing and should be float32 [3]" + MODEL),
-        (one_too_many, ": more is float32 [1] and should be nothing" + MODEL),
+        (one_missing, ": bias is absent and should be float32 [3]" + MODEL),
+        (one_too_many, ": more is float32 [1] and should be absent" + MODEL),
         (truncated, DAMAGED),
         (header_cut, DAMAGED),
         (empty, DAMAGED),

@@ -17,13 +17,23 @@ from stages.core.paths import ROOT
 from stages.mog import data, evaluate, train
 from stages.studies import code
 from stages.studies.grid import Run
-from stages.studies.identity import ALL_THE_SAME, NO_METRIC, NO_NUMBER, STAGES, code_identity, commands, decided, params, roots
+from stages.studies.identity import (
+    IRRELEVANT_CODE,
+    IRRELEVANT_PARAMS,
+    RELEVANT_EXCEPTIONS,
+    STAGES,
+    code_identity,
+    commands,
+    params,
+    roots,
+    run_digests,
+)
 from stages.tools.small import merged
 from tests.test_study import MIXTURES, RAW, TINY
 
 
 def identity(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> str:
-    return decided(run, raw, mixtures).identity
+    return run_digests(run, raw, mixtures).identity
 
 
 HANDED_ON = "from stages import {0}\ndef main(x):\n    return x({0})"
@@ -65,7 +75,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
     monkeypatch.setattr(code, "ROOT", tmp_path)
 
     def of(sources: Mapping[str, str]) -> str:
-        code.forget()
+        code.clear_caches()
         shutil.rmtree(tmp_path / "stages", ignore_errors=True)
         (tmp_path / "stages").mkdir()
         for name, source in {**BEFORE, **sources}.items():
@@ -73,7 +83,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
         return code.digest("stages.a.main")
 
     yield of
-    code.forget()
+    code.clear_caches()
 
 
 def changed(module: str, old: str, new: str) -> dict[str, str]:
@@ -225,11 +235,11 @@ def test_an_edit_counts_where_it_decides_a_number(
     assert old in text
     (tmp_path / "stages" / path).write_text(text.replace(old, new))
     monkeypatch.setattr(code, "ROOT", tmp_path)
-    code.forget()
+    code.clear_caches()
     try:
         after = code_identities()
     finally:
-        code.forget()
+        code.clear_caches()
     assert (unchanged != after) == (edit in EDITS)
 
 
@@ -260,8 +270,10 @@ def test_a_definition_that_there_is_not_is_no_digest(digest: Digest) -> None:
 
 @pytest.mark.parametrize(("domain", "method"), DOMAINS)
 def test_a_run_rests_on_what_it_calls_and_on_nothing_that_only_fetches_says_or_shows(domain: Any, method: str) -> None:
-    reached = set().union(*(code.reached(root, NO_NUMBER) for root in roots(domain, method)))
-    assert {name for name in reached if name.startswith(("stages.plots", "stages.tracking", *NO_NUMBER))} == set(ALL_THE_SAME)
+    reached = set().union(*(code.reached(root, IRRELEVANT_CODE) for root in roots(domain, method)))
+    assert {name for name in reached if name.startswith(("stages.plots", "stages.tracking", *IRRELEVANT_CODE))} == set(
+        RELEVANT_EXCEPTIONS
+    )
     assert any(name.startswith(f"stages.methods.{method}.") for name in reached)
     assert {"stages.nn.training.fit", "stages.metrics.summary.figure"} <= reached
     assert f"python -m stages.{'mog' if domain == 'mog' else 'mnist'}.train {method}" in commands(domain, method)
@@ -273,11 +285,11 @@ def test_each_method_and_world_has_a_code_of_its_own() -> None:
 
 
 def test_all_that_counts_for_nothing_is_there() -> None:
-    for name in NO_NUMBER:
+    for name in IRRELEVANT_CODE:
         path = ROOT.joinpath(*name.split("."))
         module, _, member = name.rpartition(".")
         assert path.is_dir() or path.with_suffix(".py").is_file() or code.digest(f"{module}.{member}")
-    assert set(NO_METRIC) <= set(RAW)
+    assert set(IRRELEVANT_PARAMS) <= set(RAW)
     declared = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert {stage for stages in STAGES.values() for stage in stages} <= set(declared)
 

@@ -89,7 +89,9 @@ def test_only_what_is_as_it_was_made_goes_and_only_while_the_pipeline_is_reprodu
     path.write_text('{"mine": 1}')
     remove(reproducing=True)
     assert path.exists()
-    assert capsys.readouterr().out == "reports/metrics/mog/gone.json belongs to no stage any more; it was changed and is kept\n"
+    assert (
+        capsys.readouterr().out == "reports/metrics/mog/gone.json no longer belongs to a stage; it was modified and is kept\n"
+    )
     path.write_text("{}")
     monkeypatch.setenv("DVC_STAGE", "compare")
     remove()

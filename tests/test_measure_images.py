@@ -11,7 +11,7 @@ from stages.core.paths import ROOT
 from stages.metrics.summary import rounded
 from stages.mnist import baseline
 from stages.mnist.encoder import probes
-from stages.mnist.encoder.embed import settle
+from stages.mnist.encoder.embed import with_statistics
 from stages.mnist.images.transforms import erosion
 from stages.nn.conv import ConvEncoder, as_images
 
@@ -78,11 +78,11 @@ def test_the_figures_of_the_uses_are_those_of_their_images() -> None:
     mnist = MNIST.model_copy(update={"evaluation": MNIST.evaluation.model_copy(update=few)})
     digits, digit_labels = embeddings(LABELS[:50], 0.1), LABELS[:50]
     z = embeddings(LABELS, 4)
-    figures, by_image = probes.uses(z, LABELS, z[:90], LABELS[:90], (digits, digit_labels), mnist=mnist, seed=0)
+    figures, by_image = probes.downstream(z, LABELS, z[:90], LABELS[:90], (digits, digit_labels), mnist=mnist, seed=0)
     assert figures["linear_probe"]["accuracy"]["mean"] == pytest.approx(by_image["probe_right"].mean(), rel=1e-5)
     assert figures["retrieval"]["map"]["mean"] == pytest.approx(by_image["average_precision"].mean(), rel=1e-5)
     assert by_image["average_precision"].shape == (40,) and by_image["leave_one_out_right"].shape == (50,)
-    alone, of_them = probes.uses(z, LABELS, z[:90], LABELS[:90], None, mnist=mnist, seed=0)
+    alone, of_them = probes.downstream(z, LABELS, z[:90], LABELS[:90], None, mnist=mnist, seed=0)
     assert alone == {key: value for key, value in figures.items() if key != "transfer"}
     assert set(of_them) == {"probe_right", "average_precision"}
 
@@ -119,7 +119,7 @@ def test_a_settled_encoder_normalises_what_it_sees_and_the_original_is_left_alon
     method = Method().eval()
     before = {key: value.clone() for key, value in method.state_dict().items()}
     images = torch.randint(256, (300, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    settled = settle(method, images, torch.device("cpu"))
+    settled = with_statistics(method, images, torch.device("cpu"))
     assert all((value == before[key]).all() for key, value in method.state_dict().items())
     convolved = settled.encoder[0](as_images(images))
     assert settled.encoder[1].running_mean.tolist() == pytest.approx(convolved.mean((0, 2, 3)).tolist(), abs=1e-4)

@@ -10,7 +10,7 @@ import networkx as nx
 import pytest
 
 from benchmarks import model
-from benchmarks.model import Costs, Sharing, changed, cores_table, experiments_table, gpu_table, makespan, measured
+from benchmarks.model import Costs, Sharing, changed, cores_table, experiments_table, gpu_table, makespan, read_costs
 from stages.core.errors import UserError
 from stages.core.paths import cost_file
 from stages.pipeline import files
@@ -70,17 +70,17 @@ def test_the_costs_of_a_run_are_read_from_where_it_left_them(tmp_path: Path, mon
     monkeypatch.setattr(model, "stage_graph", lambda: nx.DiGraph([("train@b", "a"), ("c", "train@b")]))
     monkeypatch.setattr(model, "entries", lambda: locked)
     with pytest.raises(UserError, match="is missing: `dvc repro --force`"):
-        measured(20)
+        read_costs(20)
     for place, name in enumerate(names, 1):
         files.write_json(cost_file(name), {"seconds": float(place)})
-    graph, costs = measured(9)
+    graph, costs = read_costs(9)
     assert set(graph) == set(costs) == set(names)
     assert {name: cost.threads for name, cost in costs.items()} == names
     assert costs["a"] == Costs(work=1.0, start=1.0, size=10) and costs["c"].size == 0
     assert costs["train@b"].seconds == 3
     del locked["c"]
-    with pytest.raises(UserError, match="the entry of c is not whole"):
-        measured(9)
+    with pytest.raises(UserError, match=r"the entry of c in dvc\.lock is incomplete"):
+        read_costs(9)
 
 
 def test_sixteen_machines_take_whole_experiments() -> None:

@@ -201,7 +201,7 @@ def test_particles_are_dropped_where_one_clicks_and_obey_the_controls(opened: Op
         "() => { const p = page.mixture.tools.parts[0]; return [p.temperature, p.sigma, Math.min(...p.schedule)]; }"
     )
     assert lowest[0] == 0 and lowest[1] == lowest[2]
-    page.click("text=Let σ fall")
+    page.click("text=Anneal σ")
     page.wait_for_function("() => page.mixture.tools.parts[0].cooling > 1")
     assert page.evaluate("() => page.mixture.tools.parts[0].sigma") > lowest[1]
     cold = page.evaluate(
@@ -287,7 +287,7 @@ def test_seeds_and_training_are_under_sliders(made: Path, opened: Opened, method
     assert page.evaluate("() => page.mixture.state.seed") == 1
     of_seed = seen(page)
     slide(page, "Training", 0)
-    assert page.evaluate("() => [page.mixture.state.moment, page.mixture.state.seed]") == [0, 0]
+    assert page.evaluate("() => [page.mixture.state.snapshot, page.mixture.state.seed]") == [0, 0]
     expect(page.locator("#mixture .slider:has-text('Training') output")).to_have_text("step 0")
     at_start = seen(page)
     count = int(len(at_start) ** 0.5)
@@ -308,7 +308,7 @@ def test_seeds_and_training_are_under_sliders(made: Path, opened: Opened, method
     [
         ("contours of the true log-density", ".contours path"),
         ("test points", ".points circle"),
-        ("arrows of the score", ".arrows path"),
+        ("score arrows", ".arrows path"),
     ],
 )
 def test_what_lies_on_a_map_can_be_taken_off(opened: Opened, label: str, selector: str) -> None:
@@ -327,7 +327,7 @@ def test_methods_share_a_scale_on_demand(opened: Opened) -> None:
     ranges = "() => page.mixture.small.map(({ name }) => page.mixture.shown(page.mixture.learned.get(name)).range)"
     page.wait_for_function("count => page.mixture.learned.size === count", arg=len(METHODS))
     assert page.evaluate(ranges)[0] != [-1, 1]
-    page.get_by_label("the same colours for all").check()
+    page.get_by_label("shared colour scale").check()
     contrastive, ncsn, masked = page.evaluate(ranges)
     assert contrastive == masked == [-1, 1] and ncsn[1] - ncsn[0] == 12
     page.select_option(".choice:has-text('Maps show') select", "true")
@@ -338,7 +338,7 @@ def test_the_value_under_the_pointer_is_told(opened: Opened) -> None:
     page = opened.page
     page.locator(".large .map svg").hover(position={"x": 150, "y": 150})
     said = page.locator(".large .readout").text_content() or ""
-    value = re.match(r"at \((.*), (.*)\): (.*) minus the cosine; the truth: −log p = ", said)
+    value = re.match(r"at \((.*), (.*)\): (.*) \(−cos\); truth: −log p = ", said)
     assert value and -1 <= float(value[3]) <= 1
 
 
@@ -375,8 +375,8 @@ def test_digits_are_filtered_found_and_shown_with_their_neighbours(opened: Opene
     canvas = page.locator("#embeddings .embeddings > canvas")
     canvas.focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#embeddings .readout")).to_contain_text("test image 0: of class ")
-    taken = int((page.locator("#embeddings .readout").text_content() or "").split("taken for ")[1][0])
+    expect(page.locator("#embeddings .readout")).to_contain_text("test image 0: true class ")
+    taken = int((page.locator("#embeddings .readout").text_content() or "").split("predicted class ")[1][0])
     assert taken == fields["predicted"][0]
     assert page.locator(".near figure").count() == 5
     assert pixels(page, "#embeddings .thumbnail") != pixels(page, ".near canvas")
@@ -386,7 +386,7 @@ def test_digits_are_filtered_found_and_shown_with_their_neighbours(opened: Opene
     expect(page.locator("#embeddings .readout")).to_contain_text("test image")
     assert page.evaluate("() => page.embeddings.visible.length") == 0
     page.click("#embeddings button:has-text('All')")
-    page.get_by_label("mistakes only").check()
+    page.get_by_label("misclassified only").check()
     page.wait_for_function("count => page.embeddings.visible.length < count && page.embeddings.visible.length > 0", arg=count)
     before = pixels(page, "#embeddings .embeddings > canvas")
     slide(page, "Training", 0)
@@ -498,7 +498,7 @@ def test_reconstructions_follow_method_perturbation_and_severity(opened: Opened)
     page.wait_for_function("() => page.reconstructions.state.kind === 'gaussian'")
     seen.add(pixels(page, ".pairs canvas"))
     slide(page, "Severity", 0)
-    expect(page.locator(".slider:has-text('Severity') output")).to_have_text("none: the clean images")
+    expect(page.locator(".slider:has-text('Severity') output")).to_have_text("0 % (clean images)")
     seen.add(pixels(page, ".pairs canvas"))
     assert len(seen) == 3
     expect(page.locator("#reconstructions .readout")).to_contain_text("mean squared error")
@@ -565,7 +565,7 @@ def test_without_scripts_the_pictures_and_the_table_are_there(browser: Browser, 
 
 
 @pytest.mark.parametrize(
-    "name, place", [("mnist/jepa_ema.js", "#embeddings"), ("mog/ncsn.js", "#mixture"), ("domain.js", "main")]
+    "name, place", [("mnist/jepa_ema.js", "#embeddings"), ("mog/ncsn.js", "#mixture"), ("domains.js", "main")]
 )
 def test_data_that_is_missing_is_told_where_it_is_missed(
     browser: Browser, made: Path, tmp_path: Path, name: str, place: str
@@ -578,7 +578,7 @@ def test_data_that_is_missing_is_told_where_it_is_missed(
     expect(page.locator(f"{place} > .error")).to_have_text(
         f"page_data/{name} is missing: dvc repro makes it, dvc pull brings it"
     )
-    if name != "domain.js":
+    if name != "domains.js":
         page.wait_for_selector("#reconstructions[data-ready]")
     if place == "#mixture":
         choose(page, "jepa_masked_density")

@@ -147,24 +147,24 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
     ("key", "value", "expected"),
     [
         ("mog.evaluation.reference", [0, 0, 0], "at most 2 items"),
-        ("mnist.validation_images", 40_000, f"at most {PARAMS.mnist.train_images // 2} with the images there are"),
+        ("mnist.validation_images", 40_000, f"at most {PARAMS.mnist.train_images // 2}, given the number of images"),
         ("mnist_reconstruct.channels", 3, "a multiple of 2"),
         ("mnist_jepa_ema.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
         ("mnist_reconstruct.train.batch_size", 55_001, "at most 55000, the training images that are not held out"),
-        ("mnist.evaluation.strengths", [0.5, 1.0, 0.5], "each value once"),
-        ("mnist.evaluation.strengths", [1.0, 0.5], "the smallest first"),
-        ("mnist.evaluation.labels", [10, 100, 10], "each value once"),
+        ("mnist.evaluation.strengths", [0.5, 1.0, 0.5], "strictly increasing values"),
+        ("mnist.evaluation.strengths", [1.0, 0.5], "strictly increasing values"),
+        ("mnist.evaluation.labels", [10, 100, 10], "strictly increasing values"),
         ("mnist.evaluation.labels", [10, 60_010], "at most 60000, the training images"),
-        ("mnist.evaluation.retrieval_queries", 10_001, "at most 10000 with the images there are"),
+        ("mnist.evaluation.retrieval_queries", 10_001, "at most 10000, given the number of images"),
         (
             "mnist_reconstruct.methods",
             ["jepa_ema", "jepa_basic"],
             "any of mnist.methods: jepa_ema, contrastive, vicreg, sigreg",
         ),
-        ("mnist.evaluation.neighbours", 55_001, "at most 55000 with the images there are"),
-        ("mog.evaluation.structure_points", 2001, "at most 2000 with the points there are"),
-        ("mog.evaluation.neighbours", 500, "at most 499 with the points there are"),
-        ("mog.evaluation.readout_neighbours", 5001, "at most 5000 with the points there are"),
+        ("mnist.evaluation.neighbours", 55_001, "at most 55000, given the number of images"),
+        ("mog.evaluation.structure_points", 2001, "at most 2000, given the number of points"),
+        ("mog.evaluation.neighbours", 500, "at most 499, given the number of points"),
+        ("mog.evaluation.readout_neighbours", 5001, "at most 5000, given the number of points"),
         ("mog.evaluation.grid", 9, "greater than or equal to 10"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_world_that_does_not_fit_together_is_refused(tmp_path: Path, key: str,
         (FIRST, [[1, 0.8], [0.7, 1]], "a symmetric, positive definite matrix"),
         (FIRST, [[-1, 0], [0, -1]], "a symmetric, positive definite matrix"),
         (FIRST, [[1, 1], [1, 1]], "a symmetric, positive definite matrix"),
-        (FIRST, [[1e-30, 0], [0, 1]], "a mode at least 1.8e-06 wide everywhere, since box.y reaches as far as 15"),
+        (FIRST, [[1e-30, 0], [0, 1]], "a standard deviation of at least 1.8e-06 in every direction, since box.y extends to 15"),
         (FIRST, [[1, 0.8]], "at least 2 items"),
         (f"{FIRST}.0", [1, 0.8, 0], "at most 2 items"),
         ("reference.covariances", [], "one entry for each of the 3 means"),
@@ -204,7 +204,10 @@ def test_a_mixture_that_does_not_fit_together_is_refused(tmp_path: Path, key: st
     ("key", "value", "expected"),
     [
         ("criteria.wells.decided_by.0.below", 0.5, "either below or above"),
-        ("criteria.wells.decided_by.0.study", "batch", "the name of a study where there is a cell"),
+        ("criteria.wells.decided_by.0.study", "batch", "both study and cell, or neither"),
+        ("criteria.wells.decided_by.0.against_cell", {"dsm.sigma": 1}, "a study"),
+        ("criteria.ema_keeps_rank.decided_by.0.against", "heldout_loss", "either against or against_cell"),
+        ("criteria.learns_score.decided_by.0.relative", True, "against or against_cell"),
         ("criteria.wells.decided_by", [], "at least 1 item"),
         ("expected.dsm.is_best", True, "any of criteria: batch_matters, bimodal_dependencies"),
         ("expected_label.dsm.is_best", "best", "any of expected.dsm: "),
@@ -325,8 +328,8 @@ def test_of_two_mistakes_one_is_shown_and_the_other_counted(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("seed: 1\n" + TEXT, "the key seed stands twice"),
-        (written("0.5\n  sigma: 0.3"), "the key sigma stands twice"),
+        ("seed: 1\n" + TEXT, "duplicate key seed"),
+        (written("0.5\n  sigma: 0.3"), "duplicate key sigma"),
         ("a: [", "not readable as YAML"),
         ("a: b: c", "not readable as YAML"),
         ("\ta: 1", "not readable as YAML"),
@@ -343,7 +346,7 @@ def test_a_file_that_is_no_yaml_mapping_is_refused_in_one_line(tmp_path: Path, t
 
 
 def test_a_key_that_stands_twice_is_found_by_its_line(tmp_path: Path) -> None:
-    assert complaint(tmp_path, TEXT + "seed: 1\n").endswith(f"again in line {len(TEXT.splitlines()) + 1}")
+    assert complaint(tmp_path, TEXT + "seed: 1\n").endswith(f"duplicate key seed in line {len(TEXT.splitlines()) + 1}")
 
 
 @pytest.mark.parametrize("number", ["1e-05", "1E-05", "+1e-5", "1.e-5", ".00001", "10e-6"])
@@ -507,7 +510,7 @@ class Own(Method):
         super().__init__()
 '''
 OTHER = "\n\nclass Second(Method):\n    def __init__(self, domain, *, scale: Positive): ...\n"
-NO_METHOD = "own.py:1: expected a class whose base is Method of stages.nn.method"
+NO_METHOD = "own.py:1: expected a subclass of stages.nn.method.Method"
 MISTAKES = {
     "unfinished": (METHOD + "    def loss(", "own.py:9: '(' was never closed"),
     "not indented": (METHOD.replace("        super", "super"), "own.py:8: expected an indented block"),
@@ -520,15 +523,15 @@ MISTAKES = {
     "an import of nothing": (METHOD.replace("Positive, ", "Positiv, "), "own.py:3: ImportError: cannot import name 'Positiv'"),
     "misspelt": (
         METHOD.replace("scale: Positive", "scale: Positiv"),
-        "own.py:7: Positiv is no type: name 'Positiv' is not defined",
+        "own.py:7: Positiv is not a type: name 'Positiv' is not defined",
     ),
-    "a value": (METHOD.replace("scale: Positive", "scale: 0.5"), "own.py:7: scale: no type of a param: "),
-    "what is called": (METHOD.replace("scale: Positive", "scale: Positive(2)"), "own.py:7: scale: no type of a param: "),
-    "a class of its own": (METHOD.replace("scale: Positive", "scale: Method"), "own.py:7: scale: no type of a param: "),
+    "a value": (METHOD.replace("scale: Positive", "scale: 0.5"), "own.py:7: scale: not a valid type: "),
+    "what is called": (METHOD.replace("scale: Positive", "scale: Positive(2)"), "own.py:7: scale: not a valid type: "),
+    "a class of its own": (METHOD.replace("scale: Positive", "scale: Method"), "own.py:7: scale: not a valid type: "),
     "no annotation": (METHOD.replace("scale: Positive", "scale"), "own.py:7: scale has no annotation"),
     "train": (METHOD.replace("scale:", "train:"), "own.py:7: train is reserved: give the argument another name"),
-    "two classes": (METHOD + OTHER, "own.py:11: expected one method in a file, and Own is one already"),
-    "derived": (METHOD + OTHER.replace("Method", "Own"), "own.py:11: expected one method in a file, and Own is one already"),
+    "two classes": (METHOD + OTHER, "own.py:11: expected one method per file, but Own is already one"),
+    "derived": (METHOD + OTHER.replace("Method", "Own"), "own.py:11: expected one method per file, but Own is already one"),
     "none": ("x = 1\n", NO_METHOD),
     "empty": ("", NO_METHOD),
     "another base": (
@@ -536,8 +539,8 @@ MISTAKES = {
         NO_METHOD,
     ),
     "no __init__": ("from stages.nn.method import Method\nclass Own(Method):\n    pass\n", "own.py:2: Own has no __init__"),
-    "no star": (METHOD.replace("*, ", ""), "own.py:7: view has to stand behind `*`"),
-    "any arguments": (METHOD.replace("scale: Positive", "**more"), "own.py:7: more has to stand behind `*`"),
+    "no star": (METHOD.replace("*, ", ""), "own.py:7: view must follow `*`"),
+    "any arguments": (METHOD.replace("scale: Positive", "**more"), "own.py:7: more must follow `*`"),
 }
 
 

@@ -21,7 +21,7 @@ EDITOR = EDITORS["params"]
 
 def test_all_files_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    written = params_reference.written()
+    written = params_reference.generated()
     assert written.keys() == {Path("docs/params.md"), *(Path(f"{name}.schema.json") for name in FILES)}
     for path, content in written.items():
         assert path.read_text(encoding="utf-8") == content, "stale: python -m stages.tools.params_reference"
@@ -29,10 +29,10 @@ def test_all_files_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_key_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    files = params_reference.explained()
+    files = params_reference.documented_files()
     assert [file.path for file in files] == [Path(f"{name}.yaml") for name in FILES]
     names = [
-        {key: params_reference.meaning(key, node, file.said) for key, node in params_reference.keys(file.schema)}
+        {key: params_reference.meaning(key, node, file.comments) for key, node in params_reference.keys(file.schema)}
         for file in files
     ]
     for found, key in zip(names, ("mnist_sigreg.train.batch_size", "NAME.box.x", "criteria.NAME.decided_by"), strict=True):
@@ -43,7 +43,7 @@ def test_every_key_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_readers_find_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs/params.md").read_text(encoding="utf-8")
-    for file in params_reference.explained():
+    for file in params_reference.documented_files():
         assert f"[{file.path}](../{file.path})" in page
         for key, _ in params_reference.keys(file.schema):
             assert page.count(f"| `{key}` | ") == 1
@@ -51,7 +51,7 @@ def test_readers_find_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_comments_belong_to_the_key_of_their_line() -> None:
     text = "a: 1  # one\nb:   # two\n  c: {d: 1}  # three\n  # loose\n  e: 2\nf: 3  # four\n"
-    assert params_reference.meanings(text) == {"a": "one", "b": "two", "b.c": "three", "f": "four"}
+    assert params_reference.key_comments(text) == {"a": "one", "b": "two", "b.c": "three", "f": "four"}
 
 
 @pytest.mark.parametrize(
@@ -109,5 +109,5 @@ def test_keys_in_the_editor_say_what_they_mean() -> None:
     sigma = EDITOR["properties"]["dsm"]["properties"]["sigma"]
     assert sigma["description"] == "noise level σ, in units of x" and sigma["exclusiveMinimum"] == 0
     assert EDITOR["properties"]["dsm"]["properties"]["train"]["properties"]["steps"]["description"] == "optimizer steps"
-    assert EDITORS["mixtures"]["additionalProperties"]["properties"]["weights"]["description"] == "of each mode, with sum 1"
-    assert EDITORS["claims"]["properties"]["expected"]["description"].startswith("true: it is said of the method")
+    assert EDITORS["mixtures"]["additionalProperties"]["properties"]["weights"]["description"] == "mode weights, with sum 1"
+    assert EDITORS["claims"]["properties"]["expected"]["description"].startswith("true: the literature claims it of the method")

@@ -18,7 +18,7 @@ from stages.config import params
 from stages.config.images import Perturbations, Severities
 from stages.core.paths import ROOT
 from stages.mnist.images import augmentation, transforms
-from stages.mnist.images.augmentation import Perturbation, Step, make
+from stages.mnist.images.augmentation import Augmentation, Step, make
 from stages.mnist.images.transforms import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
 
 FULL = {
@@ -316,7 +316,7 @@ def test_a_factor_of_zero_leaves_the_images_as_they_are(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_probability_zero_touches_no_image_and_one_touches_all(kind: str) -> None:
     x = strokes(50).float()
-    never, always = (Perturbation([make(kind, {**FULL[kind], "probability": p})], (1, 1)) for p in (0.0, 1.0))
+    never, always = (Augmentation([make(kind, {**FULL[kind], "probability": p})], (1, 1)) for p in (0.0, 1.0))
     assert torch.equal(never(x, 1, seeded()), x)
     assert (always(x, 1, seeded()) != x).flatten(1).any(-1).all()
 
@@ -324,20 +324,20 @@ def test_probability_zero_touches_no_image_and_one_touches_all(kind: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_is_applied_with_its_probability(kind: str) -> None:
     x = strokes(1).float().expand(1000, -1, -1, -1)
-    perturbed = Perturbation([make(kind, {**FULL[kind], "probability": 0.3})], (1, 1))(x, 1, seeded())
+    perturbed = Augmentation([make(kind, {**FULL[kind], "probability": 0.3})], (1, 1))(x, 1, seeded())
     assert (perturbed != x).flatten(1).any(-1).double().mean().item() == pytest.approx(0.3, abs=0.05)
 
 
 @pytest.mark.parametrize("kind", ["affine", "elastic", "salt_and_pepper", "gaussian"])
 def test_equal_images_get_different_draws(kind: str) -> None:
     x = strokes(1).float().expand(64, -1, -1, -1)
-    perturbed = Perturbation([make(kind, FULL[kind])], (1, 1))(x, 1, seeded())
+    perturbed = Augmentation([make(kind, FULL[kind])], (1, 1))(x, 1, seeded())
     assert len(perturbed.flatten(1).unique(dim=0)) == 64
 
 
 def test_steps_are_chosen_independently_of_each_other() -> None:
     steps: list[Step] = [make(kind, {**FULL[kind], "probability": 0.5}) for kind in ("inversion", "dilation")]
-    perturbed = Perturbation(steps, (1, 1))(dot(count=400), 1, seeded())
+    perturbed = Augmentation(steps, (1, 1))(dot(count=400), 1, seeded())
     kinds, counts = perturbed.flatten(1).unique(dim=0, return_counts=True)
     assert len(kinds) == 4 and counts.min() > 70
 
@@ -345,22 +345,22 @@ def test_steps_are_chosen_independently_of_each_other() -> None:
 def test_steps_come_in_their_order() -> None:
     first, second = make("inversion", FULL["inversion"]), make("dilation", FULL["dilation"])
     x = strokes()
-    assert torch.equal(Perturbation([first, second], (1, 1))(x, 1, seeded()), dilation(1 - x, 5))
-    assert torch.equal(Perturbation([second, first], (1, 1))(x, 1, seeded()), 1 - dilation(x, 5))
+    assert torch.equal(Augmentation([first, second], (1, 1))(x, 1, seeded()), dilation(1 - x, 5))
+    assert torch.equal(Augmentation([second, first], (1, 1))(x, 1, seeded()), 1 - dilation(x, 5))
 
 
 @pytest.mark.parametrize("progress, amount", [(0, 0.2), (0.5, 0.5), (1, 0.8)])
 def test_the_schedule_scales_strengths_from_its_start_to_its_end(progress: float, amount: float) -> None:
-    perturb = Perturbation([make("inversion", {"probability": 1.0, "amount": 1.0})], (0.2, 0.8))
+    perturb = Augmentation([make("inversion", {"probability": 1.0, "amount": 1.0})], (0.2, 0.8))
     assert_close(perturb(noise(), progress, seeded()), inversion(noise(), amount))
 
 
 def test_no_steps_are_the_identity() -> None:
-    assert torch.equal(Perturbation([], (1, 1))(noise(), 1, seeded()), noise())
+    assert torch.equal(Augmentation([], (1, 1))(noise(), 1, seeded()), noise())
 
 
 def test_the_generator_alone_decides_the_draws() -> None:
-    perturb, x = Perturbation([make(kind, FULL[kind]) for kind in KINDS], (1, 1)), strokes().float()
+    perturb, x = Augmentation([make(kind, FULL[kind]) for kind in KINDS], (1, 1)), strokes().float()
     torch.manual_seed(1)
     first = perturb(x, 1, seeded())
     torch.manual_seed(2)
@@ -380,7 +380,7 @@ def test_values_stay_in_range_and_the_input_is_left_alone(
 ) -> None:
     x = torch.rand(count, 1, size, size, generator=seeded(seed)).round(decimals=1)
     before = x.clone()
-    y = Perturbation([make(kind, FULL[kind]) for kind in kinds], (0.1, 1.0))(x, progress, seeded(seed))
+    y = Augmentation([make(kind, FULL[kind]) for kind in kinds], (0.1, 1.0))(x, progress, seeded(seed))
     assert y.shape == x.shape and y.dtype == x.dtype
     assert y.min() >= 0 and y.max() <= 1
     assert torch.equal(x, before)
@@ -390,7 +390,7 @@ def test_images_that_are_not_hit_and_the_input_are_left_alone() -> None:
     x = torch.rand(200, 1, 28, 28, generator=seeded())
     before = x.clone()
     for kind in KINDS:
-        y = Perturbation([make(kind, {**FULL[kind], "probability": 0.3})], (1.0, 1.0))(x, 0.0, seeded())
+        y = Augmentation([make(kind, {**FULL[kind], "probability": 0.3})], (1.0, 1.0))(x, 0.0, seeded())
         assert torch.equal(x, before)
         same = (x == y).flatten(1).all(1).float().mean().item()
         assert abs(same - 0.7) < 4 * (0.3 * 0.7 / 200) ** 0.5, kind

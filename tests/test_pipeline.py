@@ -206,7 +206,7 @@ def test_what_is_to_be_logged_later_is_logged_as_it_was(copied: Path) -> None:
 def test_dvc_does_not_wait_for_what_is_logged_in_the_background(copied: Path) -> None:
     (copied / "mlflow.db").unlink()
     said = small.run(copied, "dvc", "repro", "--force", "--single-item", "track", **{WHEN: ""}, status=0)
-    assert "track: this state is being logged" in said
+    assert "track: logging this state in the background" in said
     deadline = time.monotonic() + 300
     while waiting(copied):
         assert time.monotonic() < deadline

@@ -44,6 +44,6 @@ def test_the_alias_goes_to_a_better_version_alone(
     holder: str | None, accuracy: float, holds: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = Client(holder, v1="0.992", v2="0.9")
-    registry._crown(client, MODEL, "2", accuracy)
+    registry._update_alias(client, MODEL, "2", accuracy)
     assert client.aliases[ALIAS] == holds
     assert capsys.readouterr().out == f"registry: {said}\n"

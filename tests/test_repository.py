@@ -32,7 +32,7 @@ def test_an_unpacked_archive_is_told_what_it_lacks(tmp_path: Path, command: tupl
     before = sorted(folder.rglob("*"))
     output = run(folder, "python", "-m", *command, status=1)
     assert (
-        output.startswith("error: this folder is in no Git repository, which DVC needs: clone the project")
+        output.startswith("error: this folder is not in a Git repository, which DVC requires: clone the project")
         and output.count("\n") == 1
     )
     assert [path for path in sorted(folder.rglob("*")) if "__pycache__" not in path.parts] == before

@@ -15,7 +15,7 @@ from stages.core.errors import UserError
 from stages.core.paths import ROOT
 from stages.dag import machine
 from stages.dag.lock import entries, file_md5, locked_stages, outputs
-from stages.tools.reproduce import Proof, differing, other_order
+from stages.tools.reproduce import Report, differing, other_order
 from tests import small
 
 TEXT = """schema: '2.0'
@@ -77,8 +77,8 @@ def test_what_differs_is_named_with_both_digests(lock: Path) -> None:
             ("one: b.json", "bbbbbbbb -> cccccccc", True),
             ("one: cut.json", "none -> e", False),
             ("one: new.json", "none -> d", False),
-            ("two", "the stage is in one of them alone", False),
-            ("three", "the stage is in one of them alone", False),
+            ("two", "only one of them has the stage", False),
+            ("three", "only one of them has the stage", False),
         ],
     )
 
@@ -91,26 +91,26 @@ def test_the_other_order_is_legal_and_another_one() -> None:
 
 
 def test_a_report_says_whether_it_is_proved() -> None:
-    assert "**Reproduced.** Two clones" in Proof("Two clones", 3, []).markdown()
-    allowed = Proof("Two clones", 3, [("one: a", "x -> y", True)]).markdown()
+    assert "**Reproduced.** Two clones" in Report("Two clones", 3, []).markdown()
+    allowed = Report("Two clones", 3, [("one: a", "x -> y", True)]).markdown()
     assert "**Reproduced.**" in allowed and "| ok | one: a | x -> y |" in allowed
-    many = Proof("Two clones", 3, [*(("one: a", "x -> y", True) for _ in range(50)), ("figure", "1 -> 2", False)])
+    many = Report("Two clones", 3, [*(("one: a", "x -> y", True) for _ in range(50)), ("figure", "1 -> 2", False)])
     assert many.markdown().count("\n| ok |") == 50 and "more in" not in many.markdown()
     assert many.markdown(40).count("\n| ok |") == 39 and "| **no** | figure |" in many.markdown(40)
     assert "… and 11 more in reports/reproduction.md." in many.markdown(40)
-    failed = Proof("Two clones", 3, [("one: a", "x -> y", True), ("one: b", "x -> y", False)], ["took 3 s"]).markdown()
+    failed = Report("Two clones", 3, [("one: a", "x -> y", True), ("one: b", "x -> y", False)], ["took 3 s"]).markdown()
     assert "**Not reproduced.**" in failed and "- took 3 s\n" in failed and "2 differences, 1 of them not allowed" in failed
     assert failed.index("**no** | one: b") < failed.index("ok | one: a")
-    assert "**Not reproduced.**" in Proof("Nothing", 0, []).markdown()
+    assert "**Not reproduced.**" in Report("Nothing", 0, []).markdown()
 
 
 def test_the_facts_of_a_machine_are_told_where_they_differ() -> None:
     here = machine.facts(params.load(ROOT / "params.yaml"))
     assert {"system", "device", "torch instructions", "numpy instructions", "linear algebra", "python", "torch"} <= set(here)
     assert all(value and isinstance(value, str) for value in here.values())
-    assert machine.moved(here, here) == []
+    assert machine.differences(here, here) == []
     there = {**here, "torch instructions": "AVX9", "MKL_CBWR": "AVX2"}
-    assert machine.moved(there, here) == [
+    assert machine.differences(there, here) == [
         f"torch instructions: AVX9 there, {here['torch instructions']} here",
         "MKL_CBWR: AVX2 there, not set here",
     ]
@@ -143,19 +143,19 @@ def test_what_is_not_reproduced_is_named(copied: Path) -> None:
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=differs", PYTHONHASHSEED="0")
     output = small.run(copied, "python", "-m", "stages.tools.reproduce", "--quick", status=1, PYTHONHASHSEED="0")
     assert "**Not reproduced.**" in output and "| **no** | compare: reports/table.md |" in output
-    assert output.splitlines()[-1] == "error: not reproduced: reports/reproduction.md has the differences"
+    assert output.splitlines()[-1] == "error: not reproduced: reports/reproduction.md lists the differences"
 
 
 @pytest.mark.integration
 def test_the_committed_results_are_reproduced_and_on_this_machine_to_the_last_byte(copied: Path) -> None:
     output = small.run(copied, "python", "-m", "stages.tools.reproduce")
-    assert "**Reproduced.** The whole pipeline" in output and "every byte has to be the same" in output
+    assert "**Reproduced.** The whole pipeline" in output and "all outputs must be identical" in output
     metrics = json.loads((copied / "reports/metrics/mog/dsm.json").read_text())
     metrics["score"]["relative_fisher_error"]["mean"] *= 1.1
     forge(copied, metrics, "edited")
     output = small.run(copied, "python", "-m", "stages.tools.reproduce", status=1)
     assert "| **no** | mog_evaluate@dsm: reports/metrics/mog/dsm.json |" in output
-    assert "| **no** | reports/metrics/mog/dsm.json | is committed otherwise |" in output
+    assert "| **no** | reports/metrics/mog/dsm.json | differs from the committed file |" in output
 
 
 @pytest.mark.integration
@@ -177,13 +177,13 @@ def test_on_another_machine_bytes_may_differ_and_figures_by_what_chance_explains
 def test_what_cannot_be_compared_is_one_line(copied: Path) -> None:
     (copied / "somewhere").write_text("")
     output = small.run(copied, "python", "-m", "stages.tools.reproduce", "--keep", "somewhere", status=1)
-    assert output == "error: somewhere is no new or empty folder\n"
+    assert output == "error: somewhere exists and is not an empty folder\n"
     machine_file = copied / "reports/machine.json"
     recorded = json.loads(machine_file.read_text())
     machine_file.write_text(json.dumps({**recorded, "outputs": "of something else"}))
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=another machine's")
     output = small.run(copied, "python", "-m", "stages.tools.reproduce", status=1)
-    assert output.startswith("error: reports/machine.json is not of the results in dvc.lock")
+    assert output.startswith("error: reports/machine.json does not belong to the results in dvc.lock")
     small.run(copied, "git", "rm", "--quiet", "dvc.lock")
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=no results")
     output = small.run(copied, "python", "-m", "stages.tools.reproduce", status=1)

@@ -47,14 +47,14 @@ def test_what_is_not_finite_is_refused() -> None:
 
 @given(arrays(np.int64, array_shapes(max_dims=2), elements=st.integers(0, 65_535)))
 def test_whole_numbers_come_out_exactly(values: NDArray[Any]) -> None:
-    packed = page_script.whole(values)
+    packed = page_script.integers(values)
     assert (unpacked(packed) == values).all() and packed["type"] == ("uint8" if values.max() < 256 else "uint16")
 
 
 @pytest.mark.parametrize("values", [[-1], [65_536]])
 def test_whole_numbers_that_do_not_fit_are_refused(values: list[int]) -> None:
     with pytest.raises(ValueError, match="65,535"):
-        page_script.whole(np.array(values))
+        page_script.integers(np.array(values))
 
 
 @pytest.mark.parametrize("count", [1, 3, page_script.COLUMNS, page_script.COLUMNS + 1])
@@ -70,7 +70,7 @@ def test_a_sheet_holds_every_image_at_its_place(count: int) -> None:
 
 @given(st.integers(1, 200), st.integers(2, 50))
 def test_the_few_that_stand_for_all_have_the_ends_among_them(total: int, count: int) -> None:
-    found = page_script.few(total, count)
+    found = page_script.evenly_spaced(total, count)
     assert found[0] == 0 and found[-1] == (total - 1 if total > 1 else 0)
     assert len(set(found)) == len(found) == min(total, count)
     assert total < 2 or np.ptp(np.diff(found)) <= 1

@@ -165,7 +165,7 @@ def test_a_server_that_is_slow_holds_nothing_up_for_long(copied: Path, monkeypat
         def log_message(self, *_: Any) -> None: ...
 
     monkeypatch.chdir(copied)
-    monkeypatch.setattr(log, "PATIENCE", 5)
+    monkeypatch.setattr(log, "TIMEOUT", 5)
     monkeypatch.setenv(WHEN, NOW)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as slow:
         threading.Thread(target=slow.serve_forever, daemon=True).start()
@@ -174,7 +174,7 @@ def test_a_server_that_is_slow_holds_nothing_up_for_long(copied: Path, monkeypat
         track.main(load())
         took = time.monotonic() - started
         slow.shutdown()
-    assert "it takes longer than 5 s" in capsys.readouterr().err
+    assert "logging takes longer than 5 s" in capsys.readouterr().err
     assert 5 <= took < 60
 
 

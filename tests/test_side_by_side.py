@@ -340,7 +340,7 @@ def test_a_stage_that_fails_stops_the_others_and_what_needs_it_does_not_run(proj
     assert time.monotonic() - began < 60
     assert "[bad] no reason" in said and set(small.stages_run(said)) == {"good", "bad", "long"}
     last = said.strip().splitlines()[-1]
-    assert last == "error: bad failed; what was finished is kept, and `make repro` goes on from there"
+    assert last == "error: bad failed; finished stages are kept, and `make repro` continues from there"
     assert set(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == {"good"}
     assert not small.running(project)
     write(project, stages | {"bad": ("echo > bad.txt", []), "long": ("echo > long.txt", [])})
@@ -366,7 +366,7 @@ def test_a_signal_ends_all_that_runs_and_keeps_what_has_ended(project: Path, end
     jobs.send_signal(ending)
     rest = small.rest_of(jobs)
     assert jobs.returncode == 130, rest
-    assert "stopping what runs" in rest and "Traceback" not in rest and "Running stage 'c'" not in rest
+    assert "stopping the running stages" in rest and "Traceback" not in rest and "Running stage 'c'" not in rest
     assert not small.running(project)
     assert set(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == {"good"}
 
@@ -376,7 +376,7 @@ def test_whoever_asks_again_stops_what_does_not_end_by_itself(project: Path) -> 
     jobs = small.start(project, *small.PARALLEL, "2", PYTHONPATH=str(ROOT))
     small.until(jobs, "[deaf] begun")
     jobs.send_signal(signal.SIGINT)
-    small.until(jobs, "stopping what runs")
+    small.until(jobs, "stopping the running stages")
     jobs.send_signal(signal.SIGINT)
     time.sleep(0.5)
     jobs.send_signal(signal.SIGINT)
@@ -449,7 +449,7 @@ def test_a_stage_that_fails_is_named_and_nothing_is_left_running(copied: Path) -
     output = small.reproduce(copied, "2", status=1)
     assert "error: dsm: the loss is not finite at step" in output
     last = output.strip().splitlines()[-1]
-    assert last == "error: mog_train@dsm failed; what was finished is kept, and `make repro` goes on from there"
+    assert last == "error: mog_train@dsm failed; finished stages are kept, and `make repro` continues from there"
     assert not small.running(copied)
     small.change_params(copied, {"dsm": {"train": {"learning_rate": 0.004}}, "contrastive": {"train": {"steps": 30}}})
     small.run(copied, "dvc", "repro")
@@ -464,7 +464,7 @@ def test_stopped_from_outside_nothing_is_left_running(copied: Path, ending: sign
     small.until(jobs, "contrastive: step", "dsm: step")
     jobs.send_signal(ending)
     # Whoever sees nothing else happen presses again.
-    small.until(jobs, "stopping what runs")
+    small.until(jobs, "stopping the running stages")
     jobs.send_signal(ending)
     rest = small.rest_of(jobs)
     assert jobs.returncode == 130, rest

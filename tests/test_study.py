@@ -24,10 +24,21 @@ from stages.core.paths import ROOT
 from stages.dag import machine
 from stages.results.targets import KNN
 from stages.studies.confirm import confirm
-from stages.studies.engine import Metrics, Project, Result, assembled, complete, content, differences, missing, over_runs, turn
+from stages.studies.engine import (
+    Metrics,
+    Project,
+    Result,
+    assembled,
+    complete,
+    content,
+    differences,
+    missing,
+    over_runs,
+    study_of_day,
+)
 from stages.studies.grid import Run, Study, all_runs, cells, load, preset, with_settings
-from stages.studies.here import measure, place
-from stages.studies.identity import Decided
+from stages.studies.here import backend, measure
+from stages.studies.identity import RunDigests
 from stages.studies.report import caption, draw, markdown, with_verdicts
 from stages.studies.store import Store
 from stages.tools.small import PARAMS as SMALL
@@ -77,7 +88,7 @@ def test_a_key_that_is_not_there_is_refused() -> None:
 
 
 def test_a_study_that_is_not_there_or_badly_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'nothing' is no study of .*: expected one of ablation, ablation_ring, batch"):
+    with pytest.raises(UserError, match=r"'nothing' is not a study of .*: expected one of ablation, ablation_ring, batch"):
         load("nothing", ROOT / "studies.yaml")
     file = tmp_path / "studies.yaml"
     file.write_text("bad: {methods: [dsm], grid: {seeds: []}, keep: [x]}")
@@ -121,7 +132,7 @@ def test_a_cell_on_images_has_the_figures_of_all_its_runs(tmp_path: Path) -> Non
         {"mnist.validation_images": 0, "mnist_contrastive.train.steps": 3, "seed": seed} for seed in (0, 1)
     ]
     found = dict(
-        zip((0, 1), (metrics for _, metrics, _ in place(Project(image_params(tmp_path), MIXTURES))(runs)), strict=True)
+        zip((0, 1), (metrics for _, metrics, _ in backend(Project(image_params(tmp_path), MIXTURES))(runs)), strict=True)
     )
     accuracy = over_runs([found[seed]["knn"]["accuracy"] for seed in (0, 1)])
     assert len(accuracy["values"]) == 2 and accuracy["std"] > 0 and "knn_validation" not in found[0]
@@ -212,7 +223,7 @@ def test_a_run_is_of_the_machine_that_made_it(project: Path) -> None:
     assert {store.machines[run["machine"]]["system"] for run in kept()} == {"of a node"}
     # So another machine may come out by what chance explains from it, and that node to the last digit.
     complete("some", Pretended({0.3: 3.05, 0.5: 2, 1.0: 1}), again=True)
-    with pytest.raises(UserError, match=r"1 figures are not what they were: .*heldout_loss"):
+    with pytest.raises(UserError, match=r"1 metrics changed: .*heldout_loss"):
         complete("some", Pretended({0.3: 3.0501, 0.5: 2, 1.0: 1}), again=True)
 
 
@@ -222,15 +233,15 @@ def test_a_run_whose_code_was_edited_meanwhile_is_not_kept(project: Path, monkey
         return {"heldout_loss": figure(1)}
 
     monkeypatch.setattr("stages.studies.here.measure", measure_and_edit)
-    with pytest.raises(UserError, match=r"dsm with .*: its code was edited while it was made: it is not kept"):
-        complete("some", place(Project.load(), 1))
+    with pytest.raises(UserError, match=r"dsm with .*: the code was edited during the run: its result is discarded"):
+        complete("some", backend(Project.load(), 1))
     assert not Path("reports/studies/runs/some.json").exists()
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("some: {methods: [dsm], keep: [x], together: {a: [1], b: [1, 2]}}", r"some: the lists of `together` have to be"),
+        ("some: {methods: [dsm], keep: [x], together: {a: [1], b: [1, 2]}}", r"some: the lists of `together` must have"),
         ("some: {methods: [dsm, keep: [x]}", r"studies\.yaml: not readable as YAML"),
         ("- some", r"studies\.yaml"),
     ],
@@ -270,27 +281,27 @@ def test_a_run_that_fails_costs_none_of_the_others(project: Path) -> None:
     runs = [Run("mog", "dsm", {"dsm.sigma": sigma}) for sigma in (-1, 0.4)]
     found: list[Run] = []
     with pytest.raises(UserError, match=r"dsm\.sigma: -1 is not accepted"):
-        found.extend(run for run, *_ in place(Project(tiny, MIXTURES), 2)(runs))
+        found.extend(run for run, *_ in backend(Project(tiny, MIXTURES), 2)(runs))
     assert found == runs[1:]
 
 
 def test_a_study_that_is_made_again_says_what_is_not_as_it_was(project: Path) -> None:
     complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}))
     complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}), again=True)
-    with pytest.raises(UserError, match=r"1 figures are not what they were: dsm with .*0\.5.*: heldout_loss: 2 -> 2\.1"):
+    with pytest.raises(UserError, match=r"1 metrics changed: dsm with .*0\.5.*: heldout_loss: 2 -> 2\.1"):
         complete("some", Pretended({0.3: 3, 0.5: 2.1, 1.0: 1}), again=True)
 
 
 def test_every_study_has_its_turn() -> None:
     first = date(2026, 1, 1)
-    assert {turn(first + timedelta(days)) for days in range(len(STUDIES))} == set(STUDIES)
+    assert {study_of_day(first + timedelta(days)) for days in range(len(STUDIES))} == set(STUDIES)
 
 
 def test_the_figures_of_a_method_with_one_cell_stand_under_its_name(project: Path) -> None:
     study = Study.model_validate({"domain": "mnist", "methods": ["jepa_ema"], "keep": ["knn.accuracy", "knn.f1_macro"]})
     store = Store("some")
     metrics = {"knn": {"accuracy": figure(0.9), "f1_macro": figure(0.8)}}
-    store.add(all_runs(study)[0], Decided("", ""), metrics, {"commit": "", "machine": {}})
+    store.add(all_runs(study)[0], RunDigests("", ""), metrics, {"commit": "", "machine": {}})
     assert content("some", study, store, Project(RAW, MIXTURES))["jepa_ema"] == metrics
 
 
@@ -345,12 +356,12 @@ def test_the_caption_says_from_where_to_where_each_figure_goes_and_what_fails() 
         }
         for sigma, mean, claims in zip((0.3, 0.5), (4.0, 2.0), verdicts, strict=True)
     ]
-    text = "*Study s.* loss from 2.000 ± 0.500 (sigma 0.5) to 4.000 ± 0.500 (sigma 0.3). What is said fails for dsm: sees gaps."
+    text = "*Study s.* loss from 2.000 ± 0.500 (sigma 0.5) to 4.000 ± 0.500 (sigma 0.3). Claims that fail: dsm: sees gaps."
     assert caption("s", study, found) == text
     lines = markdown("s", study, found, "made here.").splitlines()
     assert lines[0] == text
     assert lines[2:5] == ["| cell | loss | same |", "|---|---|---|", "| sigma 0.3 | 4.000 ± 0.500 | 1.000 ± 0.500 |"]
-    assert lines[-4:] == ["| sigma 0.3 | no: fails |", "| sigma 0.5 | no: holds |", "", "Made here."]
+    assert lines[-4:] == ["| sigma 0.3 | no **✗** |", "| sigma 0.5 | no ✓ |", "", "Made here."]
 
 
 def test_of_two_varied_params_the_first_is_the_axis_and_each_value_of_the_other_a_line() -> None:

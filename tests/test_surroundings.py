@@ -78,7 +78,7 @@ def test_a_python_without_the_packages_is_one_line(tmp_path: Path, command: str)
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith(f"error: {bare}/bin/python has no package ")
     assert re.search(r", which stages/\S+\.py, line \d+, imports: ", done.stderr)
-    assert done.stderr.endswith("`. .venv/bin/activate`, or make it with `make setup`\n") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("`. .venv/bin/activate`, or create it with `make setup`\n") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_python_without_the_packages_is_one_line(tmp_path: Path, command: str)
 )
 def test_a_stage_of_no_such_method_names_those_of_its_own_domain(command: str, names: str) -> None:
     said = small.run(ROOT, "python", "-m", *command.split(), status=1)
-    assert said.startswith(f"error: '{command.split()[1]}' is no method of params.yaml here: expected one of {names}")
+    assert said.startswith(f"error: '{command.split()[1]}' is not a method of this stage: expected one of {names}")
     assert "mnist_" not in said.split("expected")[1] and said.count("\n") == 1
 
 

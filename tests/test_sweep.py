@@ -27,7 +27,7 @@ from stages.core.errors import UserError
 from stages.dag.lock import file_md5, locked_stages, outputs
 from stages.studies import experiments
 from stages.studies.cluster import sweep
-from stages.studies.experiments import experiment, override, wanted
+from stages.studies.experiments import changed_params, experiment, override
 from stages.studies.grid import Run, Study, all_runs
 from tests import small
 
@@ -38,7 +38,7 @@ def study(**changes: object) -> Study:
 
 def test_an_experiment_is_a_cell_with_a_seed_and_its_name_follows_its_params() -> None:
     found = all_runs(study(runs=[0, 7]))
-    assert [wanted(run) for run in found] == [
+    assert [changed_params(run) for run in found] == [
         {"dsm.sigma": sigma, "seed": seed, "methods": ["dsm"]} for sigma in (0.3, 0.5) for seed in (0, 7)
     ]
     names = [experiment("some_study", run) for run in found]
@@ -154,7 +154,7 @@ def in_clones(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 @pytest.mark.integration
 def test_a_sweep_on_one_machine_brings_experiments_home_and_does_not_repeat_them(shared: Path) -> None:
     output = small.run(shared, "python", "-m", "stages.studies.run", "widths", "--on", "ray")
-    assert "sweep: 3 experiments, 0 of them here already" in output and "0 to go" in output
+    assert "sweep: 3 experiments, 0 of them already done" in output and "0 to go" in output
     cells = json.loads((shared / "reports/studies/widths.json").read_text())["cells"]
     assert [cell["settings"]["dsm.sigma"] for cell in cells] == [0.3, 0.4, 0.6]
     assert (shared / "reports/figures/studies/widths.png").exists()
@@ -163,7 +163,7 @@ def test_a_sweep_on_one_machine_brings_experiments_home_and_does_not_repeat_them
     small.run(shared, "dvc", "exp", "remove", listed[0])
     (shared / "reports/studies/runs/widths.json").unlink()
     output = small.run(shared, "python", "-m", "stages.studies.run", "widths", "--on", "ray")
-    assert "sweep: 3 experiments, 2 of them here already" in output
+    assert "sweep: 3 experiments, 2 of them already done" in output
     output = small.run(shared, "python", "-m", "stages.studies.run", "widths")
     again = json.loads((shared / "reports/studies/widths.json").read_text())["cells"]
     assert again == cells
@@ -193,7 +193,7 @@ def test_a_sweep_that_is_killed_and_started_again_does_what_is_missing(shared: P
     assert line.endswith(" is done, 2 to go\n")
     output = small.run(shared, *command)
     # The first one is kept; another one may have come home before all was killed.
-    assert "widths: 2 of 3 runs are to be made" in output and output.count("is done, ") == 2
+    assert "widths: 2 of 3 runs to compute" in output and output.count("is done, ") == 2
     assert len(json.loads((shared / "reports/studies/widths.json").read_text())["cells"]) == 3
 
 
@@ -236,7 +236,7 @@ def test_auto_starts_a_cluster_where_there_is_none_and_another_address_is_refuse
     )
     assert output.splitlines()[-1].startswith("error: no Ray cluster answers at 127.0.0.1:1: ") and "Traceback" not in output
     output = small.run(shared, "python", "-m", "stages.studies.run", "widths", "--on", "ray", "--address", "auto")
-    assert "sweep: no Ray cluster is running here, one is started on this machine" in output and "0 to go" in output
+    assert "sweep: no Ray cluster is running, starting one on this machine" in output and "0 to go" in output
 
 
 def test_without_ray_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_without_ray_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_experiment_on_the_images_trains_one_method_of_the_mixture_that_no_seed_multiplies() -> None:
-    found = [wanted(run) for run in all_runs(study(methods=["jepa_ema"], domain="mnist", grid={}, runs=[0, 1]))]
+    found = [changed_params(run) for run in all_runs(study(methods=["jepa_ema"], domain="mnist", grid={}, runs=[0, 1]))]
     assert [settings["methods"] for settings in found] == [["dsm"], ["dsm"]]
     assert all(settings["mnist.methods"] == ["jepa_ema"] for settings in found)
 
@@ -285,11 +285,11 @@ def test_an_experiment_is_home_only_with_all_that_belongs_to_it(
     storage.write_text("no folder")
     command = ["python", "-m", "stages.studies.run", "widths", "--on", "ray", "--git", "../nodes.git"]
     output = small.run(shared, *command, status=1)
-    assert output.splitlines()[-1].startswith("error: 3 of 3 experiments failed; started again, the sweep runs those alone")
+    assert output.splitlines()[-1].startswith("error: 3 of 3 experiments failed; run the command again to retry only those")
     storage.unlink()
     moved.rename(storage)
     output = small.run(shared, *command)
-    assert "sweep: 3 experiments, 0 of them here already" in output and "0 to go" in output
+    assert "sweep: 3 experiments, 0 of them already done" in output and "0 to go" in output
     name = small.run(shared, "dvc", "exp", "list", "--name-only").split()[-1]
     # What was made on a node is in the remote alone.
     small.run(shared, "dvc", "exp", "apply", name, status=255)
@@ -311,10 +311,7 @@ def test_an_experiment_is_home_only_with_all_that_belongs_to_it(
 def test_what_is_not_committed_or_has_no_remote_is_one_line(copied: Path) -> None:
     (copied / "studies.yaml").write_text(yaml.safe_dump(STUDIES))
     output = small.run(copied, "python", "-m", "stages.studies.run", "widths", "--on", "ray", status=1)
-    assert (
-        output
-        == "widths: 3 of 3 runs are to be made\nerror: studies.yaml is not committed: an experiment is of the last commit\n"
-    )
+    assert output == "widths: 3 of 3 runs to compute\nerror: studies.yaml is not committed: experiments run the last commit\n"
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=study")
     output = small.run(copied, "python", "-m", "stages.studies.run", "widths", "--on", "ray", status=1)
     assert "error: there is no DVC remote for the nodes to share" in output
@@ -325,7 +322,7 @@ def test_what_is_not_committed_or_has_no_remote_is_one_line(copied: Path) -> Non
         copied, "python", "-m", "stages.studies.run", "widths", "--on", "ray", "--git", "elsewhere.git", status=1
     )
     said = output.splitlines()[-1]
-    assert said.startswith("error: elsewhere.git does not give the commit ") and "is it pushed?" in said
+    assert said.startswith("error: elsewhere.git does not contain the commit ") and "is it pushed?" in said
 
 
 class Queue:
@@ -349,10 +346,10 @@ def test_an_experiment_that_is_tried_again_has_not_failed() -> None:
 
 def test_a_queue_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run("mog", "dsm", {"dsm.sigma": 0.4})
-    monkeypatch.setattr(experiments, "LOOK", 0)
+    monkeypatch.setattr(experiments, "POLL_INTERVAL", 0)
     monkeypatch.setattr(experiments, "output", lambda *_: "")
     queue = Queue((experiment("some", run), "Queued"), workers=0)
-    with pytest.raises(UserError, match="some: DVC's queue was stopped, 1 runs are left; started again, it goes on"):
+    with pytest.raises(UserError, match="some: DVC's queue was stopped, 1 runs are left; run the command again to continue"):
         list(experiments._through(queue, SimpleNamespace(names=dict), "some", [run], 1, again=False))  # type: ignore[arg-type]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from stages.core.paths import ROOT
 from stages.mnist.encoder.probes import small_digits
-from stages.results.tolerance import DIGITS, EXACT, OTHERS, SINGLE, allowed, below_floor, deviations, figures
+from stages.results.tolerance import DIGITS, EXACT, OTHERS, SINGLE, allowed, below_floor, deviations, flattened
 
 SIZES = {"test": 10_000, "knn_validation": 5000, "transfer": DIGITS, "robustness": 1000}
 
@@ -145,7 +145,7 @@ def test_every_committed_figure_has_a_bound() -> None:
         if path.name != "summary.json":
             metrics = json.loads(path.read_text())
             assert list(deviations(path.stem, metrics, metrics, SIZES)) == []
-            for name, figure in figures(metrics):
+            for name, figure in flattened(metrics):
                 counted = isinstance(figure, dict) and not name.endswith(("collapsed_seeds", *EXACT))
                 assert not counted or allowed(f"{path.stem}:{name}", figure, SIZES) > 0, name
     assert len(files) > 10

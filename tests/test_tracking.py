@@ -36,7 +36,7 @@ class Accepting:
     def __init__(self, *refused: str) -> None:
         self.refused, self.asked = refused, list[str]()
 
-    def tracker(self, client: Any, place: Path, state: State, say: Callable[[str], None]) -> Any:
+    def tracker(self, client: Any, place: Path, state: State, report: Callable[[str], None]) -> Any:
         outer, name = self, state.whole.name
 
         class Asked:
@@ -137,7 +137,7 @@ def test_any_other_address_is_left_as_it_is(given: str, tmp_path: Path, monkeypa
     at(tmp_path, monkeypatch, given)
     assert store.tracking_uri() == given and store.database() is None and store.folder() == tmp_path
     store.check()
-    store.follow()
+    store.update_locations()
 
 
 @pytest.mark.parametrize("obstacle", ["no folder", "a folder", "no database"])

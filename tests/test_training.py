@@ -162,7 +162,7 @@ def test_an_incomplete_last_batch_is_dropped() -> None:
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
-    with pytest.raises(ValueError, match="5 is more than the 4 rows"):
+    with pytest.raises(ValueError, match="5 is larger than the 4 rows"):
         next(EpochBatches(torch.arange(4), batch_size=5, generator=generator()))
 
 

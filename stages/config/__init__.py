@@ -1,1 +1,1 @@
-"""The schema of params.yaml, claims.yaml and studies.yaml, and their messages."""
+"""Reading and validation of params.yaml, mixtures.yaml and claims.yaml, and the error messages."""

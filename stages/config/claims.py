@@ -1,4 +1,4 @@
-"""The schema of claims.yaml."""
+"""Models of claims.yaml."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from stages.core.paths import CLAIMS
 class Criterion(Block):
     """A threshold on a metric that decides a claim.
 
-    The metric is `metric`, minus `against` if that is given. It is the method's own, or that of one cell of a study, minus that
-    of the cell `against_cell`; `relative` divides the difference by the latter. `statistic` selects the values of the seeds or
-    their standard deviation. The criterion applies to methods whose metrics in `needs` are above the given values. If the
-    metric `unless` is true, the criterion is not met.
+    The value is `metric` of the method, minus its metric `against` if given. With `study`, it is `metric` in the cell `cell` of
+    the study, minus that in `against_cell`, and `relative` divides the difference by the latter. `statistic` selects the values
+    of the seeds or their standard deviation. The criterion is met if the value is `below` or `above` the threshold, unless the
+    metric `unless` is true. It applies only to methods whose metrics in `needs` exceed the given values.
     """
 
     metric: str
@@ -41,31 +41,37 @@ class Criterion(Block):
         if (self.below is None) == (self.above is None):
             raise refusal("below", self.below, "either below or above")
         if bool(self.study) != bool(self.cell):
-            raise refusal("study", self.study, "the name of a study where there is a cell, and none where there is none")
+            raise refusal("study", self.study, "both study and cell, or neither")
+        if self.against_cell and not self.study:
+            raise refusal("against_cell", self.against_cell, "a study")
+        if self.against_cell and self.against:
+            raise refusal("against_cell", self.against_cell, "either against or against_cell")
+        if self.relative and not (self.against or self.against_cell):
+            raise refusal("relative", self.relative, "against or against_cell")
         return self
 
 
 class Claim(Described):
-    """A claim about methods and the criteria that decide it, of which the first applies whose metric a method has."""
+    """A claim about methods, and the criteria that decide it."""
 
     statement: str
     """The claim, as a predicate of the method."""
     decided_by: Annotated[list[Criterion], Field(min_length=1)]
-    """Criteria in order of precedence; the first applies whose metric the method has."""
+    """Criteria in order of precedence; the first one whose metric the method has decides."""
 
 
 class Claims(Described):
     """The claims of the literature about the methods on the mixture, and the criteria that decide them.
 
-    `expected`: for each method, whether the literature claims that the criterion of a claim is met; `expected_label`: its
-    answer where it is neither yes nor no.
+    `expected` has, for each method and claim, whether the literature claims that the criterion is met. `expected_label` has
+    the literature's answer if it is neither yes nor no.
     """
 
     criteria: dict[str, Claim]
     expected: dict[str, dict[str, bool]]
-    """Whether the literature claims it of the method."""
+    """true: the literature claims it of the method; false: it claims the opposite."""
     expected_label: dict[str, dict[str, str]]
-    """The literature's answer where it is neither yes nor no."""
+    """The literature's answer if it is neither yes nor no."""
 
     @model_validator(mode="after")
     def _known(self) -> Claims:
@@ -86,6 +92,6 @@ def load(path: Path = CLAIMS) -> Claims:
     """Read and validate claims.yaml.
 
     Raises:
-        InvalidParams: the file is not accepted; the message names the key, the value and what is accepted.
+        InvalidParams: the file is not accepted; the message names the key, the value and the accepted values.
     """
     return check(path, Claims, yaml_file.read(path))

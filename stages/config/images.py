@@ -1,4 +1,4 @@
-"""The blocks of params.yaml about the images."""
+"""Models of the blocks of params.yaml about the images."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.config.base import Block, Described, Digest, Names, Train, limited, refusal
+from stages.config.base import Block, Described, Digest, Names, Train, check_limits, refusal
 from stages.config.field_types import Count, Fraction, NonNegative
 
 
 class MnistEncoder(Described):
-    """An encoder of images."""
+    """Layer sizes of a convolutional encoder."""
 
     channels: Annotated[list[Count], Field(min_length=3, max_length=3)]
-    """Of the three convolutions."""
+    """Output channels of the three convolutions."""
     dim: Annotated[int, Field(ge=2)]
     """Embedding dimension D."""
 
 
 class MnistView(Described):
-    """A second view of an image."""
+    """Augmentation of a view of an image, of the kinds in `mnist_perturbations`."""
 
     schedule: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    """Factor on the strengths of all perturbations, at the start and at the end of the training."""
+    """Factor on the strength of all augmentations at the start and at the end of training, linear between."""
 
 
 class Source(Block):
-    """Where the four idx files may come from."""
+    """A source of the four idx files."""
 
     kind: Literal["torchvision", "folder", "wheel"]
     location: str
@@ -38,23 +38,23 @@ class Dataset(Described):
     """A data set of 28 × 28 images in ten classes, as four idx files."""
 
     title: Annotated[str, Field(pattern=r"^[^|<>\r\n]+$")]
-    """What tables, pictures and the page call it."""
+    """Name in tables, figures and the page."""
     digits: bool
-    """Whether the classes are the digits 0 to 9, so that embeddings are also transferred to scikit-learn's 8 × 8 digits."""
+    """Whether the classes are the digits 0 to 9; if so, transfer to scikit-learn's 8 × 8 digits is measured."""
     sources: Annotated[list[Source], Field(min_length=1)]
-    """Tried in this order until one gives files with these digests."""
+    """Tried in this order; the first one whose files have the digests is used."""
     digests: dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
-    """The sha256 of each uncompressed idx file."""
+    """Checksums, SHA-256, of the uncompressed idx files."""
 
     @model_validator(mode="after")
     def _complete(self) -> Dataset:
         if len(self.digests) != 4:
-            raise refusal("digests", sorted(self.digests), "the sha256 of all four files")
+            raise refusal("digests", sorted(self.digests), "the SHA-256 of all four files")
         return self
 
 
 class MnistEvaluation(Block):
-    """How methods on the images are measured."""
+    """How methods on the images are evaluated."""
 
     neighbours: Count
     labels: Annotated[list[Annotated[int, Field(ge=10, multiple_of=10)]], Field(min_length=1)]
@@ -68,12 +68,12 @@ class MnistEvaluation(Block):
     def _ordered(self) -> MnistEvaluation:
         for key in ("strengths", "labels"):
             if sorted(set(getattr(self, key))) != list(getattr(self, key)):
-                raise refusal(key, getattr(self, key), "each value once, the smallest first")
+                raise refusal(key, getattr(self, key), "strictly increasing values")
         return self
 
 
 class Mnist(Block):
-    """The images: the data set, and how methods are trained and measured on it."""
+    """The images: data set, methods, snapshots of trainings, and evaluation."""
 
     dataset: str
     datasets: dict[str, Dataset]
@@ -100,14 +100,14 @@ class Mnist(Block):
             "evaluation.retrieval_queries": self.test_images,
             "evaluation.neighbours": self.train_images - self.validation_images,
         }
-        limited(self, limits, "images")
+        check_limits(self, limits, "images")
         if max(self.evaluation.labels) > self.train_images:
             raise refusal("evaluation.labels", self.evaluation.labels, f"at most {self.train_images}, the training images")
         return self
 
     @property
     def title(self) -> str:
-        """What the chosen data set is called."""
+        """Name of the chosen data set in tables, figures and the page."""
         return self.chosen.title
 
     @property
@@ -122,78 +122,78 @@ class Mnist(Block):
 
 
 class AffineParams(Described):
-    """See `augmentation.Affine`."""
+    """Params of `augmentation.Affine`."""
 
     probability: Fraction
-    """That an image is perturbed so."""
+    """Probability that an image is perturbed."""
     rotation: Annotated[float, Field(ge=0, le=180)]
-    """Up to ±, degrees."""
+    """Largest angle of rotation, ± degrees."""
     scale: Annotated[float, Field(ge=0, lt=1)]
-    """Up to ±, relative."""
+    """Largest relative change of size, ±."""
     shear: Annotated[float, Field(ge=0, lt=90)]
-    """Up to ±, degrees."""
+    """Largest shear angle, ± degrees."""
     translation: Annotated[float, Field(ge=0, le=28)]
-    """Up to ±, pixels."""
+    """Largest shift along each axis, ± pixels."""
 
 
 class ElasticParams(Described):
-    """See `augmentation.Elastic`."""
+    """Params of `augmentation.Elastic`."""
 
     probability: Fraction
-    """That an image is perturbed so."""
+    """Probability that an image is perturbed."""
     nodes: Annotated[int, Field(ge=2, le=28)]
-    """Of the coarse grid, along a side."""
+    """Nodes per side of the coarse grid."""
     displacement: Annotated[float, Field(ge=0, le=28)]
-    """Standard deviation of that of a node, pixels."""
+    """Standard deviation of the displacement of a node, pixels."""
 
 
 class MorphologyParams(Described):
-    """See `augmentation.Morphology`."""
+    """Params of `augmentation.Morphology`."""
 
     probability: Fraction
-    """That an image is perturbed so."""
+    """Probability that an image is perturbed."""
     side: Annotated[int, Field(ge=1, le=15)]
-    """Of the square, pixels."""
+    """Side of the square, pixels."""
 
 
 class InversionParams(Described):
-    """See `augmentation.Inversion`."""
+    """Params of `augmentation.Inversion`."""
 
     probability: Fraction
-    """That an image is perturbed so."""
+    """Probability that an image is perturbed."""
     amount: Fraction
-    """The contrast is 1 − 2 · amount: ½ is uniform grey, 1 the negative."""
+    """Factor on the contrast is 1 − 2 · amount: 0.5 is uniform grey, 1 the negative."""
 
 
 class LowContrastParams(Described):
-    """See `augmentation.LowContrast`."""
+    """Params of `augmentation.LowContrast`."""
 
     probability: Fraction
-    """That an image is perturbed so."""
+    """Probability that an image is perturbed."""
     loss: Fraction
-    """Of contrast: 0 leaves the image, 1 is uniform grey."""
+    """Loss of contrast: 0 is the image itself, 1 uniform grey."""
 
 
 class SaltAndPepperParams(Described):
-    """See `augmentation.SaltAndPepper`."""
+    """Params of `augmentation.SaltAndPepper`."""
 
     probability: Fraction
-    """That an image is perturbed so."""
+    """Probability that an image is perturbed."""
     fraction: Fraction
-    """Of the pixels."""
+    """Fraction of the pixels that become black or white."""
 
 
 class GaussianParams(Described):
-    """See `augmentation.Gaussian`."""
+    """Params of `augmentation.Gaussian`."""
 
     probability: Fraction
-    """That an image is perturbed so."""
+    """Probability that an image is perturbed."""
     std: NonNegative
-    """Of grey values in [0, 1]."""
+    """Standard deviation of the noise, in grey values in [0, 1]."""
 
 
 class Perturbations(Block):
-    """The perturbations of a training view, applied in this order."""
+    """The augmentations of a training view, in order of application."""
 
     affine: AffineParams
     elastic: ElasticParams
@@ -205,7 +205,7 @@ class Perturbations(Block):
 
 
 class Severities(Block):
-    """The perturbed test sets, each with the settings of its full strength."""
+    """The perturbations of the evaluation images, at full strength."""
 
     affine: AffineParams
     elastic: ElasticParams
@@ -218,7 +218,7 @@ class Severities(Block):
 
 
 class Reconstruct(Block):
-    """Phase 2: a decoder on top of a trained encoder."""
+    """Phase 2: training of a decoder on the encoder of phase 1."""
 
     methods: Names
     channels: Annotated[int, Field(ge=2, multiple_of=2)]

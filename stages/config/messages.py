@@ -1,4 +1,4 @@
-"""One line for what is wrong with a configuration file: the key, the value and what is accepted."""
+"""Validation of configuration files, with errors of one line that name the key, the value and the accepted values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ Checked = TypeVar("Checked", bound=Block)
 
 
 def check(path: Path, model: type[Checked], raw: Any, place: str = "") -> Checked:
-    """The content of a file as a validated `model`; `place` is the key that it stands under, where that is not the whole file.
+    """Validate the content of a file.
+
+    Args:
+        path: of the file, for the message.
+        model: that validates the content.
+        raw: the parsed content.
+        place: dotted key of the content in the file; empty for the whole file.
 
     Raises:
-        InvalidParams: with one line about the first mistake and the number of the others.
+        InvalidParams: the content is not valid; one line has the first error and the number of further ones.
     """
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        # A misspelt key is missing under its right name too: say what was misspelt.
+        # A misspelt key also counts as missing under its right name. Report the misspelling first.
         details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         key, wrong = _explain(details[0], model)
@@ -33,7 +39,7 @@ def check(path: Path, model: type[Checked], raw: Any, place: str = "") -> Checke
 
 
 def _explain(detail: ErrorDetails, model: type[Block]) -> tuple[str, str]:
-    """The key of the first thing that is wrong, and what is wrong there."""
+    """Dotted key and message of an error of pydantic."""
     place = [str(part) for part in detail["loc"]]
     if detail["type"] == "missing":
         return ".".join(place), "this key is missing"
@@ -50,7 +56,7 @@ def _explain(detail: ErrorDetails, model: type[Block]) -> tuple[str, str]:
 
 
 def _keys(model: type[Block], place: list[str]) -> list[str]:
-    """The keys that the block at `place` may have."""
+    """The keys that the model accepts in the block at `place`."""
     for part in place:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         blocks = [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, Block)]
@@ -60,11 +66,11 @@ def _keys(model: type[Block], place: list[str]) -> list[str]:
 
 
 _BRIEF = reprlib.Repr()
-"""Looks at a part of a value only: what aliases make of a few lines may have more parts than any memory."""
+"""Formats only a part of a value: with YAML aliases, a few lines can describe more values than fit in memory."""
 _BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 4, 12, 12, 100, 100
 
 
 def show(value: Any) -> str:
-    """A value as a message quotes it."""
+    """A value as quoted in a message, in at most 60 characters."""
     text = _BRIEF.repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""Which top-level blocks of params.yaml belong to methods. The blocks themselves are validated in `stages.nn.build`."""
+"""Find the top-level blocks of params.yaml that belong to methods; `stages.nn.build` validates their content."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from stages.core.errors import InvalidParams
 from stages.core.paths import ROOT
 
 METHODS = ROOT / "stages/methods"
+"""Folder of the methods, one file each."""
 
 
 def method_blocks(path: Path, raw: dict[str, Any]) -> list[str]:
-    """Names of the blocks of all methods that params.yaml lists or has a block of: METHOD, or mnist_METHOD on the images.
+    """Names of the params blocks of all methods that params.yaml lists or has a block for.
+
+    A block is called METHOD on the mixture and mnist_METHOD on the images.
 
     Raises:
-        InvalidParams: a list of methods, or a name in it, is not accepted.
+        InvalidParams: a list of methods is missing or not accepted.
     """
     images = raw.get("mnist")
     lists = {
         "methods": ("", raw.get("methods")),
         "mnist.methods": (MNIST_PREFIX, images.get("methods") if isinstance(images, dict) else None),
     }
-    # Editors leave files such as `.#dsm.py`, which are no modules.
+    # Editors leave files such as `.#dsm.py`, which are not modules.
     known = sorted(file.stem for file in METHODS.glob("[!_]*.py") if file.stem.isidentifier())
     blocks: list[str] = []
     for key, (prefix, names) in lists.items():

@@ -1,4 +1,4 @@
-"""The blocks of params.yaml about the mixture of Gaussians."""
+"""Models of the blocks of params.yaml about the mixture of Gaussians, and of mixtures.yaml."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from stages.config import yaml_file
-from stages.config.base import Block, Described, Pair, limited, refusal
+from stages.config.base import Block, Described, Pair, check_limits, refusal
 from stages.config.field_types import Count, Positive
 from stages.config.messages import check
 from stages.core.errors import InvalidParams
 from stages.core.paths import MIXTURES, PARAMS
 
-SINGLE = 2.0**-23
-"""The relative step between single-precision numbers, in which the methods see the points."""
+SINGLE_EPSILON = 2.0**-23
+"""Machine epsilon of single precision, the precision of the points."""
 
 
 class MogEncoder(Described):
-    """An encoder of points."""
+    """Layer sizes of an encoder of points."""
 
     width: Count
     """Hidden units."""
@@ -31,7 +31,7 @@ class MogEncoder(Described):
 
 
 class MogMlp(Described):
-    """A multilayer perceptron on points."""
+    """Layer sizes of a multilayer perceptron on points."""
 
     width: Count
     """Hidden units."""
@@ -40,19 +40,19 @@ class MogMlp(Described):
 
 
 class MogView(Described):
-    """A second view of a point; without noise there would be no density of it."""
+    """Augmentation of a view of a point: normal noise, without which the view would have no density."""
 
     noise: Positive
     """Standard deviation of the noise, in units of x."""
 
 
 class Box(Described):
-    """The part of the plane that is looked at."""
+    """The part of the plane on which fields are evaluated."""
 
     x: Pair
-    """Left and right end."""
+    """Left and right end of the box."""
     y: Pair
-    """Lower and upper end."""
+    """Lower and upper end of the box."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Box:
@@ -64,14 +64,14 @@ class Box(Described):
 
 
 class MixtureParams(Described):
-    """A mixture of Gaussians in the plane and the box it is looked at in."""
+    """A mixture of Gaussians in the plane, and the box on which fields are evaluated."""
 
     means: Annotated[list[Pair], Field(min_length=1)]
-    """Of each mode."""
+    """Means of the modes."""
     covariances: list[Annotated[list[Pair], Field(min_length=2, max_length=2)]]
-    """Of each mode, symmetric, positive definite and so wide that single precision tells points of the mode apart."""
+    """Covariances of the modes: symmetric, positive definite, and wide enough for single precision to resolve a mode."""
     weights: list[Positive]
-    """Of each mode, with sum 1."""
+    """Mode weights, with sum 1."""
     box: Box
 
     @model_validator(mode="after")
@@ -86,26 +86,27 @@ class MixtureParams(Described):
             if b != c or a <= 0 or a * d - b * c <= 1e-12 * a * d:
                 raise refusal(f"covariances.{index}", [[a, b], [c, d]], "a symmetric, positive definite matrix")
             largest = (a + d) / 2 + math.hypot((a - d) / 2, b)
-            if math.sqrt((a * d - b * c) / largest) < SINGLE * farthest:
-                width, why = f"{SINGLE * farthest:.2g}", f"since {where} reaches as far as {farthest:.2g}"
-                raise refusal(f"covariances.{index}", [[a, b], [c, d]], f"a mode at least {width} wide everywhere, {why}")
+            if math.sqrt((a * d - b * c) / largest) < SINGLE_EPSILON * farthest:
+                expected = f"a standard deviation of at least {SINGLE_EPSILON * farthest:.2g} in every direction"
+                why = f"since {where} extends to {farthest:.2g}"
+                raise refusal(f"covariances.{index}", [[a, b], [c, d]], f"{expected}, {why}")
         return self
 
     def _farthest(self) -> tuple[float, str]:
-        """The largest coordinate and the key that it stands under."""
+        """The largest absolute coordinate and its key."""
         coordinates = {"box.x": self.box.x, "box.y": self.box.y, "means": [one for mean in self.means for one in mean]}
         return max((max(map(abs, values)), key) for key, values in coordinates.items())
 
 
 class Collapse(Block):
-    """Below which of two figures an embedding counts as collapsed."""
+    """Thresholds of collapse: an embedding has collapsed if either metric is below its threshold."""
 
     variance_ratio: Positive
     normalised_std: Positive
 
 
 class MogEvaluation(Block):
-    """How methods on the mixture are measured."""
+    """How methods on the mixture are evaluated."""
 
     grid: Annotated[int, Field(ge=10)]
     reference: Pair
@@ -119,7 +120,7 @@ class MogEvaluation(Block):
 
 
 class Mog(Block):
-    """The mixture of Gaussians: its points, the grid, and how methods are measured on it."""
+    """The mixture of Gaussians: data, snapshots of trainings, and evaluation."""
 
     preset: str
     train_points: Annotated[int, Field(ge=2)]
@@ -135,12 +136,12 @@ class Mog(Block):
             "evaluation.neighbours": min(self.train_points, (self.evaluation.structure_points - 1) // 2),
             "evaluation.readout_neighbours": self.train_points,
         }
-        limited(self, limits, "points")
+        check_limits(self, limits, "points")
         return self
 
 
 class Langevin(Block):
-    """How a score method is made to sample."""
+    """Unadjusted Langevin dynamics of score-based methods."""
 
     particles: Annotated[int, Field(ge=2)]
     steps: Count
@@ -161,7 +162,7 @@ def load(path: Path = MIXTURES) -> dict[str, MixtureParams]:
     """Read and validate all mixtures of mixtures.yaml.
 
     Raises:
-        InvalidParams: with one line that names the key, the value and what is accepted.
+        InvalidParams: the file is not accepted; the message names the key, the value and the accepted values.
     """
     return {name: check(path, MixtureParams, raw, name) for name, raw in yaml_file.read(path).items()}
 
@@ -170,7 +171,7 @@ def chosen(mog: Mog, path: Path = MIXTURES) -> MixtureParams:
     """The mixture that `mog.preset` names.
 
     Raises:
-        InvalidParams: there is none, or mixtures.yaml has a mistake.
+        InvalidParams: there is no such mixture, or mixtures.yaml is not accepted.
     """
     mixtures = load(path)
     if mog.preset not in mixtures:

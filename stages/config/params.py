@@ -1,7 +1,7 @@
-"""params.yaml as typed, validated values.
+"""Read params.yaml into typed, validated values.
 
-Every stage validates the file before it starts: all settings here, and the block of its own method in `stages.nn.build`, so
-that a stage without networks does not import torch. `python -m stages.tools.check` validates all blocks of all files.
+Every stage validates the file before it starts: everything but the blocks of methods here, and the block of its own method in
+`stages.nn.build`, so that stages without networks do not import torch. `python -m stages.tools.check` validates everything.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from stages.config.schema import Settings
 from stages.core.errors import InvalidParams, UserError
 from stages.core.paths import PARAMS
 
-MOST = 2**31 - 1
-"""The largest whole number that is accepted anywhere: seeds go so far, and of nothing does a machine hold more."""
+LARGEST_INTEGER = 2**31 - 1
+"""Largest accepted integer: the largest seed, and more than the counts that fit in memory."""
 
 
 class Params(Settings):
-    """The whole of params.yaml. `blocks` has the block of each method as it is written."""
+    """All of params.yaml; `blocks` has the blocks of the methods, not validated."""
 
     path: Path
     blocks: dict[str, dict[str, Any]]
 
     def block(self, name: str) -> dict[str, Any]:
-        """The params block of a method, as it is written.
+        """The params block of a method, not validated.
 
         Raises:
             UserError: there is no such block.
@@ -41,16 +41,16 @@ class Params(Settings):
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:
-    """The file as it is written, unchecked but for being YAML with named keys.
+    """Read the file without validating its values.
 
     Raises:
-        InvalidParams: it is not.
+        InvalidParams: the file is not a YAML mapping with strings as keys.
     """
     return yaml_file.read(path)
 
 
 def load(path: Path = PARAMS) -> Params:
-    """Read the file and validate everything but the content of the blocks of methods.
+    """Read the file and validate everything except the content of the blocks of methods.
 
     Raises:
         InvalidParams: the file is not accepted; the message is one line.
@@ -59,17 +59,17 @@ def load(path: Path = PARAMS) -> Params:
     blocks = method_blocks(path, raw)
     whole = create_model("Whole", __base__=Settings, **dict.fromkeys(blocks, (dict[str, Any], ...)))  # type: ignore[call-overload]
     checked = check(path, whole, raw)
-    for place, value in _whole_numbers(raw):
-        if value > MOST:
-            raise InvalidParams(f"{path}: {place}: {show(value)} is not accepted: expected at most {MOST}")
+    for place, value in _integers(raw):
+        if value > LARGEST_INTEGER:
+            raise InvalidParams(f"{path}: {place}: {show(value)} is not accepted: expected at most {LARGEST_INTEGER}")
     values = {name: getattr(checked, name) for name in Settings.model_fields}
     return Params.model_construct(**values, path=path, blocks={name: raw[name] for name in blocks})
 
 
-def _whole_numbers(value: Any, place: str = "") -> Iterator[tuple[str, int]]:
-    """All whole numbers in nested values, with their keys."""
+def _integers(value: Any, place: str = "") -> Iterator[tuple[str, int]]:
+    """All integers in nested values, with their dotted keys."""
     if isinstance(value, dict | list):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _whole_numbers(part, f"{place}.{key}" if place else str(key))
+            yield from _integers(part, f"{place}.{key}" if place else str(key))
     elif isinstance(value, int):
         yield place, value

@@ -1,4 +1,4 @@
-"""Models of the blocks of params.yaml, but for those of methods: their schema is the signature of the method's class."""
+"""Model of params.yaml without the blocks of methods, whose schema is the signature of the method's class."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from stages.config.images import Mnist, MnistEncoder, MnistView, Perturbations, 
 from stages.config.mixture import Annealed, Collapse, Langevin, Mog, MogEncoder, MogMlp, MogView
 
 POINTS: dict[str, type[Block]] = {"Encoder": MogEncoder, "MaskedEncoder": MogEncoder, "Mlp": MogMlp, "View": MogView}
+"""Models of the blocks that a domain defines (`field_types.OfDomain`), for the mixture."""
 IMAGES: dict[str, type[Block]] = {"Encoder": MnistEncoder, "View": MnistView}
-"""Models of the blocks that each of the two domains defines (`field_types.OfDomain`)."""
+"""Models of the blocks that a domain defines, for the images."""
 
 
 class Page(Block):
-    """How much of what the methods learned goes into the page reports/index.html."""
+    """Amount of data in the page reports/index.html."""
 
     coarse: Annotated[int, Field(ge=2)]
     snapshots: Annotated[int, Field(ge=2)]
@@ -26,7 +27,7 @@ class Page(Block):
 
 
 class Settings(Block):
-    """All of params.yaml but for the blocks of the methods."""
+    """All of params.yaml except the blocks of the methods."""
 
     seed: Seed
     seeds: Count
@@ -45,7 +46,7 @@ class Settings(Block):
     page: Page
 
     def accepted_batch(self, size: int) -> str | None:
-        """What to use instead of a batch of `size` images that the training set or the processes do not admit, else None."""
+        """The accepted batch sizes, in words, if batches of `size` images are not possible; else None."""
         left = self.mnist.train_images - self.mnist.validation_images
         if size > left:
             return f"at most {left}, the training images that are not held out"

@@ -1,1 +1,1 @@
-"""What every package may use: errors, files, paths."""
+"""Errors, paths and commands, which every package may use."""

@@ -1,4 +1,4 @@
-"""What the commands that are no stages share: running other commands, and ending with one line on a user's mistake."""
+"""Shared by the commands that are not stages: run other commands, and report a user's mistake in one line."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from stages.core.errors import UserError, watch_interrupts
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""The signals that ask a command to end."""
+"""Signals that ask a command to stop."""
 
 
 def output(*command: str) -> str:
-    """What a command prints.
+    """Run a command and return its stdout.
 
     Raises:
-        UserError: it failed; the message is the last line that it wrote to stderr.
+        UserError: the command failed; the message is the last line of its stderr.
     """
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -28,17 +28,17 @@ def output(*command: str) -> str:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """That of a user who has this Python's tools on the path, and nothing that steers DVC, git or MLflow; and `more`."""
+    """The environment with this Python's tools first on the PATH, without variables of DVC, Git and MLflow, and with `more`."""
     keep = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "GIT_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{keep.get('PATH', os.defpath)}"
     return {**keep, "PATH": path, "DVC_NO_ANALYTICS": "1", **more}
 
 
 def end(main: Callable[[Sequence[str]], None]) -> None:
-    """Run `main` with the arguments of the command line; status 1 on a mistake, 130 where it is stopped."""
+    """Run `main` with the command-line arguments. Exit with status 1 on a user's mistake and 130 on a signal to stop."""
     for ending in ENDINGS:
-        # What this starts in sessions of their own has to be stopped too. A script that puts a command into the background
-        # has it and all that it starts ignore interrupts, and stages are stopped by one.
+        # Child processes in sessions of their own have to be stopped too. A shell script makes its background commands, and
+        # all their children, ignore interrupts; but an interrupt is what stops stages.
         signal.signal(ending, signal.default_int_handler)
     watch_interrupts()
     try:

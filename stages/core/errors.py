@@ -1,4 +1,4 @@
-"""Errors that a user can correct, and interrupts: each ends a command with one line."""
+"""Errors that a user can correct, and interrupts. Each ends a command with one line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """Something the user can change; the message says what."""
+    """An error that the user can correct; the message says what to change."""
 
 
 class InvalidParams(UserError):
-    """A value of params.yaml is not acceptable; the message names the key, the value and what is accepted."""
+    """A configuration file is not valid; the message names the key, the value and the accepted values."""
 
 
 class TrainingDiverged(UserError):
@@ -23,14 +23,14 @@ class TrainingDiverged(UserError):
 
 
 class DataUnavailable(UserError):
-    """No source gave the data; the message says what each of them answered."""
+    """No source provided the data; the message has the answer of each."""
 
 
 def watch_interrupts() -> None:
-    """Make an interrupt end this process with status 130 and one line, wherever it occurs.
+    """Make an interrupt anywhere in the code end this process with status 130 and one line.
 
-    Python raises KeyboardInterrupt in the code that is running. If that is a finaliser or a weak reference's callback, Python
-    prints and discards the exception; and other exceptions can replace it while files are closed.
+    Python raises KeyboardInterrupt in the running code. In a finaliser or the callback of a weak reference, Python prints and
+    discards it. While files are closed, another exception can replace it.
     """
     interrupted, before = False, sys.excepthook
 
@@ -57,7 +57,7 @@ def watch_interrupts() -> None:
             leave()
         before(kind, error, traceback)
 
-    # A process that ignores interrupts has another handler.
+    # A process that ignores interrupts has another handler, which stays.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
         sys.unraisablehook, sys.excepthook = unraisable, uncaught

@@ -1,4 +1,4 @@
-"""The Git repository around the project, without which DVC does nothing."""
+"""Checks of the Git repository around the project, which DVC requires."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from stages.core.paths import root
 
 
 def check() -> None:
-    """Make sure that DVC can work here.
+    """Check that DVC can work here.
 
     Raises:
-        UserError: Git is not installed, or the project lies in no Git repository, like one that was unpacked from an archive.
+        UserError: Git is not installed, or the project is not in a Git repository, as after unpacking an archive.
     """
     if not shutil.which("git"):
-        raise UserError("git is not on the PATH, and DVC needs it")
+        raise UserError("git is not on the PATH, and DVC requires it")
     if _git(Path.cwd(), "--is-inside-work-tree") != "true":
         raise UserError(
-            "this folder is in no Git repository, which DVC needs: clone the project, "
+            "this folder is not in a Git repository, which DVC requires: clone the project, "
             "or run `git init && git add --all && git commit --message start`"
         )
 
 
 def check_experiment() -> None:
-    """Refuse an experiment whose result DVC would lose: one that runs in a copy of a shallow clone.
+    """Refuse an experiment that runs in a copy of a shallow clone, since DVC would lose its result.
 
-    DVC copies the repository for `--temp` and `--queue`, and cannot fetch the result back into a clone without its history.
+    For `--temp` and `--queue` DVC copies the repository, and it cannot fetch the result back into a clone without history.
 
     Raises:
-        UserError: this is one.
+        UserError: this is such an experiment.
     """
     if "DVC_EXP_NAME" in os.environ and root() != Path.cwd().resolve() and _git(root(), "--is-shallow-repository") == "true":
         raise UserError("DVC would lose this experiment, since the clone is shallow: run `git fetch --unshallow` first")

@@ -1,1 +1,1 @@
-"""What is known of the pipeline as a whole: dvc.lock, the graph, the machine."""
+"""The pipeline as a whole: the stage graph, dvc.lock, scheduling, environment facts."""

@@ -8,10 +8,10 @@ from stages.core.errors import UserError
 
 
 def stage_graph() -> nx.DiGraph:
-    """The names of all stages, with an edge from each to what it depends on, as DVC has it.
+    """DVC's graph of stage names, with an edge from each stage to every stage that it depends on.
 
     Raises:
-        UserError: DVC does not accept dvc.yaml.
+        UserError: DVC rejects dvc.yaml.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -1,4 +1,4 @@
-"""Outputs of stages that the pipeline no longer has, such as those of a method that was taken out of `methods`."""
+"""Leftovers: outputs of stages that are no longer in the pipeline, such as those of a method removed from `methods`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from stages.dag.lock import entries, file_md5, outputs, pipeline
 
 
 def leftovers() -> Iterator[tuple[Path, str]]:
-    """Outputs, with their digests, of the stages in dvc.lock that dvc.yaml with these params does not have.
+    """Outputs, with their digests, of the stages in dvc.lock that dvc.yaml no longer defines.
 
-    Paths that a present stage writes are not among them, nor are paths outside the project.
+    Paths that a current stage writes and paths outside the project are excluded.
     """
-    stages = pipeline(read(), last=True)
-    wanted = {path for name, entry in stages.items() for path in _written(entry, name.partition("@")[2])}
+    stages = pipeline(read(), with_track=True)
+    written = {path for name, entry in stages.items() for path in _outputs(entry, name.partition("@")[2])}
     for name, digests in outputs(entries()).items():
         for path, digest in ((Path(path), digest) for path, digest in digests.items()) if name not in stages else ():
-            here = path.parent.resolve().is_relative_to(Path.cwd().resolve())
-            if here and path.exists() and not any(path.is_relative_to(one) or one.is_relative_to(path) for one in wanted):
+            inside = path.parent.resolve().is_relative_to(Path.cwd().resolve())
+            if inside and path.exists() and not any(path.is_relative_to(one) or one.is_relative_to(path) for one in written):
                 yield path, digest
 
 
-def _written(entry: Mapping[str, Any], item: str) -> Iterator[Path]:
-    """The outputs of a stage as dvc.yaml has them, each by itself or with options."""
+def _outputs(entry: Mapping[str, Any], item: str) -> Iterator[Path]:
+    """The output paths of a stage in dvc.yaml, where each is a string or a mapping to options."""
     for kind in ("outs", "metrics", "plots"):
         for out in entry.get(kind, []):
             for path in [out] if isinstance(out, str) else out:
@@ -37,23 +37,23 @@ def _written(entry: Mapping[str, Any], item: str) -> Iterator[Path]:
 
 
 def remove(*, reproducing: bool | None = None) -> None:
-    """Remove the leftovers while the pipeline is reproduced, before a stage takes them for results of this run.
+    """Remove the leftovers during a reproduction, before a stage mistakes them for current results.
 
-    DVC leaves them where they are, and a stage that reads the folder in which one lies would be stale in a clone, which lacks
-    it. A file that was changed since it was made stays.
+    DVC does not remove them. A stage that reads a folder with a leftover would be stale in a clone, which lacks that file.
+    Files that were modified since DVC recorded them are kept.
 
     Args:
         reproducing: whether the pipeline is being reproduced; by default, whether DVC started this process.
     """
     if not ("DVC_STAGE" in os.environ if reproducing is None else reproducing):
         return
-    # An unreadable dvc.lock names no leftovers; DVC itself reports it.
+    # DVC itself reports an unreadable dvc.lock.
     with suppress(UserError):
         for path, digest in list(leftovers()):
             if file_md5(path) != digest:
-                print(f"{path} belongs to no stage any more; it was changed and is kept", flush=True)
+                print(f"{path} no longer belongs to a stage; it was modified and is kept", flush=True)
                 continue
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
-            with suppress(OSError):  # it ends at the first that is not empty
+            with suppress(OSError):  # stop at the first folder that is not empty
                 for folder in path.parents[:-2]:
                     folder.rmdir()

@@ -1,4 +1,4 @@
-"""What dvc.lock says of the working directory: which stages it is of, and whether their results are there as it says."""
+"""Read dvc.lock and compare it with the working directory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from stages.core.paths import PARAMS
 from stages.pipeline.lookup import look_up
 
 LOCK = Path("dvc.lock")
+"""DVC's record of the last run of each stage."""
 
 
 def entries(lock: Path = LOCK) -> dict[str, Any]:
-    """What a dvc.lock has of each stage, in its order; nothing where it is missing.
+    """The entries of a dvc.lock by stage, in file order; empty if the file is missing.
 
     Raises:
-        UserError: DVC itself would not read it.
+        UserError: DVC itself would reject the file.
     """
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
@@ -34,59 +35,62 @@ def entries(lock: Path = LOCK) -> dict[str, Any]:
     try:
         COMPILED_LOCKFILE_SCHEMA(found)
     except Invalid as error:
-        raise UserError(f"{lock}: {error}, as a DVC that was killed leaves it: `make verify` puts it aside") from None
+        raise UserError(f"{lock}: {error}: DVC was probably killed while writing it: `make verify` moves it aside") from None
     stages: dict[str, Any] = found.get("stages", {})
     return stages
 
 
 def outputs(stages: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """The digests of the outputs of stages, by stage and path.
+    """MD5 digests of the outputs by stage and path.
 
-    A DVC that is killed leaves the last entry cut off anywhere, and mostly reads it all the same: a digest that was not written
-    any more is empty here.
+    If DVC is killed, the last entry of dvc.lock may be truncated yet readable. A missing digest is then an empty string.
     """
     return {name: {out["path"]: str(out.get("md5") or "") for out in entry.get("outs", [])} for name, entry in stages.items()}
 
 
-def pipeline(values: Mapping[str, Any], *, last: bool = False) -> dict[str, Any]:
-    """The stages that dvc.yaml has with these params, as they are written there; without `track`, unless that is asked for."""
+def pipeline(values: Mapping[str, Any], *, with_track: bool = False) -> dict[str, Any]:
+    """The stage definitions of dvc.yaml by name, with each `foreach` expanded by these params; `track` only on request."""
     found: dict[str, Any] = {}
     for name, entry in read(Path("dvc.yaml"))["stages"].items():
         items = look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None
         found |= {name: entry} if items is None else {f"{name}@{item}": entry["do"] for item in items}
-    return {name: entry for name, entry in found.items() if last or name != "track"}
+    return {name: entry for name, entry in found.items() if with_track or name != "track"}
 
 
 def locked_stages(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of dvc.lock of all stages that dvc.yaml has with these params, but for `track` itself."""
+    """The entries of dvc.lock for all stages that dvc.yaml defines with these params, except `track`."""
     names = pipeline(values)
     return {name: entry for name, entry in entries().items() if name in names}
 
 
 def differences(stages: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """How the working directory is not as in dvc.lock, a line each.
+    """Differences between the working directory and dvc.lock, one line each.
 
-    Entries that are missing or were cut off, params, and metrics.
+    Reports missing or truncated entries, changed params, and changed metrics and JSON files.
+
+    Args:
+        stages: entries of dvc.lock.
+        values: the content of params.yaml.
     """
-    lacking = [name for name, entry in pipeline(values).items() if not _whole(stages.get(name, {}), entry)]
-    moved = [f"the entry of {name} is not whole in {LOCK}" for name in lacking]
+    incomplete = [name for name, entry in pipeline(values).items() if not _complete(stages.get(name, {}), entry)]
+    found = [f"the entry of {name} in {LOCK} is incomplete" for name in incomplete]
     params = {key: value for entry in stages.values() for key, value in entry.get("params", {}).get(str(PARAMS), {}).items()}
-    moved += [f"{PARAMS}: {key} is not as in {LOCK}" for key, value in params.items() if look_up(values, key) != value]
+    found += [f"{PARAMS}: {key} differs from {LOCK}" for key, value in params.items() if look_up(values, key) != value]
     for digests in outputs(stages).values():
         for path, digest in ((Path(name), digest) for name, digest in digests.items()):
             if path.exists() and (path.suffix == ".json" or path.is_relative_to("reports/metrics")):
-                moved += [f"{path} is not as in {LOCK}"] if file_md5(path) != digest else []
-    return moved
+                found += [f"{path} differs from {LOCK}"] if file_md5(path) != digest else []
+    return found
 
 
-def _whole(entry: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
-    """Whether an entry has all that DVC writes at the end of one: every output of the stage with digest and size."""
-    outs = sum(len(written.get(kind, [])) for kind in ("outs", "metrics", "plots"))
+def _complete(entry: Mapping[str, Any], definition: Mapping[str, Any]) -> bool:
+    """Whether an entry lists every output of its stage with digest and size, which DVC writes last."""
+    outs = sum(len(definition.get(kind, [])) for kind in ("outs", "metrics", "plots"))
     return len([out for out in entry.get("outs", []) if {"md5", "size"} <= out.keys()]) == outs
 
 
 def file_md5(path: Path) -> str:
-    """DVC's digest of a file or a folder: a folder's is that of the list of its files, without those that DVC ignores."""
+    """DVC's MD5 of a file or a folder; that of a folder digests the list of its files, without those in .dvcignore."""
     if not path.is_dir():
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     ignored = _ignored()
@@ -107,7 +111,7 @@ def _patterns(text: str) -> pathspec.GitIgnoreSpec:
 
 
 def inputs(stages: Mapping[str, Any]) -> dict[str, Any]:
-    """What the stages were made from, without what they made: params, commands, and files that no stage writes."""
+    """The external inputs of the stages by stage: command, params, and dependencies that no stage writes."""
     written = {path for digests in outputs(stages).values() for path in digests}
     folders = {str(parent) for path in written for parent in Path(path).parents} - {"."}
     return {

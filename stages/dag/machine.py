@@ -1,8 +1,8 @@
-"""What decides the bytes of a result and is no param: the processor's instructions, the libraries, the versions.
+"""Environment facts that affect bitwise reproducibility: instruction sets, libraries, versions.
 
-Another processor or another library of linear algebra sums in another order and gives other last digits, which a training
-amplifies. Where all of these facts, the params and so the number of threads are the same, a run is expected to end in the same
-bytes. The record is of the machine that made the results last: where stages were run on different machines, of the last one.
+A different processor or BLAS library changes the order of summation and thus the last digits, and training amplifies the
+difference. With equal facts and equal params, which include the number of threads, two runs should give identical bytes. If
+stages ran on different machines, the record describes the last one.
 """
 
 from __future__ import annotations
@@ -21,42 +21,43 @@ from stages.core.paths import COSTS
 from stages.pipeline import artifacts, digests, files
 
 FILE = artifacts.MACHINE
-"""The facts of the run that made the results; in git, but no output of a stage, since it differs from machine to machine."""
-KEPT = COSTS / "machine.facts"
-"""The facts as they were last found, for the next stage to use."""
+"""The facts of the machine that made the results. Tracked by git but not a stage output, since machines differ."""
+CACHE = COSTS / "machine.facts"
+"""The facts of this machine, cached between stages."""
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "contourpy", "pillow", "imageio", "safetensors", "jinja2")
-"""Packages that compute, draw or write what is written."""
-STEERING = ("ATEN_", "DNNL_", "GLIBC_TUNABLES", "MKL_", "NPY_", "NVIDIA_TF32", "ONEDNN_", "OPENBLAS_", "TORCH_ALLOW_TF32")
-"""How environment variables begin by which libraries choose their instructions; the number of threads is a param."""
+"""Packages whose version can change the bytes of an output."""
+KERNEL_ENV = ("ATEN_", "DNNL_", "GLIBC_TUNABLES", "MKL_", "NPY_", "NVIDIA_TF32", "ONEDNN_", "OPENBLAS_", "TORCH_ALLOW_TF32")
+"""Prefixes of the environment variables that select the kernels of libraries."""
 
 
 def facts(params: Params) -> dict[str, str]:
     """The facts of this machine, by name.
 
-    To find them takes seconds, since the libraries have to be loaded, so they are kept; a key tells whether they still hold.
+    Collecting them loads the libraries, which takes seconds, so they are cached under a key that is cheap to compute.
 
     Raises:
-        UserError: this machine does not have the device that the params want.
+        UserError: this machine does not have the requested device.
     """
     versions = {name: version(name) for name in PACKAGES}
-    steering = {k: os.environ[k] for k in sorted(os.environ) if k.startswith(STEERING) and not k.endswith("_THREADS")}
+    # Variables such as MKL_NUM_THREADS are excluded: the number of threads is a param.
+    variables = {k: os.environ[k] for k in sorted(os.environ) if k.startswith(KERNEL_ENV) and not k.endswith("_THREADS")}
     graphics = [str(path) for path in sorted(Path("/dev").glob("nvidia*"))] + [os.environ.get("CUDA_VISIBLE_DEVICES", "")]
-    key = digests.of_content([platform.platform(), platform.python_version(), _processor(), versions, steering, graphics])
+    key = digests.of_content([platform.platform(), platform.python_version(), _processor(), versions, variables, graphics])
     key = digests.of_content([key, params.device])
-    kept: dict[str, Any] = {}
+    cached: dict[str, Any] = {}
     with suppress(UserError):
-        kept = files.read_json(KEPT)
-    if kept.get("key") != key:
-        kept = {"key": key, "facts": {**_found(params), **versions, **steering}}
-        files.write_json(KEPT, kept)
-    found: dict[str, str] = kept["facts"]
+        cached = files.read_json(CACHE)
+    if cached.get("key") != key:
+        cached = {"key": key, "facts": {**_collect(params), **versions, **variables}}
+        files.write_json(CACHE, cached)
+    found: dict[str, str] = cached["facts"]
     return found
 
 
-def _found(params: Params) -> dict[str, str]:
-    """What only the loaded libraries know."""
+def _collect(params: Params) -> dict[str, str]:
+    """The facts that require the libraries to be loaded."""
     import numpy as np
-    import scipy.linalg  # noqa: F401  # has a library of linear algebra of its own
+    import scipy.linalg  # noqa: F401  # scipy loads its own BLAS
     import threadpoolctl
     import torch
 
@@ -79,7 +80,7 @@ def _found(params: Params) -> dict[str, str]:
 
 
 def _processor() -> dict[str, str]:
-    """Who made the processor and what it can do: libraries choose their instructions by that."""
+    """The processor's vendor and instruction sets, by which libraries choose their kernels."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     entries = (line.split(":", 1) for line in lines if line.startswith(("vendor_id", "CPU implementer", "flags", "Features")))
@@ -87,15 +88,15 @@ def _processor() -> dict[str, str]:
 
 
 def record(stages: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, Any]:
-    """What FILE holds: the facts, and a digest of the outputs in dvc.lock that they are of."""
+    """The content of FILE: the facts, and the digest of the outputs in dvc.lock that they belong to."""
     return {
         "outputs": digests.of_content({name: entry.get("outs", []) for name, entry in stages.items()}),
         "facts": dict(found),
     }
 
 
-def moved(recorded: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """The facts in which two machines differ, one line for each."""
+def differences(recorded: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """The facts in which a recorded machine differs from this one, one line each."""
     names = [*recorded, *(name for name in found if name not in recorded)]
     pairs = ((name, recorded.get(name, "not set"), found.get(name, "not set")) for name in names)
     return [f"{name}: {was} there, {now} here" for name, was, now in pairs if was != now]

@@ -1,4 +1,4 @@
-"""Which stages may run side by side on so many cores, and which of them come first."""
+"""Schedule stages on a number of cores: which may run in parallel, and in which order."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import networkx as nx
 
 @dataclass(frozen=True)
 class Task:
-    """A stage to be run.
+    """A stage to run.
 
     Attributes:
         name: its address in dvc.yaml.
         needs: the names of the stages whose outputs it reads.
-        threads: how many threads it computes with.
-        seconds: how long it is expected to take.
+        threads: the number of threads it computes with.
+        seconds: its expected run time.
     """
 
     name: str
@@ -27,16 +27,20 @@ class Task:
 
 @dataclass
 class Schedule:
-    """List scheduling by the critical path: of the stages that may start, the one with the longest way to the end comes first.
+    """Critical-path list scheduling: of the stages that may start, the one with the longest remaining path starts first.
 
-    The threads of a stage that has several of them wait for each other spinning, so it becomes many times slower when another
-    process takes one of its cores. Such stages therefore get their cores for themselves. Beside them a stage of one thread may
-    use what they leave idle, at a priority that takes nothing from them.
+    The threads of a multi-threaded stage busy-wait for each other, so the stage slows down many times if another process takes
+    one of its cores. Multi-threaded stages therefore get exclusive cores. Single-threaded stages may run beside them at the
+    lowest priority, on the time that they leave idle.
 
     Attributes:
         tasks: all stages.
-        cores: how many there are.
-        yielding: whether this system has a priority below all others.
+        cores: the number of cores.
+        yielding: whether the operating system has such a lowest priority.
+        waiting: the stages that have not started, by name.
+        running: the stages that are running, by name.
+        done: the names of the finished stages.
+        order: all names by decreasing length of the path from the stage to the end.
     """
 
     tasks: Iterable[Task]
@@ -51,13 +55,15 @@ class Schedule:
         self.waiting = {task.name: task for task in self.tasks}
         graph = nx.DiGraph((need, task.name) for task in self.waiting.values() for need in task.needs)
         graph.add_nodes_from(self.waiting)
-        way: dict[str, float] = {}
+        remaining: dict[str, float] = {}
         for name in reversed(list(nx.lexicographical_topological_sort(graph))):
-            way[name] = self.waiting[name].seconds + max((way[later] for later in graph.successors(name)), default=0.0)
-        self.order = sorted(way, key=lambda name: (-way[name], name))
+            remaining[name] = self.waiting[name].seconds + max(
+                (remaining[later] for later in graph.successors(name)), default=0.0
+            )
+        self.order = sorted(remaining, key=lambda name: (-remaining[name], name))
 
     def next(self) -> str | None:
-        """The stage to start now, which counts as running from here on; None where one has to end first."""
+        """Choose the stage to start now and mark it as running; None if another stage must finish first."""
         for name in self.order:
             task = self.waiting.get(name)
             if task and task.needs <= self.done and self._fits(task):
@@ -66,36 +72,38 @@ class Schedule:
         return None
 
     def finish(self, name: str) -> None:
-        """Say that a stage has ended well."""
+        """Mark a running stage as done."""
         del self.running[name]
         self.done.add(name)
 
     def idle(self) -> bool:
-        """Whether nothing runs and nothing can be started any more."""
+        """Whether no stage is running and none can start any more."""
         return not self.running and not any(task.needs <= self.done for task in self.waiting.values())
 
     def background(self) -> set[str]:
-        """The running stages that have to yield their cores to others."""
+        """The running single-threaded stages that must have the lowest priority."""
         if sum(map(self._share, self.running.values())) <= self.cores or not self._threaded():
             return set()
         return {name for name, task in self.running.items() if self._share(task) == 1}
 
     def alone(self) -> bool:
-        """Whether no other stage runs, or could, beside the one that runs."""
+        """Whether exactly one stage is running and no other is ready."""
         return len(self.running) == 1 and not any(task.needs <= self.done for task in self.waiting.values())
 
     def last(self) -> bool:
-        """Whether the one that runs is the last of all."""
+        """Whether the running stage is the last one."""
         return len(self.running) == 1 and not self.waiting
 
     def _share(self, task: Task) -> int:
+        """The number of cores a stage takes."""
         return min(task.threads, self.cores)
 
     def _threaded(self) -> int:
-        """The cores of the running stages that have several threads."""
+        """The number of cores taken by running multi-threaded stages."""
         return sum(share for share in map(self._share, self.running.values()) if share > 1)
 
     def _fits(self, task: Task) -> bool:
+        """Whether a stage can start beside the running ones."""
         share, threaded = self._share(task), self._threaded()
         single = sum(self._share(other) == 1 for other in self.running.values())
         if share > 1:

@@ -1,1 +1,1 @@
-"""One file per question asked of what was learned."""
+"""Metrics, one module per question about a trained model."""

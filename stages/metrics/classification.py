@@ -1,4 +1,4 @@
-"""How good is a classification?"""
+"""How accurate is a classifier?"""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Labels = NDArray[np.int64]
 
 
 def report(true: Labels, predicted: Labels) -> dict[str, Any]:
-    """Accuracy, and precision, recall and F1 averaged over the classes, alike (macro) and by their frequency (weighted).
+    """Accuracy, and precision, recall and F1 averaged over the classes, with equal weights (macro) and by frequency (weighted).
 
-    Weighted recall is accuracy by another name; the macro averages are the ones that add something.
+    Weighted recall equals accuracy.
     """
-    figures = {"accuracy": float(accuracy_score(true, predicted))}
+    metrics = {"accuracy": float(accuracy_score(true, predicted))}
     for average in ("macro", "weighted"):
         values = precision_recall_fscore_support(true, predicted, average=average, zero_division=0)
-        figures |= {f"{name}_{average}": float(v) for name, v in zip(("precision", "recall", "f1"), values[:3], strict=True)}
-    return figures
+        metrics |= {f"{name}_{average}": float(v) for name, v in zip(("precision", "recall", "f1"), values[:3], strict=True)}
+    return metrics

@@ -1,4 +1,4 @@
-"""How are the directions of the embeddings spread?
+"""How are the L2-normalised embeddings distributed on the hypersphere?
 
 Wang and Isola 2020, "Understanding contrastive representation learning through alignment and uniformity", arXiv 2005.10242.
 """
@@ -14,12 +14,12 @@ Array = NDArray[np.float64]
 
 
 def alignment(z: Array, other: Array) -> Array:
-    """E ‖u − u'‖² of the directions u, u' of two views' embeddings (S, N, D); 0 is perfect. Returns (S,)."""
+    """E ‖u − u'‖², (S,), of the L2-normalised embeddings u, u' (S, N, D) of two views; 0 is perfect."""
     return np.asarray(((normalise(z) - normalise(other)) ** 2).sum(-1).mean(-1))
 
 
 def uniformity(z: Array) -> Array:
-    """Log E_{i≠j} exp(− 2 ‖u_i − u_j‖²) of the directions u of embeddings (S, N, D); lower is more uniform. Returns (S,)."""
+    """Log E_{i≠j} exp(− 2 ‖u_i − u_j‖²), (S,), of the L2-normalised embeddings u of z (S, N, D); lower is more uniform."""
     u = normalise(z)
     norm = (u**2).sum(-1)
     squared = norm[..., None] + norm[..., None, :] - 2 * u @ u.swapaxes(-1, -2)

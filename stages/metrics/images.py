@@ -1,4 +1,4 @@
-"""How close is a reconstruction to its image? All take batches (N, H, W) with values in [0, 1] and return (N,)."""
+"""How close is a reconstruction to its image? Each metric maps batches (N, H, W) with values in [0, 1] to (N,)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from scipy.ndimage import uniform_filter
 
 Array = NDArray[np.float64]
 WINDOW = 7
+"""Side of the windows of the structural similarity, pixels."""
 
 
 def mse(true: Array, other: Array) -> Array:
@@ -25,7 +26,7 @@ def ssim(true: Array, other: Array) -> Array:
 
         (2 μ_a μ_b + c₁)(2 σ_ab + c₂) / ((μ_a² + μ_b² + c₁)(σ_a² + σ_b² + c₂)),   c₁ = .01², c₂ = .03²
 
-    with the sample (co)variances of the window, as `skimage.metrics.structural_similarity` has it by default.
+    with the sample (co)variances of the window, the default of `skimage.metrics.structural_similarity`.
     Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
     """
     a, b = true.astype(np.float64), other.astype(np.float64)

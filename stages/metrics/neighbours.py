@@ -1,4 +1,4 @@
-"""What do the nearest neighbours in the embedding say: the class of a point, or the value of a coordinate?"""
+"""Do the nearest neighbours in the embedding predict a point's class or coordinates? k-NN search and read-outs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 CHUNK = 1000
-"""Queries per block: bounds the memory of the distance matrix."""
+"""Queries per block, which limits the memory of the distance matrix."""
 GROUP = 64
-"""Columns of the distance matrix of which the maximum is looked at first."""
+"""Columns per group in `_largest`."""
 
 
 class Index:
-    """Points (N, D) among which the nearest are sought, prepared once for many queries.
+    """Points (N, D), prepared for nearest-neighbour queries.
 
-    Exact and brute force: argmin_i ‖q − a_i‖² = argmax_i q·a_i − ‖a_i‖²/2, one matrix product a block. The origin is moved to
-    the mean first, since far from it the two terms cancel and leave rounding errors.
+    The search is exact: argmin_i ‖q − a_i‖² = argmax_i q·a_i − ‖a_i‖²/2, one matrix product per block of queries. The points
+    are centred first, since far from the origin the two terms nearly cancel and leave rounding errors.
     """
 
     def __init__(self, points: Tensor) -> None:
@@ -24,9 +24,9 @@ class Index:
         self.half_norm = self.points.square().sum(-1) / 2
 
     def nearest(self, queries: Tensor, neighbours: int) -> Tensor:
-        """The row numbers of the nearest points by Euclidean distance for each query (M, D): (M, k), the nearest first."""
+        """Row numbers (M, k) of the points nearest to each query (M, D) by Euclidean distance, nearest first."""
         queries = queries - self.centre
-        # One buffer for all blocks: the pages of a new one each time take longer to get than the products take.
+        # One buffer for all blocks: allocating the memory of a new one takes longer than the product.
         buffer = queries.new_empty(min(CHUNK, len(queries)), len(self.points))
         blocks = []
         for chunk in queries.split(CHUNK):
@@ -36,15 +36,15 @@ class Index:
 
 
 def nearest(index: Tensor | Index, queries: Tensor, neighbours: int) -> Tensor:
-    """The `neighbours` nearest rows of `index` (N, D) for each query (M, D), as row numbers (M, k), the nearest first."""
+    """Row numbers (M, k) of the k = `neighbours` points of `index` (N, D) nearest to each query (M, D), nearest first."""
     return (index if isinstance(index, Index) else Index(index)).nearest(queries, neighbours)
 
 
 def _largest(scores: Tensor, count: int) -> Tensor:
-    """The columns of the `count` largest scores (M, N) of each row, the largest first, (M, count).
+    """Columns (M, count) of the largest scores (M, N) in each row, largest first.
 
-    They lie in those groups of columns whose own maxima are largest, and one pass finds the maxima: with many columns that
-    takes a third of the time of `topk` on all of them. Rows with equal scores are left to `topk`: their order is its.
+    They lie in the groups of columns with the largest maxima, which one pass finds: with many columns this takes a third of the
+    time of `topk` on all columns. Rows with ties are recomputed by `topk`, to order them as it does.
     """
     groups, more = scores.shape[-1] // GROUP, count + 1
     if groups < 8 * more:
@@ -62,16 +62,16 @@ def _largest(scores: Tensor, count: int) -> Tensor:
 
 
 def vote(labels: Tensor, classes: int) -> Tensor:
-    """The most frequent label of each row of (M, k), the smallest one on a tie, as scikit-learn decides it."""
+    """The most frequent label (M,) in each row of labels (M, k); ties go to the smallest label, as in scikit-learn."""
     counts = torch.zeros(len(labels), classes, dtype=torch.int64, device=labels.device)
     return counts.scatter_add_(1, labels, torch.ones_like(labels)).argmax(-1)
 
 
 def knn_classify(index: Tensor | Index, labels: Tensor, queries: Tensor, neighbours: int) -> Tensor:
-    """The class (M,) that the nearest of `index` (N, D) with their `labels` (N,) give each query (M, D)."""
+    """The majority label (M,) of the points of `index` (N, D), labelled `labels` (N,), nearest to each query (M, D)."""
     return vote(labels[nearest(index, queries, neighbours)], int(labels.max()) + 1)
 
 
 def knn_regress(index: Tensor | Index, values: Tensor, queries: Tensor, neighbours: int) -> Tensor:
-    """The mean value (M, ...) of the nearest of `index` (N, D) with their `values` (N, ...) for each query (M, D)."""
+    """The mean value (M, ...) of the points of `index` (N, D), with `values` (N, ...), nearest to each query (M, D)."""
     return values[nearest(index, queries, neighbours)].mean(1)

@@ -1,4 +1,4 @@
-"""Do two classifiers differ, or is it chance? Judged on the same images, only those count that one alone gets right."""
+"""Do two classifiers, evaluated on the same images, differ significantly?"""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-Right = NDArray[np.bool_]
+Correct = NDArray[np.bool_]
+"""Whether a classifier is correct on each image, (N,)."""
 
 
-def mcnemar(first: Right, second: Right) -> dict[str, Any]:
-    """McNemar's exact test of two classifiers that are right where `first` and `second` (N,) say so.
+def mcnemar(first: Correct, second: Correct) -> dict[str, Any]:
+    """McNemar's exact test of two classifiers.
 
-    Of the images that exactly one of them gets right, each has half a chance to be the first one's if they are equally good:
+    Only images on which exactly one classifier is correct count. If both are equally accurate, it is the first one with
+    probability ½:
 
         p = P( |K − n/2| ≥ |only_first − n/2| ),   K ~ Binomial(n, ½),   n = only_first + only_second
 
     McNemar 1947, "Note on the sampling error of the difference between correlated proportions or percentages".
 
     Returns:
-        `only_first`, `only_second`, how many images one alone gets right; `difference` of the accuracies; `p`, 1 where n = 0.
+        `only_first` and `only_second`; `difference`, first minus second accuracy; `p`, 1 if n = 0.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
@@ -32,9 +34,9 @@ def mcnemar(first: Right, second: Right) -> dict[str, Any]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values of several tests, each raised so that a false alarm in ANY of them stays as unlikely as it says.
+    """Holm's adjusted p-values of m tests, which control the probability of one or more false positives.
 
-        p̃_(k) = max_{j ≤ k} min(1, (m − j + 1) p_(j))   for the m values in rising order
+        p̃_(k) = max_{j ≤ k} min(1, (m − j + 1) p_(j))   for the values in increasing order
 
     Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
@@ -46,6 +48,6 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard error of the difference of two figures (N,) that were taken on the same N occasions."""
+    """Mean and standard error of the difference of paired values (N,) and (N,)."""
     each = np.asarray(first) - np.asarray(second)
     return float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))

@@ -1,6 +1,6 @@
 """Ranks and their correlation.
 
-scipy.stats has both, and takes longer to import than many of the evaluations here take to run.
+scipy.stats has both, but its import takes longer than many evaluations.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 def ranks(x: NDArray[Any]) -> Array:
-    """The ranks, from 1, of values (N,); equal values share the mean of their ranks. As `scipy.stats.rankdata`."""
+    """The ranks, from 1, of values (N,); ties get their mean rank. Equals `scipy.stats.rankdata`."""
     order = np.argsort(x)
     ordered = x[order]
     first = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
@@ -25,7 +25,7 @@ def ranks(x: NDArray[Any]) -> Array:
 
 
 def spearman(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Spearman's rank correlation of values (N,) and (N,); 0 where one of the two is constant and has no ranks.
+    """Spearman's rank correlation of values (N,) and (N,); 0 if either is constant, where it is undefined.
 
     Spearman 1904, "The proof and measurement of association between two things".
     """

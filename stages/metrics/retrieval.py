@@ -1,4 +1,4 @@
-"""If one asks for the images nearest to an image, how many are of its class?"""
+"""Do the images nearest to a query image have its class?"""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from torch import Tensor
 from stages.metrics.neighbours import nearest
 
 CHUNK = 500
-"""Queries per block: bounds the memory of the rankings."""
+"""Queries per block, which limits the memory of the rankings."""
 
 
 def average_precision(relevant: Tensor) -> Tensor:
-    """The mean, over the relevant items of a ranking, of the precision down to their rank.
+    """The average precision of rankings: the precision at the rank of a relevant item, averaged over the relevant items.
 
         AP = 1/R Σ_k rel(k) · (1/k) Σ_{j ≤ k} rel(j)
 
     Args:
-        relevant: whether the item at each rank is relevant, booleans (Q, N), best first.
+        relevant: whether the item at each rank is relevant, booleans (Q, N), best rank first.
 
     Returns:
-        (Q,); 1 where all relevant items come first, 0 where there are none.
+        (Q,); 1 if all relevant items come first, 0 if there are none.
     """
     hits = relevant.double()
     ranks = torch.arange(1, relevant.shape[-1] + 1, device=relevant.device, dtype=torch.float64)
@@ -28,16 +28,19 @@ def average_precision(relevant: Tensor) -> Tensor:
 
 
 def retrieve(embeddings: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
-    """Average precision (Q,) of the embeddings in the rows `queries` (Q,), each among all the others (N, D) by distance."""
+    """Average precision (Q,) if each row of `queries` (Q,) ranks all other embeddings (N, D) by distance.
+
+    An item is relevant if it has the query's label; labels (N,).
+    """
     parts = []
-    for asked in queries.split(CHUNK):
-        ranked = without_itself(nearest(embeddings, embeddings[asked], len(embeddings)), asked)
-        parts.append(average_precision(labels[ranked] == labels[asked, None]))
+    for chunk in queries.split(CHUNK):
+        ranked = without_itself(nearest(embeddings, embeddings[chunk], len(embeddings)), chunk)
+        parts.append(average_precision(labels[ranked] == labels[chunk, None]))
     return torch.cat(parts)
 
 
 def without_itself(ranked: Tensor, items: Tensor) -> Tensor:
-    """Rankings (Q, K + 1) of the items (Q,) without the item itself or, where it is not there, the last."""
+    """Remove the query item (Q,) from each ranking (Q, K + 1), or the last item if the query is not in it: (Q, K)."""
     itself = ranked == items[:, None]
     itself[~itself.any(-1), -1] = True
     return ranked[~itself].view(len(ranked), -1)

@@ -14,23 +14,30 @@ from stages.metrics.ranks import spearman
 Array = NDArray[np.float64]
 
 SUPPORT = 1e-3
-"""A point belongs to the support of a density where it is more than this fraction of its maximum."""
+"""The support of a density is where it exceeds this fraction of its maximum."""
 
 
 def relative_fisher_error(learned: Array, true: Array) -> Array:
-    """E ‖s_θ − s‖² / E ‖s‖² over points drawn from the density: scores (..., N, 2) to (...); a zero score has 1."""
+    """The relative Fisher divergence E ‖s_θ − s‖² / E ‖s‖² over samples of the density, 1 for a zero score.
+
+    Args:
+        learned: s_θ at the samples, (..., N, 2).
+        true: s, (..., N, 2).
+
+    Returns:
+        (...).
+    """
     return np.asarray(((learned - true) ** 2).sum(-1).mean(-1) / (true**2).sum(-1).mean(-1))
 
 
 def potential(score: Array, dx: float, dy: float, sigma: float) -> Array:
-    """The energy on a grid whose gradient is closest to minus a given score, above all where that score is weak.
+    """The energy on a grid whose gradient fits minus a given score best, by weighted least squares.
 
         E = argmin ∫ w ‖∇E + s‖²,   w = (1 + σ² ‖s‖²)⁻²
 
-    A strong score is one far from the data, where it was hardly trained; without w its errors there would bend the landscape on
-    the data. Without noise, at σ = 0, every node counts alike. The differences of E along the edges of the grid are fitted to
-    the mean of s at both ends. The normal equations are a sparse Poisson problem. A score that is no gradient leaves a
-    residual.
+    The score is large far from the data, where it is hardly trained; w keeps its errors there from distorting the energy on the
+    data. At σ = 0 all nodes have equal weight. The differences of E along the edges of the grid are fitted to the mean of s at
+    both ends; the normal equations are a sparse Poisson problem. A score that is not a gradient leaves a residual.
 
     Args:
         score: s on the nodes, (..., H, W, 2).
@@ -38,7 +45,7 @@ def potential(score: Array, dx: float, dy: float, sigma: float) -> Array:
         sigma: σ, the noise level of the score, in units of x.
 
     Returns:
-        E (..., H, W) with ∫ exp(−E) = 1 over the grid, so that it can be held against −log p.
+        E (..., H, W) with ∫ exp(−E) = 1 over the grid, comparable to −log p.
     """
     *lead, height, width, _ = score.shape
     energies = np.stack([_potential(one, dx, dy, sigma) for one in score.reshape(-1, height, width, 2)])
@@ -58,7 +65,7 @@ def _potential(score: Array, dx: float, dy: float, sigma: float) -> Array:
     laplacian = csc_array((np.concatenate((stiff, stiff, -stiff, -stiff)), (rows, columns)), shape=(node.size, node.size))
     flow = np.bincount(head, stiff * rise, node.size) - np.bincount(tail, stiff * rise, node.size)
     energy = np.zeros(node.size)
-    energy[1:] = splu(laplacian[1:, 1:]).solve(flow[1:])  # the first node's energy is the constant no gradient fixes
+    energy[1:] = splu(laplacian[1:, 1:]).solve(flow[1:])  # E is defined up to a constant: 0 at the first node
     return energy.reshape(node.shape)
 
 
@@ -74,8 +81,8 @@ def spearman_within_modes(energy: Array, log_density: Array, mode: NDArray[np.in
 
     Args:
         energy: E at the points, (N,).
-        log_density: log p there, (N,); only points with p above `SUPPORT` times its maximum count.
-        mode: the most probable component there, (N,).
+        log_density: log p at the points, (N,); only points with p above `SUPPORT` times its maximum count.
+        mode: the most probable component at the points, (N,).
     """
     inside = log_density > log_density.max() + np.log(SUPPORT)
     basins = [inside & (mode == k) for k in np.unique(mode[inside])]
@@ -83,9 +90,14 @@ def spearman_within_modes(energy: Array, log_density: Array, mode: NDArray[np.in
 
 
 def gap_error(energy: Array, log_density: Array) -> float:
-    """Mean |(E_i − E_j) − (log p_j − log p_i)| over all pairs of modes, in nats, from E and log p at two modes or more, (K,).
+    """The error of between-mode log-density differences: mean |(E_i − E_j) − (log p_j − log p_i)| over all pairs of modes.
 
-    Score matching at a small noise level cannot see these gaps: they are in what it never looks at, the empty space between.
+    In nats. Score matching at a small noise level cannot learn these differences: they depend on the score in the empty space
+    between the modes, where it has no data.
+
+    Args:
+        energy: E at K ≥ 2 modes, (K,).
+        log_density: log p at the modes, (K,).
     """
     error = energy + log_density
     return float(np.mean([abs(a - b) for a, b in combinations(error, 2)]))

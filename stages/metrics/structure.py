@@ -1,4 +1,4 @@
-"""Is the structure of the plane kept in the embedding: the global one (distances), the local one (neighbours)?"""
+"""Does the embedding preserve the structure of the plane, globally (distances) and locally (neighbours)?"""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ Array = NDArray[np.float64]
 
 
 def distance_spearman(x: Array, z: Array) -> float:
-    """Spearman's rank correlation of ‖z_i − z_j‖ with ‖x_i − x_j‖ over all pairs; 0 where all embeddings coincide."""
+    """Spearman's rank correlation of ‖z_i − z_j‖ with ‖x_i − x_j‖ over all pairs; 0 if all embeddings coincide."""
     return correlation(distance_ranks(x), distance_ranks(z))
 
 
 def distance_ranks(x: Array) -> Array:
-    """The ranks of the distances ‖x_i − x_j‖ of all pairs of points (N, D), less their mean: (N (N − 1) / 2,)."""
+    """The ranks, minus their mean, of the distances ‖x_i − x_j‖ of all pairs of points (N, D): (N (N − 1) / 2,)."""
     found = ranks(pdist(x))
     return np.asarray(found - found.mean())
 
 
 def correlation(a: Array, b: Array) -> float:
-    """Pearson's correlation of values with mean 0, (M,) and (M,); 0 where all of either are equal."""
+    """Pearson's correlation of values (M,) and (M,) with mean 0; 0 if either is constant."""
     size = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / size) if size else 0.0
 
 
 def silhouette(z: Array, component: NDArray[np.int64]) -> float:
-    """Mean of (b − a) / max(a, b) over the points z (N, D); from −1 to 1.
+    """The mean silhouette (b − a) / max(a, b) of the points z (N, D); from −1 to 1.
 
-    a and b are the mean distances of a point to the others of its own component, and to the nearest other component; a point
-    that is alone in its component counts 0. 0 where there are not at least two components.
+    a and b are the mean distances of a point to the other points of its component, and to the points of the nearest other
+    component; a point that is alone in its component counts 0. Returns 0 if there are fewer than two components.
     Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis".
     """
     labels, places, counts = np.unique(component, return_inverse=True, return_counts=True)
@@ -50,11 +50,11 @@ def silhouette(z: Array, component: NDArray[np.int64]) -> float:
 
 
 def trustworthiness(x: Array, z: Array, neighbours: int) -> float:
-    """1 minus the penalty for points that are neighbours in the embedding z (N, D) and not in the plane x (N, d); 1 is perfect.
+    """1 minus a penalty for points that are neighbours in the embedding z (N, D), but not in the plane x (N, d); 1 is perfect.
 
         1 − 2 / (N k (2N − 3k − 1)) Σ_i Σ_{j among the k nearest to i in z} max(0, r(i, j) − k)
 
-    r(i, j) is the rank of j among the points by their distance to i in x, from 1.
+    r(i, j) is the rank, from 1, of j by distance to i in x.
     Venna and Kaski 2001, "Neighborhood preservation in nonlinear projection methods".
     """
     count = len(x)
@@ -66,12 +66,12 @@ def trustworthiness(x: Array, z: Array, neighbours: int) -> float:
 
 
 def _by_distance(x: Array) -> NDArray[np.int64]:
-    """All points by their distance to each point of x (N, D), nearest first and the point itself last, (N, N)."""
+    """All points ordered by distance to each point of x (N, D), nearest first and the point itself last, (N, N)."""
     distances = cdist(x, x)
     np.fill_diagonal(distances, np.inf)
     return np.argsort(distances, axis=1)
 
 
 def continuity(x: Array, z: Array, neighbours: int) -> float:
-    """The same with the roles exchanged: the penalty is for neighbours in the plane x that the embedding z tears apart."""
+    """Trustworthiness with x and z exchanged: penalises neighbours in the plane that are not neighbours in the embedding."""
     return trustworthiness(z, x, neighbours)

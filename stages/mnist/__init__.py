@@ -1,1 +1,1 @@
-"""The images."""
+"""The pipeline's stages on images."""

@@ -1,10 +1,10 @@
-"""Stage mnist_baseline: what needs no training, for every method to be held against.
+"""Stage mnist_baseline: baselines that need no training.
 
-Writes reports/metrics/mnist_baseline.json: k-NN on raw pixels and all other `uses` that embeddings are put to, and how close
-the mean training image and a principal component analysis come to the test images. That analysis is given the clean images,
-so it is a bound, not a contestant; and which share of the images an erosion takes nearly everything from, so that nobody
-could read them. Writes reports/fields/mnist/raw_pixels.npz with `predicted` (M,), what k-NN takes the test images for, and
-what `measure.uses` and `measure.robustness` say by image.
+Writes reports/metrics/mnist_baseline.json: k-NN and the downstream tasks on raw pixels; the distances of the mean training
+image and of a principal component analysis from the test images; and the fraction of images that erosion makes unreadable. The
+analysis gets the clean images, so it is a reference and not a competing method. Writes reports/fields/mnist/raw_pixels.npz with
+`predicted` (M,), the classes of the test images by k-NN, and the results per image of `probes.downstream` and
+`probes.robustness`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Labels = NDArray[np.int64]
 
 
 def main(params: Params) -> None:
-    """Measure the references."""
+    """Measure the baselines."""
     seeding.set_up_torch(params.threads)
     train, test = (files.read_arrays(artifacts.data("mnist", part)) for part in ("train", "test"))
     perturbed = files.read_arrays(artifacts.PERTURBED)
@@ -44,7 +44,7 @@ def main(params: Params) -> None:
         return predicted
 
     predicted, rows = knn(queries), perturbed["rows"]
-    uses, by_image = probes.uses(
+    metrics, by_image = probes.downstream(
         index,
         train["labels"],
         queries,
@@ -53,15 +53,15 @@ def main(params: Params) -> None:
         mnist=mnist,
         seed=seeding.stream(params, "mnist.labels"),
     )
-    uses["robustness"], robust_right = probes.robustness(
+    metrics["robustness"], robust_right = probes.robustness(
         lambda images: knn(as_pixels(images)), perturbed, test["labels"], kinds(perturbed), mnist.evaluation.strengths
     )
-    uses["robustness_clean"] = {"accuracy": over_seeds((predicted == test["labels"])[rows].mean())}
+    metrics["robustness_clean"] = {"accuracy": over_seeds((predicted == test["labels"])[rows].mean())}
     files.write_json(
         artifacts.BASELINE,
         {
             "knn_raw_pixels": {k: over_seeds(v) for k, v in classification.report(test["labels"], predicted).items()},
-            "uses": uses,
+            "uses": metrics,
             "erased_by_erosion": _erased(test["images"][rows], perturbed["erosion"], mnist.evaluation.strengths),
             "references": _references(index.numpy(), queries.numpy(), params.mnist_reconstruct.pca_components),
         },
@@ -71,18 +71,18 @@ def main(params: Params) -> None:
 
 
 def as_pixels(images: NDArray[np.uint8]) -> torch.Tensor:
-    """Byte images (N, 28, 28) as rows of grey values in [0, 1], (N, 784)."""
+    """Byte images (N, 28, 28) as vectors of grey values in [0, 1], (N, 784)."""
     return torch.from_numpy(images.reshape(len(images), -1) / np.float32(255))
 
 
 def _erased(images: NDArray[np.uint8], eroded: NDArray[np.uint8], strengths: Sequence[float]) -> dict[str, float]:
-    """The share of the images (M, 28, 28) of whose ink a twentieth or less is left at each strength (L, M, 28, 28)."""
+    """The fraction of images (M, 28, 28) that keep at most a twentieth of their ink in `eroded` (L, M, 28, 28), by strength."""
     left = eroded.sum((-2, -1), dtype=np.float64) / images.sum((-2, -1), dtype=np.float64).clip(1)
     return {f"{strength:g}": rounded((share <= 1 / 20).mean()) for strength, share in zip(strengths, left, strict=True)}
 
 
 def _references(train: NDArray[np.float32], test: NDArray[np.float32], components: int) -> dict[str, Any]:
-    """How close the mean training image and so many principal components come to the test images, both (N, 784)."""
+    """Distances of the mean training image and of `components` principal components from the test images (N, 784)."""
     components = min(components, *train.shape)
     pca = PCA(components, svd_solver="covariance_eigh").fit(train)
     others = {

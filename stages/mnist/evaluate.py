@@ -1,14 +1,15 @@
-"""Stage mnist_evaluate@METHOD: what the embedding of phase 1 is worth.
+"""Stage mnist_evaluate@METHOD: evaluate the embedding of phase 1.
 
-Writes reports/measured/mnist/METHOD.json; reports/embeddings/mnist/METHOD.npz with `train` (N, D) and `test` (M, D) exactly as
-k-NN sees them and `train_labels`, `test_labels`; and reports/fields/mnist/METHOD.npz with what is drawn and compared:
-`steps` (T,) and `pca` (T, P, 2) of the first test images over training in one common projection, `predicted` and
-`predicted_untrained` (M,), what k-NN takes the test images for, for both encoders what `measure.uses` says by image, for the
-trained one `robust_right`, what `measure.robustness` says by image;
-`queries` (10,) and `nearest` (10, K), test images and the test images nearest to them. Also writes the page's data,
-reports/page_data/mnist/METHOD.js (pipeline/page_script.py).
+Writes reports/measured/mnist/METHOD.json, the metrics; reports/embeddings/mnist/METHOD.npz with `train` (N, D) and `test`
+(M, D), in the form that k-NN uses, and `train_labels`, `test_labels`; the page's data, reports/page_data/mnist/METHOD.js
+(pipeline/page_script.py); and reports/fields/mnist/METHOD.npz, from which figures and paired tests are made:
 
-Every choice was made on `knn_validation`, the held-out training images; the test images only report.
+- `steps` (T,) and `pca` (T, P, 2): the first test images at each snapshot, in the projection of the last one;
+- `predicted` and `predicted_untrained` (M,): classes of the test images by k-NN, for the trained and the untrained encoder;
+- the results per image of `probes.downstream` for both encoders, and `robust_right` of `probes.robustness` for the trained one;
+- `queries` (10,) and `nearest` (10, K): indices of test images and of their nearest neighbours among the test images.
+
+All choices were made by `knn_validation`, on the held-out training images; the test images are only for the report.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from stages.metrics import classification, collapse
 from stages.metrics.neighbours import Index, knn_classify, nearest
 from stages.metrics.summary import over_seeds
 from stages.mnist.encoder import probes
-from stages.mnist.encoder.embed import as_seen, embed, settle
+from stages.mnist.encoder.embed import embed, for_knn, with_statistics
 from stages.mnist.encoder.models import trained, untrained
 from stages.mnist.images.subset import kinds
 from stages.nn.build import configured
@@ -33,7 +34,7 @@ from stages.pipeline import artifacts, files, page_script, runner, seeding
 
 Labels = NDArray[np.int64]
 SHOWN = 10
-"""Neighbours in the picture of queries."""
+"""Neighbours shown for each query."""
 
 
 def main(params: Params, name: str) -> None:
@@ -52,34 +53,34 @@ def main(params: Params, name: str) -> None:
         return {k: over_seeds(v) for k, v in classification.report(true, predicted).items()}, predicted
 
     def classify(images: NDArray[np.uint8]) -> Labels:
-        found = knn_classify(index, labels, as_seen(method, embeddings(method, images)), mnist.evaluation.neighbours)
+        found = knn_classify(index, labels, for_knn(method, embeddings(method, images)), mnist.evaluation.neighbours)
         return found.numpy()
 
-    def uses(who: Any, z_train: torch.Tensor, z_test: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
-        others = (as_seen(who, embeddings(who, small[0])), small[1]) if small else None
-        return probes.uses(z_train, train["labels"], z_test, test["labels"], others, mnist=mnist, seed=seed)
+    def downstream(model: Any, z_train: torch.Tensor, z_test: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
+        others = (for_knn(model, embeddings(model, small[0])), small[1]) if small else None
+        return probes.downstream(z_train, train["labels"], z_test, test["labels"], others, mnist=mnist, seed=seed)
 
     def embeddings(method: Any, images: NDArray[np.uint8]) -> torch.Tensor:
         return embed(method, torch.from_numpy(images), device, mnist.evaluation.shifts)
 
     method, initial = trained(params, name).to(device), untrained(params, name).to(device)
-    raw = {who: embeddings(m, test["images"]) for who, m in (("trained", method), ("untrained", initial))}
-    z_train, z_test = as_seen(method, embeddings(method, train["images"])), as_seen(method, raw["trained"])
-    initial_train, initial_test = as_seen(initial, embeddings(initial, train["images"])), as_seen(initial, raw["untrained"])
+    raw = {key: embeddings(m, test["images"]) for key, m in (("trained", method), ("untrained", initial))}
+    z_train, z_test = for_knn(method, embeddings(method, train["images"])), for_knn(method, raw["trained"])
+    initial_train, initial_test = for_knn(initial, embeddings(initial, train["images"])), for_knn(initial, raw["untrained"])
     index = Index(z_train)
-    figures, predicted = knn(z_train, z_test, test["labels"])
-    figures_untrained, predicted_untrained = knn(initial_train, initial_test, test["labels"])
-    # Fresh BatchNorm passes on whatever scale random weights give; with statistics it has the scale that training starts from.
-    settled = embeddings(settle(initial, torch.from_numpy(train["images"]), device), test["images"])
-    before, after = (z.double().numpy()[None] for z in (settled, raw["trained"]))
-    of_trained = uses(method, z_train, z_test)
-    of_initial = uses(initial, initial_train, initial_test)
+    scores, predicted = knn(z_train, z_test, test["labels"])
+    scores_untrained, predicted_untrained = knn(initial_train, initial_test, test["labels"])
+    # With its initial statistics BatchNorm does not normalise. With those of the images it gives the scale at step 0.
+    at_start = embeddings(with_statistics(initial, torch.from_numpy(train["images"]), device), test["images"])
+    before, after = (z.double().numpy()[None] for z in (at_start, raw["trained"]))
+    of_trained = downstream(method, z_train, z_test)
+    of_initial = downstream(initial, initial_train, initial_test)
     robust, robust_right = probes.robustness(classify, perturbed, test["labels"], kinds(perturbed), mnist.evaluation.strengths)
     _, schedule = configured(params, MNIST_PREFIX + name)
     metrics = {
         "thousand_images_seen": over_seeds(schedule.steps * schedule.batch_size / 1000),
-        "knn": figures,
-        "knn_untrained": figures_untrained,
+        "knn": scores,
+        "knn_untrained": scores_untrained,
         **_held_out(knn, z_train, train["labels"], mnist.validation_images),
         "collapse": collapse.report(after, before, thresholds=params.collapse.model_dump()),
         **of_trained[0],
@@ -117,30 +118,31 @@ def main(params: Params, name: str) -> None:
 
 
 def page_data(fields: dict[str, Any], close: Labels, images: NDArray[np.uint8], labels: Labels) -> dict[str, Any]:
-    """What the page shows of the first P test images.
-
-    `pca` (T, P, 2) over training at `steps` (T,); `predicted` (P,), the class that k-NN assigns to each; `nearest` (P, K), the
-    training images that decided, nearest first, as places in the sheet `neighbours` and in its labels.
+    """The page's data on the first P test images.
 
     Args:
-        fields: as they are written to reports/fields.
-        close: rows of the nearest training images (P, K).
-        images: all training images, bytes.
-        labels: of these.
+        fields: the content of reports/fields.
+        close: indices (P, K) of the nearest training images, nearest first.
+        images: all training images, bytes (N, 28, 28).
+        labels: their labels.
+
+    Returns:
+        `steps` (T,); `pca` (T, P, 2); `predicted` (P,), the classes by k-NN; `neighbours`, a sheet of the nearest training
+        images, with `neighbour_labels`; and `nearest` (P, K), indices into these two.
     """
     used, places = np.unique(close, return_inverse=True)
     return {
         "steps": fields["steps"].tolist(),
         "pca": page_script.quantised(fields["pca"], "uint16"),
-        "predicted": page_script.whole(fields["predicted"][: len(close)]),
-        "nearest": page_script.whole(places.reshape(close.shape)),
+        "predicted": page_script.integers(fields["predicted"][: len(close)]),
+        "nearest": page_script.integers(places.reshape(close.shape)),
         "neighbours": page_script.sheet(images[used]),
-        "neighbour_labels": page_script.whole(labels[used]),
+        "neighbour_labels": page_script.integers(labels[used]),
     }
 
 
 def _held_out(knn: Any, z_train: torch.Tensor, labels: Labels, count: int) -> dict[str, Any]:
-    """The figures of the held-out training images against the others; nothing where none are held out."""
+    """k-NN metrics of the held-out training images with the others as the index; empty if none are held out."""
     kept = len(z_train) - count
     return {"knn_validation": knn(z_train[:kept], z_train[kept:], labels[kept:])[0]} if count else {}
 

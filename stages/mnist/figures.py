@@ -1,9 +1,9 @@
-"""Stage mnist_figures: draw the methods on the images, each by itself and side by side.
+"""Stage mnist_figures: figures and animations of the methods on the images.
 
-Writes to reports/figures/mnist/: robustness.png and few_labels.png, all methods; perturbations.png, the fixed perturbed sets;
-and for each method METHOD/: pca.png, knn.png, confusion.png, mistakes.png, neighbours.png, robustness.png and, where it has a
-decoder, reconstruction/: reconstructions.png and severity.png. Writes the animations to reports/animations/mnist/METHOD/:
-pca.gif, over training, and interpolation.gif, from one image to the next through the embeddings.
+Writes to reports/figures/mnist/: robustness.png and few_labels.png, of all methods; perturbations.png, the fixed perturbed
+images; in METHOD/, pca.png, knn.png, confusion.png, mistakes.png, neighbours.png and robustness.png; and, for methods with a
+decoder, reconstructions.png and severity.png in METHOD/reconstruction/. Writes to reports/animations/mnist/METHOD/: pca.gif,
+the embeddings over training; and interpolation.gif, images decoded along a path through the embeddings.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from stages.plots.canvas import write_gif, write_png
 from stages.results import image_figures
 
 RAW, UNTRAINED = "raw pixels", "untrained encoder"
+"""Labels of the two baselines in the figures."""
 
 
 def main(params: Params) -> None:
-    """Draw every picture and animation of the images."""
+    """Write all figures and animations of the images."""
     leftovers.remove()
     test = files.read_arrays(artifacts.data("mnist", "test"))
     perturbed = files.read_arrays(artifacts.PERTURBED)
@@ -62,11 +63,11 @@ def main(params: Params) -> None:
             folder / "robustness.png",
             images.robustness_of_all(robust, params.mnist.evaluation.robustness_images),
         )
-        # One untrained encoder stands for all: they differ in nothing but whether lengths are seen.
+        # The untrained encoders have the same weights and differ only in the normalisation of embeddings: one is shown.
         few_labels = {**metrics, UNTRAINED: first["untrained"], RAW: first["raw_pixels"]}
         write_png(
             folder / "few_labels.png",
-            images.few_labels({who: v["few_labels"] for who, v in few_labels.items()}),
+            images.few_labels({name: v["few_labels"] for name, v in few_labels.items()}),
         )
         strengths = params.mnist.evaluation.strengths
         sheet = image_figures.contact_sheet(test["images"], perturbed, kinds(perturbed), strengths)

@@ -1,9 +1,12 @@
-"""Stage mnist_perturb: the fixed perturbed images on which every method is evaluated.
+"""Stage mnist_perturb: the fixed perturbed images on which all methods are evaluated.
 
-Writes data/mnist/perturbed.npz, uint8: `mixed` (N, 28, 28), every test image under the training perturbation;
-`mixed_without_affine`, the same with its affine part left out; `mixed_validation`, every held-out training image under the
-training perturbation; and for each perturbation one array of its name (L, M, 28, 28): M test images at the L strengths of the
-params. Those images are evenly spaced among the test images, in the rows `rows` (M,), int64.
+Writes data/mnist/perturbed.npz, uint8 unless stated otherwise:
+
+- `mixed` (N, 28, 28): all test images under the training augmentation;
+- `mixed_without_affine` (N, 28, 28): the same without affine maps;
+- `mixed_validation` (V, 28, 28): the held-out training images under the training augmentation;
+- for each perturbation, an array of its name (L, M, 28, 28): M test images at the L strengths of the params;
+- `rows` (M,), int64: the indices of these M images, evenly spaced among the test images.
 """
 
 from __future__ import annotations
@@ -12,14 +15,14 @@ import torch
 from torch import Tensor
 
 from stages.config.params import Params
-from stages.mnist.images.augmentation import Perturbation, make
+from stages.mnist.images.augmentation import Augmentation, make
 from stages.mnist.images.subset import evenly
 from stages.nn.conv import as_images
 from stages.pipeline import artifacts, files, runner, seeding
 
 
 def main(params: Params) -> None:
-    """Augment the images once and for all."""
+    """Write the perturbed images."""
     seeding.set_up_torch(params.threads)
     images, known = (
         as_images(torch.from_numpy(files.read_arrays(artifacts.data("mnist", part))["images"])) for part in ("test", "train")
@@ -30,15 +33,15 @@ def main(params: Params) -> None:
     steps = {name: make(name, settings) for name, settings in training.items()}
     without_affine = [step for name, step in steps.items() if name != "affine"]
     sets = {
-        "mixed": Perturbation(list(steps.values()), (1, 1))(images, 1, generator),
-        "mixed_without_affine": Perturbation(without_affine, (1, 1))(images, 1, generator),
-        "mixed_validation": Perturbation(list(steps.values()), (1, 1))(held_out, 1, generator),
+        "mixed": Augmentation(list(steps.values()), (1, 1))(images, 1, generator),
+        "mixed_without_affine": Augmentation(without_affine, (1, 1))(images, 1, generator),
+        "mixed_validation": Augmentation(list(steps.values()), (1, 1))(held_out, 1, generator),
     }
     rows = evenly(len(images), params.mnist.evaluation.robustness_images)
     few = images[rows]
     for name, settings in params.mnist_severity.model_dump().items():
         step, seed = make(name, settings), seeding.stream(params, f"mnist.perturbed.{name}")
-        # The same draws at every strength, so that each image is perturbed in the same way, only more.
+        # The same random numbers at every strength, so that only the strength of a perturbation varies.
         by_strength = (step(few, factor, torch.Generator().manual_seed(seed)) for factor in params.mnist.evaluation.strengths)
         sets[name] = torch.stack(list(by_strength))
     written = {name: _bytes(x).numpy() for name, x in sets.items()}

@@ -1,6 +1,6 @@
 """Stage mnist_reconstruct@METHOD, phase 2: train a decoder on the encoder of phase 1.
 
-Writes models/mnist/METHOD.decoder.safetensors, encoder and decoder, and reports/curves/mnist/METHOD.reconstruction.csv.
+Writes encoder and decoder to models/mnist/METHOD.decoder.safetensors, and reports/curves/mnist/METHOD.reconstruction.csv.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from stages.config.params import Params
 from stages.mnist.decoder.build import untrained_decoder
 from stages.mnist.training.fit import fit_images
-from stages.mnist.training.launch import place, start
+from stages.mnist.training.launch import join_workers, start
 from stages.nn.distributed import synchronise
 from stages.pipeline import artifacts, files, runner, seeding
 
@@ -18,21 +18,21 @@ def main(params: Params, name: str) -> None:
     seeding.set_up_torch(params.threads)
     if start(params, "stages.mnist.reconstruct", name):
         return
-    with place(params) as here:
-        reconstruction = untrained_decoder(params, name, augments=True).to(here.device)
-        if here.shared:
+    with join_workers(params) as worker:
+        reconstruction = untrained_decoder(params, name, augments=True).to(worker.device)
+        if worker.shared:
             synchronise(reconstruction)
         settings = params.mnist_reconstruct
         fitted = fit_images(
             reconstruction,
             params,
-            here,
+            worker,
             stage="reconstruct",
             name=name,
             train=settings.train,
             settings=settings.model_dump(exclude={"methods"}),
         )
-        if here.writes:
+        if worker.writes:
             files.write_tensors(artifacts.decoder(name), reconstruction.state_dict())
             files.write_curves(artifacts.curves("mnist", f"{name}.reconstruction"), fitted.rows)
             fitted.checkpoints.remove()

@@ -1,12 +1,14 @@
-"""Stage mnist_reconstruct_evaluate@METHOD: what the reconstructions of phase 2 are worth.
+"""Stage mnist_reconstruct_evaluate@METHOD: evaluate the reconstructions of phase 2.
 
-Writes reports/measured/mnist/METHOD.reconstruction.json, and reports/fields/mnist/METHOD.reconstruction.npz with what the
-figures are drawn from: `original`, `perturbed`, `reconstructed` (K, 28, 28) under the training perturbation; for each
-perturbation `KIND_perturbed` and `KIND_reconstructed` (L, 28, 28), one image at every strength; and `interpolation`
-(F, 28, 28), from one image to the next through the embeddings. Also writes the page's data,
-reports/page_data/mnist/METHOD.reconstruction.js (pipeline/page_script.py).
+Writes reports/measured/mnist/METHOD.reconstruction.json, the metrics; the page's data,
+reports/page_data/mnist/METHOD.reconstruction.js (pipeline/page_script.py); and
+reports/fields/mnist/METHOD.reconstruction.npz, from which the figures are made:
 
-Every choice was made on `validation`, the held-out training images; the test images only report.
+- `original`, `perturbed`, `reconstructed` (K, 28, 28): test images under the training augmentation;
+- for each perturbation, `KIND_perturbed` and `KIND_reconstructed` (L, 28, 28): one image at each strength;
+- `interpolation` (F, 28, 28): images decoded along a path through the embeddings of one image per class.
+
+All choices were made by `validation`, on the held-out training images; the test images are only for the report.
 """
 
 from __future__ import annotations
@@ -27,13 +29,13 @@ from stages.pipeline import artifacts, files, page_script, runner, seeding
 
 Bytes = NDArray[np.uint8]
 SHOWN = 12
-"""Images of the figure of reconstructions."""
+"""Images in the figure of reconstructions."""
 FRAMES = 12
-"""Frames of the animation from one image to the next."""
+"""Frames of the animation between two images."""
 
 
 def main(params: Params, name: str) -> None:
-    """Measure the reconstructions by the method called `name`."""
+    """Evaluate the reconstructions by the method called `name`."""
     seeding.set_up_torch(params.threads)
     device = seeding.device(params)
     train, test = (files.read_arrays(artifacts.data("mnist", part)) for part in ("train", "test"))
@@ -81,10 +83,11 @@ def main(params: Params, name: str) -> None:
 def page_data(
     decoder: Reconstruction, perturbed: Mapping[str, Bytes], images: Bytes, params: Params, device: torch.device
 ) -> dict[str, Any]:
-    """What the page shows of R test images.
+    """The page's data on R test images.
 
-    `images`, R; `strengths` (L,), 0 for the clean image among them; `perturbed` and `reconstructed`, each with a sheet of L
-    times R images for every perturbation.
+    Returns:
+        `images`, R; `strengths` (L,), of which 0 is the clean image; `perturbed` and `reconstructed`, for each perturbation a
+        sheet of L · R images.
     """
     few = slice(min(params.page.reconstructions, params.mnist.evaluation.robustness_images))
     clean = images[perturbed["rows"][few]]
@@ -100,7 +103,7 @@ def page_data(
 
 
 def _held_out(decoder: Reconstruction, images: Bytes, perturbed: Bytes, device: torch.device) -> dict[str, Any]:
-    """The figures of the held-out training images, the last ones; nothing where none are held out."""
+    """Metrics of the held-out training images, which are the last ones; empty if none are held out."""
     if not len(perturbed):
         return {}
     clean = images[-len(perturbed) :] / 255

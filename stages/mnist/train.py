@@ -1,7 +1,7 @@
-"""Stage mnist_train@METHOD, phase 1: train a joint-embedding method on perturbed images.
+"""Stage mnist_train@METHOD, phase 1: train a joint-embedding method on augmented images.
 
-The last `validation_images` of the training images, if any, are kept out. Writes models/mnist/METHOD.safetensors;
-METHOD.snapshots.npz with `steps` (T,) and `embedding` (T, M, D), the first test images at T snapshots of the training; and
+The last `validation_images` of the training images, if any, are held out. Writes models/mnist/METHOD.safetensors;
+METHOD.snapshots.npz with `steps` (T,) and `embedding` (T, M, D), embeddings of the first M test images at T snapshots; and
 reports/curves/mnist/METHOD.csv.
 """
 
@@ -12,10 +12,10 @@ import torch
 
 from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
-from stages.mnist.encoder.embed import as_seen, embed
+from stages.mnist.encoder.embed import embed, for_knn
 from stages.mnist.encoder.models import untrained
-from stages.mnist.training.fit import SHOWN, fit_images, look_across
-from stages.mnist.training.launch import place, start
+from stages.mnist.training.fit import SHOWN, fit_images, gather_across_processes
+from stages.mnist.training.launch import join_workers, start
 from stages.nn.build import configured
 from stages.nn.schedule import log_spaced
 from stages.pipeline import artifacts, files, runner, seeding
@@ -26,25 +26,25 @@ def main(params: Params, name: str) -> None:
     seeding.set_up_torch(params.threads)
     if start(params, "stages.mnist.train", name):
         return
-    with place(params) as here:
+    with join_workers(params) as worker:
         _, train = configured(params, MNIST_PREFIX + name)
-        method = untrained(params, name, augments=True).to(here.device)
-        if here.shared:
-            look_across(method)
+        method = untrained(params, name, augments=True).to(worker.device)
+        if worker.shared:
+            gather_across_processes(method)
         shown = torch.from_numpy(files.read_arrays(SHOWN)["images"][: params.mnist.snapshot_images])
         snapshots = log_spaced(train.steps, params.mnist.snapshots)
         fitted = fit_images(
             method,
             params,
-            here,
+            worker,
             stage="train",
             name=name,
             train=train,
             settings={"snapshot_images": params.mnist.snapshot_images},
             snapshots=snapshots,
-            record=lambda: as_seen(method, embed(method, shown, here.device)),
+            record=lambda: for_knn(method, embed(method, shown, worker.device)),
         )
-        if here.writes:
+        if worker.writes:
             files.write_tensors(artifacts.weights("mnist", name), method.state_dict())
             recorded = {"steps": np.array(snapshots), "embedding": torch.stack(fitted.recorded).numpy()}
             files.write_arrays(artifacts.embedding_snapshots(name), recorded)

@@ -1,1 +1,1 @@
-"""The mixture of Gaussians: the domain whose truth is known."""
+"""The mixture of Gaussians: the domain with an analytic truth."""

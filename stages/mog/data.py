@@ -1,10 +1,12 @@
-"""Stage mog_data: exact samples of the mixture, and the protocol and the views by which every method is evaluated.
+"""Stage mog_data: exact samples of the mixture, and the evaluation protocol and held-out views that all methods share.
 
-Writes to data/mog/: `mixture.json`, the mixture and its box; `protocol.json`, how methods are measured; `train.npz` and
-`test.npz` with `x` (N, 2) float32 and `component` (N,), the mode each point came from; and `views.npz` with R rounds of views
-of the N test points, on which every method is evaluated: `noise` (R, 2, N, 2), standard normal draws that a method scales by
-its own noise level (two, since contrastive views are both noisy); `visible` (R, N, 2), 1 for the coordinate that a masked view
-shows; and `order` (R, N), in which the points form batches.
+Writes to data/mog/:
+
+- `mixture.json`, the mixture and its box, and `protocol.json`, the evaluation protocol;
+- `train.npz` and `test.npz` with the points `x` (N, 2), float32, and `component` (N,), the mode of each point;
+- `views.npz` with R rounds of held-out views of the N test points: standard normal `noise` (R, 2, N, 2), which a method scales
+  by its own noise level (two arrays, since both views of a contrastive method are noisy); `visible` (R, N, 2), 1 for the
+  visible coordinate of a masked point; and `order` (R, N), the order in which the points form batches.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from stages.pipeline import artifacts, files, runner, seeding
 
 
 def main(params: Params) -> None:
-    """Sample each set from a random stream of its own."""
+    """Write all files; training points, test points and views have separate random streams."""
     described = chosen(params.mog)
     setup.write(described)
     protocol.write(params)

@@ -38,14 +38,14 @@ from stages.nn.noise import FixedNoise
 from stages.pipeline import artifacts, files, page_script, runner
 
 ANCHORS = 128
-"""Points that are used in turn as a whole batch."""
+"""Points in a batch of `batch_dependence`; each point in turn is also repeated to a whole batch."""
 EVALUATIONS = (
     (HasEncoder, evaluate_embeddings),
     (HasPredictor, evaluate_conditionals),
     (HasScore, evaluate_scores),
     (HasCritic, evaluate_critic),
 )
-"""Protocols of a method, and the evaluation of each."""
+"""Protocols that a method may satisfy, and the evaluation of each."""
 
 
 def main(_: Params, name: str) -> None:
@@ -68,7 +68,7 @@ def main(_: Params, name: str) -> None:
 
 
 def heldout_loss(model: EvaluatedModel) -> Array:
-    """The loss on all rounds of the fixed views of the test points, in batches as in training, (S,)."""
+    """The mean loss over all rounds of the held-out views, in batches as in training, (S,)."""
     losses: list[Tensor] = []
     with torch.no_grad():
         for x, noise, visible in model.heldout_batches():
@@ -96,9 +96,9 @@ def batch_dependence(model: EvaluatedModel) -> Array:
         return value.cpu().double().numpy()
 
     with torch.no_grad():
-        alike = np.mean([loss(point.expand(x.shape)) for point in x], 0)
+        repeated = np.mean([loss(point.expand(x.shape)) for point in x], 0)
         different = np.mean([loss(x.roll(shift, 0)) for shift in range(len(x))], 0)
-    return np.asarray((alike - different) / np.abs(different))
+    return np.asarray((repeated - different) / np.abs(different))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Stage mog_figures@METHOD: the energy landscape of a method as a picture and as animations.
 
 Writes reports/figures/mog/METHOD/landscape.png and, to reports/animations/mog/METHOD, `training.gif`, the landscape over
-training, and `walk.gif`: the reference point of a joint embedding moving through the data, or the particles of a score's
-sampler. All show the first seed.
+training, and `walk.gif`: the reference point of a joint embedding moving through the data, or the sampler's particles of a
+score-based method. All show the first seed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stages.plots.fields import parse
 from stages.plots.landscape import DEPTH, Grid
 
 PARTICLES = 600
-"""Particles in the animation."""
+"""Particles in `walk.gif`."""
 
 
 def caption(name: str, settings: Mapping[str, Any], width: int) -> str:

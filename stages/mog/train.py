@@ -1,8 +1,13 @@
 """Stage mog_train@METHOD: train S independent copies of a method at once.
 
-Writes models/mog/METHOD.safetensors, every parameter with leading dimension S; METHOD.snapshots.safetensors, the first
-copy's parameters at T snapshots of the training, with leading dimension T (and their steps), so that snapshots are read as
-if they were copies; METHOD.json, the params that the model was trained with; and reports/curves/mog/METHOD.csv.
+Writes to models/mog/:
+
+- `METHOD.safetensors`, all parameters with leading dimension S;
+- `METHOD.snapshots.safetensors`, the first copy's parameters at T steps of the training with leading dimension T, which load
+  like T copies, and the steps;
+- `METHOD.json`, the params of the training.
+
+The learning curves are written to reports/curves/mog/METHOD.csv.
 """
 
 from __future__ import annotations

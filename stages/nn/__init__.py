@@ -1,1 +1,1 @@
-"""Networks, losses, noise, the bases that methods share, and the training loop."""
+"""Networks, losses, noise sources, base classes of the methods, and the training loop."""

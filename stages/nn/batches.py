@@ -21,17 +21,17 @@ class EpochBatches:
         x: the rows.
         batch_size: rows of a batch.
         generator: shuffles each epoch.
-        part, parts: where several processes share each batch, which of how many equal parts of it this one gets.
+        part, parts: with several processes, the index of this process's part of each batch, and the number of equal parts.
 
     Raises:
-        ValueError: the batch is larger than x, or not a multiple of `parts`.
+        ValueError: `batch_size` is larger than N or not a multiple of `parts`.
     """
 
     def __init__(self, x: Tensor, *, batch_size: int, generator: torch.Generator, part: int = 0, parts: int = 1) -> None:
         if batch_size > len(x):
-            raise ValueError(f"a batch of {batch_size} is more than the {len(x)} rows")
+            raise ValueError(f"a batch of {batch_size} is larger than the {len(x)} rows")
         if batch_size % parts:
-            raise ValueError(f"a batch of {batch_size} has no {parts} equal parts")
+            raise ValueError(f"a batch of {batch_size} is not divisible into {parts} equal parts")
         self.x, self.batch_size, self.generator = x, batch_size, generator
         self.part = slice(part * batch_size // parts, (part + 1) * batch_size // parts)
         self.order = torch.empty(0, dtype=torch.int64, device=x.device)
@@ -49,9 +49,9 @@ class EpochBatches:
         return self.x[rows]
 
     def state(self) -> dict[str, Tensor]:
-        """Where in which epoch this is; the generator's state is not in it."""
+        """The position in the current epoch; the generator's state is not included."""
         return {"order": self.order, "start": torch.tensor(self.start)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from where `state` was taken."""
+        """Continue from a state that `state` returned."""
         self.order, self.start = state["order"].to(self.x.device), int(state["start"])

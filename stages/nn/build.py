@@ -1,6 +1,6 @@
-"""From the name of a method to its class, its validated params and the method itself.
+"""Look up a method by name: its class, its validated params, and an instance.
 
-The schema of a params block is the signature of the method's constructor, `(self, domain, *, KEY: TYPE, ...)`, and `train`.
+The schema of a params block is the signature of the method's constructor, `(self, domain, *, KEY: TYPE, ...)`, plus `train`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from stages.core.paths import PARAMS
 from stages.nn.method import Domain, Method
 
 METHODS = "stages.methods"
+"""The package of the methods, one module per method."""
 
 
 def build(name: str, domain: Domain, settings: dict[str, Any]) -> Method:
-    """The method called `name` in a domain, with its params block (without `train`) as keyword arguments."""
+    """Construct the method called `name` in a domain; `settings` is its params block without `train`."""
     return method_class(name)(domain, **settings)
 
 
@@ -37,11 +38,11 @@ def configured(params: Params, block: str) -> tuple[dict[str, Any], Train]:
 
     Args:
         params: params.yaml.
-        block: METHOD, or mnist_METHOD on the images.
+        block: key of the method's block, METHOD on the mixture and mnist_METHOD on images.
 
     Raises:
         UserError: there is no such block.
-        InvalidParams: the block or the file of the method is not accepted.
+        InvalidParams: the block or the method's file is invalid.
     """
     raw = params.block(block)
     images = block.startswith(MNIST_PREFIX)
@@ -59,20 +60,20 @@ def block_model(name: str, *, images: bool) -> Any:
     """The pydantic model of a method's params block in one of the two domains.
 
     Raises:
-        InvalidParams: the constructor is not written as that of a method; or the domain cannot train the method.
+        InvalidParams: the constructor's signature is not that of a method, or the domain cannot train the method.
     """
     domain: Mapping[str, type[Block]] = IMAGES if images else POINTS
     kind = method_class(name)
     if kind.__init__ is Method.__init__:
-        raise _mistake(name, kind, f"{kind.__name__} has no __init__, whose keyword arguments are the method's params")
+        raise _mistake(name, kind, f"{kind.__name__} has no __init__: expected the method's params as keyword arguments")
     fields: dict[str, Any] = {"train": (Train, ...)}
     hints = _annotations(name, kind)
     for argument in list(inspect.signature(kind.__init__).parameters.values())[2:]:
         key = argument.name
         if argument.kind is not argument.KEYWORD_ONLY:
-            raise _mistake(name, kind, f"{key} has to stand behind `*`: keyword arguments are the params", key)
+            raise _mistake(name, kind, f"{key} must follow `*`: the keyword arguments are the params", key)
         if key not in hints:
-            raise _mistake(name, kind, f"{key} has no annotation: it says what params.yaml may hold", key)
+            raise _mistake(name, kind, f"{key} has no annotation: expected the type of its value in params.yaml", key)
         if key == "train" or key.startswith(("_", "model_")) or hasattr(Block, key):
             raise _mistake(name, kind, f"{key} is reserved: give the argument another name", key)
         fields[key] = (_field_type(name, kind, key, hints[key], domain), ...)
@@ -83,34 +84,34 @@ def _annotations(name: str, kind: type[Method]) -> dict[str, Any]:
     try:
         return get_type_hints(kind.__init__, include_extras=True)
     except NameError as error:
-        raise _mistake(name, kind, f"{error.name} is no type: {error}", str(error.name)) from None
-    except Exception as error:  # whatever stands where a type should
+        raise _mistake(name, kind, f"{error.name} is not a type: {error}", str(error.name)) from None
+    except Exception as error:  # evaluating an annotation may raise anything
         quoted = re.search(r"[Gg]ot (\S+?)\.?$", str(error))
-        raise _mistake(name, kind, f"no type of a param: {_line(error)}", quoted[1] if quoted else "") from None
+        raise _mistake(name, kind, f"not a valid type: {_line(error)}", quoted[1] if quoted else "") from None
 
 
 def _field_type(name: str, kind: type[Method], key: str, annotation: Any, domain: Mapping[str, type[Block]]) -> Any:
-    """The type that validates a key: as annotated, or the model that the domain has for it."""
+    """The type that validates a key: its annotation or, if that names a block of the domain, the domain's model."""
     marks = [mark for mark in get_args(annotation) if isinstance(mark, OfDomain)] if get_origin(annotation) is Annotated else []
     for mark in marks:
         if mark.block not in domain:
             where = "mnist.methods" if domain is IMAGES else "methods"
-            raise InvalidParams(f"{PARAMS}: {where}: {name!r} is not accepted: expected any of {', '.join(_fit(domain))}")
+            raise InvalidParams(f"{PARAMS}: {where}: {name!r} is not accepted: expected any of {', '.join(_trainable(domain))}")
         return domain[mark.block]
     try:
         TypeAdapter(annotation)
-    except Exception as error:  # whatever pydantic makes of an annotation
-        raise _mistake(name, kind, f"{key}: no type of a param: {_line(error)}", key) from None
+    except Exception as error:  # pydantic raises errors of several types
+        raise _mistake(name, kind, f"{key}: not a valid type: {_line(error)}", key) from None
     return annotation
 
 
-def _fit(domain: Mapping[str, type[Block]]) -> list[str]:
-    """Methods that a domain can train, of those whose files are written as methods are."""
+def _trainable(domain: Mapping[str, type[Block]]) -> list[str]:
+    """The names of the methods that a domain can train; invalid files are skipped."""
     found = []
     for file in sorted(Path(str(import_module(METHODS).__file__)).parent.glob("[!_]*.py")):
         try:
             hints = get_type_hints(method_class(file.stem).__init__, include_extras=True)
-        except Exception:  # noqa: S112  # an unfinished file is none that can be named
+        except Exception:  # noqa: S112  # an invalid file is not suggested
             continue
         blocks = {mark.block for hint in hints.values() for mark in get_args(hint) if isinstance(mark, OfDomain)}
         if blocks <= domain.keys():
@@ -119,17 +120,17 @@ def _fit(domain: Mapping[str, type[Block]]) -> list[str]:
 
 
 def method_class(name: str) -> type[Method]:
-    """The class of a method: the one subclass of `Method` that its file defines.
+    """The class of a method: the only subclass of `Method` that its file defines.
 
     Raises:
-        InvalidParams: the file cannot be imported, or does not define one method; the message has file and line.
+        InvalidParams: the file cannot be imported or does not define exactly one method; the message has file and line.
     """
     file = f"stages/methods/{name}.py"
     try:
         module = import_module(f"{METHODS}.{name}")
     except SyntaxError as error:
         raise InvalidParams(f"{file}:{error.lineno or 1}: {error.msg}") from None
-    except Exception as error:  # whatever an unfinished file does
+    except Exception as error:  # an unfinished file may raise anything
         raise InvalidParams(f"{file}:{_line_in(error, file)}: {type(error).__name__}: {_line(error)}") from None
     kinds = [
         value
@@ -137,21 +138,21 @@ def method_class(name: str) -> type[Method]:
         if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__
     ]
     if not kinds:
-        raise InvalidParams(f"{file}:1: expected a class whose base is Method of stages.nn.method")
+        raise InvalidParams(f"{file}:1: expected a subclass of stages.nn.method.Method")
     if len(kinds) > 1:
-        raise _mistake(name, kinds[1], f"expected one method in a file, and {kinds[0].__name__} is one already")
+        raise _mistake(name, kinds[1], f"expected one method per file, but {kinds[0].__name__} is already one")
     return kinds[0]
 
 
 def _mistake(name: str, kind: type[Method], what: str, word: str = "") -> InvalidParams:
-    """A message with the line of the class, or of the first line of its constructor that has the word."""
+    """An error at the line of the class or, with a `word`, at the first line of its constructor that contains it."""
     lines, first = inspect.getsourcelines(kind.__init__ if word else kind)
     found = next((i for i, line in enumerate(lines) if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line)), 0) if word else 0
     return InvalidParams(f"stages/methods/{name}.py:{first + found}: {what}")
 
 
 def _line_in(error: BaseException, file: str) -> int:
-    """The line of a file in which an exception was raised."""
+    """The innermost line of a file in an exception's traceback, 1 if there is none."""
     line, frame = 1, error.__traceback__
     while frame:
         line = frame.tb_lineno if frame.tb_frame.f_code.co_filename.endswith(file) else line

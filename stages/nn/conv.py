@@ -9,14 +9,14 @@ from torch import Tensor, nn
 class ConvEncoder(nn.Sequential):
     """Images (B, 1, 28, 28) to embeddings (B, dim).
 
-    A 5 × 5 convolution with stride 2, then two 3 × 3 convolutions with pooling, each with BatchNorm and ReLU, and one
-    linear map of the flattened features, so that position is kept (global pooling loses several points of k-NN).
-    Weights and features lie in memory with the channels last, which convolutions on a CPU and on tensor cores like better.
+    A 5 × 5 convolution with stride 2, then two 3 × 3 convolutions with pooling, each with BatchNorm and ReLU, and a linear
+    layer. Flattening the features keeps their position: global pooling loses several percentage points of k-NN accuracy.
+    Weights and features have the channels-last memory format, the native one of convolutions on CPUs and tensor cores.
 
     Args:
         channels: of the three convolutions.
         dim: embedding dimension.
-        mixed_precision: on a GPU the layers compute in bfloat16; the embeddings and the weights are float32 in any case.
+        mixed_precision: compute in bfloat16 on a GPU; embeddings and weights remain float32.
     """
 
     def __init__(self, *, channels: list[int], dim: int, mixed_precision: bool) -> None:

@@ -1,13 +1,12 @@
-"""One training on several processes: each has an equal part of every batch, and all make the same step.
+"""Data-parallel training: each process has an equal part of every batch, and all take the same optimizer step.
 
-With N processes the step is that of one process with the whole batch. Three things see more than an image at a time and
-are made to see the whole batch: a loss that looks across the batch is computed, in every process alike, on the embeddings of
-all of them (`see_all`); BatchNorm takes its statistics from all of them (`synchronise`); and DistributedDataParallel averages
-the gradients.
+The step of N processes equals that of one process with the whole batch. A loss across the batch is computed by every process
+on the gathered embeddings of all processes (`gather_outputs`), BatchNorm has the statistics of the whole batch (`synchronise`),
+and DistributedDataParallel averages the gradients.
 
 A gathered embedding enters the loss of every process, so its gradient is the sum over the processes, N times that of one loss;
-the average over the processes takes the N away again. For a loss that is a mean over images, each process has the mean of its
-part, and the average of the gradients is that of the whole.
+the average over the processes removes the factor N. If the loss is a mean over images, each process has the mean of its part,
+and the average of the gradients is the gradient of the whole.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from stages.nn.noise import TrainingNoise
 
 
 class _Gather(torch.autograd.Function):
-    """The parts of all processes, one behind the other; backward, the sum of what all processes want of this one's part."""
+    """Concatenate the parts of all processes; backward, sum all processes' gradients of this process's part."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:
@@ -41,7 +40,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Mean(torch.autograd.Function):
-    """The mean over all processes, forward and, since each of them uses it, backward."""
+    """The mean over all processes; every process uses it, so the gradient is the mean of theirs."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -59,18 +58,18 @@ def _mean(value: Tensor) -> Tensor:
 
 
 def gather(part: Tensor) -> Tensor:
-    """Rows (N·B, ...) of all N processes, each of which has a part (B, ...); gradients flow back to all of them."""
+    """Concatenate the parts (B, ...) of all N processes to (N·B, ...); gradients flow back to all processes."""
     gathered: Tensor = _Gather.apply(part)
     return gathered
 
 
-def see_all(encoder: nn.Module) -> None:
-    """Make an encoder, while it trains, give the embeddings of the whole batch for this process's part of it."""
+def gather_outputs(encoder: nn.Module) -> None:
+    """Make an encoder in training mode return the embeddings of the whole batch, given this process's part of it."""
     encoder.register_forward_hook(lambda module, _, z: gather(z) if module.training else z)
 
 
 class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """BatchNorm with the mean and variance of all processes' equal parts, on any device: torch's own is for GPUs alone."""
+    """BatchNorm with the mean and variance of the whole batch, on any device: torch's `SyncBatchNorm` requires GPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x (B, C, ...)."""
@@ -82,21 +81,21 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
         centred = x - mean.view(shape)
         variance = _Mean.apply(centred.square().mean(dims))
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
+        self._update_running(mean.detach(), variance.detach() * (count / (count - 1)))
         return centred * (self.weight * (variance + self.eps).rsqrt()).view(shape) + self.bias.view(shape)
 
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics towards those of this batch."""
         for running, new in ((self.running_mean, mean), (self.running_var, variance)):
             cast(Tensor, running).lerp_(new, cast(float, self.momentum))
         cast(Tensor, self.num_batches_tracked).add_(1)
 
     def _check_input_dim(self, _: Tensor) -> None:
-        """Any number of dimensions after the channels will do."""
+        """Accept any number of dimensions after the channels."""
 
 
 def synchronise(network: nn.Module) -> None:
-    """Make every BatchNorm in a network take its statistics from all processes; parameters and buffers keep their names."""
+    """Replace each BatchNorm of a network by one with the whole batch's statistics; parameters and buffers keep their names."""
     for name, child in network.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             replacement: nn.Module
@@ -114,27 +113,29 @@ def synchronise(network: nn.Module) -> None:
 
 
 class _Loss(nn.Module):
-    """A method's loss as the forward pass that DistributedDataParallel wants."""
+    """A method's loss as a forward pass, which DistributedDataParallel requires."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
 
     def forward(self, x: Tensor, source: TrainingNoise) -> dict[str, Tensor]:
-        """The parts of the loss."""
+        """The loss and its named terms."""
         return self.method.loss(x, source)
 
 
 def shared_loss(method: Method, *, some_unused: bool = False) -> Callable[[Tensor, TrainingNoise], dict[str, Tensor]]:
-    """The method's loss on this process's part of a batch: the same figures in all, and gradients averaged over all.
+    """The method's loss on this process's part of a batch; its values and gradients are those of the whole batch.
 
-    `some_unused` says that some of what is to be trained does not enter the loss.
+    Args:
+        method: has synchronised BatchNorm and, for a loss across the batch, gathered outputs.
+        some_unused: some trainable parameters do not enter the loss.
     """
     wrapped = DistributedDataParallel(_Loss(method), forward_sync_buffers=False, find_unused_parameters=some_unused)
 
     def loss(x: Tensor, source: TrainingNoise) -> dict[str, Tensor]:
         parts: dict[str, Tensor] = wrapped(x, source)
-        # The value of all, the gradient of this one's: DistributedDataParallel takes the average of those.
+        # The mean over processes as value, this process's gradient: DistributedDataParallel averages gradients.
         return {name: part + (_mean(part.detach()) - part.detach()) for name, part in parts.items()}
 
     return loss

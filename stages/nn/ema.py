@@ -17,7 +17,7 @@ def frozen_copy(network: nn.Module) -> nn.Module:
 def follow(target: nn.Module, online: nn.Module, decay: float) -> None:
     """θ' ← decay · θ' + (1 − decay) · θ for all parameters.
 
-    Buffers are not averaged: a target in training mode has BatchNorm statistics of its own inputs, which differ from those of
-    the online network (clean and augmented images).
+    Buffers are not averaged: a target in training mode has the BatchNorm statistics of its own inputs, which differ from those
+    of the online network (clean instead of augmented images).
     """
     torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 1 - decay)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 def gradient(function: Callable[[Tensor], Tensor], x: Tensor, *, copies: int, create_graph: bool) -> Tensor:
-    """∇ f(x) of a function that treats its points one by one.
+    """∇ f(x) of a function that maps each point separately.
 
     Args:
         function: f, from points (S, B, d) to values (S, B).
-        x: points (S, B, d), or (B, d) for all copies alike.
+        x: points (S, B, d), or (B, d) for all copies.
         copies: S.
-        create_graph: whether the gradient is differentiated in turn, as a loss on it has to be.
+        create_graph: whether the gradient can be differentiated in turn, as a loss of the gradient requires.
 
     Returns:
         (S, B, d).

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons of which S independent copies run as one batched matrix product a layer."""
+"""Multilayer perceptrons in S independent copies, with one batched matrix product per layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class BatchedLinear(nn.Module):
     """S affine maps at once: y_s = x_s W_s + b_s, with weight (S, in, out) and bias (S, 1, out).
 
-    Both start uniform on ±1/√in, PyTorch's own default for `nn.Linear`.
+    Both are initialised uniformly on ±1/√in, PyTorch's default for `nn.Linear`.
     """
 
     def __init__(self, copies: int, inputs: int, outputs: int) -> None:
@@ -30,7 +30,7 @@ class BatchedMLP(nn.Sequential):
 
     Args:
         copies: S.
-        sizes: the widths of all layers, input and output included.
+        sizes: widths of all layers, including input and output.
     """
 
     def __init__(self, *, copies: int, sizes: list[int]) -> None:
@@ -42,14 +42,14 @@ class BatchedMLP(nn.Sequential):
         self.outputs = sizes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (S, B, in), or (B, in) for all copies alike, to (S, B, out)."""
+        """Map x (S, B, in), or (B, in) for all copies, to (S, B, out)."""
         return super().forward(x.expand(self.copies, *x.shape[-2:]))
 
     def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The outputs at x (S, B, in), (S, B, out), and their derivatives by each input, (in, S, B, out).
+        """The outputs (S, B, out) at x (S, B, in) and their derivatives with respect to each input, (in, S, B, out).
 
-        The derivatives are carried forward through the layers beside the values: for few inputs that is cheaper than one
-        backward pass per output, and the result can be differentiated by the parameters in one more.
+        Forward-mode differentiation: with few inputs it is cheaper than one backward pass per output, and one backward pass
+        differentiates the result with respect to the parameters.
         """
         value = x.expand(self.copies, *x.shape[-2:])
         slopes = torch.eye(x.shape[-1], device=x.device, dtype=x.dtype)[:, None, None].expand(-1, *value.shape)

@@ -1,4 +1,4 @@
-"""torch's optimizer, started faster."""
+"""AdamW with a faster start."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 from torch.optim import Optimizer
 
 
-def _plain(method: Any) -> Any:
+def _unwrapped(method: Any) -> Any:
     return method.__wrapped__
 
 
 class AdamW(torch.optim.AdamW):
-    """torch.optim.AdamW as it is, without what has torch.compile leave it alone.
+    """torch.optim.AdamW without the wrappers that exclude its methods from torch.compile.
 
-    The methods below are wrapped for that, and the wrappers load the compiler: 3 s at the start of every training, where
-    nothing is compiled. `differentiable`, for which `step` is wrapped, too, stays off.
+    The wrappers import the compiler, which takes 3 s at the start of every training, although nothing is compiled. `step` is
+    also wrapped for the option `differentiable`, which must stay off.
     """
 
-    add_param_group = _plain(Optimizer.add_param_group)
-    load_state_dict = _plain(Optimizer.load_state_dict)
-    state_dict = _plain(Optimizer.state_dict)
-    zero_grad = _plain(Optimizer.zero_grad)
-    step = torch.no_grad()(_plain(torch.optim.Adam.step))
+    add_param_group = _unwrapped(Optimizer.add_param_group)
+    load_state_dict = _unwrapped(Optimizer.load_state_dict)
+    state_dict = _unwrapped(Optimizer.state_dict)
+    zero_grad = _unwrapped(Optimizer.zero_grad)
+    step = torch.no_grad()(_unwrapped(torch.optim.Adam.step))

@@ -1,4 +1,4 @@
-"""Schedules: of the learning rate, and of the steps at which a training or a sampler is recorded."""
+"""Schedules of the learning rate and of the steps at which a training or a sampler is recorded."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Literal
 
 
 def log_spaced(steps: int, count: int) -> list[int]:
-    """At most `count` of the steps 0 (before the first) to `steps` (after the last), by their logarithm: most happens early.
+    """At most `count` log-spaced steps from 0 (before the first) to `steps` (after the last): most changes are early.
 
-    Always the first and the last; where two fall on one step there are fewer.
+    Both ends are included, or `steps` alone if `count` is below 2. Coinciding steps are merged.
     """
     if count < 2:
         return [steps]
@@ -17,7 +17,7 @@ def log_spaced(steps: int, count: int) -> list[int]:
 
 
 def learning_rate_factor(step: int, steps: int, *, schedule: Literal["constant", "cosine"], warmup: int) -> float:
-    """Factor on the learning rate: a linear rise over `warmup` steps, then constant or half a cosine down to 0."""
+    """Factor on the learning rate: linear warm-up over `warmup` steps, then constant or a half cosine down to 0."""
     if step < warmup:
         return (step + 1) / warmup
     if schedule == "constant":

@@ -1,4 +1,4 @@
-"""The one training loop: batch → method.loss → optimizer step → method.after_step."""
+"""The training loop: batch → method.loss → optimizer step → method.after_step."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from stages.nn.schedule import learning_rate_factor
 
 
 class Checkpoints(Protocol):
-    """Keeps a training from time to time, so that one which was killed goes on from there."""
+    """Saves a training every `every` steps, so that it can resume after an interruption."""
 
     every: int
 
     def restore(self, method: Method, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
-        """Put back what was kept; returns the next step and the rows of the curves so far: 0 and none where nothing was."""
+        """Load the saved state; returns the next step and the rows of the curves so far, 0 and [] if nothing is saved."""
         ...
 
     def save(self, step: int, rows: list[dict[str, float]], method: Method, optimizer: torch.optim.Optimizer) -> None:
-        """Keep what decides the rest of the training, whose next step is `step`."""
+        """Save the state that determines the rest of the training; `step` is the next step."""
         ...
 
 
@@ -52,26 +52,27 @@ def fit(
     """Train `method` in place with AdamW and return its learning curves.
 
     Args:
-        method: what to train; its losses (S,) are summed over the seeds, so that no seed sees another one's gradient.
+        method: the method; its losses (S,) are summed over the seeds, so that each seed has its own gradient.
         batches: the training batches.
-        name: what to call the method in messages.
-        source: the random side of the losses.
+        name: of the method, in messages.
+        source: the noise of the losses.
         steps, learning_rate, weight_decay, schedule, warmup: the params block `train`.
-        log_every: steps between two rows of the curves, which are read only then.
-        snapshots: the steps before which `on_snapshot` is called; `steps` itself stands for the end.
-        loss: what is called instead of `method.loss`, where several processes share a batch.
-        checkpoints: what keeps the training and puts it back.
-        report: whether to say on the terminal how far it is.
+        log_every: steps between two rows of the curves; losses stay on the device in between.
+        snapshots: steps before which `on_snapshot` is called; `steps` is the end of the training.
+        on_snapshot: called with the step.
+        loss: called instead of `method.loss` if several processes share a batch.
+        checkpoints: saves and restores the training.
+        report: whether to report progress on the terminal.
 
     Returns:
-        One row per logged step: `step`, then mean and standard deviation over seeds of each part of the loss.
+        One row per logged step: `step`, then mean and standard deviation over seeds of each term of the loss.
 
     Raises:
         TrainingDiverged: a loss or, after the last step, a parameter is not finite.
     """
     optimizer = AdamW(method.parameter_groups(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     loss = loss or method.loss
-    watch = _Watch(name)
+    monitor = _LossMonitor(name)
     first, rows = checkpoints.restore(method, optimizer) if checkpoints else (0, [])
     method.train()
     quiet = not sys.stderr.isatty()
@@ -88,31 +89,31 @@ def fit(
         parts["loss"].sum().backward()
         optimizer.step()
         method.after_step((step + 1) / steps)
-        watch.note(step, parts["loss"])
+        monitor.record(step, parts["loss"])
         if step % log_every == 0 or step == steps - 1:
-            watch.check()
+            monitor.check()
             rows.append(_curve_row(step, parts))
             if report and quiet and step % (10 * log_every) == 0:
                 print(f"{name}: step {step} of {steps}, loss {rows[-1]['loss']:.4g}", flush=True)
         if checkpoints and (step + 1) % checkpoints.every == 0 and step + 1 < steps:
-            watch.check()
+            monitor.check()
             checkpoints.save(step + 1, rows, method, optimizer)
-    watch.check_parameters(method, steps)
+    monitor.check_parameters(method, steps)
     method.eval()
     if steps in snapshots:
         on_snapshot(steps)
     return rows
 
 
-class _Watch:
-    """Keeps the losses since the last `check`, on the device, so that no step waits for its own."""
+class _LossMonitor:
+    """Collects the losses since the last `check` on the device, so that no step waits for its loss."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.steps: list[int] = []
         self.losses: list[Tensor] = []
 
-    def note(self, step: int, loss: Tensor) -> None:
+    def record(self, step: int, loss: Tensor) -> None:
         self.steps.append(step)
         self.losses.append(loss.detach())
 

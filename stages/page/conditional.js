@@ -1,19 +1,19 @@
 "use strict";
-/* One coordinate given the other: the truth, and what a masked method says, along a line through the plane. */
+/* Conditional density of one coordinate given the other, true and predicted by a masked method, along a line in the plane. */
 
 class Conditional {
   constructor(host, learned, section) {
     Object.assign(this, { learned, section, domain: section.domain, seen: 1 });
     const part = d3.select(host).append("section").attr("class", "conditional");
-    part.append("h4").text("One coordinate given the other");
-    part.append("p").text("The line says which coordinate is seen, and where; it follows the point that is dragged on the map. Along it lie the true density of the other coordinate and what the method makes of it, the first seed at the end of its training.");
+    part.append("h4").text("Conditional density of one coordinate given the other");
+    part.append("p").text("The line fixes the observed coordinate and follows the reference point on the map. The plot shows the true density of the hidden coordinate along the line and the method's prediction of it, for the first seed at the end of training.");
     const row = controls.row(part.node(), "The line");
     controls.choice(
       row,
       "The line is",
       [
-        [1, "horizontal: the second coordinate is seen"],
-        [0, "vertical: the first coordinate is seen"],
+        [1, "horizontal: the second coordinate is observed"],
+        [0, "vertical: the first coordinate is observed"],
       ],
       (seen) => this.line(Number(seen)),
     );
@@ -30,7 +30,7 @@ class Conditional {
     this.changed(this.section.state);
   }
 
-  /** The line goes through the reference point whenever that moves. */
+  /** Move the line through the reference point when that has moved. */
   changed({ reference }) {
     if (reference !== this.reference) {
       const { column, row } = this.domain.grid.nearest(...reference);

@@ -1,27 +1,27 @@
 "use strict";
-/* Controls, all native elements with a label: they work by keyboard and say what they are. */
+/* Controls: native elements with labels, so that they work with the keyboard and with screen readers. */
 
 const controls = {
-  /** A row for controls. */
+  /** A labelled group of controls. */
   row(host, label) {
     return d3.select(host).append("div").attr("class", "controls").attr("role", "group").attr("aria-label", label).node();
   },
 
-  /** A slider over the whole numbers 0 … count − 1, or over [low, high]; `show` words its value. Returns {value, set}. */
+  /** A slider over [low, high]; `show` formats its value. Returns {input, value, set, say}. */
   slider(host, label, { low = 0, high, step = 1, value = low, show = String, changed }) {
     const line = d3.select(host).append("label").attr("class", "slider");
     line.append("span").text(label);
     const input = line.append("input").attr("type", "range").attr("min", low).attr("max", high).attr("step", step).property("value", value).node();
     const output = line.append("output").text(show(value)).node();
-    const told = () => {
+    const update = () => {
       output.textContent = show(Number(input.value));
       input.setAttribute("aria-valuetext", output.textContent);
     };
     input.addEventListener("input", () => {
-      told();
+      update();
       changed(Number(input.value));
     });
-    told();
+    update();
     return {
       input,
       get value() {
@@ -29,17 +29,17 @@ const controls = {
       },
       set(now) {
         input.value = now;
-        told();
+        update();
       },
-      /** Another wording of the value that it has. */
-      say(words) {
-        output.textContent = words;
-        input.setAttribute("aria-valuetext", words);
+      /** Show this text for the current value. */
+      say(text) {
+        output.textContent = text;
+        input.setAttribute("aria-valuetext", text);
       },
     };
   },
 
-  /** A box to tick. */
+  /** A checkbox. */
   tick(host, label, checked, changed) {
     const line = d3.select(host).append("label").attr("class", "tick");
     const input = line.append("input").attr("type", "checkbox").property("checked", checked).node();
@@ -48,7 +48,7 @@ const controls = {
     return input;
   },
 
-  /** A list to choose from: options are [value, text]. */
+  /** A drop-down list of options [value, text]. */
   choice(host, label, options, changed) {
     const line = d3.select(host).append("label").attr("class", "choice");
     line.append("span").text(label);

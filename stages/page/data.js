@@ -1,19 +1,19 @@
 "use strict";
-/* The data. Scripts beside the page add it: a page that is opened from the file system may load no other kind of file. */
+/* Loading of the page data. It comes as scripts, because a page opened from the file system may load no other kind of file. */
 
 const pageData = {
-  /** What was added, by name, and the scripts that were asked for. */
+  /** Loaded contents by name, and promises of the requested scripts. */
   contents: new Map(),
-  asked: new Map(),
+  requested: new Map(),
 
-  /** Called by the data's scripts; see stages/pipeline/page_script.py. */
+  /** Called by the data scripts, which stages/pipeline/page_script.py writes. */
   add(name, content) {
     this.contents.set(name, content);
   },
 
-  /** The content called `name`, once its script has been loaded. */
+  /** Resolves to the content `name` once its script is loaded; rejects if the script is missing. */
   get(name, file) {
-    if (!this.asked.has(name)) {
+    if (!this.requested.has(name)) {
       const loaded = new Promise((done, failed) => {
         const script = document.createElement("script");
         script.src = file;
@@ -21,15 +21,15 @@ const pageData = {
         script.onerror = () => failed(new Error(`${file} is missing: dvc repro makes it, dvc pull brings it`));
         document.head.append(script);
       });
-      this.asked.set(name, loaded);
+      this.requested.set(name, loaded);
     }
-    return this.asked.get(name);
+    return this.requested.get(name);
   },
 };
 
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array };
 
-/** The numbers of a packed array, low + step · q, row-major. */
+/** The values low + step · q of a quantised array, row-major; decoded once. */
 function numbers(packed) {
   if (!packed.values) {
     const bytes = Uint8Array.from(atob(packed.data), (character) => character.charCodeAt(0));
@@ -40,13 +40,13 @@ function numbers(packed) {
   return packed.values;
 }
 
-/** The part of a packed array at the place `index` of its first dimension. */
+/** The slice of a quantised array at `index` of its first dimension. */
 function part(packed, index) {
   const size = packed.shape.slice(1).reduce((a, b) => a * b, 1);
   return numbers(packed).subarray(index * size, (index + 1) * size);
 }
 
-/** The picture of a sheet, once it is decoded. */
+/** Resolves to the decoded image of a sheet. */
 async function picture(sheet) {
   if (!sheet.image) {
     sheet.image = new Image();
@@ -56,7 +56,7 @@ async function picture(sheet) {
   return sheet.image;
 }
 
-/** Draw image number `index` of a decoded sheet. */
+/** Draw image `index` of a decoded sheet. */
 function drawFromSheet(context, sheet, index, x, y, width, height) {
   const left = (index % sheet.columns) * sheet.width;
   const top = Math.floor(index / sheet.columns) * sheet.height;

@@ -1,26 +1,26 @@
 "use strict";
-/* The embeddings of the images: a scatter plot over training, each image with its neighbours. */
+/* Embeddings of the images: a scatter plot over training, and the nearest neighbours of each image. */
 
-/** As in the figures: told apart by colour blind readers as far as ten colours can be. */
+/** The class colours of the figures (stages/plots/images.py). */
 const CLASS_COLOURS = results.class_colours;
 
 class Embeddings {
   constructor(host, domain) {
     this.domain = domain;
-    this.state = { name: domain.methods[0], moment: null, labels: new Set(d3.range(10)), mistakes: false, shown: null };
-    const row = controls.row(host, "The scatter plot");
+    this.state = { name: domain.methods[0], snapshot: null, labels: new Set(d3.range(10)), mistakes: false, shown: null };
+    const row = controls.row(host, "Scatter plot");
     controls.choice(row, "Method", domain.methods.map((name) => [name, name]), (name) => this.change({ name }));
-    this.moment = controls.slider(row, "Training", {
+    this.snapshot = controls.slider(row, "Training", {
       high: 1,
       value: 1,
       show: () => "",
-      changed: (moment) => {
+      changed: (snapshot) => {
         clearInterval(this.timer);
-        this.change({ moment });
+        this.change({ snapshot });
       },
     });
     controls.button(row, "Play", () => this.play());
-    controls.tick(row, "mistakes only", false, (mistakes) => this.change({ mistakes }));
+    controls.tick(row, "misclassified only", false, (mistakes) => this.change({ mistakes }));
     const labels = controls.row(host, "Labels shown");
     this.ticks = d3.range(10).map((label) => {
       const input = controls.tick(labels, String(label), true, (on) => {
@@ -39,15 +39,15 @@ class Embeddings {
       .attr("height", 960)
       .attr("tabindex", 0)
       .attr("role", "application")
-      .attr("aria-label", "Embeddings of the images on two principal components; arrow keys go from one image to the next")
+      .attr("aria-label", "Embeddings of the images on two principal components; arrow keys step through the images")
       .node();
     const side = body.append("div").attr("class", "side");
     this.words = side.append("output").attr("class", "readout").attr("aria-live", "polite").node();
     this.image = side.append("canvas").attr("width", 112).attr("height", 112).attr("class", "thumbnail").attr("aria-hidden", true).node();
-    side.append("h4").text("Its nearest training images, which decide");
+    side.append("h4").text("Nearest training images, which vote on the class");
     this.near = side.append("div").attr("class", "near");
-    for (const moment of ["pointermove", "pointerdown"]) {
-      this.canvas.addEventListener(moment, (event) => this.hover(event));
+    for (const type of ["pointermove", "pointerdown"]) {
+      this.canvas.addEventListener(type, (event) => this.hover(event));
     }
     this.canvas.addEventListener("keydown", (event) => this.walk(event));
   }
@@ -69,28 +69,28 @@ class Embeddings {
     const content = await pageData.get(`mnist/${name}`, `page_data/mnist/${name}.js`);
     await picture(content.neighbours);
     if (name !== this.state.name) {
-      return; // another method was chosen meanwhile
+      return; // another method was chosen in the meantime
     }
     this.content = content;
     const last = content.steps.length - 1;
-    this.now = Math.min(this.state.moment ?? last, last);
-    this.moment.input.max = last;
-    this.moment.set(this.now);
-    this.moment.say(`step ${content.steps[this.now]}`);
+    this.now = Math.min(this.state.snapshot ?? last, last);
+    this.snapshot.input.max = last;
+    this.snapshot.set(this.now);
+    this.snapshot.say(`step ${content.steps[this.now]}`);
     this.draw();
     this.tell();
   }
 
   play() {
     clearInterval(this.timer);
-    this.change({ moment: 0 });
+    this.change({ snapshot: 0 });
     this.timer = setInterval(() => {
-      const next = (this.state.moment ?? 0) + 1;
-      next < this.content.steps.length ? this.change({ moment: next }) : clearInterval(this.timer);
+      const next = (this.state.snapshot ?? 0) + 1;
+      next < this.content.steps.length ? this.change({ snapshot: next }) : clearInterval(this.timer);
     }, 160);
   }
 
-  /** Place the images that are wanted, and draw them. */
+  /** Place and draw the selected images. */
   draw() {
     if (!this.content) {
       return;
@@ -101,7 +101,7 @@ class Embeddings {
     const final = part(content.pca, content.pca.shape[0] - 1);
     const points = part(content.pca, this.now);
     const { width, height } = this.canvas;
-    // The box of the end: towards it the embeddings grow.
+    // The axes span the final snapshot: embeddings grow over training.
     const axis = (d, size) => {
       const values = final.filter((_, i) => i % 2 === d);
       const [low, high] = d3.extent(values);
@@ -162,17 +162,17 @@ class Embeddings {
     }
   }
 
-  /** Show the chosen image and its neighbours. */
+  /** Show the selected image, its classes and its neighbours. */
   tell() {
     const { state, content, domain } = this;
     if (state.shown === null) {
-      this.words.textContent = `${this.visible.length} images are shown. Point at one, or go from one to the next by the arrow keys.`;
+      this.words.textContent = `${this.visible.length} images are shown. Hover over one, or step through them with the arrow keys.`;
       return;
     }
     const [label, predicted] = [numbers(domain.labels)[state.shown], numbers(content.predicted)[state.shown]];
     const count = content.nearest.shape[1];
     const near = numbers(content.nearest).subarray(state.shown * count, (state.shown + 1) * count);
-    this.words.textContent = `test image ${state.shown}: of class ${label}, taken for ${predicted}${label === predicted ? "" : " – a mistake"}`;
+    this.words.textContent = `test image ${state.shown}: true class ${label}, predicted class ${predicted}${label === predicted ? "" : " (misclassified)"}`;
     const context = this.image.getContext("2d");
     context.imageSmoothingEnabled = false;
     drawFromSheet(context, domain.images, state.shown, 0, 0, 112, 112);

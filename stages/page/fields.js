@@ -1,13 +1,13 @@
 "use strict";
-/* What a method says at the nodes of a grid. */
+/* Scalar and vector fields on a grid. */
 
-/** The nodes on which a field is given: axes x (W) and y (H). */
+/** The nodes of a field: axes x (W) and y (H); node number row · W + column. */
 class Grid {
   constructor(x, y) {
     Object.assign(this, { x, y, size: x.length * y.length });
   }
 
-  /** A grid of the same box with that many nodes along each side. */
+  /** A grid of the same box with `count` nodes along each side. */
   coarser(count) {
     const along = (axis) => d3.range(count).map((i) => axis[0] + (i / (count - 1)) * (axis.at(-1) - axis[0]));
     return new Grid(along(this.x), along(this.y));
@@ -18,20 +18,20 @@ class Grid {
     return [this.x[node % this.x.length], this.y[Math.floor(node / this.x.length)]];
   }
 
-  /** The node next to a point, as {column, row}. */
+  /** The node nearest to a point, as {column, row}. */
   nearest(x, y) {
     const place = (axis, value) =>
       Math.max(0, Math.min(axis.length - 1, Math.round(((value - axis[0]) / (axis.at(-1) - axis[0])) * (axis.length - 1))));
     return { column: place(this.x, x), row: place(this.y, y) };
   }
 
-  /** The number of the node next to a point, row by row. */
+  /** The number of the node nearest to a point. */
   node(x, y) {
     const { column, row } = this.nearest(x, y);
     return row * this.x.length + column;
   }
 
-  /** A function's values at all nodes. */
+  /** The values of a function at all nodes. */
   sample(value) {
     const out = new Float32Array(this.size);
     this.y.forEach((y, row) => this.x.forEach((x, column) => (out[row * this.x.length + column] = value(x, y))));
@@ -39,11 +39,11 @@ class Grid {
   }
 }
 
-/** Minus the cosine of the embedding of every node to that of node `reference`: directions (N × D) as one array. */
+/** −cos between the embedding of every node and that of node `reference`, for L2-normalised embeddings (N × D), flattened. */
 function cosineEnergy(directions, dimension, reference, out) {
   const count = directions.length / dimension;
   const at = directions.subarray(reference * dimension, (reference + 1) * dimension);
-  // Rounding to the exported steps leaves lengths that are not quite 1.
+  // Quantisation leaves norms slightly different from 1.
   const norm = Math.hypot(...at);
   for (let node = 0; node < count; node++) {
     let product = 0;
@@ -57,7 +57,7 @@ function cosineEnergy(directions, dimension, reference, out) {
   return out;
 }
 
-/** A vector field (N × 2) on a grid at any point, written into `out`: linear between the nodes, and on beyond the edge. */
+/** Bilinear interpolation, and linear extrapolation, of a vector field (N × 2) at a point, written into `out`. */
 function vectorAt(field, grid, x, y, out) {
   const width = grid.x.length;
   const place = (axis, value) => ((value - axis[0]) / (axis.at(-1) - axis[0])) * (axis.length - 1);
@@ -77,7 +77,7 @@ function vectorAt(field, grid, x, y, out) {
   }
 }
 
-/** Each number's place in the order of all of them, from 0 to 1. */
+/** The rank of each value, scaled to [0, 1]. */
 function ranks(values) {
   const order = Uint32Array.from(values.keys()).sort((a, b) => values[a] - values[b]);
   const out = new Float32Array(values.length);

@@ -1,7 +1,7 @@
 "use strict";
-/* Put the page to work. */
+/* Start the parts of the page. */
 
-/** Light or dark: as the system has it, until the reader says otherwise. */
+/** Toggle between light and dark; the default is the system's setting. */
 function theme() {
   const button = document.querySelector("#theme");
   const dark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
@@ -19,10 +19,10 @@ function theme() {
   tell();
 }
 
-/** The parts of the page, for whoever looks at them from outside. */
+/** The parts of the page by the id of their element, for tests and tools. */
 const page = {};
 
-/** Start a part of the page in its element; what goes wrong is said there. */
+/** Start a part of the page in its element; an error is shown there. */
 async function start(id, make) {
   const host = document.getElementById(id);
   try {

@@ -1,15 +1,15 @@
 "use strict";
-/* A map: a field as colours on a canvas, and on top of it, as vector graphics, axes, contours, points, arrows, marks. */
+/* A map: a scalar field as colours on a canvas; axes, contours, points, arrows and marks as SVG on top. */
 
-/** 256 colours of a scale as bytes. */
+/** 256 colours of a colour scale, as RGB bytes. */
 function colours(interpolate) {
   return Uint8Array.from(d3.range(256).flatMap((i) => Object.values(d3.rgb(interpolate(i / 255))).slice(0, 3)));
 }
 
-/** Dark is low energy: a well looks deep. Both scales are even in lightness or symmetric in it, and survive colour blindness. */
+/** Energy is perceptually uniform and dark where low, so a well looks deep; differences diverge. Both suit colour blindness. */
 const SCALES = { energy: colours(d3.interpolateViridis), difference: colours((t) => d3.interpolatePuOr(1 - t)) };
 
-/** Paint a field (row by row from the bottom) on a canvas of one pixel per node, which the page then enlarges. */
+/** Paint a field, rows from the bottom up, on a canvas with one pixel per node; CSS scales the canvas. */
 function paint(canvas, grid, values, [low, high], scale) {
   const width = grid.x.length;
   const height = grid.y.length;
@@ -36,7 +36,7 @@ function paint(canvas, grid, values, [low, high], scale) {
 const percent = (value, of) => `${(100 * value) / of}%`;
 
 class PlaneMap {
-  /** A map of the box of `grid` inside the element `host`. A screen reader is told `label`; without one it passes over the map. */
+  /** A map of the box of `grid` in the element `host`. `label` is for screen readers; without it they skip the map. */
   constructor(host, grid, { size = 480, axes = true, label, role = "img" }) {
     this.grid = grid;
     const [left, right, top, bottom] = axes ? [34, 8, 8, 26] : [0, 0, 0, 0];
@@ -72,7 +72,7 @@ class PlaneMap {
     }
   }
 
-  /** Show a field on a grid of the same box; a node is the middle of its pixel, so half of those at the edge is cut off. */
+  /** Show a field on a grid of the same box. Nodes are pixel centres, so the outer half of the edge pixels is clipped. */
   show(grid, values, range, scale = SCALES.energy) {
     paint(this.canvas, grid, values, range, scale);
     const half = [grid.x, grid.y].map((axis) => 0.5 / (axis.length - 1));
@@ -87,7 +87,7 @@ class PlaneMap {
     });
   }
 
-  /** Lines of equal height of a field on the map's own grid. */
+  /** Draw contour lines of a field on the map's own grid; none if `values` is null. */
   contours(values, levels) {
     const { x, y } = this.grid;
     const lines = values ? d3.contours().size([x.length, y.length]).thresholds(levels)(values) : [];
@@ -96,7 +96,7 @@ class PlaneMap {
         this.stream.point(at(x, column), at(y, row));
       },
     });
-    // d3 places the value of a node in the middle of a cell of side 1.
+    // In d3 a node is the centre of a cell of side 1.
     const step = (axis) => (axis.at(-1) - axis[0]) / (axis.length - 1);
     const scales = new Map([
       [x, this.x],
@@ -106,7 +106,7 @@ class PlaneMap {
     this.layers.contours.selectAll("path").data(lines).join("path").attr("d", d3.geoPath(place));
   }
 
-  /** Small dots at points [[x, y], …]. */
+  /** Draw small dots at points [[x, y], …]. */
   points(points) {
     this.layers.points
       .selectAll("circle")
@@ -117,7 +117,7 @@ class PlaneMap {
       .attr("cy", (p) => this.y(p[1]));
   }
 
-  /** Arrows [[x, y, u, v], …] from each point; their lengths are squashed, for scores grow with the distance from the data. */
+  /** Draw arrows [[x, y, u, v], …]. Their lengths saturate, because scores grow with the distance from the data. */
   arrows(arrows) {
     const length = (u, v) => 13 * (1 - Math.exp(-Math.hypot(u, v) / 2));
     this.layers.arrows
@@ -133,7 +133,7 @@ class PlaneMap {
       });
   }
 
-  /** The point of the plane under a pointer event. */
+  /** The point of the plane at a pointer event. */
   at(event) {
     const [a, b] = d3.pointer(event, this.svg.node());
     return [this.x.invert(a), this.y.invert(b)];
@@ -145,7 +145,7 @@ class PlaneMap {
     return x >= left && x <= right && y >= low && y <= high;
   }
 
-  /** Call `clicked(x, y)` where the map is clicked or tapped. */
+  /** Call `clicked(x, y)` when the map is clicked or tapped. */
   onClick(clicked) {
     this.svg.on("click", (event) => {
       const point = this.at(event);
@@ -156,8 +156,8 @@ class PlaneMap {
   }
 
   /**
-   * Call `moved(x, y)` with the point that a pointer is dragged to or the map is clicked at, and `hovered(x, y)`, or `hovered()`
-   * where it leaves. A finger drags only by the mark: elsewhere it scrolls the page.
+   * Call `moved(x, y)` when the pointer is dragged or the map is clicked, `hovered(x, y)` when the pointer moves over the map,
+   * and `hovered()` when it leaves. Touch drags only the element that matches `mark`; elsewhere it scrolls the page.
    */
   listen({ moved, hovered, mark }) {
     const node = this.svg.node();

@@ -1,13 +1,13 @@
 "use strict";
-/* The mixture: a map of every method, one of them large. */
+/* The mixture: a small map of every method, and a large one of the selected method. */
 
-/** How many nats of an energy are told apart by colour, from the deepest well up. */
+/** Range of the colour scale of an energy, in nats above its minimum. */
 const DEPTH = 12;
-/** Contours of the analytic log-density, in nats below its top. */
+/** Contour levels of the analytic log-density, in nats below its maximum. */
 const LEVELS = [-8, -5, -3, -2, -1, -0.5, -0.1];
 
 class Learned {
-  /** What one method learned; `content` is that of its script. */
+  /** What one method learned; `content` is its page data (stages/mog/evaluation/page_data.py). */
   constructor(name, content, domain) {
     Object.assign(this, { name, content, domain });
     this.embeds = content.kind === "embedding";
@@ -18,12 +18,12 @@ class Learned {
     this.last = content.steps.length - 1;
   }
 
-  /** The grid and the energy at it: of the first seed at its end, of another seed, or at a moment of the first one's training. */
-  energy({ seed = 0, moment = null, reference = this.domain.reference }) {
-    const packed = seed ? this.content.other_seeds : moment === null ? null : this.content.snapshots;
+  /** A grid and the energy on it: of a trained seed, or of the first seed at a snapshot. */
+  energy({ seed = 0, snapshot = null, reference = this.domain.reference }) {
+    const packed = seed ? this.content.other_seeds : snapshot === null ? null : this.content.snapshots;
     const grid = packed ? this.coarse : this.fine;
     const whole = this.embeds ? this.content.embedding : this.content.energy;
-    const found = packed ? part(packed, seed ? seed - 1 : Math.min(moment, this.last)) : numbers(whole);
+    const found = packed ? part(packed, seed ? seed - 1 : Math.min(snapshot, this.last)) : numbers(whole);
     if (!this.embeds) {
       return { grid, values: found };
     }
@@ -31,7 +31,7 @@ class Learned {
     return { grid, values: cosineEnergy(found, whole.shape.at(-1), grid.node(...reference), this.space) };
   }
 
-  /** The score at the end of a seed's training, at the method's own noise level: grid and vectors. */
+  /** A grid and the score of a trained seed on it, at the noise level σ of the method. */
   score(seed) {
     return seed
       ? { grid: this.coarse, values: part(this.content.other_scores, seed - 1) }
@@ -43,31 +43,31 @@ class MixtureSection {
   constructor(host, domain) {
     this.domain = domain;
     const reference = domain.grid.point(domain.grid.node(...domain.reference));
-    this.state = { name: null, view: "learned", seed: 0, moment: null, reference, shared: false, contours: true, points: true, arrows: true };
+    this.state = { name: null, view: "learned", seed: 0, snapshot: null, reference, shared: false, contours: true, points: true, arrows: true };
     this.learned = new Map();
     this.build(host);
   }
 
   build(host) {
     const { domain } = this;
-    const top = controls.row(host, "What the maps show");
+    const top = controls.row(host, "Contents of the maps");
     const views = [
-      ["learned", "what was learned"],
-      ["true", "the truth"],
-      ["difference", "learned minus true"],
+      ["learned", "learned energy"],
+      ["true", "true energy"],
+      ["difference", "learned − true"],
     ];
     controls.choice(top, "Maps show", views, (view) => this.change({ view }));
-    this.seed = controls.slider(top, "Seed", { high: domain.seeds - 1, changed: (seed) => this.change({ seed, moment: null }) });
-    this.moment = controls.slider(top, "Training", {
+    this.seed = controls.slider(top, "Seed", { high: domain.seeds - 1, changed: (seed) => this.change({ seed, snapshot: null }) });
+    this.snapshot = controls.slider(top, "Training", {
       high: 1,
       value: 1,
       show: (place) => this.stepWords(place),
-      changed: (place) => this.change({ seed: 0, moment: place === this.chosen.last ? null : place }),
+      changed: (place) => this.change({ seed: 0, snapshot: place === this.chosen.last ? null : place }),
     });
     controls.tick(top, "contours of the true log-density", true, (contours) => this.change({ contours }));
     controls.tick(top, "test points", true, (points) => this.change({ points }));
-    controls.tick(top, "arrows of the score", true, (arrows) => this.change({ arrows }));
-    controls.tick(top, "the same colours for all", false, (shared) => this.change({ shared }));
+    controls.tick(top, "score arrows", true, (arrows) => this.change({ arrows }));
+    controls.tick(top, "shared colour scale", false, (shared) => this.change({ shared }));
 
     const body = d3.select(host).append("div").attr("class", "mixture");
     const large = body.append("div").attr("class", "large");
@@ -94,7 +94,7 @@ class MixtureSection {
     this.below = d3.select(host).append("div").attr("class", "below").node();
   }
 
-  /** The reference point, which is dragged, or moved by the arrow keys from node to node. */
+  /** The reference point; the pointer drags it and the arrow keys move it from node to node. */
   mark() {
     this.reference = this.map.layers.marks
       .append("circle")
@@ -117,7 +117,7 @@ class MixtureSection {
     });
   }
 
-  /** The first method at once; the others come after it, while the page is used already. */
+  /** Load and show the first method, then load the others in the background. */
   async start() {
     const [first, ...others] = this.domain.methods.map(({ name }) => name);
     await this.load(first);
@@ -143,7 +143,7 @@ class MixtureSection {
     return this.learned.get(this.state.name);
   }
 
-  /** Take over what a control says; a method counts from when its script is there, unless another one was chosen since. */
+  /** Apply the changes of a control. A new method is shown once its data are loaded, unless another was chosen since. */
   change({ name, ...others }) {
     Object.assign(this.state, others);
     this.wanted = name ?? this.wanted;
@@ -157,20 +157,20 @@ class MixtureSection {
       this.tools = new MethodTools(this.below, this.chosen, this);
     }
     if (this.chosen) {
-      this.moment.input.max = this.chosen.last;
-      this.moment.set(this.state.moment ?? this.chosen.last);
+      this.snapshot.input.max = this.chosen.last;
+      this.snapshot.set(this.state.snapshot ?? this.chosen.last);
       this.seed.set(this.state.seed);
       this.tools.changed(this.state);
       this.draw();
     }
   }
 
-  /** The step of the training at a place of the slider. */
+  /** The training step at a position of the slider. */
   stepWords(place) {
     return this.chosen ? `step ${this.chosen.content.steps[Math.min(place, this.chosen.last)]}` : "";
   }
 
-  /** The reference point goes to the node next to (x, y): there the energy is the pipeline's own, nothing in between. */
+  /** Move the reference point to the node nearest to (x, y), where the pipeline computed the embedding. */
   drag(x, y) {
     this.state.reference = this.domain.grid.point(this.domain.grid.node(x, y));
     this.waiting ??= requestAnimationFrame(() => {
@@ -180,7 +180,7 @@ class MixtureSection {
     });
   }
 
-  /** What a method's map shows: grid, values, the ends of the colours, the colours, and the unit. */
+  /** The field on the map of a method: grid, values, range and colours of the scale, unit. */
   shown(learned) {
     const { view, shared } = this.state;
     const deep = (low) => [low, low + DEPTH];
@@ -191,31 +191,31 @@ class MixtureSection {
     const { grid, values } = learned.energy(this.state);
     if (view === "difference") {
       const truth = grid === learned.fine ? learned.trueEnergy : grid.sample((x, y) => -learned.truth.logDensity(x, y));
-      // A cosine has no nats: of a joint embedding the order of the nodes is compared.
+      // A cosine is not in nats, so a joint embedding is compared by the ranks of the nodes.
       const [a, b] = learned.embeds ? [ranks(values), ranks(truth)] : [values, truth];
       const most = learned.embeds ? 1 : DEPTH / 2;
       const difference = a.map((value, node) => value - b[node]);
-      return { grid, values: difference, range: [-most, most], scale: SCALES.difference, unit: learned.embeds ? "of the ranks" : "nats" };
+      return { grid, values: difference, range: [-most, most], scale: SCALES.difference, unit: learned.embeds ? "rank difference" : "nats" };
     }
     if (learned.embeds) {
-      return { grid, values, range: shared ? [-1, 1] : d3.extent(values), scale: SCALES.energy, unit: "minus the cosine" };
+      return { grid, values, range: shared ? [-1, 1] : d3.extent(values), scale: SCALES.energy, unit: "−cos" };
     }
     return { grid, values, range: deep(shared ? this.deepest() : d3.min(values)), scale: SCALES.energy, unit: "nats" };
   }
 
-  /** The lowest true energy of all methods that have one in nats. */
+  /** The lowest true energy, in nats, over the methods with a score. */
   deepest() {
     return d3.min([...this.learned.values()].filter((one) => !one.embeds), (one) => d3.min(one.trueEnergy));
   }
 
-  /** What has to be known to read the map of a joint embedding against the truth. */
+  /** How to read the map of a joint embedding. */
   noteWords() {
     const { embeds } = this.chosen;
     return {
-      learned: embeds ? "The energy of a pair: of each point with the reference." : "",
-      true: embeds ? "The truth is −log p of each point alone: no method here is told it." : "",
+      learned: embeds ? "Energy of the pair (x, reference point): −cos of their embeddings." : "",
+      true: embeds ? "True energy −log p(x) of single points; a joint embedding compares pairs instead." : "",
       difference: embeds
-        ? "The rank of the energy to this one reference less the rank of −log p. What is likely but far from the reference is off even for an ideal embedding."
+        ? "Rank of the energy for this reference point minus rank of −log p. Likely points far from the reference differ even for an ideal embedding."
         : "",
     }[this.state.view];
   }
@@ -235,7 +235,7 @@ class MixtureSection {
     }
     this.seen = this.shown(chosen);
     map.show(this.seen.grid, this.seen.values, this.seen.range, this.seen.scale);
-    // Where there are fewer nodes, the reference is at the one that the energy is of.
+    // On a coarser grid the mark sits at the node whose energy is shown.
     const at = this.seen.grid.point(this.seen.grid.node(...state.reference));
     this.reference
       .attr("cx", map.x(at[0]))
@@ -250,7 +250,7 @@ class MixtureSection {
     }
   }
 
-  /** What lies over and around the colours of the large map. */
+  /** Draw contours, points, arrows, title and legend of the large map. */
   drawOver(chosen) {
     const { state, map, domain } = this;
     const top = -d3.min(chosen.trueEnergy);
@@ -258,17 +258,17 @@ class MixtureSection {
     map.points(state.points ? domain.points : []);
     map.arrows(state.arrows && !chosen.embeds ? this.arrows(chosen) : []);
     this.title.textContent = `${state.name}: ${domain.methods.find((one) => one.name === state.name).title}`;
-    const words = { learned: "learned energy", true: "true energy", difference: "learned minus true energy" }[state.view];
+    const words = { learned: "learned energy", true: "true energy", difference: "learned − true energy" }[state.view];
     map.svg.attr("aria-label", `${words} of ${state.name} in the plane`);
     paint(this.legend.select("canvas").node(), new Grid(d3.range(256), [0]), d3.range(256), [0, 255], this.seen.scale);
     this.legend.select(".unit").text(this.seen.unit);
     this.note.textContent = this.noteWords();
   }
 
-  /** The learned score, the true one, or what the first is off by, at every few nodes; moments of the training have none. */
+  /** Arrows of the learned score, the true score or their difference on a coarse grid; snapshots have no learned score. */
   arrows(learned) {
     const { state } = this;
-    if (state.moment !== null && state.view !== "true") {
+    if (state.snapshot !== null && state.view !== "true") {
       return [];
     }
     const { grid, values } = learned.score(state.seed);
@@ -286,7 +286,7 @@ class MixtureSection {
     return found;
   }
 
-  /** Say what is under the pointer. */
+  /** Show the values at the pointer. */
   tell(x, y) {
     if (x === undefined || !this.seen) {
       this.readout.textContent = "";
@@ -294,11 +294,11 @@ class MixtureSection {
     }
     const value = this.seen.values[this.seen.grid.node(x, y)];
     const truth = -this.chosen.truth.logDensity(x, y);
-    this.readout.textContent = `at (${x.toFixed(2)}, ${y.toFixed(2)}): ${value.toFixed(3)} ${this.seen.unit}; the truth: −log p = ${truth.toFixed(2)} nats`;
+    this.readout.textContent = `at (${x.toFixed(2)}, ${y.toFixed(2)}): ${value.toFixed(3)} (${this.seen.unit}); truth: −log p = ${truth.toFixed(2)} nats`;
   }
 }
 
-/** What can be done with one method beside looking at its map. */
+/** Further tools for one method, below the maps. */
 class MethodTools {
   constructor(host, learned, section) {
     this.parts = [];

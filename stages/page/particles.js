@@ -1,18 +1,20 @@
 "use strict";
-/* Langevin dynamics under the learned score and, beside it, under the true one. */
+/* Langevin dynamics with the learned score and, beside it, with the true score. */
 
-/** A step is this much of σ² plus the smallest variance of a mode, the inverse of the largest curvature of −log p_σ. */
+/** Step size, as a fraction of σ² plus the smallest variance of a mode: the inverse of the largest curvature of −log p_σ. */
 const STEP = 0.2;
 const STEPS_A_FRAME = 2;
-const MOST = 4000;
+/** Most particles on a side. */
+const MAX_PARTICLES = 4000;
+/** Particles per click. */
 const DROPPED = 200;
-/** Frames in which σ falls from its largest value to its smallest. */
+/** Frames in which annealing takes σ from its largest value to its smallest. */
 const COOLING = 360;
-/** Places of the slider of σ where σ is free; they are evenly spaced in log σ between these ends. */
+/** Without a noise schedule: positions of the σ slider, evenly spaced in log σ, and its ends. */
 const PLACES = 200;
 const FREE = [0.1, 10];
 
-/** A standard normal number. */
+/** A standard normal random number. */
 const normal = d3.randomNormal();
 
 class Particles {
@@ -22,27 +24,27 @@ class Particles {
     this.smallest = d3.min(domain.covariances, ([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b));
     this.box = [domain.grid.x, domain.grid.y].map((axis) => [axis[0], axis.at(-1)]);
     const own = learned.content.sigma;
-    // As in the pipeline: noise alone hardly takes a particle further than its size and 6 σ beyond the box.
+    // As in the pipeline: noise rarely takes a particle beyond the box by more than its size plus 6 σ.
     const margin = 6 * (this.schedule ? d3.max(this.schedule) : FREE[1]);
     this.limits = this.box.map(([low, high]) => [2 * low - high - margin, 2 * high - low + margin]);
 
     const section = d3.select(host).append("section").attr("class", "particles");
-    section.append("h4").text("Particles under the score");
+    section.append("h4").text("Langevin dynamics");
     section
       .append("p")
-      .text("Click into either map to drop particles there. Both sides start alike and have a noise of their own. The bars are the shares of the modes, the marks their true weights.");
+      .text("Click on either map to drop particles there. Both sides start from the same points with independent noise. Bars show the fraction of particles in each mode, marks the true mode weights.");
     const row = controls.row(section.node(), "Particles");
     controls.button(row, "Drop 1,000 everywhere", () => this.scatter(1000));
     controls.button(row, "Drop 200 in the middle", () => this.drop(...this.box.map((ends) => d3.mean(ends))));
     this.play = controls.button(row, "Pause", () => this.run(!this.running));
-    controls.button(row, "Let σ fall", () => {
+    controls.button(row, "Anneal σ", () => {
       this.cooling = 0;
       this.run(true);
     });
     controls.button(row, "Clear", () => this.clear());
     controls.slider(row, "Temperature", { high: 2, step: 0.05, value: 1, show: (t) => t.toFixed(2), changed: (t) => (this.temperature = t) });
     this.places = this.schedule ? this.schedule.length - 1 : PLACES;
-    this.slider = controls.slider(row, this.schedule ? "σ" : "σ of the truth", {
+    this.slider = controls.slider(row, this.schedule ? "σ" : "σ of the true score", {
       high: this.places,
       value: this.schedule ? d3.minIndex(this.schedule, (sigma) => Math.abs(Math.log(sigma / own))) : PLACES * Math.max(0, Math.log(own / FREE[0]) / Math.log(FREE[1] / FREE[0])),
       show: (place) => this.sigmaAt(place).toFixed(2),
@@ -56,14 +58,14 @@ class Particles {
       .attr("class", "note")
       .text(
         this.schedule
-          ? `${learned.name} knows ${this.schedule.length} noise levels; both sides are at the same one. The learned side is the first seed's, and behind both lies the true energy.`
-          : `${learned.name} knows one noise level, σ = ${d3.format(".2~g")(own)}; the slider smooths the truth alone.`,
+          ? `${learned.name} has ${this.schedule.length} noise levels; both sides use the same one. The learned score is that of the first seed. Both maps show the true energy.`
+          : `${learned.name} has one noise level, σ = ${d3.format(".2~g")(own)}; the slider changes the true score only.`,
       );
     const sides = section.append("div").attr("class", "sides");
     this.sides = ["learned", "true"].map((which) => {
       const side = sides.append("div");
-      side.append("h5").text(which === "learned" ? `the learned score of ${learned.name}` : "the true score");
-      const map = new PlaneMap(side.node(), domain.grid, { size: 360, label: `particles under the ${which} score` });
+      side.append("h5").text(which === "learned" ? `learned score of ${learned.name}` : "true score");
+      const map = new PlaneMap(side.node(), domain.grid, { size: 360, label: `particles moved by the ${which} score` });
       map.onClick((x, y) => this.drop(x, y));
       return { which, map, bars: side.append("div").attr("class", "weights"), points: [] };
     });
@@ -73,7 +75,7 @@ class Particles {
     this.draw();
   }
 
-  /** σ at a place of the slider: a level of the schedule, or any. */
+  /** σ at a position of the slider: a level of the noise schedule, if the method has one. */
   sigmaAt(place) {
     return this.schedule ? this.schedule[Math.round(place)] : FREE[0] * (FREE[1] / FREE[0]) ** (place / PLACES);
   }
@@ -85,7 +87,7 @@ class Particles {
     }
   }
 
-  /** Set the noise level: of the truth, and where the method knows several of the learned score too. */
+  /** Set the noise level of the true score and, if the method has a noise schedule, of the learned score. */
   noise(sigma) {
     const { learned, domain, schedule } = this;
     this.sigma = sigma;
@@ -104,7 +106,7 @@ class Particles {
   drop(x, y) {
     for (const side of this.sides) {
       d3.range(DROPPED).forEach(() => side.points.push([x + normal() / 4, y + normal() / 4]));
-      side.points.splice(0, side.points.length - MOST);
+      side.points.splice(0, side.points.length - MAX_PARTICLES);
     }
     this.run(true);
   }
@@ -120,7 +122,7 @@ class Particles {
     this.draw();
   }
 
-  /** Move on or stand still; without particles there is nothing to do, unless σ is falling. */
+  /** Run or pause. The loop ends when there are no particles and σ is not being annealed. */
   run(on) {
     this.running = on;
     this.play.textContent = on ? "Pause" : "Run";
@@ -141,7 +143,7 @@ class Particles {
     this.run(false);
   }
 
-  /** x ← x + η s(x) + √(2 η T) ξ, a few times. What leaves the limits has escaped, and stays there. */
+  /** A few Langevin steps x ← x + η s(x) + √(2 η T) ξ. A particle beyond the limits has escaped and no longer moves. */
   step() {
     if (this.cooling !== null) {
       this.cooling += 1;
@@ -175,7 +177,7 @@ class Particles {
     return !(x > left && x < right && y > low && y < high);
   }
 
-  /** How much of the particles that have not escaped is in each mode: P(mode | x), added up, as the pipeline counts. */
+  /** Mode weights of the particles that have not escaped: the mean of P(mode | x), as in the pipeline. */
   shares(points) {
     const sums = this.domain.weights.map(() => 0);
     const there = points.filter((point) => !this.escaped(point));

@@ -1,5 +1,5 @@
 "use strict";
-/* Reconstructions: the images as they were perturbed, and what the decoder gives back. */
+/* Reconstructions: perturbed images, and the decoder's output for them. */
 
 class Reconstructions {
   constructor(host, domain) {
@@ -31,7 +31,7 @@ class Reconstructions {
     const { kind, level } = this.state;
     await Promise.all(this.grids.map(({ which }) => picture(content[which][kind])));
     if (name !== this.state.name || kind !== this.state.kind || level !== this.state.level) {
-      return; // something else was chosen meanwhile
+      return; // the selection changed in the meantime
     }
     d3.select(this.kind)
       .selectAll("option")
@@ -43,7 +43,7 @@ class Reconstructions {
     this.severity.input.max = content.strengths.length - 1;
     this.severity.set(level);
     const strength = content.strengths[level];
-    const words = strength ? `${Math.round(100 * strength)} %` : "none: the clean images";
+    const words = strength ? `${Math.round(100 * strength)} %` : "0 % (clean images)";
     this.severity.say(words);
     for (const { which, canvas } of this.grids) {
       const columns = Math.min(12, content.images);
@@ -58,6 +58,6 @@ class Reconstructions {
     const measured = results.reconstruction[name];
     const { mse } = strength ? measured.per_perturbation[kind][String(strength)] : measured.clean;
     const mean = measured.mean_image_mse.mean;
-    this.error.textContent = `mean squared error over the test images measured: ${mse.mean.toFixed(4)}; that of the mean image: ${mean.toFixed(4)}`;
+    this.error.textContent = `mean squared error on the evaluated test images: ${mse.mean.toFixed(4)}; of the mean image as a baseline: ${mean.toFixed(4)}`;
   }
 }

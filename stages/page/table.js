@@ -1,5 +1,5 @@
 "use strict";
-/* The measured table: it stands in the page; here it becomes sortable and can be narrowed down. */
+/* Sorting and filtering of the table of claims, which the template renders. */
 
 class MeasuredTable {
   constructor(host) {
@@ -16,7 +16,7 @@ class MeasuredTable {
       head.replaceChildren(button);
       button.addEventListener("click", () => this.sort(head, column));
     });
-    const row = controls.row(host, "Which claims");
+    const row = controls.row(host, "Filter of the claims");
     host.prepend(row);
     const methods = [...new Set(this.rows.map((one) => one.dataset.method))];
     this.wanted = { method: "", verdict: "" };
@@ -47,7 +47,7 @@ class MeasuredTable {
       return head.dataset.sort === "number" ? (text === "" ? NaN : Number(text)) : text;
     };
     const order = rising ? d3.ascending : d3.descending;
-    // What has no number stays at the end, whichever way.
+    // Rows without a number come last in either order.
     this.rows.sort((a, b) => Number(Number.isNaN(value(a))) - Number(Number.isNaN(value(b))) || order(value(a), value(b)));
     this.body.append(...this.rows);
   }

@@ -1,5 +1,5 @@
 "use strict";
-/* The truth: a mixture of Gaussians in the plane, in closed form, as in stages/mog/mixture.py. */
+/* The truth: a mixture of Gaussians in the plane, in closed form (stages/mog/problem/gaussian_mixture.py). */
 
 class Mixture {
   /** Weights (K), means (K × 2) and covariances (K × 2 × 2). */
@@ -18,7 +18,7 @@ class Mixture {
     this.joint = new Float64Array(weights.length);
   }
 
-  /** The density of x + σε: the same mixture with covariances C + σ² I. */
+  /** The density of x + σε, ε ~ N(0, I): the same mixture with covariances C + σ² I. */
   smoothed(sigma) {
     const s = sigma * sigma;
     return new Mixture(
@@ -28,7 +28,7 @@ class Mixture {
     );
   }
 
-  /** log p(x) in nats; leaves log w N(x; μ, C) of each component in `joint`. */
+  /** log p(x) in nats; stores log w N(x; μ, C) of each component in `joint`. */
   logDensity(x, y) {
     let top = -Infinity;
     this.parts.forEach((one, k) => {
@@ -55,7 +55,7 @@ class Mixture {
     });
   }
 
-  /** The density of the other coordinate where coordinate `seen` is `value`: {weights, means, variances}. */
+  /** The density of the other coordinate given that coordinate `seen` equals `value`: {weights, means, variances}. */
   conditional(seen, value) {
     const hidden = 1 - seen;
     const logs = this.weights.map((weight, k) => {
@@ -73,7 +73,7 @@ class Mixture {
   }
 }
 
-/** The density of a mixture on the line, as `conditional` gives it. */
+/** The density of a one-dimensional mixture, as returned by `conditional`. */
 function lineDensity({ weights, means, variances }, value) {
   return d3.sum(
     weights,

@@ -1,1 +1,1 @@
-"""What every stage does around its work."""
+"""The framework of a stage: the runner, artifact paths, file formats, seeding, code dependencies."""

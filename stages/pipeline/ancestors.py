@@ -1,4 +1,4 @@
-"""The DVC that runs a stage: where it is killed without a chance to say so, the stage ends with it."""
+"""Watch the DVC process that runs a stage, so that the stage also ends if DVC is killed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from pathlib import Path
 import psutil
 
 RUNNERS = {"dvc", "stages.tools.parallel"}
-"""The program or module of a process that runs stages."""
+"""Programs and modules that run stages."""
 SERVER = "multiprocessing.forkserver"
-"""What stands in the code of the process from which `make repro` forks stages."""
-LOOK = 1.0
-"""Seconds between two looks."""
-PATIENCE = 10.0
-"""Seconds that a stage has for ending well."""
+"""Part of the command line of the process from which `make repro` forks stages."""
+POLL_INTERVAL = 1.0
+"""Seconds between two checks of the ancestors."""
+SHUTDOWN_TIME = 10.0
+"""Seconds that an interrupted stage has before it is killed."""
 
 
 def runners() -> list[psutil.Process]:
-    """The processes between this one and the one that runs it, that one included; none where no DVC does."""
+    """The ancestors of this process up to and including the one that runs stages; empty if DVC does not run this process."""
     found: list[psutil.Process] = []
     try:
         for process in psutil.Process().parents():
             found.append(process)
-            words = process.cmdline()[:5]
-            if RUNNERS & {Path(word).stem if "/" in word else word for word in words} or any(SERVER in word for word in words):
+            command = process.cmdline()[:5]
+            names = {Path(word).stem if "/" in word else word for word in command}
+            if RUNNERS & names or any(SERVER in word for word in command):
                 return found
     except psutil.Error:
         pass
@@ -37,22 +38,22 @@ def runners() -> list[psutil.Process]:
 
 
 def end_with_runner() -> None:
-    """End this process as Ctrl-C ends it as soon as what runs it is gone: nobody would take its results."""
+    """Interrupt this process, as Ctrl-C does, once one of its `runners` has ended: nothing would collect its outputs."""
     watched = runners() if "DVC_STAGE" in os.environ else []
     if not watched:
         return
 
     def watch() -> None:
-        # A number that another process has taken over since does not count as running.
+        # `is_running` is false if another process has taken over the process ID.
         while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in watched):
-            time.sleep(LOOK)
-        with suppress(OSError):  # nobody may be there to read it
-            print("what ran this stage is gone", file=sys.stderr, flush=True)
+            time.sleep(POLL_INTERVAL)
+        with suppress(OSError):  # the pipe may have no reader any more
+            print("the process that ran this stage has ended", file=sys.stderr, flush=True)
         signal.raise_signal(signal.SIGINT)
-        time.sleep(PATIENCE)
-        for part in psutil.Process().children(recursive=True):
+        time.sleep(SHUTDOWN_TIME)
+        for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                part.kill()
+                child.kill()
         os._exit(130)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,6 +1,6 @@
-"""Paths of the artifacts, relative to the project's folder. They are the contract with tools outside the project.
+"""Paths of the artifacts, relative to the project's folder. Tools outside the project rely on them.
 
-DOMAIN is `mog` or `mnist`; METHOD is the name of a method's file in stages/methods.
+DOMAIN is `mog` or `mnist`; METHOD is the name of a module in stages/methods.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")
+"""The top-level folders of all artifacts."""
 MIXTURE = DATA / "mog/mixture.json"
-"""The mixture that the points were sampled from."""
+"""Parameters of the mixture that the points were sampled from."""
 PROTOCOL = DATA / "mog/protocol.json"
-"""The params of all evaluations on the mixture."""
+"""The evaluation params that all methods on the mixture share."""
 VIEWS = DATA / "mog/views.npz"
-"""Fixed noise and masks of the test points."""
+"""Fixed noise and masks of the test points, shared by all methods."""
 PERTURBED = DATA / "mnist/perturbed.npz"
 """Test images under each perturbation at each strength."""
 BASELINE = REPORTS / "metrics/mnist_baseline.json"
@@ -21,27 +22,35 @@ BASELINE = REPORTS / "metrics/mnist_baseline.json"
 RAW_PIXELS = REPORTS / "fields/mnist/raw_pixels.npz"
 """Predictions from raw pixels, per image."""
 CLAIMS = REPORTS / "claims.json"
+"""Claims with their measured values and verdicts."""
 CLAIMS_TABLE = REPORTS / "claims.md"
+"""The claims as Markdown."""
 TABLE = REPORTS / "table.json"
+"""Metrics, one row per method and domain."""
 TABLES = REPORTS / "table.md"
+"""The same metrics as Markdown tables."""
 COMPARISON = REPORTS / "comparison.md"
-"""Captions of the pictures that compare the methods on the mixture."""
+"""The figures that compare the methods on the mixture, with captions."""
 MNIST_TABLES = REPORTS / "mnist.md"
+"""Comparison of the methods on the images as Markdown."""
 SUMMARY = REPORTS / "metrics/summary.json"
 """The metrics that `dvc metrics show` prints."""
 PAGE = REPORTS / "index.html"
+"""The interactive page."""
 DOMAINS = REPORTS / "page_data/domains.js"
-"""The page's data that all methods share."""
+"""Page data that all methods share."""
 FIGURES = REPORTS / "figures"
+"""The folder of all figures."""
 ANIMATIONS = REPORTS / "animations"
+"""The folder of all animations."""
 MACHINE = REPORTS / "machine.json"
-"""Environment facts of the machine that made each result."""
+"""Environment facts of the machine that made the results."""
 ALL_METRICS = REPORTS / "metrics"
 """The folder of all metrics."""
 
 
 def data(domain: str, part: str) -> Path:
-    """Points or images: `part` is train or test."""
+    """The points or images of a split: `part` is train or test."""
     return DATA / domain / f"{part}.npz"
 
 
@@ -51,22 +60,22 @@ def weights(domain: str, method: str) -> Path:
 
 
 def decoder(method: str) -> Path:
-    """The parameters of the decoder that was trained on a method's embeddings."""
+    """Parameters of the decoder that was trained on a method's embeddings."""
     return MODELS / f"mnist/{method}.decoder.safetensors"
 
 
 def card(method: str) -> Path:
-    """The params that a method on the mixture was trained with."""
+    """The model card of a method on the mixture, see pipeline/card.py."""
     return MODELS / f"mog/{method}.json"
 
 
 def parameter_snapshots(method: str) -> Path:
-    """The first seed's parameters over training on the mixture."""
+    """Parameters of the first seed over training on the mixture."""
     return MODELS / f"mog/{method}.snapshots.safetensors"
 
 
 def embedding_snapshots(method: str) -> Path:
-    """Embeddings of test images over training."""
+    """Embeddings of test images over training on the images."""
     return MODELS / f"mnist/{method}.snapshots.npz"
 
 
@@ -81,30 +90,30 @@ def metrics(domain: str, method: str) -> Path:
 
 
 def measured(name: str) -> Path:
-    """Metrics of one phase on the images, which mnist_compare joins: `name` is METHOD or METHOD.reconstruction."""
+    """Metrics of one phase on the images, which mnist_compare merges: `name` is METHOD or METHOD.reconstruction."""
     return REPORTS / "measured/mnist" / f"{name}.json"
 
 
 def fields(domain: str, name: str) -> Path:
-    """Arrays of the figures: `name` is METHOD, or METHOD.reconstruction for phase 2 on the images."""
+    """Arrays that the figures show: `name` is METHOD, or METHOD.reconstruction for phase 2 on the images."""
     return REPORTS / "fields" / ("" if domain == "mog" else domain) / f"{name}.npz"
 
 
 def embeddings(method: str) -> Path:
-    """Embeddings of all images, as the k-NN classifier sees them."""
+    """Embeddings of all images, as the k-NN classifier uses them."""
     return REPORTS / "embeddings/mnist" / f"{method}.npz"
 
 
 def page_data(domain: str, name: str) -> Path:
-    """The page's data of a method: `name` is METHOD, or METHOD.reconstruction for phase 2 on the images."""
+    """Page data of a method: `name` is METHOD, or METHOD.reconstruction for phase 2 on the images."""
     return REPORTS / "page_data" / domain / f"{name}.js"
 
 
 def figures(domain: str, method: str = "") -> Path:
-    """The folder of a domain's or of a method's pictures."""
+    """The folder of the figures of a domain, or of one method."""
     return FIGURES / domain / method
 
 
 def animations(domain: str, method: str = "") -> Path:
-    """The folder of a domain's or of a method's animations."""
+    """The folder of the animations of a domain, or of one method."""
     return ANIMATIONS / domain / method

@@ -12,26 +12,27 @@ from stages.pipeline import files
 
 
 class Card(Block):
-    """What it takes to build a method's networks and to train them again."""
+    """The params that build a method's networks and reproduce its training."""
 
     seed: Seed
-    """Base of the random streams."""
+    """Base seed of all random streams."""
     seeds: Count
-    """Independent copies, the leading dimension S of every parameter."""
+    """The number of independent copies S, the leading dimension of every parameter tensor."""
     settings: dict[str, Any]
     """Keyword arguments of the method's class."""
     train: Train
+    """Params of the training loop."""
 
 
 def write(path: Path, card: Card) -> None:
-    """Write the card of a model."""
+    """Write a model card."""
     files.write_json(path, card.model_dump())
 
 
 def read(path: Path) -> Card:
-    """The card of a model.
+    """Read a model card.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: the file is missing, damaged or not a valid card.
     """
     return check(path, Card, files.read_json(path))

@@ -1,4 +1,4 @@
-"""Which files of the project a module imports, directly and indirectly, read from the source."""
+"""Code dependencies of a module: the project files that it imports, directly or indirectly, found by parsing the source."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 from stages.core.paths import ROOT
 
-CHECKING = {ROOT / "stages/__init__.py", *(ROOT / "stages/core").glob("*.py"), *(ROOT / "stages/config").glob("*.py")}
-"""Code that checks params and words refusals: values reach a stage as they are written, so none of it decides a result."""
+VALIDATION = {ROOT / "stages/__init__.py", *(ROOT / "stages/core").glob("*.py"), *(ROOT / "stages/config").glob("*.py")}
+"""Code that validates params and words errors. It passes values on unchanged, so it affects no result."""
 
 
 def _file(module: str) -> Path | None:
+    """The source file of a module of the project; None for any other name."""
     base = ROOT.joinpath(*module.split("."))
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.exists():
@@ -22,7 +23,12 @@ def _file(module: str) -> Path | None:
 
 @cache
 def direct(path: Path, at_start: bool = False) -> frozenset[str]:
-    """The full names of all modules and members that a file imports, anywhere in it or only when it starts."""
+    """Full names of the modules and members that a file imports.
+
+    Args:
+        path: the source file.
+        at_start: only imports at the top level of the module, not those inside functions.
+    """
     names: set[str] = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body if at_start else ast.walk(tree):
@@ -34,7 +40,7 @@ def direct(path: Path, at_start: bool = False) -> frozenset[str]:
 
 
 def closure(path: Path) -> set[Path]:
-    """The file and every file of the project that running it imports, the packages' `__init__.py` among them."""
+    """The file and all project files that it imports, directly or indirectly, including the `__init__.py` of packages."""
     found: set[Path] = set()
     waiting = [path]
     while waiting:
@@ -51,11 +57,11 @@ def closure(path: Path) -> set[Path]:
     return found
 
 
-def deciding(path: Path) -> set[Path]:
-    """The files of the project that decide what running the file makes."""
-    return closure(path) - CHECKING
+def dependencies(path: Path) -> set[Path]:
+    """The project files that affect the results of running the file: its import closure without `VALIDATION`."""
+    return closure(path) - VALIDATION
 
 
 def third_party(path: Path, at_start: bool = False) -> set[str]:
-    """The top-level names of all packages outside the project that running the file imports, or that its start does."""
+    """Top-level names of the imported packages from outside the project; `at_start` is that of `direct`."""
     return {name.split(".")[0] for file in closure(path) for name in direct(file, at_start)} - {"stages"}

@@ -1,6 +1,6 @@
-"""Independent parts of one stage side by side, in processes of their own, where this stage has more than one core.
+"""Run independent parts of one stage in parallel processes if the stage may use more than one core.
 
-Each part computes what it would compute alone, so the number of cores changes no result.
+The parts do not share state, so the number of cores changes no result.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, NoReturn
 from stages.core.errors import UserError
 
 CORES = "ENERGY_WELLS_CORES"
-"""Environment variable with the cores that a stage may use; `make repro` sets it, since it runs several stages at a time."""
+"""Environment variable: the number of cores a stage may use. `make repro` sets it, since it runs several stages at once."""
 
 
 def cores() -> int:
-    """How many cores this stage may use: all of those that the process may run on, unless it was told otherwise."""
+    """The number of cores this stage may use: `CORES` if set, otherwise all cores in the affinity mask of the process."""
     given = os.environ.get(CORES, "")
     if given.isdecimal() and int(given) > 0:
         return int(given)
@@ -28,40 +28,45 @@ def cores() -> int:
 
 
 def concurrently(*parts: Callable[[], Any]) -> list[Any]:
-    """The results of functions that do not depend on each other, in their order.
+    """Run independent functions and return their results in order.
 
-    They run in this process and in as many forks of it as there are cores for; whoever has ended one takes the next. So the
-    longest one should come first, and what they return has to be picklable.
+    This process and its forks, one process per core, take the functions from a queue, so the longest one should come first.
+    Results must be picklable.
 
     Raises:
-        UserError, MemoryError: a part raised it, or its process died.
+        UserError: a forked process died.
+        Exception: whatever a function raised.
     """
     forks = min(len(parts), cores()) - 1
     if forks < 1 or not can_fork():
         return [part() for part in parts]
-    with _numbers(len(parts)) as numbers:
+    with _queue(len(parts)) as queue:
 
         def work() -> dict[int, Any]:
-            # A byte of a pipe goes to one reader alone; at the end there is none.
-            return {number[0]: parts[number[0]]() for number in iter(lambda: os.read(numbers, 1), b"")}
+            # Each byte of a pipe reaches exactly one reader; an empty read means the queue is exhausted.
+            return {number[0]: parts[number[0]]() for number in iter(lambda: os.read(queue, 1), b"")}
 
         with _forked(work, forks) as started:
             found = work()
             while started:
-                # One that is waited for is no longer among those that are killed.
-                found |= _received(*started.pop(0))
+                child, reading = started[0]
+                with os.fdopen(os.dup(reading), "rb") as pipe:
+                    content = pipe.read()
+                # From here on the fork ends by itself; `_forked` must not kill a process ID that was reaped.
+                os.close(started.pop(0)[1])
+                found |= _collect(child, content)
     return [found[number] for number in range(len(parts))]
 
 
 def can_fork() -> bool:
-    """Whether a fork of this process could go on working: on macOS it could not, nor after CUDA was used."""
+    """Whether a fork of this process would work: not on macOS, and not once CUDA is initialised."""
     torch = sys.modules.get("torch")
     return hasattr(os, "fork") and sys.platform != "darwin" and not (torch and torch.cuda.is_initialized())
 
 
 @contextmanager
-def _numbers(count: int) -> Iterator[int]:
-    """A pipe with the numbers of all parts, to read from."""
+def _queue(count: int) -> Iterator[int]:
+    """The reading end of a pipe that holds the numbers 0 to count − 1, a byte each."""
     reading, writing = os.pipe()
     try:
         with os.fdopen(writing, "wb") as pipe:
@@ -73,7 +78,7 @@ def _numbers(count: int) -> Iterator[int]:
 
 @contextmanager
 def _forked(work: Callable[[], dict[int, Any]], count: int) -> Iterator[list[tuple[int, int]]]:
-    """Forks of this process that work, as pairs of a process number and a pipe; at the end, what still runs is killed."""
+    """Fork `count` processes that call `work`; yields pairs (process ID, result pipe). Kills the remaining ones on exit."""
     sys.stdout.flush()
     sys.stderr.flush()
     started: list[tuple[int, int]] = []
@@ -83,7 +88,7 @@ def _forked(work: Callable[[], dict[int, Any]], count: int) -> Iterator[list[tup
             child = os.fork()
             if not child:
                 os.close(reading)
-                _end_with(work, writing)
+                _run_and_exit(work, writing)
             os.close(writing)
             started.append((child, reading))
         yield started
@@ -96,8 +101,8 @@ def _forked(work: Callable[[], dict[int, Any]], count: int) -> Iterator[list[tup
                 os.waitpid(child, 0)
 
 
-def _end_with(work: Callable[[], dict[int, Any]], writing: int) -> NoReturn:
-    """Write the results of a fork, or what it raised, and end this fork without the endings of the process it came from."""
+def _run_and_exit(work: Callable[[], dict[int, Any]], writing: int) -> NoReturn:
+    """Write the results or the exception of a fork to its pipe, then exit without the parent's exit handlers."""
     status = 1
     try:
         try:
@@ -108,18 +113,16 @@ def _end_with(work: Callable[[], dict[int, Any]], writing: int) -> NoReturn:
             pickle.dump(outcome, pipe, protocol=pickle.HIGHEST_PROTOCOL)
         status = 0
     finally:
-        # An interrupt, too, is told by the process that was forked.
+        # Also on an interrupt: the parent reports it.
         os._exit(status)
 
 
-def _received(child: int, reading: int) -> dict[int, Any]:
-    """The results of a fork by their numbers, once it has ended."""
-    with os.fdopen(os.dup(reading), "rb") as pipe:
-        content = pipe.read()
+def _collect(child: int, content: bytes) -> dict[int, Any]:
+    """The results of a fork by the number of the part, from what it wrote to its pipe."""
     _, status = os.waitpid(child, 0)
     if status or not content:
-        raise UserError(f"a part of this stage ended with {os.waitstatus_to_exitcode(status)}: not enough memory?")
-    outcome = pickle.loads(content)  # noqa: S301  # written by a fork of this very process
+        raise UserError(f"a process of this stage exited with status {os.waitstatus_to_exitcode(status)}: not enough memory?")
+    outcome = pickle.loads(content)  # noqa: S301  # written by a fork of this process
     if isinstance(outcome, Exception):
         raise outcome
     return dict(outcome)

@@ -1,4 +1,4 @@
-"""Digests by which the project knows whether something is what it was."""
+"""SHA-256 digests of files and of JSON content."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 def of_file(path: Path) -> str:
-    """The sha256 of a file."""
+    """The SHA-256 of a file, as hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def of_content(content: Any) -> str:
-    """The sha256 of anything that JSON can hold, whatever the order of its keys."""
+    """The SHA-256 of JSON-serialisable content, independent of the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

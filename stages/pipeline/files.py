@@ -1,7 +1,7 @@
-"""How the pipeline's files are written and read: whole or not at all, finite numbers alone, and never by way of a pickle.
+"""Read and write the files of the pipeline. Writes are atomic; non-finite values are rejected; pickles are never used.
 
-A file appears under its name when it is complete; one whose writing failed leaves the old one as it was. Arrays and tensors
-carry the number of their `FORMAT`, and are refused where they are of another one, damaged, or not what the reader expects.
+A failed write leaves the old file unchanged. Files of arrays and tensors carry the version `FORMAT`; reading rejects another
+version, a damaged file, and tensors that do not match the network.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = 2
-"""Of arrays and tensors: one more whenever their content changes its meaning, so that no older file is taken for one of now."""
+"""Version of the array and tensor files; increased whenever the meaning of their content changes."""
 VERSION = "format_version"
-"""The name under which a file has it."""
-AGAIN = "`dvc repro` makes it anew"
+"""Name of the entry that holds the version."""
+REMEDY = "`dvc repro` makes it anew"
+"""The advice in messages about files that cannot be used."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, which stands under its name when it is complete.
+    """Write a file atomically, and create its folder.
 
     Raises:
-        UserError: the disk is full, the folder is not to be written to, or anything else that the system refuses.
+        UserError: the system refuses, for example because the disk is full or the folder is read-only.
     """
-    # Of this process alone: another one may be writing the same file.
+    # With the process ID, since another process may be writing the same file.
     unfinished = path.with_name(f".unfinished.{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
             file.write(content)
-            # Or a computer that loses its power may find the new name on a file without content.
+            # Otherwise a power failure could leave an empty file under the new name.
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
@@ -55,23 +56,23 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text file."""
+    """Write a text file in UTF-8."""
     write_bytes(path, content.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, the same bytes for the same content.
+    """Write a JSON file; equal content gives equal bytes.
 
     Raises:
         UserError: a number is not finite.
     """
     for name, value in _numbers(content):
-        _finite(path, name, math.isfinite(value))
+        _check_finite(path, name, math.isfinite(value))
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _numbers(content: Any, place: str = "") -> Iterator[tuple[str, float]]:
-    """All floating-point numbers in nested content, with their places in it."""
+    """Floating-point numbers in nested content, each with its dotted key."""
     if isinstance(content, float):
         yield place, content
     elif isinstance(content, Mapping | list | tuple):
@@ -79,57 +80,57 @@ def _numbers(content: Any, place: str = "") -> Iterator[tuple[str, float]]:
             yield from _numbers(value, f"{place}.{key}" if place else str(key))
 
 
-def _finite(path: Path, name: str, is_so: bool) -> None:
-    if not is_so:
+def _check_finite(path: Path, name: str, finite: bool) -> None:
+    if not finite:
         raise UserError(f"{path} is not written: {name} is not finite, so these params give no result")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file with named values.
+    """Read a JSON file that holds an object.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: the file is missing or damaged.
     """
-    again = f"`python -m stages.studies.run {path.stem}` makes it anew" if STUDIES in path.parents else AGAIN
+    remedy = f"`python -m stages.studies.run {path.stem}` makes it anew" if STUDIES in path.parents else REMEDY
     if not path.exists():
-        raise UserError(f"{path} is missing: {again.removesuffix(' anew')}")
+        raise UserError(f"{path} is missing: {remedy.removesuffix(' anew')}")
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_no_number)
+        content = json.loads(path.read_bytes(), parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: {again}")
+        raise UserError(f"{path} is damaged: {remedy}")
     return content
 
 
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def write_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write learning curves as CSV with one row per logged step.
+    """Write learning curves as CSV, one row per logged step and six significant digits.
 
     Raises:
         UserError: a number is not finite.
     """
     for row in rows:
         for name, value in row.items():
-            _finite(path, f"{name} at step {row['step']}", math.isfinite(value))
+            _check_finite(path, f"{name} at step {row['step']}", math.isfinite(value))
     lines = [",".join(rows[0])]
     lines += [",".join(str(value) if isinstance(value, int) else f"{value:.6g}" for value in row.values()) for row in rows]
     write_text(path, "\n".join(lines) + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an .npz file without pickles and without compression.
+    """Write an uncompressed .npz file without pickles.
 
     Raises:
         UserError: a number is not finite.
     """
     for name, array in arrays.items():
-        _finite(path, name, array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
+        _check_finite(path, name, array.dtype.kind not in "fc" or bool(np.isfinite(array).all()))
     content = io.BytesIO()
-    # With the names of all: in a damaged table of contents one may be gone without a trace.
+    # The version entry also lists all names: a damaged zip directory may lose an array unnoticed.
     np.savez(content, allow_pickle=False, **{VERSION: np.array([str(FORMAT), *arrays])}, **dict(arrays))
     write_bytes(path, content.getvalue())
 
@@ -138,8 +139,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read an .npz file without pickles.
 
     Raises:
-        FileNotFoundError: there is none.
-        UserError: it is damaged, or of another format.
+        FileNotFoundError: the file is missing.
+        UserError: the file is damaged or of another format.
     """
     content = io.BytesIO(path.read_bytes())
     try:
@@ -147,16 +148,16 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             arrays = {name: file[name] for name in file.files}
             version, *names = arrays.pop(VERSION, np.array(["0", *arrays])).tolist()
             if names != list(arrays):
-                raise ValueError("an array is gone")
-    except Exception:  # whatever else the bytes of a damaged file make of zipfile and numpy
-        raise UserError(f"{path} is damaged: {AGAIN}") from None
-    _known(path, version)
+                raise ValueError("an array is missing")
+    except Exception:  # damaged bytes raise many types of error in zipfile and numpy
+        raise UserError(f"{path} is damaged: {REMEDY}") from None
+    _check_format(path, version)
     return arrays
 
 
-def _known(path: Path, version: str) -> None:
+def _check_format(path: Path, version: str) -> None:
     if version != str(FORMAT):
-        raise UserError(f"{path} is of format {version}, and this code reads format {FORMAT}: {AGAIN}")
+        raise UserError(f"{path} is of format {version}, and this code reads format {FORMAT}: {REMEDY}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -168,8 +169,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save
 
     for name, tensor in tensors.items():
-        _finite(path, name, bool(tensor.isfinite().all()))
-    # More than one entry of metadata would come in another order each time.
+        _check_finite(path, name, bool(tensor.isfinite().all()))
+    # safetensors does not fix the order of metadata entries, so more than one would change the bytes.
     write_bytes(path, save({k: v.cpu().contiguous() for k, v in tensors.items()}, {VERSION: str(FORMAT)}))
 
 
@@ -177,38 +178,42 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a .safetensors file.
 
     Raises:
-        FileNotFoundError: there is none.
-        UserError: it is damaged, or of another format.
+        FileNotFoundError: the file is missing.
+        UserError: the file is damaged or of another format.
     """
     from safetensors import SafetensorError, safe_open
 
     path.open("rb").close()
     try:
         with safe_open(path, "pt") as file:
-            _known(path, (file.metadata() or {}).get(VERSION, "0"))
+            _check_format(path, (file.metadata() or {}).get(VERSION, "0"))
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError:
-        raise UserError(f"{path} is damaged: {AGAIN}") from None
+        raise UserError(f"{path} is damaged: {REMEDY}") from None
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Give a network its state, which was read from `path`.
+    """Load tensors that were read from `path` into a network.
 
     Raises:
-        UserError: a tensor is missing, too much, or of another shape or type than the network's.
+        UserError: a tensor is missing, unexpected, or of another shape or dtype than the network's.
     """
-    wanted = network.state_dict()
-    for name in sorted(wanted.keys() | tensors.keys()):
-        here, there = _kind(wanted.get(name)), _kind(tensors.get(name))
+    expected = network.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        here, there = _dtype_and_shape(expected.get(name)), _dtype_and_shape(tensors.get(name))
         if here != there:
-            raise UserError(f"{path}: {name} is {there} and should be {here}, as params.yaml describes the model: {AGAIN}")
+            raise UserError(f"{path}: {name} is {there} and should be {here}, as params.yaml describes the model: {REMEDY}")
     network.load_state_dict(tensors)
 
 
-def _kind(tensor: Tensor | None) -> str:
-    return "nothing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {[*tensor.shape]}"
+def _dtype_and_shape(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {[*tensor.shape]}"
 
 
 def load(network: nn.Module, path: Path) -> None:
-    """Give a network the state that is in a .safetensors file, with the errors of `read_tensors` and `fill`."""
+    """Load a .safetensors file into a network.
+
+    Raises:
+        FileNotFoundError, UserError: as `read_tensors` and `fill`.
+    """
     fill(network, read_tensors(path), path)

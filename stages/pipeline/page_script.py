@@ -1,8 +1,8 @@
-"""Data of the page as classic scripts: a page that is opened from the file system may load those, and nothing else.
+"""Page data as classic scripts, the only data that a page opened from the file system may load.
 
-A script calls `pageData.add(name, content)`. Arrays in the content are typed binary ones:
-`{"type": "uint16", "shape": [...], "low": a, "step": b, "data": base64}` stands for the numbers a + b · q, row-major, with q
-little-endian. Pictures are PNGs, `{"png": base64, ...}`.
+A script calls `pageData.add(name, content)`. An array in the content is encoded as
+`{"type": "uint16", "shape": [...], "low": a, "step": b, "data": base64}`: its values are a + b · q, where q are the row-major,
+little-endian integers in `data`. Images are PNGs, `{"png": base64, ...}`.
 """
 
 from __future__ import annotations
@@ -22,48 +22,49 @@ from stages.core.errors import UserError
 from stages.pipeline import files
 
 COLUMNS = 50
-"""Pictures in a row of a sheet."""
+"""Images per row of a contact sheet."""
 
 
-def few(total: int, count: int) -> NDArray[np.int64]:
-    """Which of `total` things in a row stand for all where `count` have to do: evenly spaced, both ends among them."""
+def evenly_spaced(total: int, count: int) -> NDArray[np.int64]:
+    """Indices of `count` evenly spaced items out of `total`, first and last included; all items if there are no more."""
     return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
 
 
 def quantised(values: NDArray[Any], kind: Literal["uint8", "uint16"]) -> dict[str, Any]:
-    """Numbers in equal steps between their lowest and their highest, each off by half a step at most.
+    """Encode numbers by uniform quantisation between their minimum and maximum; the error is at most half a step.
 
     Raises:
         UserError: a number is not finite.
     """
     x = np.asarray(values, dtype=np.float64)
     if not np.isfinite(x).all():
-        raise UserError("what the page shows is not finite, so these params give no result")
+        raise UserError("a value on the page is not finite, so these params give no result")
     low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
     step = (high - low) / np.iinfo(kind).max
     steps = np.rint((x - low) / step) if step else np.zeros_like(x)
     return {**_encoded(steps.astype(kind)), "low": low, "step": step}
 
 
-def whole(values: NDArray[Any]) -> dict[str, Any]:
-    """Whole numbers from 0, exactly.
+def integers(values: NDArray[Any]) -> dict[str, Any]:
+    """Encode integers from 0 to 65,535 exactly.
 
     Raises:
-        ValueError: one is below 0 or above 65,535.
+        ValueError: a value is out of this range.
     """
     x = np.asarray(values)
     if x.size and not 0 <= x.min() <= x.max() <= np.iinfo("uint16").max:
-        raise ValueError("not a number from 0 to 65,535")
+        raise ValueError("expected integers from 0 to 65,535")
     return {**_encoded(x.astype("uint8" if not x.size or x.max() < 256 else "uint16")), "low": 0, "step": 1}
 
 
 def _encoded(array: NDArray[Any]) -> dict[str, Any]:
+    """The encoding of an integer array, without `low` and `step`."""
     content = array.astype(array.dtype.newbyteorder("<")).tobytes()
     return {"type": array.dtype.name, "shape": list(array.shape), "data": base64.b64encode(content).decode()}
 
 
 def sheet(images: NDArray[np.uint8]) -> dict[str, Any]:
-    """Images (N, H, W) as one PNG, row by row."""
+    """Encode images (N, H, W) as one PNG contact sheet, `COLUMNS` images per row."""
     count, height, width = images.shape
     columns = max(min(count, COLUMNS), 1)
     rows = -(-count // columns)
@@ -77,14 +78,11 @@ def sheet(images: NDArray[np.uint8]) -> dict[str, Any]:
 
 
 def write(path: Path, name: str, content: Mapping[str, Any]) -> None:
-    """Write the script that adds the content to the page under that name.
-
-    What stands in it is JSON, in which `<` and the two line ends that JSON knows and older JavaScript does not are escaped.
-    """
+    """Write the script that adds the content to the page under a name."""
     files.write_text(path, f"pageData.add({escaped(name)}, {escaped(content)});\n")
 
 
 def escaped(content: Any) -> str:
-    """Content as JSON that may stand in a script, also within a page."""
+    """Content as JSON that is safe in a script, also inside HTML: ASCII, with `<`, `>` and `&` escaped."""
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

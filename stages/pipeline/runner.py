@@ -1,4 +1,4 @@
-"""What every stage does around its work: check the params, fix what decides the bytes, turn mistakes into one line."""
+"""The runner of every stage: checks the params, makes arithmetic reproducible, reports errors in one line."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from stages.core.paths import cost_file
 from stages.pipeline import files
 from stages.pipeline.ancestors import end_with_runner
 
-REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
-REFUSED |= {errno.EISDIR, errno.ENOTDIR}
-"""What a system answers that has no room, or does not want to; a stage can't mend it and its user can."""
+REPORTED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+REPORTED |= {errno.EISDIR, errno.ENOTDIR}
+"""Codes of system errors that the user can fix, such as a full disk; they are reported without a traceback."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Settings of glibc's malloc, from its malloc.h."""
-NO_MEMORY = ("can't allocate memory", "out of memory")
-"""What torch says on a CPU and on a GPU."""
+"""Options of `mallopt`, from malloc.h of glibc."""
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+"""Parts of torch's error messages, on a CPU and on a GPU."""
 
 
 def run(work: Callable[..., None], *, threads: int | None = None) -> None:
-    """Run a stage: `work(params)`, or `work(params, NAME)` with the argument of the command line.
+    """Run a stage: call `work(params)`, or `work(params, NAME)` with the command line's argument.
 
-    Ends with status 1 and one line on a user's mistake, with 130 on an interrupt.
+    Exits with status 1 and one line on a user error, with 130 on an interrupt.
 
     Args:
-        work: the stage.
-        threads: CPU threads of its linear algebra; `threads` of params.yaml where None.
+        work: the function of the stage.
+        threads: CPU threads of linear algebra; `threads` of params.yaml if None.
     """
     watch_interrupts()
     try:
@@ -57,15 +57,15 @@ def run(work: Callable[..., None], *, threads: int | None = None) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     except MemoryError as error:
-        sys.exit(_too_much(error))
+        sys.exit(_out_of_memory(error))
     except RuntimeError as error:
-        if not any(words in str(error) for words in NO_MEMORY):
+        if not any(text in str(error) for text in OUT_OF_MEMORY):
             raise
-        sys.exit(_too_much(error))
+        sys.exit(_out_of_memory(error))
     except FileNotFoundError as error:
-        sys.exit(f"error: {error.filename} is missing: `dvc repro` makes what a stage reads")
+        sys.exit(f"error: {error.filename} is missing: `dvc repro` makes the inputs of a stage")
     except OSError as error:
-        if error.errno not in REFUSED:
+        if error.errno not in REPORTED:
             raise
         sys.exit(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}")
     except KeyboardInterrupt:
@@ -74,26 +74,26 @@ def run(work: Callable[..., None], *, threads: int | None = None) -> None:
 
 
 def _check_name(params: parameters.Params, name: str) -> None:
-    """Refuse what is no method of the domain whose stage this is."""
+    """Raise UserError if the name is not a method of this stage's domain."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     images = spec is not None and spec.name.startswith("stages.mnist.")
     known = [block.removeprefix(MNIST_PREFIX) for block in params.blocks if block.startswith(MNIST_PREFIX) == images]
     if name not in known:
-        raise UserError(f"{name!r} is no method of params.yaml here: expected one of {', '.join(known)}")
+        raise UserError(f"{name!r} is not a method of this stage: expected one of {', '.join(known)}")
 
 
 def fix_arithmetic(threads: int) -> None:
-    """Have the libraries of linear algebra use so many threads: with others they sum in another order, to other last digits."""
+    """Fix the number of BLAS threads: another number changes the order of summation and thus the last digits."""
     import threadpoolctl
 
     threadpoolctl.threadpool_limits(threads)
 
 
 def keep_memory() -> None:
-    """Have freed memory stay with this process, where the C library is glibc.
+    """Keep freed memory in this process, if the C library is glibc.
 
-    By itself it gives every large array back to the system, and the pages of the next one take longer to come, cleared, than
-    most computations on them: a third of the time of an evaluation.
+    By default glibc returns every large array to the system. Mapping and clearing the pages of the next array then takes longer
+    than most computations on it: a third of the time of an evaluation.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
@@ -101,23 +101,24 @@ def keep_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _too_much(error: Exception) -> str:
-    return f"error: not enough memory for these params: {(str(error).splitlines() or ['no more is known'])[0][:200]}"
+def _out_of_memory(error: Exception) -> str:
+    """The message for a MemoryError or torch's equivalent."""
+    return f"error: not enough memory for these params: {(str(error).splitlines() or ['no details'])[0][:200]}"
 
 
 def _record_cost(seconds: float) -> None:
-    """Note time and memory of a stage beside the outputs: they differ from run to run, so no output may hold them."""
+    """Write the time and memory of a stage to its cost file; they vary between runs, so they are not part of an output."""
     stage = os.environ.get("DVC_STAGE")
-    # Of processes that train together it is the stage which started them that knows how long it all took.
+    # In distributed training only the launching process records the cost; its workers have WORLD_SIZE set.
     if stage and "WORLD_SIZE" not in os.environ:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        # The work is done, and no result hangs on what it cost.
+        # The stage has succeeded; a failure to record its cost must not fail it.
         with suppress(UserError):
             cost = {"seconds": round(seconds, 3), "cpu_seconds": round(_cpu_seconds(), 3), "memory_mb": round(memory)}
             files.write_json(cost_file(stage), cost)
 
 
 def _cpu_seconds() -> float:
-    """What this process and those that it started have had of a processor so far, their starts included."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    """CPU time of this process and its terminated children, user and system."""
+    used = [resource.getrusage(which) for which in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(part.ru_utime + part.ru_stime for part in used)

@@ -1,1 +1,1 @@
-"""Pictures from arrays: no torch, no pyplot, no path. Every function draws on a figure of its own and returns it."""
+"""Figures from arrays, without torch, pyplot or file paths. Every function draws on a new figure and returns it."""

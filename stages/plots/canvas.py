@@ -1,4 +1,4 @@
-"""Figures as PNG bytes and GIF frames, the same bytes for the same input."""
+"""Figures as PNG files and GIF animations. Equal input gives equal bytes."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from PIL import Image
 
 from stages.pipeline import files
 
-# A matplotlibrc of this user, or of this folder, decides no picture.
+# Ignore the matplotlibrc of the user and of the working directory.
 matplotlib.rcdefaults()
 DPI = 80
+"""Pixels per inch of all figures."""
+
 ENERGY_MAP = "viridis"
-"""Dark is low energy: a well looks deep. Even in lightness, so that it survives colour blindness and grey printing."""
+"""Dark is low energy, so a well looks deep. Perceptually uniform: readable with colour blindness and in greyscale print."""
 
 ACCENT = "#d55e00"
-"""What has to be found at once: the reference point."""
+"""Colour of what the eye should find first, such as the reference point."""
 
 
 def blank(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, drawn by Agg."""
+    """An empty figure with the Agg backend; width and height in inches."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def write_png(path: Path, figure: Figure) -> None:
-    """Write the figure with a palette of 256 of its own colours: a third of the bytes."""
+    """Write the figure as a PNG, quantised to 256 of its own colours, which saves two thirds of the bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     image = Image.open(buffer).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
@@ -48,9 +50,15 @@ def write_png(path: Path, figure: Figure) -> None:
 
 
 def animate(figure: Figure, moving: list[Artist], update: Callable[[int], None], frames: int) -> list[NDArray[np.uint8]]:
-    """The frames of an animation (H, W, 3) of which only the `moving` artists change.
+    """Frames (H, W, 3) of an animation in which only the `moving` artists change.
 
-    Axes, ticks and the rest are drawn once; each frame restores them and draws the moving artists on top.
+    The static background, with axes and ticks, is drawn once; each frame restores it and draws the moving artists on top.
+
+    Args:
+        figure: the figure to animate.
+        moving: artists that change between frames.
+        update: sets the artists to the state of a frame.
+        frames: number of frames.
     """
     canvas: Any = figure.canvas
     canvas.draw()
@@ -58,10 +66,10 @@ def animate(figure: Figure, moving: list[Artist], update: Callable[[int], None],
     for artist in moving:
         artist.set_animated(True)
     canvas.draw()
-    still = canvas.copy_from_bbox(figure.bbox)
+    background = canvas.copy_from_bbox(figure.bbox)
     images = []
     for frame in range(frames):
-        canvas.restore_region(still)
+        canvas.restore_region(background)
         update(frame)
         for artist in sorted(moving, key=lambda a: a.get_zorder()):
             (artist.axes or figure).draw_artist(artist)
@@ -70,7 +78,7 @@ def animate(figure: Figure, moving: list[Artist], update: Callable[[int], None],
 
 
 def palette(accents: Sequence[str]) -> Image.Image:
-    """A palette for animations: the energy's colours, the same under translucent white dots, greys, and the accents."""
+    """The palette of animations: the energy colours, their blends with translucent white dots, greys, and the accents."""
     scale = colormaps[ENERGY_MAP](np.linspace(0, 1, 60))[:, :3]
     dotted = np.concatenate([scale[::3] * (1 - alpha) + alpha for alpha in (0.35, 0.6, 0.8)])
     grey = np.repeat(np.linspace(0, 1, 16)[:, None], 3, -1)
@@ -81,7 +89,14 @@ def palette(accents: Sequence[str]) -> Image.Image:
 
 
 def write_gif(path: Path, images: Iterable[NDArray[np.uint8]], seconds: float, accents: Sequence[str] = (ACCENT,)) -> None:
-    """Write an endless GIF of that length in the colours of `palette`."""
+    """Write a looping GIF in the colours of `palette`.
+
+    Args:
+        path: of the file.
+        images: frames (H, W, 3).
+        seconds: duration of one loop.
+        accents: colours that are kept exactly.
+    """
     images, colours = list(images), palette(accents)
     reduced = [
         np.asarray(Image.fromarray(i).quantize(palette=colours, dither=Image.Dither.NONE).convert("RGB")) for i in images

@@ -1,4 +1,4 @@
-"""reports/fields/METHOD.npz of the mixture as typed records."""
+"""The fields of a method on the mixture, reports/fields/METHOD.npz, as typed records."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Embedding:
     """Fields of a method with an encoder."""
 
     walk: Array
-    """The path of the reference point, (F, 2)."""
+    """Reference path (F, 2)."""
     walk_energy: Array
-    """The energy at each reference point of the path, (F, H, W)."""
+    """Energy with respect to each point of the reference path (F, H, W)."""
     variance_ratio: Array
-    """Total variance over training relative to the start, (T,)."""
+    """Total variance divided by its initial value at each snapshot (T,)."""
     normalised_std: Array
-    """Standard deviation of the normalised embeddings times √D over training, (T,)."""
+    """√D × std of the normalised embeddings at each snapshot (T,)."""
 
 
 @dataclass(frozen=True)
@@ -31,41 +31,45 @@ class Score:
     """Fields of a method with a score."""
 
     learned: Array
-    """s_θ on the grid, (S, H, W, 2)."""
+    """s_θ on the grid (S, H, W, 2)."""
     true: Array
-    """∇ log p_σ on the grid, (H, W, 2)."""
+    """∇ log p_σ on the grid (H, W, 2)."""
     particles: Array
-    """The sampler's particles, (F, N, 2), at `particle_steps` (F,)."""
+    """Particles of the sampler (F, N, 2)."""
     particle_steps: Array
+    """Sampler step of each frame (F,)."""
     mode_weights: Array
-    """Mode weights of the samples, (S, K), and of the control's samples."""
+    """Mode weights of samples drawn with the learned score (S, K)."""
     mode_weights_control: Array
+    """Mode weights of samples drawn with the true score (S, K)."""
 
 
 @dataclass(frozen=True)
 class Critic:
-    """Fields of a method with a critic: PMI and critic of pairs of views, centred for each first view, (P,)."""
+    """Fields of a method with a critic: P pairs of views, each value minus its mean over the pairs with the same first view."""
 
     true: Array
+    """PMI in nats (P,)."""
     learned: Array
+    """Critic (P,)."""
 
 
 @dataclass(frozen=True)
 class Conditional:
-    """Fields of a method with a predictor: the conditional of x₀ at one value of x₁."""
+    """Fields of a method with a predictor: the conditional density of x₀ at one value of x₁."""
 
     seen: float
-    """x₁."""
+    """The value of x₁."""
     axis: Array
-    """Values of x₀, (C,)."""
+    """Values of x₀ (C,)."""
     true: Array
-    """The true density at these values, (C,)."""
+    """True density p(x₀ | x₁) at these values (C,)."""
     mean: float
-    """The true mean."""
+    """True conditional mean E[x₀ | x₁]."""
     point: float
-    """The predicted x₀."""
+    """Predicted x₀."""
     density: Array | None
-    """The learned density at these values, (C,)."""
+    """Learned density at these values (C,); None for a method without a conditional density."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,17 @@ class Fields:
     """All fields of a method."""
 
     grid_x: Array
+    """x of the nodes (W,)."""
     grid_y: Array
+    """y of the nodes (H,)."""
     energy: Array
-    """(S, H, W): in nats, or −cos to the reference point without a score."""
+    """Learned energy (S, H, W): in nats for a method with a score, else −cos to the reference point."""
     log_density: Array
-    """The analytic log-density on the grid, (H, W)."""
+    """Analytic log-density on the grid (H, W)."""
     steps: Array
-    """Training steps of the snapshots, (T,)."""
+    """Training steps of the snapshots (T,)."""
     snapshot_energy: Array
-    """(T, H, W)."""
+    """Learned energy of the first seed at each snapshot (T, H, W)."""
     embedding: Embedding | None
     score: Score | None
     critic: Critic | None
@@ -94,7 +100,7 @@ class Fields:
 
 
 def parse(arrays: Mapping[str, Array]) -> Fields:
-    """The record of the arrays of a file of fields."""
+    """The record of the arrays in a fields file."""
     return Fields(
         grid_x=arrays["grid_x"],
         grid_y=arrays["grid_y"],

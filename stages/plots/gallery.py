@@ -1,4 +1,4 @@
-"""All methods of the mixture in one picture and one animation."""
+"""All methods on the mixture in one figure and one animation."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.plots.canvas import ENERGY_MAP, animate, blank
-from stages.plots.landscape import DEPTH, Grid, draw, dress
+from stages.plots.landscape import DEPTH, Grid, draw, format_axes
 
 Array = NDArray[Any]
 
 
 def _columns(panels: int) -> int:
-    """How many panels stand in a row."""
+    """The number of panels in a row."""
     return min(panels, 4 if panels <= 8 else 5)
 
 
 def gallery(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float]]], points: Array, truth: Array) -> Figure:
-    """Small landscapes side by side: the truth first, then every method's energy (H, W) with the limits of its scale.
+    """Small energy landscapes side by side: the truth first, then every method.
 
     Args:
         grid: the nodes of all landscapes.
-        energies: method to energy and the ends of its colour scale.
-        points: data (N, 2).
+        energies: method to its energy (H, W) and the ends of its colour scale.
+        points: test points (N, 2).
         truth: analytic −log p (H, W).
     """
     columns = _columns(len(energies) + 1)
@@ -40,17 +40,18 @@ def gallery(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float]]
     for panel, (title, (energy, limits)) in zip(panels, fields.items(), strict=False):
         draw(panel, grid, energy, limits, title)
         panel.scatter(*points.T, s=1, c="white", alpha=0.3, linewidths=0)
-    figure.suptitle(f"energy landscapes, dark is low ({ENERGY_MAP}); −cos on [−1, 1], −log p over {DEPTH:g} nats", fontsize=9)
+    figure.suptitle(f"energy landscapes, dark is low ({ENERGY_MAP}); −cos from −1 to 1, −log p over {DEPTH:g} nats", fontsize=9)
     return figure
 
 
 def formation(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float]]], points: Array) -> list[NDArray[np.uint8]]:
-    """How the landscapes of all methods form: each (T, H, W) over its own training, side by side; the end is held.
+    """The energy landscapes of all methods over training, side by side; the last snapshot is held.
 
     Args:
         grid: the nodes of all landscapes.
-        energies: method to its snapshots, spaced by the logarithm of the step, and the ends of its colour scale.
-        points: data (N, 2).
+        energies: method to its energy at snapshots (T, H, W), evenly spaced in the logarithm of the step, and the ends of its
+            colour scale.
+        points: test points (N, 2).
     """
     columns = _columns(len(energies))
     rows = -(-len(energies) // columns)
@@ -61,9 +62,9 @@ def formation(grid: Grid, energies: Mapping[str, tuple[Array, tuple[float, float
     moving: list[Any] = []
     for panel, (title, (snapshots, (low, high))) in zip(panels, energies.items(), strict=False):
         moving.append(panel.imshow(snapshots[0], extent=grid.extent, origin="lower", cmap=ENERGY_MAP, vmin=low, vmax=high))
-        dress(panel, grid, title)
+        format_axes(panel, grid, title)
         moving.append(panel.scatter(*points.T, s=1, c="white", alpha=0.3, linewidths=0, zorder=2))
-    # Every second snapshot: half the bytes of a picture that lies in git.
+    # Every second snapshot, to halve the size of a file that is committed to Git.
     count = (max(len(snapshots) for snapshots, _ in energies.values()) + 1) // 2
 
     def update(frame: int) -> None:

@@ -1,4 +1,4 @@
-"""Charts and animations of the methods on images."""
+"""Figures and animations of the methods on images."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Array = NDArray[Any]
 CLASS_COLOURS = (
     "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#666666",
 )  # fmt: skip
-"""Paul Tol's muted scheme and a grey: ten colours that colour-blind readers can tell apart."""
+"""Colours of the ten classes, which colour-blind readers can tell apart: Paul Tol's muted scheme and a grey."""
 
 
 def movie(frames: Array, title: str) -> list[NDArray[np.uint8]]:
-    """Grey images (T, H, W) with values in [0, 1], one after the other."""
+    """An animation of greyscale images (T, H, W) with values in [0, 1], one per frame."""
     figure = blank(2.6, 2.8)
     axes = figure.add_subplot()
     axes.axis("off")
@@ -40,7 +40,7 @@ def _scatter(axes: Axes, points: Array, labels: Array) -> Any:
 
 
 def pca(points: Array, labels: Array, title: str) -> Figure:
-    """Embeddings on two principal components (N, 2), coloured by their class."""
+    """Scatter plot of embeddings on their first two principal components (N, 2), coloured by class."""
     figure = blank(6.4, 5)
     axes = figure.add_subplot()
     _scatter(axes, points, labels)
@@ -49,7 +49,14 @@ def pca(points: Array, labels: Array, title: str) -> Figure:
 
 
 def pca_over_training(snapshots: Array, labels: Array, steps: Array, title: str) -> list[NDArray[np.uint8]]:
-    """How the embeddings (T, N, 2) move over the training steps (T,), in one common projection; the end is held."""
+    """Scatter plot of embeddings over training, in one common projection; the last snapshot is held.
+
+    Args:
+        snapshots: projected embeddings at each snapshot (T, N, 2).
+        labels: classes (N,).
+        steps: training step of each snapshot (T,).
+        title: above the plot.
+    """
     figure = blank(5, 4.2)
     axes = figure.add_subplot()
     dots = _scatter(axes, snapshots[-1], labels)
@@ -69,11 +76,11 @@ def pca_over_training(snapshots: Array, labels: Array, steps: Array, title: str)
 
 
 def confusion(counts: Array, title: str) -> Figure:
-    """How often each class (row) was taken for another (column); the diagonal is greyed, the mistakes carry the colour."""
+    """Confusion matrix, true class by row and predicted class by column; only the off-diagonal errors are coloured."""
     figure = blank(5.2, 4.8)
     axes = figure.add_subplot()
-    mistakes = counts - np.diag(np.diag(counts))
-    axes.imshow(mistakes, cmap="Oranges", vmin=0)
+    errors = counts - np.diag(np.diag(counts))
+    axes.imshow(errors, cmap="Oranges", vmin=0)
     for (row, column), count in np.ndenumerate(counts):
         if count:
             axes.text(column, row, str(count), ha="center", va="center", fontsize=7, c="#555" if row == column else "black")
@@ -85,15 +92,22 @@ def confusion(counts: Array, title: str) -> Figure:
     return figure
 
 
-def dots(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark: float | None = None) -> Figure:
-    """One dot per contestant for each figure, with its value, and a line at the figure to beat where there is one."""
+def dots(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, target: float | None = None) -> Figure:
+    """Dot plot of several metrics for several embeddings.
+
+    Args:
+        groups: embedding and metric to value.
+        title: above the plot.
+        unit: label of the axis of values.
+        target: reference value, drawn as a line.
+    """
     names = list(groups)
-    figures = list(groups[names[0]])
+    metrics = list(groups[names[0]])
     figure = blank(7.2, 3.6)
     axes = figure.add_subplot()
     for k, name in enumerate(names):
-        values = [groups[name][f] for f in figures]
-        at = np.arange(len(figures)) + (k - (len(names) - 1) / 2) * 0.8 / len(names)
+        values = [groups[name][metric] for metric in metrics]
+        at = np.arange(len(metrics)) + (k - (len(names) - 1) / 2) * 0.8 / len(names)
         axes.plot(at, values, "osD^"[k % 4], label=name, c=("#332288", "#999933", "#88ccee", "#cc6677")[k % 4], ms=6)
         for place in zip(at, values, strict=True):
             axes.annotate(
@@ -101,50 +115,57 @@ def dots(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, mark:
             )
     axes.margins(x=0.05, y=0.15)
     axes.grid(axis="y", lw=0.3)
-    if mark is not None:
-        axes.axhline(mark, c="black", lw=0.8, ls="--", label=f"to beat: {mark}")
-    axes.set_xticks(range(len(figures)), figures)
+    if target is not None:
+        axes.axhline(target, c="black", lw=0.8, ls="--", label=f"target: {target}")
+    axes.set_xticks(range(len(metrics)), metrics)
     axes.set_ylabel(unit)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.set_title(title, fontsize=9)
     return figure
 
 
-def robustness(figures: Mapping[str, Mapping[str, float]], clean: float, title: str) -> Figure:
-    """Accuracy per perturbation (row) and strength (column), with the figure on clean images beside."""
-    kinds, strengths = list(figures), list(next(iter(figures.values())))
+def robustness(accuracies: Mapping[str, Mapping[str, float]], clean: float, title: str) -> Figure:
+    """Heat map of k-NN accuracy by perturbation (row) and strength (column).
+
+    Args:
+        accuracies: perturbation and strength to accuracy.
+        clean: accuracy on the same images without perturbation.
+        title: above the map.
+    """
+    kinds, strengths = list(accuracies), list(next(iter(accuracies.values())))
     figure = blank(5.2, 3.4)
     axes = figure.add_subplot()
-    _heat_map(figure, axes, np.array([[figures[kind][strength] for strength in strengths] for kind in kinds]))
+    _heat_map(figure, axes, np.array([[accuracies[kind][strength] for strength in strengths] for kind in kinds]))
     axes.set_xticks(range(len(strengths)), strengths)
     axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
-    axes.set_xlabel("strength, as a fraction of mnist_severity")
-    axes.set_title(f"{title}\nthe same images without perturbation: {clean:.4f}", fontsize=9)
+    axes.set_xlabel("strength as a fraction of mnist_severity")
+    axes.set_title(f"{title}\nunperturbed images: {clean:.4f}", fontsize=9)
     return figure
 
 
 def _heat_map(figure: Figure, axes: Axes, table: Array) -> None:
+    """Draw a table of accuracies with the value in each cell."""
     image = axes.imshow(table, cmap="cividis", vmin=0.1, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(table):
         axes.text(column, row, f"{value:.3f}", ha="center", va="center", c="white" if value < 0.6 else "black", fontsize=8)
     figure.colorbar(image, ax=axes, label="k-NN accuracy")
 
 
-def robustness_of_all(contestants: Mapping[str, Mapping[str, Any]], count: int) -> Figure:
-    """Accuracy on `count` test images per perturbation and strength (row) and contestant (column).
+def robustness_of_all(embeddings: Mapping[str, Mapping[str, Any]], count: int) -> Figure:
+    """Heat map of k-NN accuracy by perturbation and strength (row) and embedding (column).
 
     Args:
-        contestants: of each, `robustness`, perturbation and strength to a measured figure, and `robustness_clean`.
-        count: how many images.
+        embeddings: embedding to its metrics; `robustness` maps perturbation and strength to an accuracy.
+        count: images in each perturbed test set.
     """
-    rows = [(kind, s) for kind, group in next(iter(contestants.values()))["robustness"].items() for s in group]
-    figure = blank(2.8 + 1.0 * len(contestants), 1.2 + 0.24 * len(rows))
+    rows = [(kind, s) for kind, group in next(iter(embeddings.values()))["robustness"].items() for s in group]
+    figure = blank(2.8 + 1.0 * len(embeddings), 1.2 + 0.24 * len(rows))
     axes = figure.add_subplot()
-    values = [[found["robustness_clean"]["accuracy"]["mean"] for found in contestants.values()]]
-    values += [[found["robustness"][kind][s]["mean"] for found in contestants.values()] for kind, s in rows]
+    values = [[metrics["robustness_clean"]["accuracy"]["mean"] for metrics in embeddings.values()]]
+    values += [[metrics["robustness"][kind][s]["mean"] for metrics in embeddings.values()] for kind, s in rows]
     _heat_map(figure, axes, np.array(values))
     labels = ["unperturbed", *(f"{kind.replace('_', ' ')} {strength}" for kind, strength in rows)]
-    axes.set_xticks(range(len(contestants)), list(contestants))
+    axes.set_xticks(range(len(embeddings)), list(embeddings))
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.set_title(
         f"k-NN on {count:,} perturbed test images (standard error up to {0.5 / np.sqrt(count):.3f})\n"
@@ -154,21 +175,21 @@ def robustness_of_all(contestants: Mapping[str, Mapping[str, Any]], count: int) 
     return figure
 
 
-def few_labels(contestants: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Error of a linear probe over the number of labels it was given, mean ± std over draws of the labelled images.
+def few_labels(embeddings: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Test error of a linear probe against the number of labels, mean ± std over random subsets of labelled images.
 
     Args:
-        contestants: embedding and number of labels to a measured figure.
+        embeddings: embedding and number of labels to the accuracy.
     """
     figure = blank(6.4, 3.8)
     axes = figure.add_subplot()
-    for number, (who, figures) in enumerate(contestants.items()):
-        counts = [int(count) for count in figures]
-        mean, std = [1 - one["mean"] for one in figures.values()], [one["std"] for one in figures.values()]
-        colour, line = CLASS_COLOURS[number % 9], "--" if number >= len(contestants) - 2 else "-"
-        # Beside each other, or the error bars hide one another.
-        places = [count * 1.03 ** (number - len(contestants) / 2) for count in counts]
-        axes.errorbar(places, mean, yerr=std, marker="o", ms=4, capsize=3, label=who, c=colour, ls=line)
+    for number, (name, accuracies) in enumerate(embeddings.items()):
+        counts = [int(count) for count in accuracies]
+        mean, std = [1 - one["mean"] for one in accuracies.values()], [one["std"] for one in accuracies.values()]
+        colour, line = CLASS_COLOURS[number % 9], "--" if number >= len(embeddings) - 2 else "-"
+        # Shifted sideways, so that error bars do not overlap.
+        places = [count * 1.03 ** (number - len(embeddings) / 2) for count in counts]
+        axes.errorbar(places, mean, yerr=std, marker="o", ms=4, capsize=3, label=name, c=colour, ls=line)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -176,9 +197,9 @@ def few_labels(contestants: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(counts, [str(count) for count in counts], minor=False)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("labelled training images, as many of each class")
-    axes.set_ylabel("mistakes on the test images")
-    axes.set_title("linear probe with few labels, mean ± std over draws of the labelled images", fontsize=9)
+    axes.set_xlabel("labelled training images (class-balanced)")
+    axes.set_ylabel("test error")
+    axes.set_title("linear probe with few labels, mean ± std over random labelled subsets", fontsize=9)
     axes.legend(fontsize=8, frameon=False, loc="lower left")
     axes.grid(lw=0.3, which="both")
     return figure

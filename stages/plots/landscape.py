@@ -1,4 +1,4 @@
-"""Energy landscapes over the plane."""
+"""Energy landscapes in the plane."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from stages.plots.canvas import ACCENT, ENERGY_MAP, blank
 
 Array = NDArray[Any]
 LEVELS = 25
+"""Contour levels of a landscape."""
 DEPTH = 20.0
-"""Nats above the lowest true energy at which the colour scale ends."""
+"""Range of the colour scale, in nats above the lowest true energy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The nodes that fields are given on: x (W,) and y (H,)."""
+    """The nodes at which fields are evaluated: x (W,) and y (H,)."""
 
     x: Array
     y: Array
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """The box for `imshow`: half a cell beyond the outer nodes."""
+        """The box (left, right, bottom, top) for `imshow`, half a cell beyond the outer nodes."""
         dx, dy = (self.x[1] - self.x[0]) / 2, (self.y[1] - self.y[0]) / 2
         return (self.x[0] - dx, self.x[-1] + dx, self.y[0] - dy, self.y[-1] + dy)
 
 
-def dress(axes: Axes, grid: Grid, title: str) -> None:
-    """Equal scales, the box and a title."""
+def format_axes(axes: Axes, grid: Grid, title: str) -> None:
+    """Set equal scales, the limits of the grid, a title and axis labels."""
     axes.set_aspect("equal")
     axes.set_xlim(grid.x[0], grid.x[-1])
     axes.set_ylim(grid.y[0], grid.y[-1])
@@ -43,18 +44,25 @@ def dress(axes: Axes, grid: Grid, title: str) -> None:
 
 
 def draw(axes: Axes, grid: Grid, energy: Array, limits: tuple[float, float], title: str) -> Any:
-    """Filled contours of an energy (H, W) between `limits`; what lies outside has the colour of the limit."""
+    """Draw filled contours of an energy (H, W); values outside `limits` get the colour of the nearer limit."""
     levels = np.linspace(*limits, LEVELS)
-    # In the levels' own precision: a limit rounded to single precision may lie above them and would stay white.
+    # In double precision, as the levels: a limit rounded to single precision may exceed the last level and be left white.
     filled = axes.contourf(grid.x, grid.y, np.clip(energy.astype(np.float64), *limits), levels=levels, cmap=ENERGY_MAP)
-    dress(axes, grid, title)
+    format_axes(axes, grid, title)
     return filled
 
 
 def joint_embedding(grid: Grid, energy: Array, points: Array, reference: tuple[float, float], title: str) -> Figure:
-    """The landscape of a joint-embedding method: minus the cosine to a reference point, on the scale from −1 to 1.
+    """The energy of a joint embedding, −cos(f(x), f(reference)), on a scale from −1 to 1.
 
-    The scale is the same whatever the energy, so that a collapsed embedding looks as flat as it is.
+    The scale is fixed, so a collapsed embedding looks flat.
+
+    Args:
+        grid: the nodes.
+        energy: −cos to the reference point (H, W).
+        points: test points (N, 2).
+        reference: the reference point.
+        title: above the map.
     """
     figure = blank(5.6, 4.9)
     axes = figure.add_subplot()
@@ -62,20 +70,20 @@ def joint_embedding(grid: Grid, energy: Array, points: Array, reference: tuple[f
     axes.scatter(points[:, 0], points[:, 1], s=2, c="white", alpha=0.35, linewidths=0, label="test points")
     axes.plot(*reference, "*", ms=13, c=ACCENT, mec="white", label="reference point")
     axes.legend(loc="lower right", fontsize=7, facecolor="#31688e", labelcolor="white", framealpha=0.9, markerscale=1.5)
-    figure.colorbar(filled, ax=axes, label="energy  −cos(f(x), f(reference))", ticks=[-1, -0.5, 0, 0.5, 1])
+    figure.colorbar(filled, ax=axes, label="energy, −cos(f(x), f(reference))", ticks=[-1, -0.5, 0, 0.5, 1])
     return figure
 
 
 def score(grid: Grid, energy: Array, log_density: Array, field: Array, points: Array, title: str) -> Figure:
-    """The landscape of a score method with its arrows, beside the truth on the same scale.
+    """The learned energy and score of a method, beside the true energy on the same scale.
 
     Args:
         grid: the nodes.
-        energy: the learned energy (H, W) in nats.
-        log_density: the analytic log-density (H, W) of what the method learns.
-        field: the learned score (H, W, 2); the arrows show its direction, and its size by the root of their length.
-        points: data (N, 2).
-        title: says what was learned.
+        energy: the learned energy (H, W), in nats.
+        log_density: the analytic log-density of the target (H, W), in nats.
+        field: the learned score (H, W, 2), drawn as arrows with lengths proportional to the square root of its norm.
+        points: test points (N, 2).
+        title: above the learned energy.
     """
     figure = blank(9.6, 4.6)
     left, right = figure.subplots(1, 2)
@@ -91,7 +99,7 @@ def score(grid: Grid, energy: Array, log_density: Array, field: Array, points: A
         left.quiver(
             grid.x[step // 2 :: step], grid.y[step // 2 :: step], *np.moveaxis(arrows, -1, 0), color="white", width=0.003
         )
-    filled = draw(right, grid, -log_density, limits, "truth: −log p(x) of the density to be learned")
+    filled = draw(right, grid, -log_density, limits, "truth: −log p(x) of the target density")
     right.scatter(points[:, 0], points[:, 1], s=2, c="white", alpha=0.35, linewidths=0)
     figure.colorbar(filled, ax=[left, right], label="energy, nats", shrink=0.9, format="%.0f")
     return figure

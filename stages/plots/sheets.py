@@ -1,4 +1,4 @@
-"""Sheets of small images. Each is one picture on one pair of axes: a pair of axes per image takes minutes for some hundreds."""
+"""Sheets of small images, each drawn as one mosaic: with separate axes per image, a few hundred images take minutes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from stages.plots.canvas import ACCENT, blank
 Array = NDArray[Any]
 GAP = 3
 """White pixels between two images."""
-MOST = 160
-"""Mistakes on one sheet."""
+MAX_MISTAKES = 160
+"""Misclassified images on one sheet."""
 COLUMNS = 16
-"""Mistakes in a row."""
+"""Misclassified images in a row."""
 
 
 def _grey(images: Array) -> Array:
-    """Bytes, or floats in [0, 1], as floats in [0, 1]."""
+    """Images, bytes or floats in [0, 1], as floats in [0, 1]."""
     return images / 255 if images.dtype == np.uint8 else images
 
 
 def _tiles(axes: Axes, rows: Sequence[Sequence[Array | None]]) -> tuple[int, int]:
-    """Draw a grid of grey images (H, W) in [0, 1], with white where there is None; returns the height and width of a tile.
+    """Draw a grid of greyscale images (H, W) in [0, 1]; None is a white tile.
 
-    The upper left pixel of the image in row i and column j is at (j · width, i · height) in the coordinates of the axes.
+    Returns:
+        Height and width of a tile: the upper left pixel of the image in row i, column j is at (j · width, i · height) in axes
+        coordinates.
     """
     shapes = {image.shape for row in rows for image in row if image is not None} or {(1, 1)}
     (height, width), *_ = shapes
@@ -48,12 +50,12 @@ def _tiles(axes: Axes, rows: Sequence[Sequence[Array | None]]) -> tuple[int, int
 
 
 def sheet(rows: Mapping[str, Array], title: str, columns: Sequence[str] = ()) -> Figure:
-    """Rows of grey images, each (K, H, W) on a common scale from 0 to its type's maximum, with the row's name at the left.
+    """Rows of greyscale images, with the name of each row at its left.
 
     Args:
-        rows: name to images; bytes or floats in [0, 1].
+        rows: name to images (K, H, W), bytes or floats in [0, 1].
         title: above the sheet.
-        columns: headings over the columns.
+        columns: headings of the columns.
     """
     count = max(len(images) for images in rows.values())
     figure = blank(1.6 + 0.62 * count, 0.7 + 0.66 * len(rows))
@@ -68,22 +70,22 @@ def sheet(rows: Mapping[str, Array], title: str, columns: Sequence[str] = ()) ->
 
 
 def mistakes(images: Array, true: Array, predicted: Array, title: str) -> Figure:
-    """Images (N, H, W) that were assigned to another class: the most frequent confusions first, one page at most.
+    """Misclassified images, the most frequent confusions first; at most `MAX_MISTAKES` of them.
 
     Args:
-        images: bytes.
-        true: their labels (N,).
-        predicted: the classes that they were assigned to (N,).
-        title: above the sheet; how many of the mistakes are shown is added.
+        images: misclassified images (N, H, W), bytes.
+        true: true classes (N,).
+        predicted: predicted classes (N,).
+        title: above the sheet; the number of images is added.
     """
     pairs = list(zip(true.tolist(), predicted.tolist(), strict=True))
-    often = Counter(pairs)
-    order = sorted(range(len(pairs)), key=lambda i: (-often[pairs[i]], pairs[i], i))[:MOST]
+    frequency = Counter(pairs)
+    order = sorted(range(len(pairs)), key=lambda i: (-frequency[pairs[i]], pairs[i], i))[:MAX_MISTAKES]
     lines = max(-(-len(order) // COLUMNS), 1)
     figure = blank(0.6 * COLUMNS, 0.6 + 0.8 * lines)
     axes = figure.add_subplot()
     image_height = images.shape[1]
-    # A label stands in a strip above each image.
+    # The strip above each image holds its label.
     strip = round(0.45 * image_height)
     padded = np.pad(_grey(images[order]), ((0, 0), (strip, 0), (0, 0)), constant_values=1.0)
     grid = [[*padded[row * COLUMNS : (row + 1) * COLUMNS]] for row in range(lines)]
@@ -94,17 +96,17 @@ def mistakes(images: Array, true: Array, predicted: Array, title: str) -> Figure
         label = f"{pairs[index][0]} → {pairs[index][1]}"
         axes.text((column + 0.5) * width - GAP, row * height + strip - 2, label, ha="center", va="bottom", fontsize=8)
     shown = f"{len(order)} of {len(pairs)}" if len(order) < len(pairs) else f"all {len(pairs)}"
-    figure.suptitle(f"{title}, {shown} mistakes, the most frequent confusions first: true → predicted", fontsize=9)
+    figure.suptitle(f"{title}, {shown} misclassified, most frequent confusions first: true → predicted", fontsize=9)
     return figure
 
 
-def neighbours(queries: Array, nearest: Array, right: Array, title: str) -> Figure:
-    """A row for each query: the image (H, W), then its nearest neighbours; a frame marks those of another class.
+def neighbours(queries: Array, nearest: Array, same_class: Array, title: str) -> Figure:
+    """One row per query: the image, then its nearest neighbours; neighbours of another class are framed.
 
     Args:
-        queries: (Q, H, W), bytes.
-        nearest: (Q, K, H, W), the nearest first.
-        right: whether each is of the query's class, (Q, K).
+        queries: query images (Q, H, W), bytes.
+        nearest: their neighbours (Q, K, H, W), the nearest first, bytes.
+        same_class: whether each neighbour has the class of the query (Q, K).
         title: above the sheet.
     """
     count, columns = nearest.shape[:2]
@@ -112,9 +114,9 @@ def neighbours(queries: Array, nearest: Array, right: Array, title: str) -> Figu
     axes = figure.add_subplot()
     rows = [[query, None, *others] for query, others in zip(_grey(queries), _grey(nearest), strict=True)]
     height, width = _tiles(axes, rows)
-    for row, fits in enumerate(right):
-        for column, fit in enumerate(fits):
-            if not fit:
+    for row, matches in enumerate(same_class):
+        for column, match in enumerate(matches):
+            if not match:
                 corner = ((column + 2) * width - 1.5, row * height - 1.5)
                 axes.add_patch(Rectangle(corner, width - GAP + 2, height - GAP + 2, fill=False, ec=ACCENT, lw=2.5))
     axes.text(0.5 * width - GAP, -GAP, "query", ha="center", va="bottom", fontsize=8)

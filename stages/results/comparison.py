@@ -1,6 +1,6 @@
-"""Pictures that compare the methods on the mixture, each with a caption of its numbers.
+"""Pictures that compare the methods on the mixture, each with a caption that states the metrics.
 
-Curves, maps, pairs of views and the predicted conditional are those of the first seed; all other figures are means over seeds.
+Curves, maps, pairs of views and the predicted conditional are those of the first seed; all other values are means over seeds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from stages.plots.fields import Conditional, Fields
 from stages.plots.landscape import Grid
 
 Pair = tuple[Figure, str]
+"""A picture and its caption."""
 
 
 def pictures(
@@ -27,15 +28,15 @@ def pictures(
     weights: NDArray[Any],
     collapse: Mapping[str, float],
 ) -> dict[str, Pair]:
-    """Each picture by its name, with its caption.
+    """The pictures and their captions, by name.
 
     Args:
-        fields: method to its fields (reports/fields).
-        metrics: method to its metrics (reports/metrics/mog).
+        fields: the fields of each method (reports/fields).
+        metrics: the metrics of each method (reports/metrics/mog).
         grid: the nodes of all fields.
         points: test points (N, 2).
-        weights: of the modes of the mixture (K,).
-        collapse: the thresholds `variance_ratio` and `normalised_std`.
+        weights: mode weights of the mixture (K,).
+        collapse: the thresholds of collapse, `variance_ratio` and `normalised_std`.
     """
     curves = {
         name: (f.steps, f.embedding.variance_ratio, f.embedding.normalised_std) for name, f in fields.items() if f.embedding
@@ -70,13 +71,13 @@ def _list(names: list[str]) -> str:
 
 
 def _collapse(metrics: Mapping[str, Any]) -> str:
-    verdict = {name: m["collapse"]["collapsed"] for name, m in metrics.items() if "collapse" in m}
-    ratios = {name: metrics[name]["collapse"]["variance_ratio"]["mean"] for name, gone in verdict.items() if gone}
-    lost = "; ".join(f"`{name}` keeps {ratio:.1g} of its variance" for name, ratio in ratios.items())
+    collapsed = {name: m["collapse"]["collapsed"] for name, m in metrics.items() if "collapse" in m}
+    ratios = {name: metrics[name]["collapse"]["variance_ratio"]["mean"] for name, verdict in collapsed.items() if verdict}
+    kept = "; ".join(f"`{name}` keeps {ratio:.1g} of its variance" for name, ratio in ratios.items())
     return (
-        f"*Collapse over training.* Below either dashed line an embedding counts as collapsed: nearly the same for all "
-        "points. Collapsed: "
-        f"{_list(list(ratios))}{f' ({lost})' if lost else ''}. Not: {_list([n for n, gone in verdict.items() if not gone])}."
+        "*Collapse over training.* An embedding below either dashed line counts as collapsed: it is nearly constant. "
+        f"Collapsed: {_list(list(ratios))}{f' ({kept})' if kept else ''}. "
+        f"Not collapsed: {_list([name for name, verdict in collapsed.items() if not verdict])}."
     )
 
 
@@ -87,13 +88,13 @@ def _conditional(shown: Mapping[str, Conditional], metrics: Mapping[str, Any]) -
     for name, field in shown.items():
         at = float(np.interp(field.point, field.axis, field.true))
         text = f"`{name}` predicts {field.point:.2f}, where the true density is {at:.1g}"
-        figures = metrics[name]["conditional"]
-        if "nll_x0_given_x1" in figures:
-            nll, floor = figures["nll_x0_given_x1"], figures["nll_x0_given_x1_floor"]
-            text += f", and its density costs {nll['mean']:.3f} ± {nll['std']:.3f} nats a point against a floor of {floor:.3f}"
+        measured = metrics[name]["conditional"]
+        if "nll_x0_given_x1" in measured:
+            nll, floor = measured["nll_x0_given_x1"], measured["nll_x0_given_x1_floor"]
+            text += f", and its NLL is {nll['mean']:.3f} ± {nll['std']:.3f} nats, against {floor:.3f} for the true density"
         parts.append(text)
     peak = max(float(field.true.max()) for field in shown.values())
-    return f"*A conditional with several modes.* The true density rises to {peak:.2g}. {'; '.join(parts)}."
+    return f"*A conditional with several modes.* The maximum of the true density is {peak:.2g}. {'; '.join(parts)}."
 
 
 def _critics(metrics: Mapping[str, Any]) -> str:
@@ -103,26 +104,28 @@ def _critics(metrics: Mapping[str, Any]) -> str:
         f"{c['excess_loss']['mean']:.3f} ± {c['excess_loss']['std']:.3f} nats above the optimum"
         for name, c in found.items()
     ]
-    return f"*Critics against pointwise mutual information.* {'; '.join(parts) or 'No method in this run judges pairs'}."
+    return f"*Critics against pointwise mutual information.* {'; '.join(parts) or 'No method in this run has a critic'}."
 
 
 def _score_errors(metrics: Mapping[str, Any]) -> str:
     found = {name: m["score"]["relative_fisher_error"] for name, m in metrics.items() if "score" in m}
     parts = [f"`{name}` {error['mean']:.3f} ± {error['std']:.3f}" for name, error in found.items()]
     return (
-        "*Where scores are wrong.* Dark is right; far from the data nothing was learned, and nothing counts. Relative Fisher "
-        f"error: {', '.join(parts) or 'no method in this run has a score'}."
+        "*Errors of the learned scores.* Dark means a small error. Learned scores are unreliable far from the data, which the "
+        f"metric does not cover. Relative Fisher divergence: {', '.join(parts) or 'no method in this run has a score'}."
     )
 
 
 def _mode_weights(metrics: Mapping[str, Any]) -> str:
     parts = []
-    for name, figures in metrics.items():
+    for name, measured in metrics.items():
         for sampler in ("annealed", "langevin"):
-            if "mode_weight_tv" in figures.get("sampling", {}).get(sampler, {}):
-                moved, control = (figures["sampling"][key]["mode_weight_tv"]["mean"] for key in (sampler, f"control_{sampler}"))
-                parts.append(f"`{name}` {moved:.3f} (true score {control:.3f})")
+            if "mode_weight_tv" in measured.get("sampling", {}).get(sampler, {}):
+                learned, control = (
+                    measured["sampling"][key]["mode_weight_tv"]["mean"] for key in (sampler, f"control_{sampler}")
+                )
+                parts.append(f"`{name}` {learned:.3f} (analytic score {control:.3f})")
     return (
-        "*Mode weights of the samplers.* Diamonds are the same sampler with the analytic score: what they miss is the "
-        f"sampler's fault. Total variation from the truth: {', '.join(parts) or 'no method in this run samples'}."
+        "*Mode weights of the samplers.* Diamonds show the same sampler with the analytic score: their error is due to the "
+        f"sampler. Total variation distance to the true weights: {', '.join(parts) or 'no method in this run has a sampler'}."
     )

@@ -1,4 +1,4 @@
-"""Measured figures as Markdown."""
+"""Metrics as Markdown tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 MOST_PLACES = 5
+"""Largest number of decimal places."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -16,7 +17,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A figure as `mean ± std`, to so many places that a deviation is seen where there is one; `–` where none applies."""
+    """A metric as `mean ± std`, with enough decimal places to show a deviation that is not zero; `–` for None."""
     if value is None:
         return "–"
     if isinstance(value, bool):

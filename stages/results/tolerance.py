@@ -1,11 +1,11 @@
-"""Whether the metrics of a run are those of another one, within what chance explains.
+"""Whether the metrics of two runs agree within statistical tolerance.
 
-On a machine like the committed run's they are equal to the last byte. Another processor gives other last digits, which a
-training amplifies until it amounts to another seed. So a figure over S seeds may move by four standard errors of the difference
-of two means, 4 · std · √(2/S). A figure of a single training has no spread of its own: a fraction p of N images may move by
-4 √(2 p(1 − p)/N), as for two independent trainings, and any other figure by as much as `SINGLE` says. What needs no training
-moves by rounding alone, which decides a few ties of k-NN otherwise. The four k-NN figures on MNIST have to reach the figure to
-beat where the committed ones do.
+On machines with the same facts the metrics are equal to the last byte. Another processor rounds differently, which a training
+amplifies until it amounts to another seed. So a metric over S seeds may change by four standard errors of the difference of two
+means, 4 · std · √(2/S). A metric of a single training has no spread of its own: a fraction p of N images may change by
+4 √(2 p(1 − p)/N), as for two independent trainings, and any other metric by the fraction in `SINGLE`. A metric that no training
+enters changes by rounding only, which breaks a few ties of k-NN differently. The four k-NN metrics on MNIST must reach the
+target if the committed ones do.
 """
 
 from __future__ import annotations
@@ -22,75 +22,76 @@ from stages.pipeline import artifacts
 from stages.results.targets import KNN
 
 METRICS = artifacts.ALL_METRICS
+"""Folder of all metrics files."""
 UNTRAINED = (
     *("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "ideal", "control_", "mnist_baseline"),
     *("exact", "_guess"),
 )
-"""What marks the name of a figure that no training enters."""
+"""Parts of the names of metrics that no training enters."""
 EXACT = ("thousand_images_seen",)
-"""Figures that the params alone decide."""
+"""Metrics that the params alone determine."""
 FRACTIONS = ("knn", "knn_validation", "linear_probe", "robustness", "robustness_clean", "transfer")
-"""Groups of figures that are fractions of images."""
+"""Groups of metrics that are fractions of images."""
 COUNTED = {"escaped", "delta_knn_accuracy_raw", "delta_knn_accuracy_untrained"}
-"""Shares of points, or differences of them, that may be 0 for all seeds."""
+"""Fractions of points, or differences of fractions, that may be 0 for all seeds."""
 FEW = 2e-3
-"""Change of such a share: two points of a thousand."""
+"""Smallest tolerance of such a fraction: two points of a thousand."""
 DIGITS = 1797
-"""Images of scikit-learn's digits, to which embeddings are transferred."""
+"""Number of images in scikit-learn's digits, to which embeddings are transferred."""
 ROUNDING = 2e-3
-"""Relative change of a figure that no training enters."""
+"""Relative tolerance of a metric that no training enters."""
 TIES = 3
-"""Images of a fraction that may be taken for something else where no training enters."""
+"""Number of images that may be classified differently if no training enters."""
 SINGLE = {"collapse": 0.5, "per_perturbation": 0.3, "clean": 0.12}
-"""Relative change of the figures of a single training that are no fractions, by a part of their name: about four times what
-they vary over seeds, for reconstructions in the study mnist_reconstruct."""
+"""Relative tolerance of metrics of a single training that are not fractions, by a part of their name: about four times their
+standard deviation over seeds, for reconstructions as measured in the study mnist_reconstruct."""
 OTHERS = 0.05
-"""The same where no part is named."""
-SAME_DRAWS = {"heldout_loss", "batch_dependence"}
-"""Figures for which all seeds see the same draws, so that their spread over seeds does not say what other draws would do.
-Another device has other draws; there these may move by `OTHERS`."""
+"""The same for names without such a part."""
+SAME_NOISE = {"heldout_loss", "batch_dependence"}
+"""Metrics for which all seeds share the same noise, so that their spread over seeds does not cover the choice of the noise.
+Another device generates other noise; there these metrics may change by `OTHERS`."""
 
 
-def figures(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All measured figures and verdicts with their dotted names."""
+def flattened(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All metrics and verdicts with their dotted names."""
     for key, value in metrics.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and "mean" not in value:
-            yield from figures(value, f"{name}.")
+            yield from flattened(value, f"{name}.")
         else:
             yield name, value
 
 
-def allowed(name: str, figure: Mapping[str, Any], sizes: Mapping[str, int], *, other_device: bool = False) -> float:
-    """How far the mean of a committed figure may move.
+def allowed(name: str, metric: Mapping[str, Any], sizes: Mapping[str, int], *, other_device: bool = False) -> float:
+    """The tolerance of the mean of a metric.
 
     Args:
-        name: of the figure, as FILE:GROUP.….NAME.
-        figure: as it is committed.
+        name: name of the metric, as FILE:GROUP.….NAME.
+        metric: the committed metric.
         sizes: the number of images of each set.
-        other_device: whether the other run was on another kind of device.
+        other_device: whether the other run used another kind of device.
     """
     parts = re.split("[.:]", name)
-    mean, seeds = figure["mean"], len(figure["values"])
+    mean, seeds = metric["mean"], len(metric["values"])
     if set(EXACT) & set(parts):
         return 0.0
-    spread = 4 * figure["std"] * math.sqrt(2 / seeds)
+    spread = 4 * metric["std"] * math.sqrt(2 / seeds)
     group = next((part for part in parts if part in FRACTIONS), None)
     count = sizes.get(group, sizes["test"]) if group else 0
     if COUNTED & set(parts):
         return max(spread + 1e-3 * abs(mean), FEW)
-    if any(word in name for word in UNTRAINED):
+    if any(part in name for part in UNTRAINED):
         # Samples of labelled images are the same in every run.
         return max(ROUNDING * abs(mean), TIES / count if count else 0) + (0 if "few_labels" in parts else spread)
     if seeds > 1:
-        least = OTHERS * abs(mean) if other_device and SAME_DRAWS & set(parts) else 0
+        least = OTHERS * abs(mean) if other_device and SAME_NOISE & set(parts) else 0
         return max(spread + 1e-3 * abs(mean), least)
     if count:
-        # How a training answers to strong perturbations varies by more than the images do (study strengths: std .02 to .03).
+        # Under strong perturbations trainings differ by more than the images' sampling error (study strengths: std .02 to .03).
         variance = 1 / 4 if group == "robustness" else max(mean * (1 - mean), 1 / count)
         return 4 * math.sqrt(2 * variance / count)
-    share = next((bound for part, bound in SINGLE.items() if part in parts), OTHERS)
-    # Decibels are of a ratio of squared errors.
+    share = next((tolerance for part, tolerance in SINGLE.items() if part in parts), OTHERS)
+    # PSNR in decibels is 10 log₁₀ of the inverse squared error.
     return 10 * math.log10(1 + share) if parts[-1] == "psnr" else share * abs(mean)
 
 
@@ -102,9 +103,9 @@ def deviations(
     *,
     other_device: bool = False,
 ) -> Iterator[tuple[str, str, bool]]:
-    """What differs between two metrics files: the figure, by how much, and whether that is within tolerance."""
-    new = dict(figures(found))
-    for key, old in figures(committed):
+    """The differences between two metrics files: metric, description, and whether the difference is within tolerance."""
+    new = dict(flattened(found))
+    for key, old in flattened(committed):
         label = f"{name}:{key}"
         if key not in new:
             yield label, "is missing", False
@@ -115,10 +116,11 @@ def deviations(
             continue  # `collapsed` is the verdict
         else:
             was, now = (value if isinstance(value, Mapping) else _exact(value) for value in (old, new[key]))
-            moved, bound = abs(now["mean"] - was["mean"]), allowed(label, was, sizes, other_device=other_device)
-            if moved > 0:
-                yield label, f"{was['mean']:g} -> {now['mean']:g}, moved {moved:.2g} of {bound:.2g}", moved <= bound
-    for key in new.keys() - dict(figures(committed)).keys():
+            change, tolerance = abs(now["mean"] - was["mean"]), allowed(label, was, sizes, other_device=other_device)
+            if change > 0:
+                how = f"{was['mean']:g} -> {now['mean']:g}, changed by {change:.2g}, tolerance {tolerance:.2g}"
+                yield label, how, change <= tolerance
+    for key in new.keys() - dict(flattened(committed)).keys():
         yield f"{name}:{key}", "is new", False
 
 
@@ -127,7 +129,7 @@ def _exact(value: float) -> dict[str, Any]:
 
 
 def below_floor(path: Path, committed: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    """Those of the four k-NN figures on MNIST that no longer reach the figure to beat."""
+    """Those of the four k-NN metrics on MNIST that no longer reach the target."""
     if path.parent.name == "mnist":
         for key in ("accuracy", "precision_macro", "recall_macro", "f1_macro"):
             was, now = (metrics["knn"][key]["mean"] for metrics in (committed, found))
@@ -136,7 +138,7 @@ def below_floor(path: Path, committed: Mapping[str, Any], found: Mapping[str, An
 
 
 def metrics_of(folder: Path) -> dict[Path, dict[str, Any]]:
-    """The metrics files of a clone, by their path in it."""
+    """The metrics files of a clone, by their relative path."""
     files = sorted((folder / METRICS).rglob("*.json"))
     return {
         path.relative_to(folder): json.loads(path.read_text(encoding="utf-8")) for path in files if path.name != "summary.json"
@@ -150,7 +152,7 @@ def compare(
     *,
     other_device: bool = False,
 ) -> list[tuple[str, str, bool]]:
-    """What differs between the metrics of two runs: the figure, by how much, and whether that is within tolerance."""
+    """The differences between the metrics of two runs: metric, description, and whether the difference is within tolerance."""
     sizes = {"test": mnist.test_images, "knn_validation": mnist.validation_images, "transfer": DIGITS}
     sizes |= dict.fromkeys(("robustness", "robustness_clean"), mnist.evaluation.robustness_images)
     rows: list[tuple[str, str, bool]] = []

@@ -21,6 +21,9 @@ from stages.pipeline.lookup import look_up
 
 Metrics = Mapping[str, Any]
 Decided = dict[str, dict[str, Any]]
+"""The entry of each claim about a method, by the name of the claim."""
+MARKS = {"holds": "✓", "fails": "**✗**", "not applicable": "(not applicable)"}
+"""Mark of each verdict in tables: whether the measurement agrees with the literature."""
 
 
 def decide_all(method: str, claims: Claims, metrics: Metrics, studies: Mapping[str, list[Metrics]]) -> Decided:
@@ -44,14 +47,14 @@ def decide(
 
     Args:
         expected: whether the literature claims that the criterion is met.
-        claim: with its criteria in order of precedence.
-        method: about which the claim is made.
-        metrics: of the method.
+        claim: the claim, with its criteria in order of precedence.
+        method: the method that the claim is about.
+        metrics: the metrics of the method.
         studies: the cells of each study.
         label: the literature's answer where it is neither yes nor no.
 
     Raises:
-        UserError: the metric that decides is not finite.
+        UserError: the deciding metric is not finite.
     """
     label = label or ("yes" if expected else "no")
     for criterion in claim.decided_by:
@@ -66,8 +69,8 @@ def decide(
         verdict = "holds" if (met and not barred) == expected else "fails"
         narrow = not barred and abs(measured["mean"] - threshold) < 2 * measured["error"]
         return _entry(claim, label, criterion, method, verdict, {**measured, "met": met, "barred": barred}, narrow=narrow)
-    nothing = {"mean": None, "std": None, "met": None, "barred": False}
-    return _entry(claim, label, claim.decided_by[0], method, "not applicable", nothing, narrow=False)
+    unmeasured = {"mean": None, "std": None, "met": None, "barred": False}
+    return _entry(claim, label, claim.decided_by[0], method, "not applicable", unmeasured, narrow=False)
 
 
 def measure(criterion: Criterion, method: str, metrics: Metrics, studies: Mapping[str, list[Metrics]]) -> dict[str, Any] | None:

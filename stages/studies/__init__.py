@@ -1,1 +1,1 @@
-"""Results that need many settings, outside the DAG."""
+"""Studies: grids of params outside the DAG."""

@@ -21,28 +21,36 @@ from stages.core.paths import ROOT
 from stages.pipeline import digests
 
 PROJECT = "stages"
-SAID = {"print", "warnings.warn"}
-"""Calls whose only effect is something that a person reads."""
-LEFT_OUT = {"ctx", "type_comment", "kind", "type_params", "type_ignores", "annotation", "returns", "msg", "cause"}
-"""Fields of the nodes of a tree that decide no value."""
-GUARDED = "__main__"
-"""The name that stands for what a module does when it is run."""
-QUIET = {"abs", "float", "format", "int", "len", "max", "min", "repr", "round", "str", "sum", "type"}
-"""Functions that change nothing, so that their calls in what is printed decide nothing."""
+"""Top-level package of the project."""
+MESSAGE_CALLS = {"print", "warnings.warn"}
+"""Calls whose only effect is a message to the user."""
+IGNORED_FIELDS = {"ctx", "type_comment", "kind", "type_params", "type_ignores", "annotation", "returns", "msg", "cause"}
+"""Fields of syntax tree nodes that cannot change a value."""
+MAIN_BLOCK = "__main__"
+"""Definition name of the block `if __name__ == "__main__"` of a module."""
+PURE_FUNCTIONS = {"abs", "float", "format", "int", "len", "max", "min", "repr", "round", "str", "sum", "type"}
+"""Functions without side effects: calls of them inside a message are dropped with it."""
 Tree = Any
-"""Nested lists of strings and numbers, in which a `Reference` stands for another definition."""
+"""Nested lists of strings and numbers, with a `Reference` for each other definition of the project."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A definition of the project, by its full name."""
+    """A reference to a definition of the project by its full name."""
 
     name: str
 
 
 @dataclass
 class Module:
-    """The top level of a file: its definitions, what its names mean that it imports, and what it does when it is imported."""
+    """The top level of a file.
+
+    Args:
+        name: full name of the module.
+        definitions: the statements that define each name; a method's name is Class.method.
+        imported: the full name that each imported name refers to.
+        effects: all other statements that run on import.
+    """
 
     name: str
     definitions: dict[str, list[ast.AST]] = field(default_factory=dict)
@@ -55,7 +63,7 @@ def digest(name: str, without: Collection[str] = ()) -> str:
 
     Args:
         name: a function, class or constant of the project.
-        without: full names of modules and definitions whose content does not count.
+        without: full names of modules and definitions whose content is ignored.
 
     Raises:
         LookupError: there is no such definition.
@@ -64,20 +72,24 @@ def digest(name: str, without: Collection[str] = ()) -> str:
 
 
 def reached(name: str, without: Collection[str] = ()) -> set[str]:
-    """The full names of all definitions on which the digest of this one rests."""
+    """Full names of all definitions that the digest of this one depends on."""
     return set(_digests(name, frozenset(without)))
 
 
 def classes(module: str) -> list[str]:
-    """The names of the classes that a module of the project defines."""
+    """Names of the classes that a module of the project defines.
+
+    Raises:
+        LookupError: there is no such module.
+    """
     found = _module(module)
     if found is None:
         raise LookupError(f"the project has no module {module}")
     return [name for name, nodes in found.definitions.items() if nodes and isinstance(nodes[0], ast.ClassDef)]
 
 
-def forget() -> None:
-    """Forget the files that were read."""
+def clear_caches() -> None:
+    """Clear the caches, so that files are read again."""
     _module.cache_clear()
     _digests.cache_clear()
 
@@ -96,7 +108,7 @@ def _digests(start: str, without: frozenset[str]) -> dict[str, str]:
     graph.add_nodes_from(trees)
     cycles = nx.condensation(graph)
     for number in reversed(list(nx.topological_sort(cycles))):
-        # Definitions that need each other: by what each is, what those that it names are, what those name, and so on.
+        # Mutually recursive definitions: refine each digest by those of its references, once per member (colour refinement).
         group = cycles.nodes[number]["members"]
         inner = dict.fromkeys(group, "")
         for _ in group:
@@ -107,22 +119,22 @@ def _digests(start: str, without: frozenset[str]) -> dict[str, str]:
 
 
 def _tree(name: str, without: frozenset[str]) -> Tree:
-    module, definition = _place(name)
+    module, definition = _located(name)
     nodes = module.definitions[definition]
-    return [[_target(node, definition), _plain(node, module, without)] for node in nodes] + [
-        _plain(node, module, without) for node in module.effects
+    return [[_target(node, definition), _normalised(node, module, without)] for node in nodes] + [
+        _normalised(node, module, without) for node in module.effects
     ]
 
 
 def _target(node: ast.AST, name: str) -> list[int]:
-    """Where a name stands in what a statement assigns to."""
+    """Positions of a name among the targets of an assignment."""
     targets = node.targets if isinstance(node, ast.Assign) else []
     assigned = [one for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
     return [place for place, one in enumerate(assigned) if one.id == name]
 
 
-def _place(name: str) -> tuple[Module, str]:
-    """The module of a definition and its name there, through the modules that only hand it on."""
+def _located(name: str) -> tuple[Module, str]:
+    """The module that defines a full name and the name there; re-exports are followed."""
     path, _, last = name.rpartition(".")
     module = _module(path) if path else None
     if module is None:
@@ -133,7 +145,7 @@ def _place(name: str) -> tuple[Module, str]:
     if last in module.definitions:
         return module, last
     if last in module.imported and module.imported[last].startswith(PROJECT):
-        return _place(module.imported[last])
+        return _located(module.imported[last])
     raise LookupError(f"{path} defines no {last}")
 
 
@@ -145,7 +157,7 @@ def _module(name: str) -> Module | None:
 
 
 def parsed(name: str, path: Path) -> Module:
-    """The top level of a file."""
+    """Parse the top level of a file."""
     module = Module(name)
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -163,14 +175,14 @@ def parsed(name: str, path: Path) -> Module:
             if not assigned or isinstance(targets[0], (ast.Subscript, ast.Attribute)):
                 module.effects.append(node)
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
-            module.definitions.setdefault(GUARDED, []).extend(node.body)
+            module.definitions.setdefault(MAIN_BLOCK, []).extend(node.body)
         elif not _is_text(node) and not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):
             module.effects.append(node)
     return module
 
 
 def _names(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
-    """What the names mean that an import binds."""
+    """The full name that each name bound by an import refers to."""
     if isinstance(node, ast.Import):
         return {
             alias.asname or alias.name.split(".")[0]: alias.name if alias.asname else alias.name.split(".")[0]
@@ -183,8 +195,8 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _plain(node: Any, module: Module, without: frozenset[str]) -> Tree:
-    """A node as nested lists, without what decides no value, with other definitions of the project as references."""
+def _normalised(node: Any, module: Module, without: frozenset[str]) -> Tree:
+    """A node as nested lists, without the parts that cannot change a value; other definitions become references."""
     local = {
         name: full
         for one in ast.walk(node)
@@ -194,7 +206,7 @@ def _plain(node: Any, module: Module, without: frozenset[str]) -> Tree:
     names = {**{name: f"{module.name}.{name}" for name in module.definitions}, **module.imported, **local}
 
     def full_name(one: ast.AST) -> str | None:
-        """What a name or a chain of attributes means, where it starts from something imported or defined at the top level."""
+        """The full name of a name or attribute chain that starts at an import or a top-level definition, else None."""
         if isinstance(one, ast.Name):
             return names.get(one.id)
         if isinstance(one, ast.Attribute):
@@ -202,61 +214,61 @@ def _plain(node: Any, module: Module, without: frozenset[str]) -> Tree:
             return f"{start}.{one.attr}" if start and _is_module(start) else None
         return None
 
-    def plain(one: Any) -> Tree:
+    def normalised(one: Any) -> Tree:
         if isinstance(one, list):
             kept = []
             for part in one:
-                if not _says_only(part, full_name):
-                    kept.append(plain(part))
+                if not _is_irrelevant(part, full_name):
+                    kept.append(normalised(part))
                 elif isinstance(part, ast.Expr):
-                    # What is said decides nothing, but what is called for it might.
+                    # The message changes no value, but a call in its arguments might.
                     calls = [call for call in ast.walk(part) if isinstance(call, ast.Call)][1:]
-                    kept += [plain(call) for call in calls if getattr(call.func, "id", "") not in QUIET]
+                    kept += [normalised(call) for call in calls if getattr(call.func, "id", "") not in PURE_FUNCTIONS]
             return kept
         if not isinstance(one, ast.AST):
             return one if isinstance(one, (str, int, float, bool, type(None))) else repr(one)
-        meant = full_name(one)
-        if meant is not None:
-            return _meant(meant, without)
+        full = full_name(one)
+        if full is not None:
+            return _resolved_name(full, without)
         if isinstance(one, ast.Raise):
-            return ["Raise", plain(one.exc.func if isinstance(one.exc, ast.Call) else one.exc)]
+            return ["Raise", normalised(one.exc.func if isinstance(one.exc, ast.Call) else one.exc)]
         if isinstance(one, ast.AnnAssign):
-            return ["Assign", plain(one.target), plain(one.value)]
+            return ["Assign", normalised(one.target), normalised(one.value)]
         if isinstance(one, ast.Assign):
-            return ["Assign", *(plain(target) for target in one.targets), plain(one.value)]
-        left_out = LEFT_OUT | ({"name"} if one is node else set())
-        return [type(one).__name__, *(plain(value) for key, value in ast.iter_fields(one) if key not in left_out)]
+            return ["Assign", *(normalised(target) for target in one.targets), normalised(one.value)]
+        ignored = IGNORED_FIELDS | ({"name"} if one is node else set())
+        return [type(one).__name__, *(normalised(value) for key, value in ast.iter_fields(one) if key not in ignored)]
 
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return ["Assign", *([] if isinstance(targets[0], ast.Name) else [plain(targets)]), plain(node.value)]
-    return plain(node)
+        return ["Assign", *([] if isinstance(targets[0], ast.Name) else [normalised(targets)]), normalised(node.value)]
+    return normalised(node)
 
 
-def _says_only(node: Any, full_name: Any) -> bool:
-    """Whether a statement is only there to be read, or binds names that are looked through."""
+def _is_irrelevant(node: Any, full_name: Any) -> bool:
+    """Whether a statement is text, a message, `pass`, or an import, whose names are resolved elsewhere."""
     if isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass)) or _is_text(node):
         return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         function = node.value.func
-        return (full_name(function) or getattr(function, "id", "")) in SAID
+        return (full_name(function) or getattr(function, "id", "")) in MESSAGE_CALLS
     return False
 
 
 def _is_module(name: str) -> bool:
-    """Whether attributes of it are definitions to be followed or members of another package."""
+    """Whether attributes of a full name can be resolved: it is a module of the project or outside the project."""
     return not name.startswith(f"{PROJECT}.") or _module(name) is not None
 
 
-def _meant(name: str, without: frozenset[str]) -> Tree:
-    """What stands in the tree for a full name."""
+def _resolved_name(name: str, without: frozenset[str]) -> Tree:
+    """The tree that represents a full name."""
     if not name.startswith(f"{PROJECT}."):
         return ["outside", name]
     if any(name == one or name.startswith(f"{one}.") for one in without):
         return ["without"]
     if _module(name) is not None:
         return ["module", name]
-    module, definition = _place(name)
+    module, definition = _located(name)
     whole = f"{module.name}.{definition}"
     return ["without"] if any(whole == one or whole.startswith(f"{one}.") for one in without) else Reference(whole)
 

@@ -1,15 +1,15 @@
-"""`make confirm`: show by a sample of runs that a change of the code changed no number.
+"""`make confirm`: confirm by a sample of reruns that a code change changed no metric.
 
     python -m stages.studies.confirm [--draw]
 
-A refactoring changes the identity of runs (identity.py) and should change no metric. This makes a sample of the runs concerned
-again, compares all that they measure with what is kept, and where everything agrees gives all of them their new identity. On a
-machine like the one that made a run the metrics have to be equal to the last digit; elsewhere a figure may move by what chance
-explains (results/tolerance.py).
+A refactoring changes the identity of runs (identity.py) but should change no metric. This command reruns a sample of the
+affected runs, compares all their metrics with the stored ones and, if all agree, gives all affected runs their new identity. On
+a machine with the same facts the metrics must be equal; on another one they may differ within the statistical tolerance
+(results/tolerance.py).
 
-Of every method in every domain at least one run is drawn, by a digest of the new identities: who changes the code cannot choose
-which. What is made for it takes the place of what was kept. A run that was confirmed `IN_A_ROW` times since it was made has to
-be made again, and so has one with another value of a param. `--draw` only says what would be made.
+The sample has at least one run of each method in each domain. It is drawn by a digest of the new identities, so the author of a
+change cannot choose it. The reruns replace the stored runs. A run must be rerun if it was confirmed `MAX_CONFIRMATIONS` times
+since it was computed, or if the value of a param changed. `--draw` only prints the sample.
 """
 
 from __future__ import annotations
@@ -26,63 +26,63 @@ from stages.config import params as parameters
 from stages.core.command import end
 from stages.core.errors import UserError
 from stages.pipeline import digests, files
-from stages.results.tolerance import figures
+from stages.results.tolerance import flattened
 from stages.studies import grid, here
-from stages.studies.engine import Metrics, Place, Project, differences, publish
+from stages.studies.engine import Backend, Metrics, Project, differences, publish
 from stages.studies.grid import Run
-from stages.studies.identity import Decided
-from stages.studies.store import Record, Store
-from stages.studies.store import here as made_here
+from stages.studies.identity import RunDigests
+from stages.studies.store import Record, Store, provenance
 
-IN_A_ROW = 5
-"""How often a run may be confirmed before it has to be made again."""
-LEAST = 5
-"""Runs that are drawn at least, where there are so many."""
+MAX_CONFIRMATIONS = 5
+"""How often a run may be confirmed before it must be rerun."""
+MIN_SAMPLE = 5
+"""Smallest size of the sample, if that many runs are affected."""
 SHARES = (0.1, 0.25, 0.5)
-"""Shares of changed runs for which the chance that none of them is drawn is printed."""
-EXACTLY, NEARLY = "to the last digit", "within what chance explains"
+"""Shares of changed runs for which the probability of missing them is printed."""
+EXACTLY, NEARLY = "to the last digit", "within the statistical tolerance"
+"""How the reruns agree with the stored runs, for the provenance."""
 
 
 @dataclass
 class Affected:
-    """A run whose metrics are kept under another identity than it has now.
+    """A stored run whose identity has changed.
 
     Args:
-        study: its name.
-        run: what it is.
-        decided: what decides it now.
-        record: what is kept of it.
+        study: name of the study.
+        run: the run.
+        digests: its current identity and the digest of its params' values.
+        record: the stored run.
     """
 
     study: str
     run: Run
-    decided: Decided
+    digests: RunDigests
     record: Record
 
 
 def affected(project: Project) -> list[Affected]:
-    """All runs of all studies that are kept and were made by other code or params; what is not there is not among them."""
+    """All stored runs of all studies whose identity has changed; missing runs are not among them."""
     found = []
     for name in grid.names():
         store = Store(name)
         for run in grid.all_runs(grid.load(name)):
-            record, by = store.record(run), project.decided(run)
-            if record and record["identity"] != by.identity:
-                found.append(Affected(name, run, by, record))
+            record, current = store.record(run), project.digests(run)
+            if record and record["identity"] != current.identity:
+                found.append(Affected(name, run, current, record))
     return found
 
 
 def draw(runs: Sequence[Affected]) -> list[Affected]:
-    """Draw the sample of runs to repeat: one per method and domain, filled up to `LEAST` runs.
+    """Draw the sample of runs to rerun: one per method and domain, filled up to `MIN_SAMPLE` runs.
 
     The order is a digest of all new identities, so nobody can choose the sample.
     """
-    lot = digests.of_content(sorted(one.decided.identity for one in runs))
-    order = sorted(runs, key=lambda one: digests.of_content([lot, one.decided.identity, one.study, one.run.settings]))
+    lot = digests.of_content(sorted(one.digests.identity for one in runs))
+    order = sorted(runs, key=lambda one: digests.of_content([lot, one.digests.identity, one.study, one.run.settings]))
     first = {(one.run.domain, one.run.method): one for one in reversed(order)}
     sample = [one for one in order if one is first[one.run.domain, one.run.method]]
     more = [one for one in order if one not in sample]
-    return sample + more[: max(LEAST - len(sample), 0)]
+    return sample + more[: max(MIN_SAMPLE - len(sample), 0)]
 
 
 def chance(runs: int, drawn: int, share: float) -> float:
@@ -92,25 +92,25 @@ def chance(runs: int, drawn: int, share: float) -> float:
 
 
 class Confirmation:
-    """A sample that is made again: it stamps what it confirms only once every run of it has been compared.
+    """A sample of reruns. The affected runs get their new identity only after every run of the sample was compared.
 
     Raises:
-        UserError: a run was confirmed too often since it was made.
+        UserError: a run was confirmed too often since it was computed.
     """
 
     def __init__(self, runs: Sequence[Affected], project: Project, made: Mapping[str, Any]) -> None:
         self.runs, self.project, self.made = list(runs), project, made
-        often = sorted({one.study for one in runs if one.record["confirmations"] >= IN_A_ROW})
+        often = sorted({one.study for one in runs if one.record["confirmations"] >= MAX_CONFIRMATIONS})
         if often:
             commands = ", ".join(f"`python -m stages.studies.run {name}`" for name in often)
-            raise UserError(f"confirmed {IN_A_ROW} times in a row, now their runs have to be made again: {commands}")
+            raise UserError(f"confirmed {MAX_CONFIRMATIONS} times in a row, rerun the studies: {commands}")
         self.sample = draw(runs)
         self.found: dict[int, Metrics] = {}
         self.moved: dict[int, list[str]] = {}
         self.same_machine: dict[int, bool] = {}
 
     def compare(self, run: Run, metrics: Metrics) -> list[str]:
-        """Compare a run of the sample that was made; returns what moved."""
+        """Compare a rerun with the stored run; returns the metrics that differ."""
         number = next(i for i, one in enumerate(self.sample) if one.run is run)
         one = self.sample[number]
         self.same_machine[number] = Store(one.study).made_on(one.record, self.made["machine"])
@@ -119,14 +119,14 @@ class Confirmation:
         return self.moved[number]
 
     def stamp(self) -> None:
-        """Give all runs that the change concerns their new identity.
+        """Give all affected runs their new identity.
 
         Raises:
-            UserError: a run of the sample was not made, or a figure moved.
+            UserError: a run of the sample was not rerun, or a metric differs.
         """
         left = len(self.sample) - len(self.moved)
         if left:
-            raise UserError(f"not confirmed: {left} of {len(self.sample)} runs of the sample were not made")
+            raise UserError(f"not confirmed: {left} of {len(self.sample)} runs of the sample were not rerun")
         moved = [(self.sample[i], rows) for i, rows in sorted(self.moved.items()) if rows]
         if moved:
             studies = ", ".join(sorted({one.study for one in self.runs}))
@@ -141,7 +141,7 @@ class Confirmation:
                         self._renew(store, one)
                 store.confirmed = {
                     "commit": self.made["commit"],
-                    "machine": store.known(self.made["machine"]),
+                    "machine": store.machine_key(self.made["machine"]),
                     "again": len(self.sample),
                     "of": len(self.runs),
                     "agreed": how,
@@ -149,62 +149,62 @@ class Confirmation:
             publish(name, study, store, self.project)
 
     def _renew(self, store: Store, one: Affected) -> None:
-        """Keep a run of the sample as it was made now; give another one its new identity, and the names of what it lacks."""
+        """Store the rerun of a run in the sample; give any other run its new identity and list the metrics that it lacks."""
         record = store.record(one.run)
         if record != one.record:
-            return  # it has been made since
+            return  # recomputed in the meantime
         number = next((i for i, drawn in enumerate(self.sample) if drawn is one), None)
         if number is not None:
-            store.add(one.run, one.decided, self.found[number], self.made)
+            store.add(one.run, one.digests, self.found[number], self.made)
             return
-        kept = {name for name, _ in figures(record["metrics"])}
+        kept = {name for name, _ in flattened(record["metrics"])}
         lacks = {*record.get("lacks", ()), *self._measured(one.run)} - kept
-        record |= {"identity": one.decided.identity, "confirmations": record["confirmations"] + 1}
+        record |= {"identity": one.digests.identity, "confirmations": record["confirmations"] + 1}
         record |= {"lacks": sorted(lacks)} if lacks else {}
 
     def _measured(self, run: Run) -> set[str]:
-        """The names of all figures that were measured of its method in its domain."""
-        like = [i for i, one in enumerate(self.sample) if (one.run.domain, one.run.method) == (run.domain, run.method)]
-        return {name for i in like for name, _ in figures(self.found[i])}
+        """The names of all metrics of the reruns with the same method and domain."""
+        similar = [i for i, one in enumerate(self.sample) if (one.run.domain, one.run.method) == (run.domain, run.method)]
+        return {name for i in similar for name, _ in flattened(self.found[i])}
 
 
-def confirm(project: Project, place: Place, *, only_draw: bool = False) -> None:
-    """Draw, make and compare a sample of the runs that a change concerns, and stamp them all where it agrees.
+def confirm(project: Project, backend: Backend, *, only_draw: bool = False) -> None:
+    """Draw, rerun and compare a sample of the affected runs, and give all of them their new identity if the sample agrees.
 
     Raises:
-        UserError: a figure moved, a run failed, or was confirmed too often.
+        UserError: a metric differs, a run failed, or a run was confirmed too often.
     """
-    concerned = affected(project)
-    runs = [one for one in concerned if one.record["values"] == one.decided.values]
-    changed = [one for one in concerned if one.record["values"] != one.decided.values]
+    all_affected = affected(project)
+    runs = [one for one in all_affected if one.record["values"] == one.digests.values]
+    changed = [one for one in all_affected if one.record["values"] != one.digests.values]
     if changed:
         which = ", ".join(sorted({one.study for one in changed}))
-        print(f"confirm: {len(changed)} runs of {which} have other params now: `python -m stages.studies.run NAME` makes them")
-    if not concerned:
-        print("confirm: every run that is kept was made, or confirmed, with the code that there is")
+        print(f"confirm: {len(changed)} runs of {which} have new params: `python -m stages.studies.run NAME` reruns them")
+    if not all_affected:
+        print("confirm: all stored runs belong to the current code")
     if not runs:
         return
-    confirmation = Confirmation(runs, project, made_here())
+    confirmation = Confirmation(runs, project, provenance())
     sample = confirmation.sample
     studies = sorted({one.study for one in runs})
-    print(f"confirm: {len(runs)} runs of {', '.join(studies)} are concerned, {len(sample)} of them are made again:")
+    print(f"confirm: {len(runs)} runs of {', '.join(studies)} are affected, {len(sample)} of them are rerun:")
     for one in sample:
         print(f"  {one.study}: {one.run}")
     missed = ", ".join(f"{share:.0%} of them: {chance(len(runs), len(sample), share):.2g}" for share in SHARES)
-    print(f"confirm: the chance to miss a change that concerns {missed}", flush=True)
+    print(f"confirm: probability of missing a change that affects {missed}", flush=True)
     if only_draw:
         return
-    made = _Made()
+    reruns = _Reruns()
     for domain in dict.fromkeys(one.run.domain for one in sample):
         waiting = [one for one in sample if one.run.domain == domain]
-        for one in [one for one in waiting if one.decided.identity in made.metrics]:
+        for one in [one for one in waiting if one.digests.identity in reruns.metrics]:
             waiting.remove(one)
-            _compare(confirmation, one.run, made.metrics[one.decided.identity])
-        identities = {one.run.key: one.decided.identity for one in waiting}
-        for run, metrics, _ in place([one.run for one in waiting]):
-            made.keep(identities[run.key], metrics)
+            _compare(confirmation, one.run, reruns.metrics[one.digests.identity])
+        identities = {one.run.key: one.digests.identity for one in waiting}
+        for run, metrics, _ in backend([one.run for one in waiting]):
+            reruns.store(identities[run.key], metrics)
             _compare(confirmation, run, metrics)
-    made.forget()
+    reruns.clear()
     confirmation.stamp()
     print(f"confirm: {len(runs)} runs are confirmed")
 
@@ -214,8 +214,8 @@ def _compare(confirmation: Confirmation, run: Run, metrics: Metrics) -> None:
     print(f"confirm: {run}: {'; '.join(moved) or 'agrees'}", flush=True)
 
 
-class _Made:
-    """What was made of samples so far, by identity: one that was stopped goes on, with the same sample."""
+class _Reruns:
+    """Stored reruns by identity, so that an interrupted confirmation continues with the same sample."""
 
     FILE = Path(".checkpoints/confirm.json")
 
@@ -224,22 +224,22 @@ class _Made:
         with suppress(UserError):
             self.metrics = files.read_json(self.FILE)
 
-    def keep(self, identity: str, metrics: Metrics) -> None:
+    def store(self, identity: str, metrics: Metrics) -> None:
         self.metrics[identity] = metrics
         files.write_json(self.FILE, self.metrics)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self.FILE.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Confirm the runs that are kept; status 1 where a figure moved."""
+    """Confirm the stored runs; exits with status 1 if a metric differs."""
     parser = argparse.ArgumentParser(prog="python -m stages.studies.confirm", description=(__doc__ or " ").splitlines()[0])
-    parser.add_argument("--draw", action="store_true", help="say what would be made again, and stop")
+    parser.add_argument("--draw", action="store_true", help="print the sample and exit")
     options = parser.parse_args(arguments)
     parameters.load()
     project = Project.load()
-    confirm(project, here.place(project), only_draw=options.draw)
+    confirm(project, here.backend(project), only_draw=options.draw)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What all places where a study may run have in common: which runs are missing, where they go, what is made of them.
+"""Completing a study with any backend: find the missing runs, store and compare results, publish the study.
 
-A place takes the missing runs and gives back the metrics of each as it ends: here.py runs them in folders of their own on
-this machine, experiments.py as DVC experiments, by the workers of DVC's queue or on a Ray cluster. Nothing else depends on
-the place.
+A backend takes the missing runs and yields the metrics of each as it ends: here.py runs them in temporary folders on this
+machine, experiments.py as DVC experiments in DVC's queue, cluster.py as DVC experiments on a Ray cluster. Nothing else depends
+on the backend.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from stages.plots.canvas import write_png
 from stages.results import tolerance
 from stages.studies import grid
 from stages.studies.grid import REPORTS, Run, Study
-from stages.studies.identity import Decided, decided
+from stages.studies.identity import RunDigests, run_digests
 from stages.studies.report import draw, markdown, with_verdicts
-from stages.studies.store import Record, Store, here
+from stages.studies.store import Record, Store, provenance
 
 Metrics = dict[str, Any]
+"""All metrics of a run, as in the metrics files of the pipeline."""
 
 
 class Result(NamedTuple):
-    """What a place gives of a run.
+    """A completed run.
 
     Args:
-        run: which was run.
-        metrics: what was measured.
-        machine: the facts of the machine that made it; None for this one.
+        run: the run.
+        metrics: all its metrics.
+        machine: the facts of the machine that computed it; None for this machine.
     """
 
     run: Run
@@ -47,13 +48,13 @@ class Result(NamedTuple):
     machine: Mapping[str, str] | None = None
 
 
-Place = Callable[[Sequence[Run]], Iterator[Result]]
-"""Runs them and yields each as it ends, in any order."""
+Backend = Callable[[Sequence[Run]], Iterator[Result]]
+"""Executes runs and yields the result of each as it ends, in any order."""
 
 
 @dataclass
 class Project:
-    """What of a project's settings decides the runs of its studies.
+    """The settings of a project that the runs of its studies depend on.
 
     Args:
         raw: the content of params.yaml.
@@ -65,77 +66,77 @@ class Project:
 
     @classmethod
     def load(cls) -> Project:
-        """That in whose folder this runs."""
+        """The settings in the current folder."""
         return cls(parameters.read(), yaml_file.read(MIXTURES))
 
-    def decided(self, run: Run) -> Decided:
-        """What decides the metrics of a run."""
-        return decided(run, self.raw, self.mixtures)
+    def digests(self, run: Run) -> RunDigests:
+        """The identity of a run and the digest of its params' values."""
+        return run_digests(run, self.raw, self.mixtures)
 
 
 def missing(study: Study, store: Store, project: Project) -> list[Run]:
-    """The runs of a study that are not there, were made by something else than what would make them now, or lack a figure."""
+    """The runs of a study that are not stored, have another identity now, or lack a reported metric."""
 
     def there(run: Run) -> bool:
-        record = store.current(run, project.decided(run).identity)
+        record = store.current(run, project.digests(run).identity)
         lacks = record.get("lacks", ()) if record else ()
         return record is not None and not any(f"{name}.".startswith(f"{key}.") for name in lacks for key in study.keep)
 
     return [run for run in grid.all_runs(study) if not there(run)]
 
 
-def turn(day: date) -> str:
-    """The study whose turn it is on a day to be made again as a whole."""
+def study_of_day(day: date) -> str:
+    """The study that is rerun as a whole on a day; all studies take turns."""
     studies = grid.names()
     return studies[day.toordinal() % len(studies)]
 
 
-def complete(name: str, place: Place, *, again: bool = False) -> None:
-    """Run what is missing of a study, each run kept as it ends, then write its table and its picture.
+def complete(name: str, backend: Backend, *, again: bool = False) -> None:
+    """Compute the missing runs of a study, store each as it ends, then publish the study.
 
     Args:
-        name: of the study.
-        place: where it is run.
-        again: whether to make the runs too that are there, and to see that they come out as they were.
+        name: name of the study.
+        backend: executes the runs.
+        again: whether to rerun the stored runs too and compare.
 
     Raises:
-        UserError: there is no such study, a run failed, or came out otherwise than it had; those that ended are kept.
+        UserError: there is no such study, a run failed, or a rerun differs from the stored run. Completed runs are stored.
     """
     study, store, project = grid.load(name), Store(name), Project.load()
     wanted = grid.all_runs(study) if again else missing(study, store, project)
     moved: list[str] = []
     if wanted:
-        made, left = here(), len(wanted)
-        print(f"{name}: {left} of {len(grid.all_runs(study))} runs are to be made", flush=True)
-        for run, metrics, elsewhere in place(wanted):
-            by, maker = project.decided(run), {**made, "machine": elsewhere or made["machine"]}
+        made, left = provenance(), len(wanted)
+        print(f"{name}: {left} of {len(grid.all_runs(study))} runs to compute", flush=True)
+        for run, metrics, elsewhere in backend(wanted):
+            digests, maker = project.digests(run), {**made, "machine": elsewhere or made["machine"]}
             with store.changing(grid.all_runs(study)):
-                record = store.current(run, by.identity)
+                record = store.current(run, digests.identity)
                 if record:
                     same = store.made_on(record, maker["machine"])
                     moved += [f"{run}: {row}" for row in differences(record, run, metrics, project, exactly=same)]
-                store.add(run, by, metrics, maker)
+                store.add(run, digests, metrics, maker)
             left -= 1
             print(f"{name}: {run} is done, {left} to go", flush=True)
         still = missing(study, store, project)
         if still:
-            raise UserError(f"{name}: {len(still)} runs are missing; started again, it makes those alone")
+            raise UserError(f"{name}: {len(still)} runs are missing; run the command again to compute only those")
     publish(name, study, store, project)
     if moved:
-        raise UserError(f"{name}: {len(moved)} figures are not what they were: {moved[0]}")
+        raise UserError(f"{name}: {len(moved)} metrics changed: {moved[0]}")
 
 
 def differences(record: Record, run: Run, metrics: Metrics, project: Project, *, exactly: bool) -> list[str]:
-    """The figures of a run that are not what is kept of it, one line for each; figures that are new are none.
+    """The metrics of a rerun that differ from the stored run, one line each; new metrics are ignored.
 
     Args:
-        record: what is kept.
-        run: what was run.
-        metrics: what was measured now.
-        project: whose params say how many images there are.
-        exactly: whether this machine is like the one that made what is kept.
+        record: the stored run.
+        run: the run.
+        metrics: the metrics of the rerun.
+        project: provides the numbers of images.
+        exactly: whether the metrics must be equal, since both machines have the same facts.
     """
-    kept, found = dict(tolerance.figures(record["metrics"])), dict(tolerance.figures(metrics))
+    kept, found = dict(tolerance.flattened(record["metrics"])), dict(tolerance.flattened(metrics))
     if exactly:
         return [f"{key}: {_shown(kept[key])} -> {_shown(found.get(key))}" for key in kept if kept[key] != found.get(key)]
     path = Path(f"{run.method}.json")
@@ -148,7 +149,7 @@ def _shown(value: Any) -> str:
 
 
 def publish(name: str, study: Study, store: Store, project: Project) -> None:
-    """Write what is read of a study: its cells with the figures that it keeps, its table and its picture."""
+    """Write the files of a study that are read: its cells with the reported metrics, its table and its picture."""
     files.write_json(REPORTS / f"{name}.json", content(name, study, store, project))
     decided = with_verdicts(study, assembled(study, store), load_claims())
     files.write_text(REPORTS / f"{name}.md", markdown(name, study, decided, store.standing()))
@@ -156,31 +157,31 @@ def publish(name: str, study: Study, store: Store, project: Project) -> None:
 
 
 def assembled(study: Study, store: Store) -> list[dict[str, Any]]:
-    """The cells of a study with the figures that are kept of each; where it decides claims, with the first run's metrics."""
+    """The cells of a study with the reported metrics and, if it decides claims, all metrics of the first run."""
     found = []
     for method, settings in grid.cells(study):
         records = [store.record(run) for run in grid.runs(study, method, settings)]
         metrics = [record["metrics"] for record in records if record]
         if metrics:
-            figures = {key: over_runs([look_up(one, key) for one in metrics]) for key in study.keep}
-            cell = {"method": method, "settings": settings, **{k: v for k, v in figures.items() if v is not None}}
+            reported = {key: over_runs([look_up(one, key) for one in metrics]) for key in study.keep}
+            cell = {"method": method, "settings": settings, **{k: v for k, v in reported.items() if v is not None}}
             found.append({**cell, "metrics": metrics[0]} if study.claims else cell)
     return found
 
 
-def over_runs(figures: Sequence[Any]) -> Any:
-    """One figure over several runs; what is no measured figure is that of the first."""
-    if len(figures) == 1 or not all(isinstance(one, Mapping) for one in figures):
-        return figures[0]
-    return over_seeds([one["mean"] for one in figures])
+def over_runs(values: Sequence[Any]) -> Any:
+    """A metric over several runs; a value that has no mean, such as a verdict, is that of the first run."""
+    if len(values) == 1 or not all(isinstance(one, Mapping) for one in values):
+        return values[0]
+    return over_seeds([one["mean"] for one in values])
 
 
 def content(name: str, study: Study, store: Store, project: Project) -> dict[str, Any]:
-    """What reports/studies/NAME.json holds."""
+    """The content of reports/studies/NAME.json."""
     blocks = {method: project.raw[grid.block(study, method)] for method in study.methods}
     domain = {} if study.images else {"preset": grid.preset(study, project.raw)}
     found = assembled(study, store)
-    # Where a method has one cell, its figures stand under its name too, nested as in the metrics of the pipeline.
+    # If each method has one cell, its metrics are also stored under its name, nested as in the metrics of the pipeline.
     single = {cell["method"]: _nested(study, cell) for cell in found} if study.images and not grid.varied(study) else {}
     return {
         "command": f"python -m stages.studies.run {name}",
@@ -193,11 +194,11 @@ def content(name: str, study: Study, store: Store, project: Project) -> dict[str
 
 
 def _nested(study: Study, cell: Mapping[str, Any]) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for key in study.keep:
         *groups, last = key.split(".")
-        block = figures
+        block = metrics
         for group in groups:
             block = block.setdefault(group, {})
         block[last] = cell.get(key)
-    return figures
+    return metrics

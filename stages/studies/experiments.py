@@ -1,8 +1,7 @@
-"""Runs of a study as DVC experiments: their names and params, how they come home, and DVC's queue.
+"""Runs of a study as DVC experiments: their names and params, how results are fetched, and DVC's queue.
 
-`dvc exp show` has them. An experiment is the whole pipeline with the params of one run; what the run leaves as the committed
-pipeline has it comes out of the cache. Its name follows from its params, so a study that was stopped and is started again finds
-the experiments that are there.
+`dvc exp show` lists them. An experiment is the whole pipeline with the params of one run; stages that these params do not
+change come from the cache. Its name is derived from its params, so a restarted study finds the existing experiments.
 """
 
 from __future__ import annotations
@@ -20,33 +19,33 @@ from stages.core.command import output
 from stages.core.errors import UserError
 from stages.dag import machine
 from stages.pipeline import digests
-from stages.studies.engine import Metrics, Place, Result
+from stages.studies.engine import Backend, Metrics, Result
 from stages.studies.grid import Run
-from stages.studies.here import MEASURED, alone
+from stages.studies.here import MEASURED, only_method
 
-IDLE = {"mog": {}, "mnist": {"methods": ["dsm"]}}
-"""What an experiment is spared of the other one, which the pipeline has too."""
-WRITTEN = ("reports/studies", "reports/figures/studies")
-"""What studies write, which no experiment reads before it is committed."""
-LOOK = 2
-"""Seconds between two looks at the queue."""
-PATIENCE = 15
-"""For how many looks the queue may have no worker."""
+OTHER_DOMAIN = {"mog": {}, "mnist": {"methods": ["dsm"]}}
+"""Params that reduce the other part of the pipeline in an experiment on one domain."""
+STUDY_OUTPUTS = ("reports/studies", "reports/figures/studies")
+"""Folders that studies write; they may have uncommitted changes, since experiments read only the last commit."""
+POLL_INTERVAL = 2
+"""Seconds between polls of the queue."""
+MAX_IDLE_POLLS = 15
+"""Polls without a worker after which the queue counts as stopped."""
 
 
-def wanted(run: Run) -> dict[str, Any]:
-    """The params in which the experiment of a run differs from params.yaml."""
-    return {**run.settings, **IDLE[run.folder], **alone(run)}
+def changed_params(run: Run) -> dict[str, Any]:
+    """The params of a run's experiment that replace those of params.yaml."""
+    return {**run.settings, **OTHER_DOMAIN[run.folder], **only_method(run)}
 
 
 def experiment(study: str, run: Run) -> str:
     """The name of the experiment of a run."""
-    label = digests.of_content([run.method, wanted(run)])[:8]
+    label = digests.of_content([run.method, changed_params(run)])[:8]
     return f"{study.replace('_', '-')}-{run.method.replace('_', '-')}-{label}"
 
 
 def named(study: str, runs: Sequence[Run], there: Collection[str], *, again: bool) -> dict[str, Run]:
-    """Runs by the names of their experiments; names that there are not yet, where they are to be made again."""
+    """Runs by the names of their experiments; with `again`, names that do not exist yet."""
     found = {}
     for run in runs:
         first = experiment(study, run)
@@ -56,13 +55,13 @@ def named(study: str, runs: Sequence[Run], there: Collection[str], *, again: boo
 
 
 def override(settings: Mapping[str, Any]) -> list[str]:
-    """Params as options of `dvc exp run`, in the grammar of Hydra's overrides, which are not JSON."""
-    return [word for key, value in settings.items() for word in ("--set-param", f"{key}={_hydra(value)}")]
+    """Params as options of `dvc exp run`, in the grammar of Hydra's overrides, which is not JSON."""
+    return [option for key, value in settings.items() for option in ("--set-param", f"{key}={_hydra(value)}")]
 
 
 def _hydra(value: Any) -> str:
     if isinstance(value, str):
-        # A backslash escapes only before a quote, be it the closing one.
+        # A backslash escapes only before a quote, including the closing one.
         return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), value) + "'"
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_hydra(one)}" for key, one in value.items()) + "}"
@@ -72,27 +71,27 @@ def _hydra(value: Any) -> str:
 
 
 class Experiments:
-    """The experiments on the commit that is checked out.
+    """The experiments on the checked-out commit.
 
     Raises:
-        UserError: something is not committed, so that an experiment would not have it.
+        UserError: there are uncommitted changes, which an experiment would not contain.
     """
 
     def __init__(self) -> None:
         self.commit = output("git", "rev-parse", "HEAD").strip()
-        own = [f":(exclude){folder}" for folder in WRITTEN]
+        own = [f":(exclude){folder}" for folder in STUDY_OUTPUTS]
         changed = output("git", "status", "--porcelain", "--untracked-files=no", "--", ".", *own).strip()
         if changed:
-            raise UserError(f"{changed.splitlines()[0].split()[-1]} is not committed: an experiment is of the last commit")
+            raise UserError(f"{changed.splitlines()[0].split()[-1]} is not committed: experiments run the last commit")
 
     def names(self) -> dict[str, str]:
-        """Those that are here, with their Git references."""
+        """Names of the local experiments, with their Git references."""
         prefix = f"refs/exps/{self.commit[:2]}/{self.commit[2:]}/"
         listed = output("git", "for-each-ref", "--format=%(refname)", prefix).split()
         return {reference.removeprefix(prefix): reference for reference in listed}
 
     def result(self, run: Run, reference: str) -> Result:
-        """What was measured in an experiment and on which machine, from Git, the cache or the remote."""
+        """The metrics of an experiment and the machine that computed them, from Git, the cache or the remote."""
         import dvc.api
 
         revision = output("git", "rev-parse", reference).strip()
@@ -100,98 +99,106 @@ class Experiments:
         return Result(run, found, json.loads(output("git", "show", f"{revision}:{machine.FILE.as_posix()}"))["facts"])
 
 
-def queued(study: str, jobs: int, *, again: bool = False) -> Place:
-    """Runs by the workers of DVC's queue, so many at a time; what is stopped here goes on there."""
+def queued(study: str, jobs: int, *, again: bool = False) -> Backend:
+    """A backend that runs in DVC's queue with `jobs` workers; if this process is stopped, the queue continues."""
 
     def run_all(runs: Sequence[Run]) -> Iterator[Result]:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
-        home = Experiments()
+        experiments = Experiments()
         try:
             with Repo() as repo:
-                yield from _through(repo.experiments.celery_queue, home, study, runs, jobs, again=again)
+                yield from _through(repo.experiments.celery_queue, experiments, study, runs, jobs, again=again)
         except DvcException as error:
             raise UserError(f"{study}: {' '.join(str(error).split())}") from None
 
     return run_all
 
 
-def _through(queue: Any, home: Experiments, study: str, runs: Sequence[Run], jobs: int, *, again: bool) -> Iterator[Result]:
-    asked = {name for name, state in _states(queue).items() if state in ("Queued", "Running")}
-    there = home.names()
+def _through(
+    queue: Any, experiments: Experiments, study: str, runs: Sequence[Run], jobs: int, *, again: bool
+) -> Iterator[Result]:
+    pending = {name for name, state in _states(queue).items() if state in ("Queued", "Running")}
+    there = experiments.names()
     waiting = named(study, runs, there, again=again)
     for name, run in waiting.items():
-        if name not in asked | there.keys():
-            output("dvc", "exp", "run", "--queue", "--name", name, *override(wanted(run)))
+        if name not in pending | there.keys():
+            output("dvc", "exp", "run", "--queue", "--name", name, *override(changed_params(run)))
     output("dvc", "queue", "start", "--jobs", str(jobs))
-    print(f"{study}: in DVC's queue, `dvc queue status` shows it and `dvc queue stop` stops it", flush=True)
+    print(f"{study}: queued in DVC, `dvc queue status` shows the queue and `dvc queue stop` stops it", flush=True)
     failed: list[str] = []
     idle = 0
     while waiting:
-        states, there = _states(queue), home.names()
+        states, there = _states(queue), experiments.names()
         for name in [name for name in waiting if name in there]:
-            yield home.result(waiting.pop(name), there[name])
+            yield experiments.result(waiting.pop(name), there[name])
         for name in [name for name in waiting if states.get(name) not in ("Queued", "Running", "Success")]:
-            failed.append(f"{waiting.pop(name)}: `dvc queue logs {name}` says why")
-        # Workers take a moment to come up, and go when the queue is stopped.
+            failed.append(f"{waiting.pop(name)}: `dvc queue logs {name}` shows the error")
+        # Workers take a moment to start, and exit when the queue is stopped.
         idle = 0 if queue.worker_status() else idle + 1
-        if waiting and idle > PATIENCE:
-            raise UserError(f"{study}: DVC's queue was stopped, {len(waiting)} runs are left; started again, it goes on")
-        time.sleep(LOOK if waiting else 0)
+        if waiting and idle > MAX_IDLE_POLLS:
+            raise UserError(
+                f"{study}: DVC's queue was stopped, {len(waiting)} runs are left; run the command again to continue"
+            )
+        time.sleep(POLL_INTERVAL if waiting else 0)
     if failed:
         raise UserError(f"{len(failed)} experiments failed; {failed[0]}")
 
 
 def _states(queue: Any) -> dict[str, str]:
-    """What DVC's queue says of each experiment. One that is tried again is listed twice, and what is still to come counts."""
+    """The state of each experiment in DVC's queue. A retried experiment is listed twice: the unfinished attempt counts."""
     order = ("Failed", "Success", "Queued", "Running")
     listed = sorted(queue.status(), key=lambda one: order.index(one["status"]) if one["status"] in order else 0)
     return {one["name"]: one["status"] for one in listed}
 
 
-class Home(Experiments):
-    """The repository from which the sweep is started and to which its experiments come.
+class SharedExperiments(Experiments):
+    """The experiments on the checked-out commit, exchanged with the nodes through a Git repository.
 
     Args:
-        git: from where the nodes clone, and to where they push.
+        git: repository that the nodes clone from and push to; None for this folder.
 
     Raises:
-        UserError: something is not committed or not where the nodes clone from, or there is no DVC remote.
+        UserError: there are uncommitted changes, the repository lacks the commit, or there is no DVC remote.
     """
 
     def __init__(self, git: str | None) -> None:
         super().__init__()
-        self.git = _anywhere(git) if git else str(Path.cwd())
+        self.git = _absolute_address(git) if git else str(Path.cwd())
         self.remote = _remote()
         if git:
-            # As a node gets it: what is asked for from here git takes from here.
+            # Check a clone, as on a node: in this folder Git would find the commit locally.
             with tempfile.TemporaryDirectory(prefix="sweep-") as clone:
                 try:
                     output("git", "clone", "--quiet", "--bare", self.git, clone)
                     output("git", "-C", clone, "cat-file", "-e", f"{self.commit}^{{commit}}")
                 except UserError as error:
-                    raise UserError(f"{git} does not give the commit {self.commit[:7]}, is it pushed? {error}") from None
+                    raise UserError(f"{git} does not contain the commit {self.commit[:7]}, is it pushed? {error}") from None
 
     def fetch(self) -> None:
-        """Bring the experiments on the current commit here from where the nodes pushed them, also of an earlier sweep."""
+        """Fetch the experiments on the current commit that nodes pushed, in this sweep or an earlier one."""
         ours = f"refs/exps/{self.commit[:2]}/{self.commit[2:]}/*"
         output("git", "fetch", "--quiet", self.git, f"+{ours}:{ours}")
 
 
-def _anywhere(git: str) -> str:
-    """The address of a Git repository, given as a path, an address or the name of a remote, as it is in every folder."""
+def _absolute_address(git: str) -> str:
+    """The address of a Git repository, given as a path, a URL or the name of a remote, in a form valid in any folder."""
     address = output("git", "ls-remote", "--get-url", git).strip()
     return str(Path(address).resolve()) if Path(address).exists() else address
 
 
 def _remote() -> tuple[str, dict[str, Any]]:
-    """The name of the default DVC remote and its settings."""
+    """The name of the default DVC remote and its settings.
+
+    Raises:
+        UserError: there is none.
+    """
     from dvc.repo import Repo
 
     with Repo() as repo:
         name = repo.config["core"].get("remote")
         remotes = repo.config["remote"]
     if name not in remotes:
-        raise UserError("there is no DVC remote for the nodes to share: `dvc remote add --default NAME URL` makes one")
+        raise UserError("there is no DVC remote for the nodes to share: `dvc remote add --default NAME URL` adds one")
     return name, dict(remotes[name])

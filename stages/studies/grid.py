@@ -1,4 +1,4 @@
-"""The studies of studies.yaml: which cells and which runs they have."""
+"""The studies of studies.yaml: their cells and runs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from stages.core.errors import UserError
 from stages.pipeline import digests
 
 FILE = Path("studies.yaml")
+"""The declarations of the studies."""
 REPORTS = paths.STUDIES
+"""Folder of the published studies."""
 Domain = Literal["mog", "mnist", "mnist_reconstruct"]
-"""What a study is about: the mixture, phase 1 on the images, or both phases."""
+"""Domain of a study: the mixture, phase 1 on the images, or both phases."""
 
 
 class Study(Block):
-    """One study: its methods, the params that are varied, the figures that are kept, whether claims are decided.
+    """One study: its methods, the varied params and the reported metrics.
 
-    Every combination of the `grid` is a cell; params of `together` change in step, by their place in the list. `settings` hold
-    in all cells. Where there are `runs`, each cell is run with each of these seeds and its figures are over them. `{method}`
-    in the name of a param stands for the method of the cell. `studies` says which study takes the place of one that claims
-    name; claims are of the domain `mog` alone.
+    Each combination of the values in `grid` is a cell; the lists in `together` are varied jointly, position by position.
+    `settings` apply to all cells. With `runs`, each cell is run once per seed, and its metrics are over these runs. `{method}`
+    in the name of a param is replaced by the method of the cell. `keep` names the reported metrics. With `claims`, the claims
+    about the method of each cell are decided, on the domain `mog` only; `studies` maps a study that a claim names to the study
+    that replaces it.
     """
 
     domain: Domain = "mog"
@@ -45,17 +48,17 @@ class Study(Block):
     @model_validator(mode="after")
     def _of_one_length(self) -> Self:
         if len({len(values) for values in self.together.values()}) > 1:
-            raise ValueError("the lists of `together` have to be equally long")
+            raise ValueError("the lists of `together` must have equal lengths")
         return self
 
     @property
     def images(self) -> bool:
-        """Whether the study is about the images."""
+        """Whether the study is on the images."""
         return self.domain != "mog"
 
 
 def names() -> list[str]:
-    """The names of all studies.
+    """The names of all studies, in the order of the file.
 
     Raises:
         UserError: the file cannot be read.
@@ -67,11 +70,11 @@ def load(name: str, path: Path = FILE) -> Study:
     """The study of that name.
 
     Raises:
-        UserError: there is none, or it is not written as a study is.
+        UserError: there is no such study, or its declaration is invalid.
     """
     studies = yaml_file.read(path)
     if name not in studies:
-        raise UserError(f"{name!r} is no study of {path}: expected one of {', '.join(sorted(studies))}")
+        raise UserError(f"{name!r} is not a study of {path}: expected one of {', '.join(sorted(studies))}")
     try:
         return Study.model_validate(studies[name])
     except ValidationError as error:
@@ -81,7 +84,7 @@ def load(name: str, path: Path = FILE) -> Study:
 
 
 def cells(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every method with every combination of the varied params, and with what is set in all cells."""
+    """Each method with each combination of the varied params and the settings of all cells."""
     steps = list(zip(*study.together.values(), strict=True)) or [()]
     for method in study.methods:
         names = [key.format(method=method) for key in (*study.grid, *study.together)]
@@ -95,9 +98,9 @@ class Run:
     """One training and measurement: a cell of a study with one seed.
 
     Args:
-        domain: what is run, see `Domain`.
-        method: which is trained and measured.
-        settings: dotted params that differ from those of params.yaml, the seed among them where the study gives it.
+        domain: see `Domain`.
+        method: the method that is trained and evaluated.
+        settings: values that replace those of params.yaml, by dotted name, including the seed if the study sets it.
     """
 
     domain: Domain
@@ -106,12 +109,12 @@ class Run:
 
     @property
     def folder(self) -> str:
-        """Where the stages of its domain lie."""
+        """`mog` or `mnist`: the part of the pipeline that the run needs."""
         return "mog" if self.domain == "mog" else "mnist"
 
     @property
     def key(self) -> str:
-        """What tells it from other runs."""
+        """Digest that distinguishes the run from all other runs."""
         return digests.of_content([self.domain, self.method, self.settings])
 
     def __str__(self) -> str:
@@ -153,11 +156,11 @@ def block(study: Study, method: str) -> str:
 
 
 def preset(study: Study, raw: Mapping[str, Any]) -> str:
-    """The mixture that all cells are of, or nothing where they differ in it."""
+    """The mixture of all cells; empty if cells differ in it."""
     presets = study.grid.get("mog.preset", [raw["mog"]["preset"]])
     return str(presets[0]) if len(presets) == 1 else ""
 
 
 def varied(study: Study) -> dict[str, list[Any]]:
-    """The params by which cells are told apart."""
+    """The varied params with their values."""
     return {**study.grid, **study.together}

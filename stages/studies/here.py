@@ -1,4 +1,4 @@
-"""Runs of a study on this machine: the pipeline's own stages, each run in a folder of its own."""
+"""Runs of a study on this machine: the stages of the pipeline, in a temporary folder per run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from stages.core.errors import UserError
 from stages.core.paths import MIXTURES, ROOT
 from stages.pipeline import files
 from stages.pipeline.concurrent import CORES, cores
-from stages.studies.engine import Metrics, Place, Project, Result
+from stages.studies.engine import Backend, Metrics, Project, Result
 from stages.studies.grid import Run, with_settings
-from stages.studies.identity import commands, look_again
+from stages.studies.identity import clear_caches, commands
 from stages.tools import warm
 
 MEASURED = {
@@ -27,26 +27,31 @@ MEASURED = {
     "mnist": "reports/measured/mnist/{method}.json",
     "mnist_reconstruct": "reports/measured/mnist/{method}.reconstruction.json",
 }
-"""Where the metrics of a run are found."""
-ALONE = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
-"""The lists of methods of each folder of stages: a run has its own method and no other."""
+"""The metrics file of a run, by domain."""
+METHOD_LISTS = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
+"""Params that list methods, by part of the pipeline: a run sets each to its own method."""
 
 
-def alone(run: Run) -> dict[str, list[str]]:
-    """The params that leave a run's method alone in its folder of stages."""
-    return {key: [run.method] for key in ALONE[run.folder]}
+def only_method(run: Run) -> dict[str, list[str]]:
+    """Params that restrict the part of the pipeline to the method of a run."""
+    return {key: [run.method] for key in METHOD_LISTS[run.folder]}
 
 
-def place(project: Project, jobs: int | None = None) -> Place:
-    """Runs on this machine: of the mixture as many at a time as there are cores, of the images one, or as many as are asked."""
+def backend(project: Project, jobs: int | None = None) -> Backend:
+    """A backend that runs on this machine.
+
+    Args:
+        project: provides the params that the runs modify.
+        jobs: runs at a time; by default one per core on the mixture and one on the images.
+    """
 
     def run_all(wanted: Sequence[Run]) -> Iterator[Result]:
         images = any(run.domain != "mog" for run in wanted)
         count = max(1, min(jobs or (1 if images else cores()), len(wanted)))
         failed: list[UserError] = []
         running: set[warm.Running] = set()
-        look_again()
-        known = {run.key: project.decided(run) for run in wanted}
+        clear_caches()
+        known = {run.key: project.digests(run) for run in wanted}
         with ThreadPoolExecutor(count) as pool:
             waiting = {pool.submit(measure, run, project, cores() // count or 1, running): run for run in wanted}
             try:
@@ -58,12 +63,12 @@ def place(project: Project, jobs: int | None = None) -> Place:
                             found = one.result()
                         except UserError as error:
                             failed.append(error)
-                            # What has begun is finished and kept.
+                            # Runs that have started are finished and stored.
                             waiting = {future: run for future, run in waiting.items() if not future.cancel()}
                         else:
-                            look_again()
-                            if project.decided(run) != known[run.key]:
-                                raise UserError(f"{run}: its code was edited while it was made: it is not kept")
+                            clear_caches()
+                            if project.digests(run) != known[run.key]:
+                                raise UserError(f"{run}: the code was edited during the run: its result is discarded")
                             yield Result(run, found)
             except BaseException:
                 for future in waiting:
@@ -78,25 +83,25 @@ def place(project: Project, jobs: int | None = None) -> Place:
 
 
 def measure(run: Run, project: Project, share: int | None = None, running: set[warm.Running] | None = None) -> Metrics:
-    """The metrics of one run.
+    """Execute one run and return its metrics.
 
     Args:
-        run: what is run.
-        project: whose params it differs from.
-        share: how many cores its stages may use.
-        running: has the process of its stage while that runs, for whoever has to stop it.
+        run: the run.
+        project: provides the params that the run modifies.
+        share: number of cores that its stages may use.
+        running: contains the process of the current stage, so that the caller can stop it.
 
     Raises:
-        UserError: a stage failed; the message is its own.
+        UserError: a stage failed; the message is that of the stage.
     """
-    params = with_settings(project.raw, {**run.settings, **alone(run)})
+    params = with_settings(project.raw, {**run.settings, **only_method(run)})
     running = set() if running is None else running
     with tempfile.TemporaryDirectory(prefix="study-") as folder:
         there = Path(folder)
         (there / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         (there / MIXTURES).write_text(yaml.safe_dump(project.mixtures, sort_keys=False), encoding="utf-8")
         if run.domain != "mog":
-            _bring_images(params, there)
+            _link_images(params, there)
         found = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         environment = {**os.environ, "PATH": found, "PYTHONPATH": str(ROOT), "DVC_STAGE": ""}
         if share:
@@ -105,17 +110,17 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[w
             process = warm.start(command, "/bin/sh", environment, there)
             running.add(process)
             try:
-                said = [line for line in process.lines() if line.strip()]
+                printed = [line for line in process.lines() if line.strip()]
                 status = process.wait()
             finally:
                 running.discard(process)
             if status:
-                raise UserError(f"{run}: {said[-1].strip() if said else 'no message'}")
+                raise UserError(f"{run}: {printed[-1].strip() if printed else 'no message'}")
         return files.read_json(there / MEASURED[run.domain].format(method=run.method))
 
 
-def _bring_images(params: Mapping[str, Any], there: Path) -> None:
-    """Make the local folders that the images may come from visible where a run is made."""
+def _link_images(params: Mapping[str, Any], there: Path) -> None:
+    """Link the local image folders, whose locations are relative, into the folder of a run."""
     for source in params["mnist"]["datasets"][params["mnist"]["dataset"]]["sources"]:
         location, link = Path(source["location"]), there / source["location"]
         if source["kind"] == "folder" and location.is_dir() and not link.exists():

@@ -29,8 +29,8 @@ STAGES = {
         *("mnist_reconstruct", "mnist_reconstruct_evaluate"),
     ),
 }
-"""The stages of dvc.yaml that a run consists of: of the mixture, of phase 1 on the images, and of both phases."""
-NO_NUMBER = (
+"""The stages of dvc.yaml that a run executes: on the mixture, in phase 1 on the images, and in both phases."""
+IRRELEVANT_CODE = (
     "stages.core",
     "stages.config",
     "stages.mnist.datasets",
@@ -40,49 +40,49 @@ NO_NUMBER = (
     "stages.pipeline.page_script",
     "stages.pipeline.runner",
 )
-"""Code that no metric depends on: it checks params, words refusals, fetches by digests, makes the page's data, keeps costs."""
-ALL_THE_SAME = (
+"""Code that no metric depends on: validation, error messages, downloads checked by digest, page data and run costs."""
+RELEVANT_EXCEPTIONS = (
     "stages.config.images.Mnist.chosen",
     "stages.config.images.Mnist.digits",
     "stages.config.mixture.chosen",
     "stages.pipeline.runner.fix_arithmetic",
 )
-"""What metrics depend on in such code, for every run."""
-NO_METRIC = ("page",)
-"""Params that decide what the page shows and no metric."""
+"""Definitions within `IRRELEVANT_CODE` that the metrics of every run do depend on."""
+IRRELEVANT_PARAMS = ("page",)
+"""Params blocks that no metric depends on."""
 
 
 @dataclass(frozen=True)
-class Decided:
-    """What decides the metrics of a run, as digests.
+class RunDigests:
+    """Digests of what determines the metrics of a run.
 
     Args:
-        identity: of the code and the params.
-        values: of the values of the params alone, whatever these are called. A refactoring leaves them as they are.
+        identity: digest of the code and the params.
+        values: digest of the values of the params without their names. A refactoring leaves it unchanged.
     """
 
     identity: str
     values: str
 
 
-def decided(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> Decided:
-    """What decides the metrics of a run.
+def run_digests(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> RunDigests:
+    """The identity of a run and the digest of its params' values.
 
     Args:
-        run: what is run.
+        run: the run.
         raw: the content of params.yaml.
         mixtures: the content of mixtures.yaml.
 
     Raises:
-        UserError: a param is set that there is not.
+        UserError: the run sets a param that does not exist.
     """
     settings = params(run.domain, run.method, with_settings(raw, run.settings), mixtures)
     whole = digests.of_content([code_identity(run.domain, run.method), settings])
-    return Decided(whole, digests.of_content(sorted(map(repr, _leaves(settings)))))
+    return RunDigests(whole, digests.of_content(sorted(map(repr, _leaves(settings)))))
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """The values in nested ones, without their names."""
+    """The leaves of nested mappings and lists, without their keys."""
     if isinstance(value, (Mapping, list)):
         for part in value.values() if isinstance(value, Mapping) else value:
             yield from _leaves(part)
@@ -92,21 +92,21 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def code_identity(domain: Domain, method: str) -> str:
     """The digest of the code that computes the metrics of a method."""
-    return digests.of_content([code.digest(root, NO_NUMBER) for root in roots(domain, method)])
+    return digests.of_content([code.digest(root, IRRELEVANT_CODE) for root in roots(domain, method)])
 
 
 def roots(domain: Domain, method: str) -> Iterator[str]:
-    """The full names of the definitions that a run calls: what each of its stages runs and how, and the method's class."""
+    """Full names of the definitions that a run executes: `main` and the main block of each stage, and the method's classes."""
     for stage in STAGES[domain]:
         module = _declared()[stage]["cmd"].split()[2]
-        yield from (f"{module}.main", f"{module}.{code.GUARDED}")
-    yield from ALL_THE_SAME
+        yield from (f"{module}.main", f"{module}.{code.MAIN_BLOCK}")
+    yield from RELEVANT_EXCEPTIONS
     module = f"stages.methods.{method}"
     yield from sorted(f"{module}.{name}" for name in code.classes(module))
 
 
 def commands(domain: Domain, method: str) -> list[str]:
-    """The commands of a run's stages, in their order."""
+    """The commands of a run's stages, in order."""
     return [_filled(_declared()[stage]["cmd"], {"item": method}) for stage in STAGES[domain]]
 
 
@@ -114,10 +114,13 @@ def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: M
     """The params that the stages of a run read, by their dotted names.
 
     Args:
-        domain: of the study.
-        method: which is trained and measured.
+        domain: domain of the study.
+        method: the method that is trained and evaluated.
         settings: the content of params.yaml for this run.
         mixtures: the content of mixtures.yaml.
+
+    Raises:
+        UserError: dvc.yaml declares a param that does not exist.
     """
     found: dict[str, Any] = {}
     for stage in STAGES[domain]:
@@ -125,26 +128,26 @@ def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: M
             names, content = (declared, settings) if isinstance(declared, str) else (declared["mixtures.yaml"], mixtures)
             for name in [names] if isinstance(names, str) else names:
                 key = _filled(name, {**settings, "item": method})
-                if key.split(".")[0] not in NO_METRIC:
+                if key.split(".")[0] not in IRRELEVANT_PARAMS:
                     found[key] = _at(content, key)
-    return {key: value for key, value in found.items() if not _changes_nothing(key, value)}
+    return {key: value for key, value in found.items() if not _is_irrelevant(key, value)}
 
 
-def _changes_nothing(key: str, value: Any) -> bool:
-    """Whether a param changes no metric: what images are called and come from, and that they are of digits, as is the rule."""
+def _is_irrelevant(key: str, value: Any) -> bool:
+    """Whether a param changes no metric: the sources and title of a data set, and the usual `digits: true`."""
     *block, last = key.split(".")
     return block[:2] == ["mnist", "datasets"] and (last in ("sources", "title") or (last == "digits" and value is True))
 
 
-def look_again() -> None:
-    """Forget the code that was read: it may have been edited since."""
-    code.forget()
+def clear_caches() -> None:
+    """Clear the caches of the code and of dvc.yaml, which may have been edited since."""
+    code.clear_caches()
     _declared.cache_clear()
 
 
 @cache
 def _declared() -> dict[str, dict[str, Any]]:
-    """The command and the params of every stage of a run, as dvc.yaml has them; those of an evaluation are in the data."""
+    """Command and declared params of every stage of dvc.yaml. mog_evaluate reads its params from the data of mog_data."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     plain = {name: stage.get("do", stage) for name, stage in stages.items()}
     return {name: {"cmd": stage["cmd"], "params": stage.get("params", [])} for name, stage in plain.items()}
@@ -158,6 +161,6 @@ def _at(content: Mapping[str, Any], key: str) -> Any:
     value: Any = content
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
-            raise UserError(f"dvc.yaml declares the param {key}, which there is not")
+            raise UserError(f"dvc.yaml declares the param {key}, which does not exist")
         value = value[part]
     return value

@@ -1,4 +1,4 @@
-"""What is written of a study: its table, its caption and its picture."""
+"""Table, caption and picture of a study."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stages.pipeline import files
 from stages.plots import studies
 from stages.results.tables import cell as shown
 from stages.results.tables import table
-from stages.results.verdicts import decide_all
+from stages.results.verdicts import MARKS, decide_all
 from stages.studies.grid import REPORTS, Study, varied
 
 
 def with_verdicts(study: Study, found: Sequence[dict[str, Any]], claims: Claims) -> list[dict[str, Any]]:
-    """The cells with the verdicts on all `claims` about them, where the study decides them; they take no training."""
+    """The cells with the verdicts on all `claims` about their methods, if the study decides claims; needs no training."""
     if not study.claims:
         return list(found)
     others = {claimed: files.read_json(REPORTS / f"{name}.json")["cells"] for claimed, name in study.studies.items()}
@@ -25,7 +25,7 @@ def with_verdicts(study: Study, found: Sequence[dict[str, Any]], claims: Claims)
 
 
 def markdown(name: str, study: Study, found: Sequence[Mapping[str, Any]], standing: str) -> str:
-    """A caption, and the study as a table, one row per cell; where claims were decided, their verdicts; where it stands."""
+    """Caption, metrics with one row per cell, verdicts if claims were decided, and provenance."""
     keys = [key for key in study.keep if any(key in cell for cell in found)]
     text = caption(name, study, found) + "\n\n"
     text += table(["cell", *keys], ([_label(cell, study), *(shown(cell.get(key)) for key in keys)] for cell in found))
@@ -37,7 +37,7 @@ def markdown(name: str, study: Study, found: Sequence[Mapping[str, Any]], standi
 
 
 def caption(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str:
-    """From where to where each figure goes, and in which cells."""
+    """The smallest and largest value of each metric with their cells, and the claims that fail."""
     parts = []
     for key in study.keep:
         cells = sorted((cell for cell in found if key in cell), key=lambda cell: _mean(cell[key]))
@@ -50,40 +50,41 @@ def caption(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str:
         for n, c in cell.get("claims", {}).items()
         if c["verdict"] == "fails"
     ]
-    wrong = f" What is said fails for {', '.join(fails)}." if fails else ""
-    return f"*Study {name}.* {'; '.join(parts) or 'Nothing differs between its cells'}.{wrong}"
+    failing = f" Claims that fail: {', '.join(fails)}." if fails else ""
+    return f"*Study {name}.* {'; '.join(parts) or 'No metric differs between cells'}.{failing}"
 
 
-def _mean(figure: Any) -> float:
-    return float(figure["mean"] if isinstance(figure, Mapping) else figure)
+def _mean(metric: Any) -> float:
+    return float(metric["mean"] if isinstance(metric, Mapping) else metric)
 
 
 def _verdict(claim: Mapping[str, Any] | None) -> str:
-    return f"{claim['claimed']}: {claim['verdict']}" if claim else "–"
+    """The literature's answer with a mark that says whether the measurement agrees."""
+    return f"{claim['claimed']} {MARKS[claim['verdict']]}" if claim else "–"
 
 
 def draw(name: str, study: Study, found: list[dict[str, Any]]) -> Figure:
-    """The study as a picture: lines over a varied number, verdicts where it decides claims, else one row per cell."""
+    """The study as a picture: verdicts if it decides claims, lines over a varied numeric param, else one row per cell."""
     keys = [key for key in study.keep if any(key in cell for cell in found)]
     if study.claims:
         verdicts = {_label(cell, study): {k: claim["verdict"] for k, claim in cell["claims"].items()} for cell in found}
-        lifts = {key: [cell.get(key) for cell in found] for key in keys if "lift" in key}
-        return studies.verdicts(verdicts, lifts, f"study {name}: {', '.join(f'{k} {v[0]}' for k, v in study.grid.items())}")
+        deltas = {key: [cell.get(key) for cell in found] for key in keys if "delta_" in key}
+        return studies.verdicts(verdicts, deltas, f"study {name}: {', '.join(f'{k} {v[0]}' for k, v in study.grid.items())}")
     axis = _axis(study)
     if axis:
         lines = dict[str, list[dict[str, Any]]]()
         for cell in found:
             lines.setdefault(_label(cell, study, without=axis[0]), []).append(cell)
-        figures = {key: {label: [cell.get(key) for cell in along] for label, along in lines.items()} for key in keys}
-        return studies.lines(axis[1], figures, axis[0].format(method="METHOD"), f"study {name}")
+        values = {key: {label: [cell.get(key) for cell in along] for label, along in lines.items()} for key in keys}
+        return studies.lines(axis[1], values, axis[0].format(method="METHOD"), f"study {name}")
     labels = [_label(cell, study) for cell in found]
     return studies.bars(labels, {key: [cell.get(key) for cell in found] for key in keys}, f"study {name}")
 
 
 def _axis(study: Study) -> tuple[str, list[float]] | None:
-    """The number along which the figures are drawn, the first one that is varied; None where there is no such.
+    """The param of the horizontal axis with its values, the first varied one; None if it is not numeric.
 
-    Of params that change together it is the first. One more param may be varied beside it: each of its values is a line.
+    Of params that are varied jointly, it is the first. One more param of the grid may be varied: each of its values is a line.
     """
     along = [(key, values) for key, values in study.grid.items() if len(values) > 1]
     if study.together:
@@ -98,17 +99,17 @@ def _axis(study: Study) -> tuple[str, list[float]] | None:
 
 
 def _number(value: Any) -> float | None:
-    """A param as a number on an axis: itself, or what all places of a list hold; None where it is no number."""
+    """A param as a number: a number itself, or the common entry of a list with equal entries; else None."""
     if isinstance(value, list) and len(set(value)) == 1:
         return _number(value[0])
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _label(cell: Mapping[str, Any], study: Study, without: str = "") -> str:
-    """What tells a cell from the others: its method, and the params that are varied but for `without`."""
+    """What distinguishes a cell: its method and the varied params except `without`."""
     names = [key for key, values in varied(study).items() if len(values) > 1 and key != without]
     if without in study.together:
         names = []
     settings = ((key, cell["settings"][key.format(method=cell["method"])]) for key in names)
-    told = [f"{key.split('.')[-1].replace('_', ' ')} {value}" for key, value in settings]
-    return ", ".join(([cell["method"]] if len(study.methods) > 1 or not told else []) + told)
+    parts = [f"{key.split('.')[-1].replace('_', ' ')} {value}" for key, value in settings]
+    return ", ".join(([cell["method"]] if len(study.methods) > 1 or not parts else []) + parts)

@@ -1,17 +1,16 @@
-"""Studies: results that need many settings, outside the DAG.
+"""Run studies: grids of params outside the DAG.
 
     python -m stages.studies.run [NAME] [--again] [--on here|queue|ray] [--jobs N] [--address auto|HOST:PORT] [--git URL]
 
-Makes the runs of a study of studies.yaml that are not there yet, on this machine (here.py), by DVC's queue (experiments.py)
-or on a Ray cluster (cluster.py). Every run is kept as it ends, in reports/studies/runs/NAME.json with all that was measured
-in it and what decided that (store.py): a study that was stopped goes on where it was, and one that gets another cell runs
-that alone.
+Computes the missing runs of a study of studies.yaml on this machine (here.py), in DVC's queue (experiments.py) or on a Ray
+cluster (cluster.py). Each run is stored as it ends, in reports/studies/runs/NAME.json with all its metrics and its identity
+(store.py): an interrupted study continues where it stopped, and a new cell causes no other run.
 
-Then writes reports/studies/NAME.json with `command`; `standing`, which says where and when the runs were made and confirmed;
-the `blocks` of the methods' params; and `cells`, each with its `method`, its `settings`, the figures that the study keeps
-and, where it decides claims, all `metrics` of its first run. On the mixture there is its `preset`, empty where cells differ
-in it; on the images, where each method has one cell, its figures stand under the method's name too. It also writes
-reports/studies/NAME.md, the same as a table, with the verdicts on the claims, and reports/figures/studies/NAME.png.
+Then writes reports/studies/NAME.json with `command`; `standing`, the provenance of the runs; `blocks`, the params of the
+methods; and `cells`, each with its `method`, its `settings`, the reported metrics and, if the study decides claims, all
+`metrics` of its first run. A study on the mixture also has its `preset`, empty if cells differ in it; a study on the images
+with one cell per method has the metrics under the method's name too. It also writes reports/studies/NAME.md, the same as a
+table with the verdicts on the claims, and reports/figures/studies/NAME.png.
 """
 
 from __future__ import annotations
@@ -23,32 +22,32 @@ from datetime import UTC, datetime
 from stages.core.command import end
 from stages.pipeline.concurrent import cores
 from stages.studies import cluster, experiments, grid, here
-from stages.studies.engine import Place, Project, complete, turn
+from stages.studies.engine import Backend, Project, complete, study_of_day
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Make what is missing of a study, then write its table and its picture."""
+    """Compute the missing runs of a study, then publish its table and its picture."""
     parser = argparse.ArgumentParser(prog="python -m stages.studies.run", description=(__doc__ or " ").splitlines()[0])
     parser.add_argument(
-        "study", nargs="?", help=f"one of {', '.join(grid.names())}; with --again by default the one whose turn it is"
+        "study", nargs="?", help=f"one of {', '.join(grid.names())}; with --again the default is the study of the day"
     )
-    parser.add_argument("--again", action="store_true", help="make all of its runs, also those that are there")
-    parser.add_argument("--on", choices=("here", "queue", "ray"), default="here", help="where its runs are made")
-    parser.add_argument("--jobs", type=int, help="how many at a time, here and in the queue; by default one a core")
-    parser.add_argument("--address", help="of the Ray cluster, or auto; where there is none Ray starts on this machine")
-    parser.add_argument("--git", help="from where the nodes of Ray clone and to where they push; by default this folder")
+    parser.add_argument("--again", action="store_true", help="rerun the stored runs too and compare")
+    parser.add_argument("--on", choices=("here", "queue", "ray"), default="here", help="where the runs are executed")
+    parser.add_argument("--jobs", type=int, help="runs at a time, here and in the queue; by default one per core")
+    parser.add_argument("--address", help="address of the Ray cluster, or auto; without one Ray starts on this machine")
+    parser.add_argument("--git", help="repository that Ray nodes clone from and push to; by default this folder")
     options = parser.parse_args(arguments)
     if options.jobs is not None and options.jobs < 1:
-        parser.error("--jobs: at least 1")
+        parser.error("--jobs: expected at least 1")
     if options.study is None and not options.again:
-        parser.error("which study?")
-    name, project = options.study or turn(datetime.now(tz=UTC).date()), Project.load()
-    places: dict[str, Place] = {
-        "here": here.place(project, options.jobs),
+        parser.error("expected the name of a study, or --again")
+    name, project = options.study or study_of_day(datetime.now(tz=UTC).date()), Project.load()
+    backends: dict[str, Backend] = {
+        "here": here.backend(project, options.jobs),
         "queue": experiments.queued(name, options.jobs or cores(), again=options.again),
-        "ray": cluster.place(name, project, options.git, options.address, again=options.again),
+        "ray": cluster.backend(name, project, options.git, options.address, again=options.again),
     }
-    complete(name, places[options.on], again=options.again)
+    complete(name, backends[options.on], again=options.again)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""`make check`: validate params.yaml with the blocks of all methods, mixtures.yaml and claims.yaml, and nothing else.
+"""`make check`: validate params.yaml with the blocks of all methods, mixtures.yaml and claims.yaml.
 
-python -m stages.tools.check [PARAMS]
+    python -m stages.tools.check [PARAMS]
+
+With PARAMS, only that params file is validated.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from stages.nn.build import configured
 
 
 def check(path: Path = PARAMS) -> params.Params:
-    """Validate a params file with all its blocks.
+    """Validate a params file with the blocks of all its methods.
 
     Raises:
-        InvalidParams: with one line about the first mistake.
+        InvalidParams: a value is not accepted; the message is one line about the first one.
     """
     loaded = params.load(path)
     for block in loaded.blocks:
@@ -27,7 +29,7 @@ def check(path: Path = PARAMS) -> params.Params:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Check the params file that is named, or all files of the project."""
+    """Validate the given params file, or all files of the project."""
     if arguments:
         check(Path(arguments[0]))
     else:

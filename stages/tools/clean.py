@@ -1,4 +1,4 @@
-"""`make clean`: remove what the pipeline made and git ignores; DVC's cache, the runs and files of your own stay."""
+"""`make clean`: remove the pipeline's outputs that git ignores; DVC's cache, MLflow's runs and all other files are kept."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
 
-ALSO = ("reports/reproduction.*", "data/**/.unfinished.*", "models/**/.unfinished.*", "reports/**/.unfinished.*")
-"""What stages and tools leave besides the outputs."""
+TEMPORARY = ("reports/reproduction.*", "data/**/.unfinished.*", "models/**/.unfinished.*", "reports/**/.unfinished.*")
+"""Files other than outputs: the report of `make reproduce` and incomplete files of killed stages."""
 
 
-def made(output: Output) -> Mapping[Path, str] | None:
-    """The files of an output with the digests in dvc.lock; None if these are unknown.
+def recorded_files(output: Output) -> Mapping[Path, str] | None:
+    """The files of an output with their digests in dvc.lock; None if the digests are unknown.
 
-    The list of a folder's files lies in DVC's cache, which may have lost it.
+    The file list of a folder is in DVC's cache, where it may be missing.
     """
     path = Path(output.fs_path)
     if not output.hash_info:
@@ -39,8 +39,8 @@ def made(output: Output) -> Mapping[Path, str] | None:
 
 
 def remove(output: Output) -> None:
-    """Remove the files of an output that are as they were made, and the folders that are empty then."""
-    files, path = made(output), Path(output.fs_path)
+    """Remove the unchanged files of an output, then its empty folders; print a line if anything is kept."""
+    files, path = recorded_files(output), Path(output.fs_path)
     for file, digest in (files or {}).items():
         if file.is_file() and file_md5(file) == digest:
             file.unlink()
@@ -49,40 +49,44 @@ def remove(output: Output) -> None:
             if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
                 folder.rmdir()
     if path.is_file() or any(not one.is_dir() for one in path.rglob("*")):
-        why = "it is not known which of its files were made" if files is None else "not all of it is as it was made"
-        print(f"clean: {output} stays: {why}")
+        reason = "its files are not recorded" if files is None else "it has files that were changed or added"
+        print(f"clean: {output} is kept: {reason}")
 
 
-def busy(repo: Repo) -> bool:
-    """Whether a stage is running: DVC lists the processes that read or write each output."""
+def is_running(repo: Repo) -> bool:
+    """Whether a stage is running, by DVC's list of the processes that read or write outputs."""
     from dvc.rwlock import RWLOCK_FILE
 
     try:
-        held = json.loads((Path(repo.tmp_dir or "") / RWLOCK_FILE).read_bytes())
+        locks = json.loads((Path(repo.tmp_dir or "") / RWLOCK_FILE).read_bytes())
     except (FileNotFoundError, ValueError):
         return False
-    holders = [*chain.from_iterable(held.get("read", {}).values()), *held.get("write", {}).values()]
+    holders = [*chain.from_iterable(locks.get("read", {}).values()), *locks.get("write", {}).values()]
     return any(psutil.pid_exists(holder["pid"]) for holder in holders)
 
 
 def main(_: Sequence[str]) -> None:
-    """Remove what the pipeline made."""
+    """Remove the outputs and the temporary files of the pipeline.
+
+    Raises:
+        UserError: the pipeline is running, or DVC fails.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo() as repo, repo.lock:
-            if busy(repo):
+            if is_running(repo):
                 raise UserError("the pipeline is running")
             for stage in repo.index.stages:
-                # A file that somebody added with `dvc add`, or another pipeline, is not ours.
+                # Files of `dvc add` and outputs of other pipelines are not this pipeline's.
                 for output in stage.outs if stage.path_in_repo == "dvc.yaml" else ():
                     if output.use_cache:
                         remove(output)
     except DvcException as error:
         raise UserError(" ".join(str(error).split())) from None
     shutil.rmtree(COSTS, ignore_errors=True)
-    for pattern in ALSO:
+    for pattern in TEMPORARY:
         for path in Path().glob(pattern):
             path.unlink()
 

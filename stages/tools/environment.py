@@ -1,12 +1,12 @@
-"""`make setup`: make .venv and install the pinned packages; an environment that cannot be used is made anew.
+"""`make setup`: create .venv and install the pinned packages; an unusable environment is rebuilt.
 
     python stages/tools/environment.py VENV REQUIREMENTS... [--mend] [--torch-index URL] [--of-this-python]
 
-It runs before there is an environment, by whatever Python is there: as a file, with the standard library, in the syntax of
-Python 3.6. --torch-index takes torch and torchvision from another index, such as that of the builds for the CPU, and leaves out
-the libraries of the builds for CUDA, which take five gigabytes; the environment remembers it. An environment that cannot be
-used, or with --of-this-python one of another release, is made anew with --mend and refused without. Without VENV it only says
-by its status whether the Python that runs it can be used.
+It runs before an environment exists, in any Python: as a script, with the standard library, in the syntax of Python 3.6.
+--torch-index installs torch and torchvision from another index, such as that of the CPU builds, and omits the CUDA libraries,
+which take five gigabytes; the environment records the index. An environment is unusable if it is broken, if its Python is not
+supported (with --of-this-python: is another release than this one), or if its torch is from another index than requested. It is
+rebuilt with --mend and refused without. Without VENV, the exit status says whether the running Python is supported.
 """
 
 import argparse
@@ -19,103 +19,104 @@ import tempfile
 from importlib.util import find_spec
 
 OLDEST, NEWEST = (3, 11), (3, 13)
-"""The releases of Python for which all pinned packages are built."""
+"""The releases of Python for which all pinned packages have builds."""
 CUDA = re.compile(r"(nvidia|cuda|triton)\b")
-"""How the names of the packages begin that only torch's builds for CUDA need."""
+"""The start of the names of packages that only torch's CUDA builds need."""
 TORCH = re.compile(r"torch(vision)?==")
+"""The pins of the packages that come from the index of torch."""
 PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 BIN = "Scripts" if os.name == "nt" else "bin"
-FIRST = (
+"""The folder of an environment's programs."""
+PREPEND_PATH = (
     f"import os, sys; os.environ['PATH'] = os.path.join(sys.prefix, '{BIN}') + os.pathsep + os.environ.get('PATH', os.defpath)"
 )
-"""What every Python of the environment does first: DVC runs stages by `python`, which has to be this one, activated or not."""
+"""Code that every Python of the environment runs at start: DVC calls `python`, which must be this one, activated or not."""
 NOT_INSTALLED = "the packages could not be installed"
 INDEX = ".torch-index"
-"""The file in an environment with the index that its torch comes from."""
+"""The file of an environment that records the index of its torch."""
 
 
 def main() -> None:
-    """Make the environment, or mend it."""
+    """Create or rebuild the environment; without VENV, check the running Python."""
     parser = argparse.ArgumentParser()
     parser.add_argument("venv", nargs="?")
     parser.add_argument("requirements", nargs="*")
     parser.add_argument("--mend", action="store_true")
     parser.add_argument("--torch-index")
     parser.add_argument("--of-this-python", action="store_true")
-    given = parser.parse_args()
-    if not given.venv:
+    options = parser.parse_args()
+    if not options.venv:
         sys.exit(not (OLDEST <= sys.version_info[:2] <= NEWEST and find_spec("pip")))
     try:
-        prepare(given)
+        prepare(options)
     except KeyboardInterrupt:
         sys.exit(130)
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: {' '.join(map(str, error.cmd[:3]))} failed")
     except OSError as error:
-        sys.exit(f"error: {error.filename or given.venv}: {error.strerror or error}")
+        sys.exit(f"error: {error.filename or options.venv}: {error.strerror or error}")
 
 
-def prepare(given: argparse.Namespace) -> None:
-    """Do what the command line asks for."""
-    python = os.path.join(given.venv, BIN, "python")
-    aside = None
-    if os.path.lexists(given.venv) and unfit(given.venv, python, given):
-        aside = os.path.join(tempfile.mkdtemp(prefix=".venv.", dir=os.path.dirname(given.venv) or "."), "old")
-        os.rename(given.venv, aside)
-    made = not os.path.lexists(given.venv)
+def prepare(options: argparse.Namespace) -> None:
+    """Create or rebuild the environment and install the packages; if that fails, restore the previous environment."""
+    python = os.path.join(options.venv, BIN, "python")
+    previous = None
+    if os.path.lexists(options.venv) and unusable(options.venv, python, options):
+        previous = os.path.join(tempfile.mkdtemp(prefix=".venv.", dir=os.path.dirname(options.venv) or "."), "old")
+        os.rename(options.venv, previous)
+    created = not os.path.lexists(options.venv)
     try:
-        if made:
+        if created:
             check_version()
             run(
-                [base_python(), "-m", "venv", given.venv],
-                "this Python can make no environment: on Debian, python3-venv is missing",
+                [base_python(), "-m", "venv", options.venv],
+                "this Python cannot create an environment: on Debian, install python3-venv",
             )
         own_programs_first(python)
-        install(python, given)
+        install(python, options)
     except BaseException:
-        # What was there may still be of use to somebody.
-        if made and aside:
-            shutil.rmtree(given.venv, ignore_errors=True)
-            os.rename(aside, given.venv)
-            os.rmdir(os.path.dirname(aside))
+        if created and previous:
+            shutil.rmtree(options.venv, ignore_errors=True)
+            os.rename(previous, options.venv)
+            os.rmdir(os.path.dirname(previous))
         raise
-    if aside:
-        shutil.rmtree(os.path.dirname(aside), ignore_errors=True)
+    if previous:
+        shutil.rmtree(os.path.dirname(previous), ignore_errors=True)
 
 
 def base_python() -> str:
-    """The Python that runs this, or the one that its environment was made with: an environment cannot make itself anew."""
+    """The running Python, or, in an environment, the one that created it: an environment cannot rebuild itself."""
     return str(getattr(sys, "_base_executable", "") or sys.executable)
 
 
-def install(python: str, given: argparse.Namespace) -> None:
-    """Install the packages, torch from the index that is asked for or that the environment remembers."""
-    index = given.torch_index or remembered_index(given.venv)
+def install(python: str, options: argparse.Namespace) -> None:
+    """Install the packages, torch from the requested or the recorded index if there is one."""
+    index = options.torch_index or recorded_index(options.venv)
     if index:
-        with open(os.path.join(given.venv, INDEX), "w", encoding="utf-8") as file:
+        with open(os.path.join(options.venv, INDEX), "w", encoding="utf-8") as file:
             file.write(index)
-        install_without_cuda(python, given.requirements, index)
+        install_without_cuda(python, options.requirements, index)
         return
-    for requirements in given.requirements:
+    for requirements in options.requirements:
         run([python, *PIP, "-r", requirements], NOT_INSTALLED)
 
 
 def check_version() -> None:
-    """End with one line where no environment of this Python would do."""
+    """Exit with an error if the running Python is not supported."""
     version = sys.version_info[:2]
     if not OLDEST <= version <= NEWEST:
-        what = f"is Python {dotted(version)}, which is too {'old' if version < OLDEST else 'new'}"
-        wanted = f"{dotted(OLDEST)} to {dotted(NEWEST)} will do"
-        sys.exit(f"error: {sys.executable} {what}: {wanted}, such as `make setup PYTHON=python{dotted(NEWEST)}`")
+        problem = f"is Python {dotted(version)}, which is too {'old' if version < OLDEST else 'new'}"
+        remedy = f"use {dotted(OLDEST)} to {dotted(NEWEST)}, as in `make setup PYTHON=python{dotted(NEWEST)}`"
+        sys.exit(f"error: {sys.executable} {problem}: {remedy}")
 
 
 def dotted(version: "tuple[int, ...]") -> str:
-    """A release as it is written."""
+    """A version as text, such as 3.11."""
     return ".".join(map(str, version))
 
 
-def remembered_index(venv: str) -> str:
-    """The index that torch came from, where it was not the usual one."""
+def recorded_index(venv: str) -> str:
+    """The index that torch was installed from; empty for the default one."""
     try:
         with open(os.path.join(venv, INDEX), encoding="utf-8") as file:
             return file.read().strip()
@@ -123,37 +124,42 @@ def remembered_index(venv: str) -> str:
         return ""
 
 
-def unfit(venv: str, python: str, given: argparse.Namespace) -> bool:
-    """Whether an environment cannot be used and may be made anew; ends with one line if it may not."""
-    ask = [python, "-c", "import sys, pip; print(*sys.version_info[:2])"]
+def unusable(venv: str, python: str, options: argparse.Namespace) -> bool:
+    """Whether an existing environment must be rebuilt.
+
+    Raises:
+        SystemExit: it must, but `make setup` did not create it, or --mend is not given, or this Python is not supported.
+    """
+    command = [python, "-c", "import sys, pip; print(*sys.version_info[:2])"]
     try:
-        said = subprocess.run(ask, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
-        version: tuple[int, ...] = tuple(map(int, said.split()))
+        printed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+        version: tuple[int, ...] = tuple(map(int, printed.split()))
     except (OSError, ValueError, subprocess.CalledProcessError):
         version = ()
-    moved = given.torch_index and given.torch_index != remembered_index(venv)
-    if version and (version == sys.version_info[:2] if given.of_this_python else OLDEST <= version <= NEWEST) and not moved:
+    other_index = options.torch_index and options.torch_index != recorded_index(venv)
+    supported = version == sys.version_info[:2] if options.of_this_python else OLDEST <= version <= NEWEST
+    if version and supported and not other_index:
         return False
-    why = "is broken" if not version else "has torch from elsewhere" if moved else "is of Python " + dotted(version)
+    problem = "is broken" if not version else "has torch from another index" if other_index else "has Python " + dotted(version)
     if os.path.islink(venv) or not os.path.isfile(os.path.join(venv, "pyvenv.cfg")):
-        sys.exit(f"error: {venv} {why}, and was not made by `make setup`: move it away")
-    if not given.mend:
-        sys.exit(f"error: {venv} {why}: `make setup` makes it anew")
+        sys.exit(f"error: {venv} {problem} and was not created by `make setup`: move it away")
+    if not options.mend:
+        sys.exit(f"error: {venv} {problem}: `make setup` rebuilds it")
     check_version()
-    print(f"{venv} {why}: it is made anew", flush=True)
+    print(f"{venv} {problem}: it is rebuilt", flush=True)
     return True
 
 
 def own_programs_first(python: str) -> None:
-    """Have every Python of the environment, and so its dvc, find the environment's own programs before any others."""
-    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    packages = subprocess.run(ask, stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+    """Make every Python of the environment, and so its dvc, put the environment's programs first on PATH."""
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode().strip()
     with open(os.path.join(packages, "own_programs_first.pth"), "w", encoding="utf-8") as file:
-        file.write(f"{FIRST}\n")
+        file.write(f"{PREPEND_PATH}\n")
 
 
 def install_without_cuda(python: str, requirements: "list[str]", index: str) -> None:
-    """Install torch's packages from an index and all others but those that only CUDA needs as they are pinned."""
+    """Install torch and torchvision from an index, then the other pinned packages except those that only CUDA needs."""
     for path in requirements:
         with open(path, encoding="utf-8") as file:
             entries = re.split(r"(?m)^(?=[a-z0-9])", file.read())
@@ -163,14 +169,14 @@ def install_without_cuda(python: str, requirements: "list[str]", index: str) -> 
             others = os.path.join(folder, "requirements.txt")
             with open(others, "w", encoding="utf-8") as file:
                 file.write("".join(entry for entry in entries if not TORCH.match(entry) and not CUDA.match(entry)))
-            # torch's own needs are among them, with hashes; of what it wants for CUDA pip would say that it is missing.
+            # This list has torch's other dependencies; pip would report the CUDA libraries as missing.
             run([python, *PIP, "--no-deps", "-r", others], NOT_INSTALLED)
 
 
-def run(command: "list[str]", otherwise: str) -> None:
-    """Run a command; where it fails, end with one line."""
+def run(command: "list[str]", error: str) -> None:
+    """Run a command; exit with an error message if it fails."""
     if subprocess.run(command, check=False).returncode:
-        sys.exit(f"error: {otherwise}")
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

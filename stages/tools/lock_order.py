@@ -13,9 +13,14 @@ ENTRY = re.compile(r"(?m)^  (?=\S)")
 
 
 def in_order(lock: str, before: str, order: Sequence[str]) -> str:
-    """The text of dvc.lock with the entries that `before` does not have in the order of a serial run, behind the others.
+    """The text of dvc.lock in the order of a serial run.
 
-    Entries of stages that there are no more are left out.
+    Entries of stages that no longer exist are dropped.
+
+    Args:
+        lock: the text of dvc.lock.
+        before: the text before the run, whose entries keep their order and come first.
+        order: the stages in the order of a serial run, which the new entries follow.
     """
     head, entries = _entries(lock)
     entries = {name: entry for name, entry in entries.items() if name in order}

@@ -1,12 +1,13 @@
-"""`make repro`: reproduce the pipeline with as many stages side by side as the machine has cores for.
+"""`make repro`: reproduce the pipeline with stages in parallel, on all cores by default.
 
-`dvc repro` runs one stage after another. This runs the same stages by the same rules: what DVC says is up to date is skipped,
-what its run-cache has is taken from there, and outputs and dvc.lock are stored by DVC. Only the commands run side by side, in
-the order that `stages.dag.schedule` finds. New entries of dvc.lock stand where a serial run puts them; entries of stages that
-no longer exist, which a serial run keeps, are dropped.
+`dvc repro` runs one stage after another. This runs the same stages by the same rules: DVC decides what is up to date, restores
+outputs from its run cache, and stores outputs and dvc.lock. Only the commands run in parallel, in the order that
+`stages.dag.schedule` determines. New entries of dvc.lock are placed where a serial run puts them; entries of stages that no
+longer exist, which a serial run keeps, are dropped.
 
-DVC writes dvc.lock as a whole, which takes longer than some stages do. So several entries are written at a time; of a run that
-is killed, DVC's run-cache restores those that were not. A stage that fails stops the others; what they finished stays.
+DVC can only write dvc.lock as a whole, which takes longer than some stages. Entries are therefore written several at a time. If
+the run is killed, DVC's run cache restores the stages whose entries were not written. A stage that fails stops the others; the
+results of finished stages are kept.
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage
 
-WRITING = 0.03
-"""The share of the time that is spent on writing dvc.lock while stages run."""
+WRITE_SHARE = 0.03
+"""Share of the elapsed time beyond which dvc.lock is not written while stages run."""
 YIELDING = hasattr(os, "SCHED_IDLE")
-HARDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+"""Whether this system has a scheduling priority below all others."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 """Signals to stop a stage, in order of escalation."""
 PATIENCE = 30.0
 """Seconds between one signal and the next."""
@@ -55,10 +57,10 @@ class Reproduction:
     """One run of the pipeline.
 
     Args:
-        repo: DVC's project.
-        jobs: how many cores to use.
-        force: run what is up to date, too.
-        run_cache: take from DVC's run-cache what it has.
+        repo: DVC's repository.
+        jobs: number of cores to use.
+        force: run stages that are up to date, too.
+        run_cache: restore outputs from DVC's run cache.
     """
 
     def __init__(self, repo: Repo, jobs: int, *, force: bool = False, run_cache: bool = True) -> None:
@@ -70,20 +72,20 @@ class Reproduction:
         self.stages = {stage.addressing: stage for stage in graph}
         self.schedule = Schedule(tasks(graph), jobs, YIELDING)
         self.commands: dict[str, warm.Running] = {}
-        self.held: dict[str, ExitStack] = {}
+        self.file_locks: dict[str, ExitStack] = {}
         self.background: set[str] = set()
         self.events: SimpleQueue[tuple[str, int] | None] = SimpleQueue()
         self.unwritten: list[Stage] = []
         self.changed = False
-        self.writing = 0.0
+        self.write_seconds = 0.0
         self.started = time.monotonic()
 
     def run(self) -> None:
-        """Reproduce everything.
+        """Reproduce the pipeline.
 
         Raises:
             UserError: a stage failed; the message names it.
-            KeyboardInterrupt: a signal asked for the end.
+            KeyboardInterrupt: a signal stopped the run.
         """
         before = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
         leftovers.remove(reproducing=True)
@@ -97,8 +99,8 @@ class Reproduction:
                 finally:
                     self._write()
         finally:
-            for held in self.held.values():
-                held.close()
+            for locks in self.file_locks.values():
+                locks.close()
             put_in_order(before, self.order)
         if not self.changed:
             print("Data and pipelines are up to date.")
@@ -115,11 +117,11 @@ class Reproduction:
             if event is None:
                 raise KeyboardInterrupt
             self._end(*event)
-            if self.events.empty() and self.writing < WRITING * (time.monotonic() - self.started):
+            if self.events.empty() and self.write_seconds < WRITE_SHARE * (time.monotonic() - self.started):
                 self._write()
 
     def _begin(self, name: str) -> None:
-        """Start the command of a stage, unless DVC says that there is nothing to be done, or can do it itself."""
+        """Start the command of a stage, unless the stage is up to date, has none, or is in the run cache."""
         stage = self.stages[name]
         with self.repo.lock:
             if stage.frozen or not stage.cmd:
@@ -132,7 +134,7 @@ class Reproduction:
                 self.schedule.finish(name)
                 return
             self.changed = True
-            self.held[name] = self._busy(stage)
+            self.file_locks[name] = self._lock_files(stage)
             stage.remove_outs(ignore_remove=False, force=False)
             if self._restored(stage):
                 print(f"Stage '{name}' is cached - skipping run, checking out outputs", flush=True)
@@ -141,18 +143,18 @@ class Reproduction:
                 return
         self._start(stage)
 
-    def _busy(self, stage: Stage) -> ExitStack:
-        """Note for other DVC processes what this stage reads and writes until it has ended, as DVC does."""
+    def _lock_files(self, stage: Stage) -> ExitStack:
+        """Lock what a stage reads and writes against other DVC processes, as DVC does, until the result is closed."""
         from dvc.rwlock import rwlock
 
-        held = ExitStack()
+        locks = ExitStack()
         reads, writes = ([item.fs_path for item in items] for items in (stage.deps, stage.outs))
         hardlink = self.repo.config["core"].get("hardlink_lock", False)
-        held.enter_context(rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), reads, writes, hardlink))
-        return held
+        locks.enter_context(rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), reads, writes, hardlink))
+        return locks
 
     def _restored(self, stage: Stage) -> bool:
-        """Whether DVC's run-cache had the outputs of this stage for what it depends on."""
+        """Restore the outputs of a stage from DVC's run cache; returns whether it had them for these dependencies."""
         from dvc.stage.cache import RunCacheNotFoundError
 
         if self.force:
@@ -165,14 +167,14 @@ class Reproduction:
         return True
 
     def _start(self, stage: Stage) -> None:
-        """Run the command in a process group of its own, so that all that it starts can be stopped."""
+        """Run the command in a process group of its own, so that its children can be stopped with it."""
         from dvc.stage.run import get_executable, prepare_kwargs
 
         name = stage.addressing
         command = stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd)
         share = self.schedule.cores if self.schedule.alone() else 1
         if self.schedule.last():
-            # What is last may look at dvc.lock as a whole, as `track` does.
+            # The last stage may read the complete dvc.lock, as `track` does.
             self._write()
         print(f"Running stage '{name}':\n> {command}", flush=True)
         variables = {CORES: str(share)} | ({FRESH: "1"} if self.force else {})
@@ -183,21 +185,21 @@ class Reproduction:
     def _follow(self, name: str, command: warm.Running) -> None:
         for line in command.lines():
             if line.strip():
-                # Where nobody reads it any more, the stage has to be followed to its end all the same.
+                # Printing fails if nobody reads stdout; the stage must be followed to its end nevertheless.
                 with suppress(OSError):
                     print(f"[{name}] {line.rstrip()}", flush=True)
         self.events.put((name, command.wait()))
 
     def _end(self, name: str, status: int) -> None:
-        """Store what a command has made.
+        """Store the outputs of a command that has ended.
 
         Raises:
-            UserError: it failed.
+            UserError: the command failed.
         """
         del self.commands[name]
         if status:
-            self.held.pop(name).close()
-            raise UserError(f"{name} failed; what was finished is kept, and `make repro` goes on from there")
+            self.file_locks.pop(name).close()
+            raise UserError(f"{name} failed; finished stages are kept, and `make repro` continues from there")
         with self._named(name), self.repo.lock:
             self._keep(self.stages[name])
         self.schedule.finish(name)
@@ -208,11 +210,11 @@ class Reproduction:
             stage.save(run_cache=not uncached)
             stage.commit()
         finally:
-            self.held.pop(stage.addressing).close()
+            self.file_locks.pop(stage.addressing).close()
         self.unwritten.append(stage)
 
     def _write(self) -> None:
-        """Write the entries of finished stages into dvc.lock."""
+        """Write the entries of finished stages to dvc.lock."""
         began = time.monotonic()
         stages, self.unwritten = sorted(self.unwritten, key=lambda stage: str(stage.path)), []
         if stages:
@@ -220,10 +222,10 @@ class Reproduction:
                 for _, together in groupby(stages, key=lambda stage: stage.path):
                     listed = list(together)
                     listed[0].dvcfile.dump_stages(listed, update_pipeline=False)
-        self.writing += time.monotonic() - began
+        self.write_seconds += time.monotonic() - began
 
     def _prioritise(self) -> None:
-        """Give a stage that has to yield the priority below all others, and take it back where that is allowed."""
+        """Give stages that must yield the lowest priority; restore the normal one afterwards, where the system permits it."""
         wanted = self.schedule.background()
         for name in (wanted ^ self.background) & self.commands.keys():
             policy = os.SCHED_IDLE if name in wanted else os.SCHED_OTHER
@@ -231,20 +233,20 @@ class Reproduction:
         self.background = wanted
 
     def _stop(self) -> None:
-        """End what runs as Ctrl-C ends it, and keep what ends well all the same."""
+        """Stop the running stages as Ctrl-C does, then with stronger signals; store those that succeed nevertheless."""
         if not self.commands:
             return
-        print("stopping what runs", file=sys.stderr, flush=True)
-        harder = iter(HARDER)
-        self._send(next(harder))
+        print("stopping the running stages", file=sys.stderr, flush=True)
+        signals = iter(STOP_SIGNALS)
+        self._send(next(signals))
         while self.commands:
             try:
                 event = self.events.get(timeout=PATIENCE)
             except Empty:
                 event = None
             if event is None:
-                # Somebody presses Ctrl-C again, or a stage did not hear of it.
-                self._send(next(harder, signal.SIGKILL))
+                # Ctrl-C was pressed again, or a stage ignores the signal.
+                self._send(next(signals, signal.SIGKILL))
                 continue
             with suppress(UserError):
                 self._end(*event)
@@ -255,7 +257,7 @@ class Reproduction:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Take signals between two steps alone, so that none cuts off what DVC is writing."""
+        """Handle signals only between two steps, so that none interrupts DVC while it writes."""
         before = {ending: signal.signal(ending, lambda *_: self.events.put(None)) for ending in ENDINGS}
         try:
             yield
@@ -265,7 +267,7 @@ class Reproduction:
 
     @contextmanager
     def _named(self, name: str) -> Iterator[None]:
-        """Say which stage it was that DVC could not do something for."""
+        """Report an error of DVC with the name of the stage."""
         from dvc.exceptions import DvcException
 
         try:
@@ -276,22 +278,22 @@ class Reproduction:
 
 def main(arguments: Sequence[str]) -> None:
     """Reproduce the whole pipeline."""
-    parser = argparse.ArgumentParser(prog="make repro", description="Reproduce the pipeline, several stages at a time.")
-    parser.add_argument("jobs", nargs="?", default=str(cores()), help="how many cores to use: all")
-    parser.add_argument("--force", action="store_true", help="run what is up to date, too")
-    parser.add_argument("--no-run-cache", action="store_true", help="take nothing from DVC's run-cache")
-    given = parser.parse_args(arguments)
-    if not given.jobs.isdecimal() or int(given.jobs) < 1:
-        raise UserError(f"JOBS: {given.jobs!r} is not accepted: expected a whole number above 0")
+    parser = argparse.ArgumentParser(prog="make repro", description="Reproduce the pipeline with stages in parallel.")
+    parser.add_argument("jobs", nargs="?", default=str(cores()), help="number of cores to use (default: all)")
+    parser.add_argument("--force", action="store_true", help="run stages that are up to date, too")
+    parser.add_argument("--no-run-cache", action="store_true", help="restore no outputs from DVC's run cache")
+    options = parser.parse_args(arguments)
+    if not options.jobs.isdecimal() or int(options.jobs) < 1:
+        raise UserError(f"JOBS: {options.jobs!r} is not accepted: expected a whole number above 0")
     repository.check()
-    # Names of methods go into commands and paths: they are checked before DVC reads them.
+    # Method names become part of commands and paths, so they are validated before DVC reads them.
     parameters.load()
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo(_wait_for_lock=True) as repo:
-            Reproduction(repo, int(given.jobs), force=given.force, run_cache=not given.no_run_cache).run()
+            Reproduction(repo, int(options.jobs), force=options.force, run_cache=not options.no_run_cache).run()
     except DvcException as error:
         raise UserError(" ".join(str(error).split())) from None
 

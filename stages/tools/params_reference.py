@@ -1,8 +1,8 @@
-"""What params.yaml, mixtures.yaml and claims.yaml may hold, for readers and editors: `python -m stages.tools.params_reference`.
+"""Write the reference of params.yaml, mixtures.yaml and claims.yaml: `python -m stages.tools.params_reference`.
 
-Writes docs/params.md, every key with what it accepts and what it means, and for each of the files a schema by which an editor
-underlines a misspelt key while it is typed (the first line of the file names it). What is accepted comes from `stages/config`
-and the signatures of the methods, what it means from there and from the comments of the files: each is said in one place.
+Writes docs/params.md, which lists every key with its accepted values and its meaning, and a JSON schema for each file, with
+which an editor marks misspelt keys (the first line of the file names its schema). Accepted values come from `stages/config` and
+the signatures of the methods, meanings from there and from the comments of the files.
 """
 
 from __future__ import annotations
@@ -29,37 +29,39 @@ from stages.results.tables import table
 
 REFERENCE = Path("docs/params.md")
 ANY = "NAME"
-"""Stands for a key that the writer of the file chooses."""
+"""Placeholder for a key that the user names."""
 Schema = Mapping[str, Any]
+"""A JSON schema."""
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):(?P<value>[^#]*?)(?:#(?P<comment>.*))?$")
+"""A line of YAML with a key."""
 
 
 @dataclass(frozen=True)
-class Explained:
-    """A YAML file: what it may hold, as JSON Schema, and what its comments say of which key."""
+class DocumentedFile:
+    """A YAML file with its JSON schema and the comments of its keys, by dotted key."""
 
     path: Path
     schema: Schema
-    said: Mapping[str, str]
+    comments: Mapping[str, str]
 
     @property
     def schema_file(self) -> Path:
-        """Where an editor finds the schema."""
+        """The path of the schema for editors."""
         return self.path.with_suffix(".schema.json")
 
 
-def explained() -> list[Explained]:
-    """All files of which every key is explained."""
+def documented_files() -> list[DocumentedFile]:
+    """The files whose keys are documented."""
     schemas = {
         paths.PARAMS: params_schema(),
         paths.MIXTURES: TypeAdapter(dict[str, MixtureParams]).json_schema(),
         paths.CLAIMS: Claims.model_json_schema(),
     }
-    return [Explained(path, schema, meanings(path.read_text(encoding="utf-8"))) for path, schema in schemas.items()]
+    return [DocumentedFile(path, schema, key_comments(path.read_text(encoding="utf-8"))) for path, schema in schemas.items()]
 
 
 def params_schema() -> Schema:
-    """The JSON schema of params.yaml, with the blocks of all methods that it has."""
+    """The JSON schema of params.yaml with the blocks of all its methods."""
     blocks: dict[str, Any] = {
         name: (block_model(name.removeprefix(MNIST_PREFIX), images=name.startswith(MNIST_PREFIX)), ...)
         for name in parameters.load().blocks
@@ -67,8 +69,8 @@ def params_schema() -> Schema:
     return create_model("Params", __base__=Settings, **blocks).model_json_schema()
 
 
-def meanings(text: str) -> dict[str, str]:
-    """The comments of a YAML file: dotted key to what stands behind it in its line."""
+def key_comments(text: str) -> dict[str, str]:
+    """The comments that follow a key in its line of a YAML file, by dotted key."""
     found: dict[str, str] = {}
     path: list[tuple[int, str]] = []
     for line in text.splitlines():
@@ -82,14 +84,14 @@ def meanings(text: str) -> dict[str, str]:
     return found
 
 
-def meaning(key: str, node: Schema, said: Mapping[str, str]) -> str:
-    """What is said of a key: in the file, or by the schema, or in the file of the same method on the mixture."""
+def meaning(key: str, node: Schema, comments: Mapping[str, str]) -> str:
+    """The meaning of a key: its comment, else its description in the schema, else the comment in the method's mixture block."""
     declared = node.get("description", "").rstrip(".")
-    return said.get(key) or declared[:1].lower() + declared[1:] or said.get(key.removeprefix(MNIST_PREFIX), "")
+    return comments.get(key) or declared[:1].lower() + declared[1:] or comments.get(key.removeprefix(MNIST_PREFIX), "")
 
 
 def keys(schema: Schema) -> Iterator[tuple[str, Schema]]:
-    """Every key that holds a value, dotted, with the schema of what it accepts."""
+    """Every dotted key that holds a value, with the schema of the value."""
 
     def walk(prefix: str, node: Schema) -> Iterator[tuple[str, Schema]]:
         node = resolved(node, schema)
@@ -106,12 +108,12 @@ def keys(schema: Schema) -> Iterator[tuple[str, Schema]]:
 
 
 def resolved(node: Schema, schema: Schema) -> Schema:
-    """The node itself, or what it refers to; what is said at the reference counts."""
+    """The node with its reference resolved; keywords beside the reference take precedence."""
     return {**schema["$defs"][node["$ref"].split("/")[-1]], **node} if "$ref" in node else node
 
 
 def accepts(node: Schema, schema: Schema) -> str:
-    """What a key accepts, in words."""
+    """The accepted values of a key as text."""
     node = resolved(node, schema)
     if "enum" in node:
         return " or ".join(f"`{json.dumps(value) if isinstance(value, bool) else value}`" for value in node["enum"])
@@ -138,8 +140,8 @@ def _bounds(node: Schema) -> Iterator[str]:
         yield f" {', '.join(shown)}"
 
 
-def reference(params: Explained, *others: Explained) -> str:
-    """The reference as Markdown: a table for each group of keys of params.yaml, and one for each of the other files."""
+def reference(params: DocumentedFile, *others: DocumentedFile) -> str:
+    """The reference as Markdown: a table for each block of params.yaml and for each of the other files."""
     groups: dict[str, list[tuple[str, Schema]]] = {}
     order = {key: place for place, key in enumerate(parameters.read())}
     for key, node in sorted(keys(params.schema), key=lambda found: order.get(found[0].split(".")[0], len(order))):
@@ -148,13 +150,14 @@ def reference(params: Explained, *others: Explained) -> str:
     names = [f"[{one.path}](../{one.path})" for one in (params, *others)]
     parts = [
         "# Params",
-        f"Every key of {', '.join(names[:-1])} and {names[-1]}: what it accepts, and what it means.\n"
-        "`python -m stages.tools.params_reference` writes this page from the schema ([stages/config](../stages/config), and\n"
-        "the signatures of the methods) and from the comments of the files; a test keeps it current.\n"
-        f"{ANY} stands for a name of your own.",
+        f"The keys of {', '.join(names[:-1])} and {names[-1]}, with their accepted values and meanings.\n"
+        "`python -m stages.tools.params_reference` writes this page from the schema ([stages/config](../stages/config) and\n"
+        "the signatures of the methods) and from the comments of the files; a test checks that it is current.\n"
+        f"{ANY} is a placeholder for a name that you choose.",
     ]
     for top, found in groups.items():
-        parts += [f"## {f'`{top}`' if top else 'The whole'}", *([_sentence(params.said[top])] if top in params.said else [])]
+        parts.append(f"## {f'`{top}`' if top else 'Top level'}")
+        parts += [_sentence(params.comments[top])] if top in params.comments else []
         parts.append(_rows(params, found))
     for other in others:
         whole = resolved(other.schema.get("additionalProperties") or other.schema, other.schema)
@@ -162,9 +165,9 @@ def reference(params: Explained, *others: Explained) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _rows(file: Explained, found: list[tuple[str, Schema]]) -> str:
+def _rows(file: DocumentedFile, found: list[tuple[str, Schema]]) -> str:
     """A table of keys."""
-    rows = ([f"`{key}`", accepts(node, file.schema), meaning(key, node, file.said)] for key, node in found)
+    rows = ([f"`{key}`", accepts(node, file.schema), meaning(key, node, file.comments)] for key, node in found)
     return table(["key", "accepts", "meaning"], ([cell.replace("|", "\\|") for cell in row] for row in rows)).rstrip("\n")
 
 
@@ -172,16 +175,16 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def described(file: Explained) -> dict[str, Any]:
-    """The schema with the comments as descriptions of the keys, so that an editor shows them.
+def schema_with_comments(file: DocumentedFile) -> dict[str, Any]:
+    """The schema with the comments as descriptions of the keys, which editors show.
 
-    A block that several keys share is written out under each of them, since each says something else of its keys.
+    A block that several keys share is written out under each of them, since the descriptions of its keys differ.
     """
 
     def walk(prefix: str, node: Schema) -> dict[str, Any]:
         node = {key: value for key, value in resolved(node, file.schema).items() if key not in ("title", "$defs", "$ref")}
         if prefix:
-            node["description"] = meaning(prefix, node, file.said)
+            node["description"] = meaning(prefix, node, file.comments)
         if "properties" in node:
             node["properties"] = {k: walk(f"{prefix}.{k}" if prefix else k, v) for k, v in node["properties"].items()}
         for key in ("additionalProperties", "items"):
@@ -195,16 +198,18 @@ def described(file: Explained) -> dict[str, Any]:
     return {"$schema": draft, "title": str(file.path), **walk("", file.schema)}
 
 
-def written() -> dict[Path, str]:
-    """All that is made, as it has to be with these schemas and these YAML files."""
-    params, *others = explained()
-    schemas = {one.schema_file: json.dumps(described(one), indent=1, ensure_ascii=False) + "\n" for one in (params, *others)}
+def generated() -> dict[Path, str]:
+    """The current content of each generated file."""
+    params, *others = documented_files()
+    schemas = {
+        one.schema_file: json.dumps(schema_with_comments(one), indent=1, ensure_ascii=False) + "\n" for one in (params, *others)
+    }
     return {REFERENCE: reference(params, *others), **schemas}
 
 
 def write() -> None:
     """Write the reference and the schemas."""
-    for path, content in written().items():
+    for path, content in generated().items():
         files.write_text(path, content)
 
 

@@ -1,7 +1,7 @@
-"""`make pr-report`: what a branch changes, as Markdown for the page of a pull request.
+"""`make pr-report`: report what a branch changes, as Markdown for a pull request.
 
-Prints what `dvc metrics diff` and `dvc params diff` say against the base branch, and which pictures, animations and verdicts
-changed. It reads what is committed or in the working tree and runs no stage; on GitHub it is the summary of the job.
+Prints `dvc metrics diff` and `dvc params diff` against the base branch, and lists the pictures, animations and verdicts that
+changed. It reads commits and the working tree and runs no stage. On GitHub, the report is the summary of the job.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from stages.pipeline import artifacts
 from stages.results.tables import table
 
 ANIMATIONS = artifacts.ANIMATIONS
-"""Folders that are not in git; dvc.lock has their digests."""
+"""The parent of folders that are not in git; dvc.lock has their digests."""
 CLAIMS = "reports/claims.json"
-SHOWN = 60
-"""Rows of a table beyond which the rest is counted, not shown."""
+MAX_ROWS = 60
+"""Rows of a table that are shown; further ones are counted."""
 
 
 def main(base: str) -> None:
     """Print the report against the commit or branch `base`."""
     commit = output("git", "merge-base", base, "HEAD").strip()
-    print(f"# What this changes against {base} ({commit[:7]})\n")
-    print("## Metrics\n\n" + _first(output("dvc", "metrics", "diff", "--md", commit), "No figure moved."))
-    print("## Params\n\n" + _first(output("dvc", "params", "diff", "--md", commit), "No param changed."))
+    print(f"# Changes against {base} ({commit[:7]})\n")
+    print("## Metrics\n\n" + _truncated(output("dvc", "metrics", "diff", "--md", commit), "No metric changed."))
+    print("## Params\n\n" + _truncated(output("dvc", "params", "diff", "--md", commit), "No param changed."))
     print("## Verdicts\n\n" + verdicts(_claims(_at(commit, CLAIMS)), _claims(_now(CLAIMS))))
     print("## Pictures\n\n" + _list(changed_pictures(commit), "No picture changed."))
 
 
 def changed_pictures(commit: str) -> Iterator[str]:
-    """The pictures that differ from those of the commit, as links, and the folders of animations, whose digests do."""
+    """Links to the pictures that differ from those of a commit, and the animation folders whose digests differ."""
     for line in output("git", "diff", "--name-status", "--no-renames", commit, "--", "reports/figures").splitlines():
         status, name = line.split("\t", 1)
         yield f"{ {'A': 'new', 'D': 'gone'}.get(status, 'changed') }: {picture(name, gone=status == 'D')}"
@@ -45,7 +45,7 @@ def changed_pictures(commit: str) -> Iterator[str]:
 
 
 def changed_animations(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """The folders of animations whose digests differ, by the entries of dvc.lock."""
+    """The animation folders whose digests differ between two sets of dvc.lock entries."""
     old, new = (
         {path: digest for outs in outputs(stages).values() for path, digest in outs.items() if ANIMATIONS in Path(path).parents}
         for stages in (before, after)
@@ -57,7 +57,7 @@ def changed_animations(before: Mapping[str, Any], after: Mapping[str, Any]) -> I
 
 
 def picture(name: str, *, gone: bool = False) -> str:
-    """A link to a picture; on GitHub, whose summaries know no relative links, the picture itself of the job's commit."""
+    """A link to a picture; on GitHub, whose summaries support no relative links, the picture from the job's commit."""
     server, repository, commit = (os.environ.get(f"GITHUB_{key}") for key in ("SERVER_URL", "REPOSITORY", "SHA"))
     if gone:
         return name
@@ -67,7 +67,7 @@ def picture(name: str, *, gone: bool = False) -> str:
 
 
 def verdicts(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The claims that are decided otherwise than before."""
+    """A Markdown table of the claims whose verdict changed."""
     before, after = ({(m, c): v["verdict"] for m, claims in found.items() for c, v in claims.items()} for found in (old, new))
     rows = [
         [method, claim.replace("_", " "), before.get((method, claim), "–"), after.get((method, claim), "–")]
@@ -77,18 +77,18 @@ def verdicts(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return table(["method", "claim", "before", "now"], rows) if rows else "No verdict changed.\n"
 
 
-def _first(markdown: str, otherwise: str) -> str:
-    """The table without what is more than can be read on a page."""
+def _truncated(markdown: str, if_empty: str) -> str:
+    """The first `MAX_ROWS` rows of a table."""
     lines = markdown.strip().splitlines()
     head, rows = lines[:2], lines[2:]
     if not rows:
-        return f"{otherwise}\n"
-    rest = f"\n\n… and {len(rows) - SHOWN} more." if len(rows) > SHOWN else ""
-    return "\n".join((*head, *rows[:SHOWN])) + f"{rest}\n"
+        return f"{if_empty}\n"
+    rest = f"\n\n… and {len(rows) - MAX_ROWS} more." if len(rows) > MAX_ROWS else ""
+    return "\n".join((*head, *rows[:MAX_ROWS])) + f"{rest}\n"
 
 
-def _list(items: Iterator[str], otherwise: str) -> str:
-    return "\n".join(f"- {item}" for item in items) or otherwise
+def _list(items: Iterator[str], if_empty: str) -> str:
+    return "\n".join(f"- {item}" for item in items) or if_empty
 
 
 def _claims(text: str) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _claims(text: str) -> dict[str, Any]:
 
 
 def _entries_at(commit: str) -> dict[str, Any]:
-    """The entries of dvc.lock as it was; none where it was not."""
+    """The entries of dvc.lock at a commit; none if the commit has no dvc.lock."""
     text = _at(commit, LOCK.name)
     with tempfile.TemporaryDirectory() as folder:
         lock = Path(folder) / LOCK.name
@@ -107,7 +107,7 @@ def _entries_at(commit: str) -> dict[str, Any]:
 
 
 def _at(commit: str, name: str) -> str:
-    """A file as it was; empty where it was not."""
+    """The content of a file at a commit; empty if the commit does not have it."""
     done = subprocess.run(["git", "show", f"{commit}:{name}"], capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else ""
 

@@ -1,6 +1,6 @@
-"""`make readme`: put the measured tables, the verdicts and the captions into README.md, each between its markers.
+"""`make readme`: update the generated parts of README.md, each between its markers.
 
-A test runs this and finds nothing to change: the README shows the committed figures.
+A test checks that the README shows the committed results.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from stages.core import paths
 from stages.dag.graph import stage_graph
 
 PARTS = ("table", "mnist", "claims", "comparison")
-HERE = "](reports/figures/"
-"""How links of the reports begin in the README."""
+"""Reports that the README includes in full."""
+FIGURE_LINK = "](reports/figures/"
+"""The start of a link to a figure in the README."""
 
 
 def parts(root: Path = Path()) -> dict[str, str]:
-    """The parts: four reports as they are; of every study its picture, its caption and where it stands; the graph of stages."""
-    found = {name: (root / f"reports/{name}.md").read_text(encoding="utf-8").replace("](figures/", HERE) for name in PARTS}
+    """The generated parts by name: four reports; figure, caption and provenance of each study; the stage graph."""
+    found = {
+        name: (root / f"reports/{name}.md").read_text(encoding="utf-8").replace("](figures/", FIGURE_LINK) for name in PARTS
+    }
     captions = {
         file.stem: _first_and_last(file.read_text(encoding="utf-8")) for file in sorted((root / paths.STUDIES).glob("*.md"))
     }
@@ -38,7 +41,7 @@ def _first_and_last(text: str) -> str:
 
 
 def groups(stages: nx.DiGraph) -> nx.DiGraph:
-    """The graph of the stages' names before the @, in the direction of the data, without edges that a longer way implies."""
+    """The transitively reduced graph of the stage names before the @, in the direction of the data flow."""
     names = {stage: stage.split("@")[0] for stage in stages}
     joined = nx.DiGraph((names[source], names[stage]) for stage, source in stages.edges if names[stage] != names[source])
     joined.add_nodes_from(names.values())
@@ -46,13 +49,17 @@ def groups(stages: nx.DiGraph) -> nx.DiGraph:
 
 
 def mermaid(graph: nx.DiGraph) -> str:
-    """A graph as a Mermaid block, which GitHub draws, as `dvc dag --md` writes it."""
+    """A graph as a Mermaid block, which GitHub renders, in the format of `dvc dag --md`."""
     edges = "".join(f"  {source} --> {stage}\n" for source, stage in sorted(graph.edges))
     return f"```mermaid\nflowchart TD\n{edges}```\n"
 
 
 def with_part(readme: str, name: str, text: str) -> str:
-    """The README's text with what stands between the markers of a part replaced."""
+    """The README's text with the block between the markers of a part replaced.
+
+    Raises:
+        ValueError: the README does not have exactly one such block.
+    """
     block = re.compile(rf"(<!-- {name}:start[^>]*-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
     replaced, count = block.subn(lambda match: f"{match[1]}\n{text}\n{match[2]}", readme)
     if count != 1:
@@ -61,7 +68,7 @@ def with_part(readme: str, name: str, text: str) -> str:
 
 
 def with_parts(readme: str, parts: Mapping[str, str]) -> str:
-    """The README's text with all parts as they are in the reports."""
+    """The README's text with all parts replaced."""
     for name, text in parts.items():
         readme = with_part(readme, name, text)
     return readme

@@ -1,14 +1,13 @@
-"""`make reproduce`: prove that the committed results come out of the committed code, or say where they do not.
+"""`make reproduce`: check that the committed code reproduces the committed results, and report all differences.
 
     python -m stages.tools.reproduce [--quick] [--keep FOLDER]
 
-A fresh clone of HEAD is run cold, `dvc repro --force --no-run-cache`. On a machine like the one that made the committed run
-(reports/machine.json) every output has to have the digest that dvc.lock has of it. On another machine a figure may move by what
-chance explains (tolerance.py). `--quick` runs the small pipeline (small.py) in two clones side by side. The second one is in
-another folder, time zone and language, and has another seed of Python's hashes and another order of the stages; all of its
-outputs have to be the same bytes.
+Runs `dvc repro --force --no-run-cache` in a fresh clone of HEAD. On a machine with the same facts as that of the committed run
+(reports/machine.json), every output must have its digest in dvc.lock. On another machine, metrics may differ within their
+tolerances (tolerance.py). `--quick` runs the small pipeline (small.py) in two clones in parallel. The second clone has another
+folder, time zone, locale, Python hash seed and order of stages; all outputs must be identical.
 
-Prints a report, also written to reports/reproduction.md; status 1 where something is not as it has to be.
+Prints a report and writes it to reports/reproduction.md. The exit status is 1 if a difference is not allowed.
 """
 
 from __future__ import annotations
@@ -43,26 +42,28 @@ from stages.tracking.store import LATER, WHEN
 
 REPORT = Path("reports/reproduction.md")
 LOG = Path("reports/reproduction.log")
+"""The output of a run that failed."""
 COLD = ("repro", "--force", "--no-run-cache")
+"""Arguments of `dvc` that run every stage."""
 QUICK = {"mnist": {"methods": ["jepa_ema"]}}
-"""What is left out of the small pipeline: one method on images suffices."""
+"""Params that shrink the small pipeline further: one image method suffices."""
 ELSEWHERE = {"TZ": "Asia/Kathmandu", "LANG": "C", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
-"""The environment of the second quick run; none of it may decide a byte."""
-SHOWN = 40
-"""Rows that are printed; the file has all."""
+"""Environment variables of the second quick run, which must not affect its outputs."""
+PRINTED_ROWS = 40
+"""Rows that are printed; the file has all of them."""
 Outputs = Mapping[str, Mapping[str, str]]
 """Digests by stage and path."""
 
 
 @dataclass
-class Proof:
-    """What a reproduction found.
+class Report:
+    """The outcome of a reproduction.
 
-    Args:
-        headline: what was run against what.
-        same: outputs with the bytes that they have to have.
-        rows: what is not the same: its name, how it differs, and whether that is within what is allowed.
-        facts: further lines for the report.
+    Attributes:
+        headline: what was run and with what it was compared.
+        same: number of identical outputs.
+        rows: the differences: name of the output or metric, description, and whether the difference is allowed.
+        facts: further lines of the report.
     """
 
     headline: str
@@ -72,30 +73,34 @@ class Proof:
 
     @property
     def failed(self) -> int:
-        """How many rows are out of what is allowed."""
-        return sum(not fine for _, _, fine in self.rows)
+        """The number of differences that are not allowed."""
+        return sum(not allowed for _, _, allowed in self.rows)
 
-    def markdown(self, most: int | None = None) -> str:
-        """The report, with so many differences at most: first what is not allowed, figures before digests."""
+    def markdown(self, max_rows: int | None = None) -> str:
+        """The report, with at most `max_rows` differences; those that are not allowed come first."""
         verdict = "**Reproduced.**" if not self.failed and self.same else "**Not reproduced.**"
         text = [f"# Reproduction\n\n{verdict} {self.headline}\n", *(f"- {fact}" for fact in self.facts)]
-        text.append(f"- {self.same} outputs have the same bytes")
+        text.append(f"- {self.same} outputs are identical")
         text.append(f"- {len(self.rows)} differences, {self.failed} of them not allowed\n")
         rows = sorted(self.rows, key=lambda row: row[2])
-        shown = (["ok" if fine else "**no**", name, how] for name, how, fine in rows[:most])
-        text.append(table(["allowed", "what", "how it differs"], shown) if rows else "")
-        if most is not None and len(rows) > most:
-            text.append(f"… and {len(rows) - most} more in {REPORT}.\n")
+        shown = (["ok" if allowed else "**no**", name, difference] for name, difference, allowed in rows[:max_rows])
+        text.append(table(["allowed", "output or metric", "difference"], shown) if rows else "")
+        if max_rows is not None and len(rows) > max_rows:
+            text.append(f"… and {len(rows) - max_rows} more in {REPORT}.\n")
         return "\n".join(text)
 
 
 def differing(there: Outputs, here: Outputs) -> tuple[int, list[tuple[str, str, bool]]]:
-    """How many outputs are the same in two locks, and which are not: `stage: path`, how, and whether both have one."""
+    """Compare the outputs of two locks.
+
+    Returns:
+        The number of identical outputs, and a row for each other one: `stage: path`, its digests, whether both locks have it.
+    """
     same, rows = 0, []
     for stage in [*there, *(name for name in here if name not in there)]:
         old, new = there.get(stage, {}), here.get(stage, {})
         if stage not in there or stage not in here:
-            rows.append((stage, "the stage is in one of them alone", False))
+            rows.append((stage, "only one of them has the stage", False))
         for path in [*old, *(name for name in new if name not in old)]:
             before, after = old.get(path, ""), new.get(path, "")
             if before and before == after:
@@ -110,35 +115,35 @@ def _short(digest: str) -> str:
 
 
 def other_order(graph: nx.DiGraph) -> list[str]:
-    """The stages in an order that is legal and not DVC's: of those that could be next, the last in the alphabet."""
+    """A topological order that differs from DVC's: of the stages that may run next, the alphabetically last one."""
     names = sorted(graph, reverse=True)
     return list(nx.lexicographical_topological_sort(graph.reverse(), key=names.index))
 
 
 def clone(folder: Path) -> Path:
-    """A clone of HEAD."""
+    """Clone HEAD into a folder."""
     output("git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
     return folder
 
 
-def cold(*runs: tuple[Path, Sequence[str], Mapping[str, str]]) -> float:
-    """Run the pipelines of clones cold, side by side; their lines go to NAME.log beside each clone.
+def run_cold(*runs: tuple[Path, Sequence[str], Mapping[str, str]]) -> float:
+    """Run every stage in each of several clones, in parallel; the output goes to CLONE.log beside the clone.
 
     Args:
         runs: the clone, options for DVC and environment variables of each run.
 
     Returns:
-        The seconds until all had ended.
+        The seconds until all runs have ended.
 
     Raises:
-        UserError: one failed.
+        UserError: a run failed.
     """
     started, processes = time.monotonic(), []
     with contextlib.ExitStack() as logs:
         try:
             for folder, options, variables in runs:
                 log = logs.enter_context(folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8"))
-                # Nothing is tracked, neither here nor on a server.
+                # The runs are not logged to MLflow.
                 where = environment(**{WHEN: LATER, **variables})
                 command = ["dvc", *COLD, *options]
                 processes.append(
@@ -146,91 +151,103 @@ def cold(*runs: tuple[Path, Sequence[str], Mapping[str, str]]) -> float:
                 )
             statuses = [process.wait() for process in processes]
         finally:
-            # Where this is stopped: the stages too, which DVC would leave behind.
+            # On an interrupt, stop the stages as well, which DVC would leave running.
             for process in processes:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
     for status, (folder, _, _) in zip(statuses, runs, strict=True):
         if status:
-            said = folder.with_name(f"{folder.name}.log").read_text(encoding="utf-8")
-            files.write_text(LOG, said)
-            line = next((line for line in said.splitlines() if line.startswith(("error: ", "ERROR: "))), "it gave no reason")
-            raise UserError(f"not reproduced: the run failed: {line}; {LOG} has all that it said")
+            log_text = folder.with_name(f"{folder.name}.log").read_text(encoding="utf-8")
+            files.write_text(LOG, log_text)
+            reason = next(
+                (line for line in log_text.splitlines() if line.startswith(("error: ", "ERROR: "))), "no reason given"
+            )
+            raise UserError(f"not reproduced: the run failed: {reason}; {LOG} has its output")
     return time.monotonic() - started
 
 
-def quick(folder: Path) -> Proof:
-    """The small pipeline twice, under circumstances that must not matter."""
+def quick(folder: Path) -> Report:
+    """Run the small pipeline twice, under conditions that must not affect the results, and compare all outputs."""
     first, second = clone(folder / "clone"), clone(folder / "another folder" / "clone ä")
     for one in (first, second):
         small.shrink(one, QUICK)
         (one / LOCK).unlink(missing_ok=True)
     with contextlib.chdir(second):
         order = other_order(stage_graph())
-    seconds = cold((first, [], {}), (second, ["--single-item", *order], ELSEWHERE))
+    seconds = run_cold((first, [], {}), (second, ["--single-item", *order], ELSEWHERE))
     same, rows = differing(*(outputs(entries(one / LOCK)) for one in (first, second)))
-    return Proof(
-        f"The small pipeline, cold, in two clones of {_head()}.",
+    return Report(
+        f"The small pipeline, run without caches in two clones of {_head()}.",
         same,
-        [(name, how, False) for name, how, _ in rows],
+        [(name, difference, False) for name, difference, _ in rows],
         [
-            f"{len(order)} stages took {seconds:.0f} s, both clones side by side",
+            f"{len(order)} stages took {seconds:.0f} s, both clones in parallel",
             f"the second clone: `{second.relative_to(folder)}`, {' '.join(f'{k}={v}' for k, v in ELSEWHERE.items())}, "
             f"stages in another order ({', '.join(order[:3])}, …)",
         ],
     )
 
 
-def full(folder: Path) -> Proof:
-    """The whole pipeline against the committed results."""
+def full(folder: Path) -> Report:
+    """Run the whole pipeline and compare it with the committed results.
+
+    Raises:
+        UserError: HEAD has no results, or the run failed.
+    """
     fresh = clone(folder / "clone")
     lock = fresh / LOCK
     if not lock.exists():
         raise UserError(f"nothing to compare with: there is no {LOCK} in HEAD")
     committed, metrics = outputs(entries(lock)), tolerance.metrics_of(fresh)
-    wanted = params.load(fresh / "params.yaml")
-    there, here = _recorded(fresh), machine.facts(wanted)
-    moved = machine.moved(there, here)
-    _bring_images(wanted, fresh)
-    # An entry of a stage that is no more would be compared with itself.
+    loaded = params.load(fresh / "params.yaml")
+    there, here = _recorded_facts(fresh), machine.facts(loaded)
+    machine_differences = machine.differences(there, here)
+    _copy_images(loaded, fresh)
+    # Entries of removed stages would otherwise be compared with themselves.
     lock.unlink()
-    seconds = cold((fresh, [], {}))
+    seconds = run_cold((fresh, [], {}))
     same, different = differing(committed, outputs(entries(lock)))
     changed = set(map(Path, output("git", "-C", str(fresh), "diff", "--name-only").splitlines()))
     changed -= {Path(lock.name), machine.FILE}
-    different += [(path.as_posix(), "is committed otherwise", True) for path in sorted(changed)]
+    different += [(path.as_posix(), "differs from the committed file", True) for path in sorted(changed)]
     rows = []
     if different:
         other = there.get("device") != here.get("device")
-        rows = tolerance.compare(metrics, tolerance.metrics_of(fresh), wanted.mnist, other_device=other)
-    rows += [(name, how, both and bool(moved)) for name, how, both in different]
-    return Proof(
-        f"The whole pipeline, cold, in a clone of {_head()}, against the results committed there.",
+        rows = tolerance.compare(metrics, tolerance.metrics_of(fresh), loaded.mnist, other_device=other)
+    rows += [(name, difference, both and bool(machine_differences)) for name, difference, both in different]
+    return Report(
+        f"The whole pipeline, run without caches in a clone of {_head()} and compared with the results committed there.",
         same,
         rows,
         [
             f"{len(committed)} stages took {seconds:.0f} s",
-            "the machine is like that of the committed run: every byte has to be the same"
-            if not moved
-            else f"the machine is not like that of the committed run, other bytes are allowed ({'; '.join(moved)})",
+            "the machine has the same facts as that of the committed run: all outputs must be identical"
+            if not machine_differences
+            else f"the machine differs from that of the committed run ({'; '.join(machine_differences)}): outputs may differ",
         ],
     )
 
 
-def _recorded(fresh: Path) -> dict[str, str]:
-    """The facts of the machine that made the committed results."""
+def _recorded_facts(fresh: Path) -> dict[str, str]:
+    """The facts of the machine that made the committed results.
+
+    Raises:
+        UserError: the record belongs to other results.
+    """
     with contextlib.chdir(fresh):
         record, stages = files.read_json(machine.FILE), locked_stages(read())
     if record["outputs"] != machine.record(stages, {})["outputs"]:
-        raise UserError(f"{machine.FILE} is not of the results in {LOCK}: `dvc repro` notes the machine; commit both")
+        raise UserError(
+            f"{machine.FILE} does not belong to the results in {LOCK}: `dvc repro` records the machine; commit both"
+        )
     facts: dict[str, str] = record["facts"]
     return facts
 
 
-def _bring_images(wanted: Params, fresh: Path) -> None:
-    """Copy the local folders that the images may come from: git does not have them."""
-    for source in wanted.mnist.datasets[wanted.mnist.dataset].sources:
+def _copy_images(loaded: Params, fresh: Path) -> None:
+    """Copy the local folders of images into the clone, since git does not have them."""
+    for source in loaded.mnist.datasets[loaded.mnist.dataset].sources:
         there = ROOT / source.location
         if source.kind == "folder" and there.is_dir() and not (fresh / source.location).exists():
             shutil.copytree(there, fresh / source.location)
@@ -241,37 +258,45 @@ def _head() -> str:
 
 
 @contextlib.contextmanager
-def _kept(folder: str | None) -> Iterator[Path]:
-    """A folder to work in: a given new one that stays, or a temporary one."""
+def _working_folder(folder: str | None) -> Iterator[Path]:
+    """A folder for the clones: a given one, which is kept, or a temporary one.
+
+    Raises:
+        UserError: the given one exists and is not an empty folder.
+    """
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="reproduce-") as made:
-            yield Path(made)
+        with tempfile.TemporaryDirectory(prefix="reproduce-") as temporary:
+            yield Path(temporary)
         return
     path = Path(folder).resolve()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{folder} is no new or empty folder")
+        raise UserError(f"{folder} exists and is not an empty folder")
     path.mkdir(parents=True, exist_ok=True)
     yield path
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run it, print and write the report; status 1 where something is not as it has to be."""
+    """Run a reproduction, then print and write its report.
+
+    Raises:
+        UserError: a difference is not allowed, or nothing was compared.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m stages.tools.reproduce", description="Run HEAD cold and compare every byte."
+        prog="python -m stages.tools.reproduce", description="Run HEAD without caches and compare its outputs."
     )
-    parser.add_argument("--quick", action="store_true", help="the small pipeline, in two clones")
-    parser.add_argument("--keep", metavar="FOLDER", help="work in this new folder and leave the clones there")
+    parser.add_argument("--quick", action="store_true", help="run the small pipeline in two clones")
+    parser.add_argument("--keep", metavar="FOLDER", help="create the clones in this new folder and keep them")
     options = parser.parse_args(arguments)
     if output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no").strip():
-        print("reproduce: what is not committed is left out: a clone of HEAD is run", flush=True)
+        print("reproduce: uncommitted changes are ignored, since a clone of HEAD is run", flush=True)
     for old in (REPORT, LOG):
         old.unlink(missing_ok=True)
-    with _kept(options.keep) as folder:
-        proof = quick(folder) if options.quick else full(folder)
-    files.write_text(REPORT, proof.markdown())
-    print(proof.markdown(SHOWN))
-    if proof.failed or not proof.same:
-        raise UserError(f"not reproduced: {REPORT} has the differences")
+    with _working_folder(options.keep) as folder:
+        report = quick(folder) if options.quick else full(folder)
+    files.write_text(REPORT, report.markdown())
+    print(report.markdown(PRINTED_ROWS))
+    if report.failed or not report.same:
+        raise UserError(f"not reproduced: {REPORT} lists the differences")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Take the README's pictures: `python -m stages.tools.screenshots`.
+"""`make screenshots`: take the README's pictures of the page.
 
-Opens reports/index.html in the system's Chromium and writes docs/page-maps.png, page-particles.png and page-digits.png; and
-copies some animations, which git does not have where they are made, to docs/. It needs what requirements-dev.txt has. The
-particles move at random, so their picture is another one each time.
+    python -m stages.tools.screenshots
+
+Opens reports/index.html in the system's Chromium and writes page-maps.png, page-particles.png and page-digits.png to docs/. It
+also copies some animations to docs/, since git ignores the originals. It requires the packages of requirements-dev.txt. The
+particles move at random, so their picture differs each time.
 """
 
 from __future__ import annotations
@@ -26,22 +28,22 @@ ANIMATIONS = {
     "training-digits": "mnist/jepa_ema/pca.gif",
     "interpolation": "mnist/jepa_ema/interpolation.gif",
 }
-"""Under which name which of reports/figures is shown."""
+"""Animations that are copied, as name in docs/: path in reports/animations."""
 COOLED_MS = 9000
-"""Until σ has fallen and the particles have settled."""
+"""Milliseconds until σ has decreased to its minimum and the particles have settled."""
 
 
 def take() -> None:
-    """Open the page, bring each part into the state that is shown, and write it.
+    """Open the page, bring each part into the state to be shown, and save its picture.
 
     Raises:
-        UserError: there is no page, or no browser.
+        UserError: the page or a browser is missing.
     """
     if not PAGE.exists():
         raise UserError(f"{PAGE} is missing: `dvc repro` makes it, `dvc pull` brings it")
     browser = find()
     if not browser:
-        raise UserError("no browser: chromium is not installed")
+        raise UserError("no browser found: chromium is not installed")
     for name, source in ANIMATIONS.items():
         shutil.copyfile(artifacts.ANIMATIONS / source, FOLDER / f"{name}.gif")
     from playwright.sync_api import sync_playwright
@@ -58,7 +60,7 @@ def take() -> None:
         if name:
             page.click(f"button[data-method={name}]")
             page.click("text=Drop 1,000 everywhere")
-            page.click("text=Let σ fall")
+            page.click("text=Anneal σ")
             page.wait_for_timeout(COOLED_MS)
             _write("page-particles", page.locator(".particles").screenshot())
         mistake = """() => {

@@ -1,6 +1,6 @@
-"""The pipeline at small size: few methods, points and steps, and scikit-learn's digits for MNIST.
+"""The pipeline at small size: few methods, points and steps, and scikit-learn's digits instead of MNIST.
 
-Everything that the pipeline does is done, in a minute or two and without a download; no figure of it means anything.
+It runs all stages in a minute or two and without a download. Its metrics are meaningless.
 """
 
 from __future__ import annotations
@@ -54,10 +54,11 @@ PARAMS: dict[str, Any] = {
     "page": {"coarse": 8, "snapshots": 3, "points": 100, "reconstructions": 10},
     "mnist_reconstruct": {"channels": 4, "pca_components": 16, "train": {"steps": 20, "batch_size": 32, "warmup": 5}},
 }
+"""Changes of params.yaml."""
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the nested `changes`."""
+    """`base` with nested `changes` applied."""
     return {
         **base,
         **{k: merged(base[k], v) if isinstance(v, dict) and isinstance(base.get(k), dict) else v for k, v in changes.items()},
@@ -65,7 +66,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def change_params(folder: Path, changes: Mapping[str, Any]) -> None:
-    """Change the params.yaml of a clone, and its other YAML files that are named among the keys."""
+    """Change params.yaml in a clone, and the other YAML files whose names are keys of `changes`."""
     files = {name: change for name, change in changes.items() if name.endswith(".yaml")}
     files[PARAMS_FILE.name] = {name: change for name, change in changes.items() if name not in files}
     for name, change in files.items():
@@ -74,7 +75,7 @@ def change_params(folder: Path, changes: Mapping[str, Any]) -> None:
 
 
 def shrink(folder: Path, changes: Mapping[str, Any] | None = None) -> None:
-    """Make the pipeline in a clone small, with further `changes` of its params, and put its images there."""
+    """Shrink the pipeline in a clone, apply further `changes` of its params, and write its images."""
     found = write_digits(folder / "digits")
     dataset = {
         "title": "scikit-learn's digits",
@@ -86,7 +87,7 @@ def shrink(folder: Path, changes: Mapping[str, Any] | None = None) -> None:
 
 
 def write_digits(folder: Path) -> dict[str, str]:
-    """Write scikit-learn's digits as four idx files of 28 × 28 images; returns their digests."""
+    """Write scikit-learn's digits, enlarged to 28 × 28, as four idx files; returns their digests."""
     digits = load_digits()
     images = np.clip(zoom(digits.images, (1, 3.5, 3.5), order=1) * 16, 0, 255).astype(np.uint8)
     labels = digits.target.astype(np.uint8)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def tasks(graph: nx.DiGraph) -> list[Task]:
-    """The stages as tasks, with the seconds that they last took; one that never ran is expected to be like the others."""
+    """The stages as tasks that take as long as their last run; a stage without a record takes the mean of the others."""
     costs = {stage: files.read_json(path) for stage in graph if (path := cost_file(stage.addressing)).exists()}
-    # Files of an older version do not say it.
+    # Files of an older version lack this key.
     known = {stage: float(cost["cpu_seconds"]) for stage, cost in costs.items() if "cpu_seconds" in cost}
     usual = statistics.fmean(known.values()) if known else 1.0
     values = parameters.load()

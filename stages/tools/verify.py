@@ -1,11 +1,11 @@
-"""`make verify`: is every file that DVC keeps what its name says, and every output what dvc.lock says?
+"""`make verify`: check that the files in DVC's cache match their digests and that the outputs match dvc.lock.
 
-DVC does not look into a file of its cache that is write-protected, nor into an output whose size and time are those that it
-remembers. So a bit that a disk lost stays, and a run that takes the file from the cache takes the damage with it. This reads
-them all, removes from the cache what is damaged, and has DVC look anew at outputs that are not as it remembers; `dvc repro`
-then makes good what is gone. Prints a line for each; status 0, since nothing damaged is left where DVC would trust it. What a
-stage that was killed had not finished writing is removed once it is a day old. A DVC that is killed while it writes dvc.lock,
-or the list of what it works on, leaves a file that it refuses to run with: dvc.lock is put aside, the list is removed.
+DVC trusts write-protected files in its cache, and outputs whose size and time have not changed. Silent corruption therefore
+persists, and spreads when an output is restored from the cache. This reads all of these files, removes damaged ones from the
+cache, and makes DVC read the outputs that differ from dvc.lock; `dvc repro` then restores what is missing. It prints a line for
+each finding. The exit status is 0, since DVC no longer trusts a damaged file. Incomplete files of killed stages are removed
+when they are a day old. If DVC was killed while it wrote dvc.lock or its list of files in use, it cannot read that file and
+refuses to run; then dvc.lock is moved aside, and the list is removed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 UNFINISHED = ".unfinished."
-"""How the names of files begin that are not complete (files.py)."""
-WRITTEN = (Path(".checkpoints"), Path("data"), Path("models"), Path("reports"))
-"""Where stages write."""
+"""The start of the names of incomplete files (files.py)."""
+OUTPUT_FOLDERS = (Path(".checkpoints"), Path("data"), Path("models"), Path("reports"))
+"""Folders that stages write to."""
 CONFLICT = re.compile(rb"(?m)^(<{7}|={7}|>{7})")
-"""Lines that git leaves in a file for its user to choose between."""
+"""The conflict markers of git."""
 DAY = 24 * 60 * 60
-"""Seconds after which a file that is still unfinished belongs to no stage that runs."""
+"""Age in seconds at which an incomplete file no longer belongs to a running stage."""
 
 
 def objects(cache: Path) -> list[Path]:
-    """The files of DVC's cache that this project may take: all of a cache of its own, what dvc.lock names of a shared one."""
+    """The files in DVC's cache that this project uses: all files of its own cache, those in dvc.lock of a shared cache."""
     if cache.resolve().is_relative_to(Path.cwd()):
         return sorted(cache.glob("??/*"))
     named = {digest for digests in outputs(locked_stages(read())).values() for digest in digests.values() if digest}
@@ -59,22 +59,22 @@ def damaged_objects(paths: Sequence[Path]) -> Iterator[Path]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            print(f"verify: {path} cannot be read ({error.strerror}) and is left as it is", flush=True)
+            print(f"verify: {path} cannot be read ({error.strerror}) and is skipped", flush=True)
 
 
 def damaged_outputs() -> Iterator[Path]:
-    """The outputs in the working directory that are not what dvc.lock says of them."""
+    """The outputs in the working directory whose digests differ from dvc.lock."""
     for digests in outputs(locked_stages(read())).values():
         for path, digest in ((Path(name), digest) for name, digest in digests.items()):
-            # A pipeline that is running may take a file away.
+            # A running pipeline may remove a file.
             with suppress(FileNotFoundError):
                 if digest and path.exists() and file_md5(path) != digest:
                     yield path
 
 
 def unfinished() -> Iterator[Path]:
-    """What was being written when its stage was killed, a day ago or earlier: nothing goes on from it."""
-    for folder in WRITTEN:
+    """Incomplete files that are at least a day old; no stage uses them."""
+    for folder in OUTPUT_FOLDERS:
         for path in folder.rglob(f"{UNFINISHED}*"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - DAY:
@@ -82,9 +82,9 @@ def unfinished() -> Iterator[Path]:
 
 
 def remove_unreadable(repo: Repo) -> list[Path]:
-    """Put dvc.lock aside, and remove DVC's list of what it works on, where DVC can't read them; returns the paths of these.
+    """Move dvc.lock aside and remove DVC's list of files in use if DVC cannot read them; returns the paths concerned.
 
-    A DVC that is writing one of them holds the lock that is taken here for it. A dvc.lock with a conflict of git stays.
+    Each file is read under the lock that DVC holds while it writes the file. A dvc.lock with conflict markers is kept.
     """
     from dvc.dvcfile import Lockfile
     from dvc.lock import LockError, make_lock
@@ -109,8 +109,8 @@ def remove_unreadable(repo: Repo) -> list[Path]:
     return removed
 
 
-def _held(repo: Repo) -> bool:
-    """Whether another DVC holds the lock under which it reads and writes its files."""
+def _is_locked(repo: Repo) -> bool:
+    """Whether another DVC process holds the lock of the repository."""
     from dvc.lock import LockError
 
     try:
@@ -121,7 +121,7 @@ def _held(repo: Repo) -> bool:
 
 
 def main(_: Sequence[str]) -> None:
-    """Look at every file once."""
+    """Check all files, and repair what DVC would trust or fail on."""
     repository.check()
     from dvc.repo import Repo
 
@@ -131,13 +131,13 @@ def main(_: Sequence[str]) -> None:
         try:
             damaged, content = list(damaged_outputs()), objects(cache)
         except UserError:
-            if not _held(repo):
+            if not _is_locked(repo):
                 raise
-            # A DVC that runs is writing dvc.lock, and looks at the outputs itself.
+            # Another DVC process is writing dvc.lock, and checks the outputs itself.
             damaged, content = [], []
     for path in unreadable:
-        kept = f"lies in .dvc/tmp now; `git checkout {LOCK}` brings the committed one back" if path == LOCK else "is removed"
-        print(f"verify: {path} can't be read by DVC, as a killed one leaves it, and {kept}", flush=True)
+        action = f"moved to .dvc/tmp; `git checkout {LOCK}` restores the committed one" if path == LOCK else "removed"
+        print(f"verify: {path} cannot be read by DVC, probably because DVC was killed, and is {action}", flush=True)
     for path in damaged_objects(content):
         try:
             path.unlink(missing_ok=True)
@@ -147,10 +147,10 @@ def main(_: Sequence[str]) -> None:
             print(f"verify: {path} was damaged and is removed from DVC's cache", flush=True)
     for path in damaged:
         for file in path.rglob("*") if path.is_dir() else [path]:
-            # DVC then reads it instead of remembering it.
+            # With a new time, DVC reads the file instead of trusting the digest that it remembers.
             with suppress(FileNotFoundError):
                 os.utime(file)
-        print(f"verify: {path} is not as in {LOCK}: `dvc repro` makes it anew", flush=True)
+        print(f"verify: {path} differs from {LOCK}: `dvc repro` makes it anew", flush=True)
     for path in unfinished():
         path.unlink(missing_ok=True)
 

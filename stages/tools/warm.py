@@ -1,8 +1,8 @@
-"""Commands of stages in forks of a process that has the libraries loaded.
+"""Run the commands of stages in forks of a process that has loaded the libraries.
 
-To load torch, SciPy and matplotlib takes many stages longer than their work. Where the system can fork, that is done once: a
-command `python -m stages.…` runs in a fork of multiprocessing's fork server, as it would in a process of its own. Any other
-command runs in a shell, as DVC runs it. None of the project's own code is loaded before the fork.
+In many stages, loading torch, SciPy and matplotlib takes longer than the work. On Linux they are loaded once: a command
+`python -m stages.…` runs in a fork of multiprocessing's fork server, as it would in a new process. Any other command runs in a
+shell, as DVC runs it. The project's modules are loaded after the fork.
 """
 
 from __future__ import annotations
@@ -26,32 +26,39 @@ from typing import Protocol
 import psutil
 
 LIBRARIES = ("matplotlib.figure", "pydantic", "scipy.stats", "sklearn.decomposition", "sklearn.neighbors", "torch")
-"""What the fork server loads: what most stages load."""
+"""Modules that the fork server loads, since most stages need them."""
 STAGE = re.compile(r"python -m (stages(?:\.\w+)+)((?: \w+)*)")
-"""A command that is a module of this package with the names of methods."""
-
-ONE_AT_A_TIME = threading.Lock()
+"""A command that runs a module of this package with names of methods as arguments."""
+MAIN_LOCK = threading.Lock()
+"""Held while the main module is hidden."""
 
 
 class Running(Protocol):
-    """A command that runs, in a process group of its own."""
+    """A running command in a process group of its own."""
 
     @property
     def pid(self) -> int:
-        """The number of the process, and of its group."""
+        """The ID of the process and of its group."""
         ...
 
     def lines(self) -> Iterator[str]:
-        """What it prints, line by line, until it has ended."""
+        """The lines that it prints, until it ends."""
         ...
 
     def wait(self) -> int:
-        """The status with which it ended."""
+        """Wait for its end and return its status, which is negative after a signal."""
         ...
 
 
 def start(command: str, shell: str, environment: Mapping[str, str], folder: Path | None = None) -> Running:
-    """Start a command with this environment and no input, in a folder or in the one where this process is."""
+    """Start a command without input.
+
+    Args:
+        command: the command line.
+        shell: the shell for a command that is not of the form `STAGE`.
+        environment: all its environment variables.
+        folder: its working directory; by default that of this process.
+    """
     found = STAGE.fullmatch(command)
     folder = folder or Path.cwd()
     if found and sys.platform == "linux":
@@ -60,8 +67,8 @@ def start(command: str, shell: str, environment: Mapping[str, str], folder: Path
 
 
 def send(command: Running, number: signal.Signals) -> None:
-    """Send a signal to a command and all that it has started."""
-    # One that has just started has no group yet; one that has just ended is no more.
+    """Send a signal to a command and its children."""
+    # A command that has just started has no group yet; one that has just ended has no process any more.
     for to in (os.killpg, os.kill):
         with suppress(ProcessLookupError):
             to(command.pid, number)
@@ -69,11 +76,11 @@ def send(command: Running, number: signal.Signals) -> None:
 
 
 class Shell:
-    """A command in a shell of its own."""
+    """A command in a shell."""
 
-    def __init__(self, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self.process = subprocess.Popen(
-            words,
+            command,
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -86,13 +93,13 @@ class Shell:
         self.pid = self.process.pid
 
     def lines(self) -> Iterator[str]:
-        """What it prints, line by line, until it has ended."""
+        """The lines that it prints, until it ends."""
         if self.process.stdout:
             with self.process.stdout:
                 yield from self.process.stdout
 
     def wait(self) -> int:
-        """The status with which it ended."""
+        """Wait for its end and return its status, which is negative after a signal."""
         return self.process.wait()
 
 
@@ -103,29 +110,29 @@ class Fork:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["stages", *LIBRARIES])
         self.reading, writing = context.Pipe(duplex=False)
-        given = (module, list(arguments), dict(environment), str(folder), writing)
-        self.process: ForkServerProcess = context.Process(target=_run, args=given)
-        with _no_main():
+        parameters = (module, list(arguments), dict(environment), str(folder), writing)
+        self.process: ForkServerProcess = context.Process(target=_run, args=parameters)
+        with _without_main_module():
             self.process.start()
         writing.close()
         self.pid = self.process.pid or 0
 
     def lines(self) -> Iterator[str]:
-        """What it prints, line by line, until it has ended."""
-        with os.fdopen(os.dup(self.reading.fileno()), encoding="utf-8", errors="replace") as said:
+        """The lines that it prints, until it ends."""
+        with os.fdopen(os.dup(self.reading.fileno()), encoding="utf-8", errors="replace") as printed:
             self.reading.close()
-            yield from said
+            yield from printed
 
     def wait(self) -> int:
-        """The status with which it ended."""
+        """Wait for its end and return its status, which is negative after a signal."""
         self.process.join()
         return self.process.exitcode or 0
 
 
 @contextmanager
-def _no_main() -> Iterator[None]:
-    """Have multiprocessing find no main module, which it would otherwise import in every fork."""
-    with ONE_AT_A_TIME:
+def _without_main_module() -> Iterator[None]:
+    """Hide the main module from multiprocessing, which would otherwise import it in every fork."""
+    with MAIN_LOCK:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:
@@ -135,7 +142,7 @@ def _no_main() -> Iterator[None]:
 
 
 def _run(module: str, arguments: list[str], environment: dict[str, str], folder: str, output: Connection) -> None:
-    """Become what `python -m MODULE ARGUMENTS` is."""
+    """Run `python -m MODULE ARGUMENTS` in this process."""
     os.setpgid(0, 0)
     os.chdir(folder)
     for stream in (1, 2):
@@ -159,9 +166,9 @@ def _run(module: str, arguments: list[str], environment: dict[str, str], folder:
 
 
 def set_policy(pid: int, policy: int) -> None:
-    """Give a process and all that it has started a scheduling policy.
+    """Give a process and its descendants a scheduling policy.
 
-    A process comes before its children: one that it starts meanwhile either is listed or has inherited the policy.
+    A process is changed before its children are listed, so a child that it starts meanwhile has inherited the policy.
     """
     with suppress(psutil.Error):
         process = psutil.Process(pid)

@@ -1,1 +1,1 @@
-"""MLflow."""
+"""Logging of pipeline states to MLflow."""

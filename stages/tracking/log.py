@@ -1,9 +1,9 @@
-"""Log the states that wait in the spool to MLflow; the only module of the pipeline that imports mlflow.
+"""Log the states in the spool to MLflow; the only module of the pipeline that imports mlflow.
 
-One parent run stands for one state of dvc.lock. Each method of each domain has a child run under the first state with these
-results of it; so what is nested under an experiment is what it changed. What is logged already is skipped.
+A parent run represents one state of dvc.lock. A child run represents the results of one method in one domain and belongs to the
+first state that has these results, so the children of an experiment are the results it changed. Logged runs are skipped.
 
-`python -m stages.tracking.log` logs them in the background: what it would say is kept in the spool.
+`python -m stages.tracking.log` logs in the background and keeps its messages in the spool.
 """
 
 from __future__ import annotations
@@ -20,59 +20,60 @@ from typing import TYPE_CHECKING, Any
 from stages.dag import machine
 from stages.tracking import spool
 from stages.tracking.state import MACHINE, Run, State
-from stages.tracking.store import EXPERIMENT, artifacts, be_impatient, check, folder, follow, is_server, tracking_uri
+from stages.tracking.store import EXPERIMENT, artifacts, check, folder, is_server, limit_retries, tracking_uri, update_locations
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-PATIENCE = 300
-"""Seconds that a server may take for one state; hundreds of requests that each are answered slowly would take hours."""
+TIMEOUT = 300
+"""Seconds a server may take for one state: hundreds of slow requests could otherwise take hours."""
 BATCH = {"metrics": 900, "params": 100}
-"""How much goes into one call: MLflow takes at most 1000 entries, and of these 100 params."""
+"""Entries per call: MLflow accepts at most 1000, of which at most 100 params."""
 
 
-def log_waiting(say: Callable[[str], None]) -> None:
-    """Log all states of the spool; one that cannot be logged stays there, behind the others, and a warning says why."""
-    be_impatient()
+def log_waiting(report: Callable[[str], None]) -> None:
+    """Log all states in the spool; a state that fails goes to the end of the spool, and a warning gives the reason."""
+    limit_retries()
     tried: set[Path] = set()
     failures: list[Exception] = []
     try:
         with Store() as client:
-            # Some may come while others are logged. Where a second one fails, it is the store that does not work.
+            # States may arrive during logging. A second failure means that the store does not work.
             while len(failures) < 2 and (entry := next((entry for entry in spool.waiting() if entry not in tried), None)):
                 tried.add(entry)
                 try:
-                    _log(client, entry, say)
-                except Exception as error:  # whatever the server says of this state, it may accept another
+                    _log(client, entry, report)
+                except Exception as error:  # the server may accept another state
                     failures.append(error)
                     spool.put_last(entry)
-    except Exception as error:  # whatever the store says, the pipeline's results stand
+    except Exception as error:  # a failure of the store must not fail the pipeline
         failures.append(error)
     if failures:
         text = " ".join(str(failures[0]).split())[:300]
-        say(f"warning: not logged to MLflow ({type(failures[0]).__name__}: {text}); `make track` tries again")
+        report(f"warning: not logged to MLflow ({type(failures[0]).__name__}: {text}); `make track` tries again")
 
 
-def _log(client: MlflowClient, entry: Path, say: Callable[[str], None]) -> None:
+def _log(client: MlflowClient, entry: Path, report: Callable[[str], None]) -> None:
+    """Log the state in a folder of the spool, then remove the folder."""
     state = spool.read(entry)
     if state:
-        with deadline(PATIENCE if is_server() else None):
-            Tracker(client, entry, state, say).log()
+        with deadline(TIMEOUT if is_server() else None):
+            Tracker(client, entry, state, report).log()
     spool.drop(entry)
 
 
 class TooSlow(Exception):
-    """Logging takes too long. No OSError: what reads from a server would try again after one."""
+    """Logging takes too long. Not a TimeoutError: HTTP clients retry after an OSError."""
 
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """Raise TooSlow in the main thread where the block takes longer than so many seconds; None is no limit."""
+    """Raise TooSlow in the main thread if the block takes longer than `seconds`; None is no limit."""
 
-    def late(*_: object) -> None:
-        raise TooSlow(f"it takes longer than {seconds:g} s")
+    def expire(*_: object) -> None:
+        raise TooSlow(f"logging takes longer than {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds or 0)
     try:
         yield
@@ -85,18 +86,18 @@ class Tracker:
     """Logs one state.
 
     Args:
-        client: of the store.
-        place: the folder in which the state's files lie.
-        state: what is logged.
-        say: takes what a user should know.
+        client: the client of the store.
+        place: the folder with copies of the state's files.
+        state: the state to log.
+        report: receives messages for the user.
     """
 
-    def __init__(self, client: MlflowClient, place: Path, state: State, say: Callable[[str], None]) -> None:
-        self.client, self.place, self.state, self.say = client, place, state, say
+    def __init__(self, client: MlflowClient, place: Path, state: State, report: Callable[[str], None]) -> None:
+        self.client, self.place, self.state, self.report = client, place, state, report
         self.experiment = self._experiment()
 
     def log(self) -> None:
-        """Log the parent run and its children, as far as they are missing."""
+        """Log the parent run and its children unless they are logged already."""
         whole = self.state.whole
         self._warn_of_nondeterminism(whole)
         query = f"tags.lock_digest = '{whole.tags['lock_digest']}' and tags.part = 'pipeline'"
@@ -107,10 +108,10 @@ class Tracker:
             self._log_part(part, parent)
         if new:
             self.client.set_terminated(parent)
-            self.say(f"track: logged run {whole.name}")
+            self.report(f"track: logged run {whole.name}")
 
     def _log_part(self, part: Run, parent: str) -> None:
-        """Log one method, unless these results of it are logged already."""
+        """Log one method, unless a finished run has the same results."""
         query = f"tags.results_digest = '{part.tags['results_digest']}' and tags.part = '{part.name}'"
         found = self.client.search_runs([self.experiment], query)
         if any(run.info.status == "FINISHED" for run in found):
@@ -122,9 +123,12 @@ class Tracker:
             self.client.set_terminated(run)
 
     def _run(self, query: str, wanted: Run, tags: Mapping[str, str]) -> tuple[str, bool]:
-        """The run that the query finds, or a new one, and whether it is still to be filled.
+        """Find or create a run.
 
-        An attempt that broke off is taken up again: what it has already is the same, and its children stay its own.
+        An interrupted attempt is resumed: its content so far is the same, and it keeps its children.
+
+        Returns:
+            The run's ID, and whether its content must still be logged.
         """
         found = sorted(self.client.search_runs([self.experiment], query), key=lambda run: run.info.status != "FINISHED")
         if found:
@@ -133,16 +137,17 @@ class Tracker:
         return run.info.run_id, True
 
     def _warn_of_nondeterminism(self, whole: Run) -> None:
+        """Report logged runs that have the same inputs but different outputs."""
         query = f"tags.inputs_digest = '{whole.tags['inputs_digest']}' and tags.part = 'pipeline'"
         here = {name: value for name, value in whole.tags.items() if name.startswith(MACHINE)}
         for run in self.client.search_runs([self.experiment], query):
             if run.data.tags["lock_digest"] != whole.tags["lock_digest"]:
                 there = {name: value for name, value in run.data.tags.items() if name.startswith(MACHINE)}
-                why = f" ({'; '.join(machine.moved(there, here))})" if there != here else ""
-                self.say(f"warning: run {run.info.run_name} had equal inputs and other outputs{why}")
+                reason = f" ({'; '.join(machine.differences(there, here))})" if there != here else ""
+                self.report(f"warning: run {run.info.run_name} had the same inputs but different outputs{reason}")
 
     def _fill(self, run: str, content: Run) -> None:
-        """Log params, metrics and metrics over training in as few calls as may be: a server may answer each one slowly."""
+        """Log params, metrics, learning curves and artifacts in as few calls as possible, since a server may be slow."""
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
@@ -165,6 +170,7 @@ class Tracker:
             self.client.log_artifact(run, str(self.place / path))
 
     def _experiment(self) -> str:
+        """The ID of the experiment, which is created or restored if necessary."""
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(EXPERIMENT)
@@ -172,7 +178,7 @@ class Tracker:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        # An experiment's artifact location is fixed when it is made; the default would be the working directory.
+        # The artifact location is fixed at creation; the default would be the working directory.
         location = None if is_server() else artifacts()
         try:
             return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
@@ -180,11 +186,11 @@ class Tracker:
             found = self.client.get_experiment_by_name(EXPERIMENT)
             if not found:
                 raise
-            return str(found.experiment_id)  # another machine was first
+            return str(found.experiment_id)  # another machine created it first
 
 
 class Store:
-    """A client of the store; its creation is locked, since several processes creating one SQLite store at once collide."""
+    """Context with a client of the store, one process at a time: concurrent creation of a SQLite store fails."""
 
     def __enter__(self) -> MlflowClient:
         from filelock import FileLock
@@ -195,7 +201,7 @@ class Store:
         self.lock = FileLock(folder() / ".mlflow.lock", timeout=300)
         self.lock.acquire()
         try:
-            follow()
+            update_locations()
             return MlflowClient(tracking_uri=tracking_uri())
         except BaseException:
             self.lock.release()
@@ -206,5 +212,5 @@ class Store:
 
 
 if __name__ == "__main__":
-    os.nice(10)  # whoever goes on working comes first
+    os.nice(10)  # foreground work has priority
     log_waiting(spool.note)

@@ -1,7 +1,7 @@
-"""Where states wait for being logged: copies of all that is logged, so that the working directory may go on or vanish.
+"""The spool: copies of the states that wait to be logged, so that the working directory may change or disappear meanwhile.
 
-Every state is a folder beside the store, with `state.json` and its files. It appears complete or not at all, and is removed
-when MLflow has it; what could not be logged is logged the next time. `messages` holds what was to be said when nobody listened.
+A state is a folder beside the store, with `state.json` and copies of its files. The folder is created atomically and removed
+once the state is logged; a failed state is retried later. The file `messages` keeps the messages of background logging.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from stages.tracking.state import State
 from stages.tracking.store import folder
 
 STATE = "state.json"
+"""The file in a state's folder that describes it."""
 
 
 def place() -> Path:
@@ -25,27 +26,27 @@ def place() -> Path:
 
 
 def put(state: State) -> None:
-    """Keep a state with copies of its files."""
+    """Add a state with copies of its files."""
     name = digests.of_content([state.whole.name, state.whole.tags["lock_digest"]])[:16]
-    there, making = place() / name, place() / f".unfinished.{name}"
+    there, unfinished = place() / name, place() / f".unfinished.{name}"
     if there.exists():
         return
-    shutil.rmtree(making, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
     for path in sorted(state.paths()):
-        copy = making / path
+        copy = unfinished / path
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    files.write_json(making / STATE, state.to_json())
-    making.rename(there)
+    files.write_json(unfinished / STATE, state.to_json())
+    unfinished.rename(there)
 
 
 def waiting() -> list[Path]:
-    """The folders of all states, the oldest first."""
+    """The folders of all states, oldest first."""
     return sorted(place().glob("[0-9a-f]*"), key=lambda entry: entry.stat().st_mtime)
 
 
 def read(entry: Path) -> State | None:
-    """The state in a folder; None where it is damaged."""
+    """The state in a folder; None if it is damaged."""
     try:
         return State.from_json(files.read_json(entry / STATE))
     except (UserError, TypeError, KeyError):
@@ -53,25 +54,25 @@ def read(entry: Path) -> State | None:
 
 
 def put_last(entry: Path) -> None:
-    """Have a state wait behind all others."""
+    """Move a state to the end of the spool."""
     with suppress(OSError):
         os.utime(entry)
 
 
 def drop(entry: Path) -> None:
-    """Remove a state that is logged or damaged."""
+    """Remove a state, because it is logged or damaged."""
     shutil.rmtree(entry, ignore_errors=True)
 
 
 def note(message: str) -> None:
-    """Keep a message for whoever looks next."""
+    """Keep a message for the next call of `messages`."""
     place().mkdir(parents=True, exist_ok=True)
     with (place() / "messages").open("a", encoding="utf-8") as file:
         file.write(f"{message}\n")
 
 
 def messages() -> list[str]:
-    """The messages since this was last asked, each once."""
+    """Return and delete the kept messages, without duplicates."""
     path = place() / "messages"
     lines: list[str] = []
     with suppress(FileNotFoundError):

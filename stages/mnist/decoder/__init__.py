@@ -1,1 +1,1 @@
-"""Decoders of phase 2."""
+"""The decoders of phase 2."""

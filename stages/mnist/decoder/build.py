@@ -1,4 +1,4 @@
-"""The decoders of phase 2, as their stages build them from params and files."""
+"""The decoders of phase 2, built from params and model files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.pipeline import artifacts, files, seeding
 
 
 def untrained_decoder(params: Params, name: str, *, augments: bool = False) -> Reconstruction:
-    """The encoder of phase 1, or a new one where it is to be trained from scratch, with a decoder before its first step."""
+    """An untrained decoder on the encoder of phase 1, or on an untrained encoder if the params train it from scratch."""
     settings = params.mnist_reconstruct
     block, _ = configured(params, MNIST_PREFIX + name)
     method = (untrained if settings.encoder == "scratch" else trained)(params, name)
@@ -29,7 +29,7 @@ def untrained_decoder(params: Params, name: str, *, augments: bool = False) -> R
 
 
 def trained_decoder(params: Params, name: str) -> Reconstruction:
-    """Encoder and decoder after phase 2."""
+    """Encoder and decoder after phase 2, in evaluation mode."""
     reconstruction = untrained_decoder(params, name)
     files.load(reconstruction, artifacts.decoder(name))
     return reconstruction.eval()

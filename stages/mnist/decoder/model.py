@@ -1,12 +1,12 @@
-"""Phase 2: a decoder that gives back the clean image from the embedding of the perturbed one.
+"""Phase 2: a decoder that reconstructs the clean image from the embedding of a perturbed one.
 
     L(ψ) = E ‖ g_ψ(f(x')) − x ‖² / 784
 
-f is the encoder of phase 1, frozen or trained along at a small rate; or an encoder of the same size trained from scratch, which
-makes the whole a denoising autoencoder. x' is a perturbed view of the image x. The minimiser is the conditional mean
-E[x | f(x')]: what a perturbation has made unrecoverable, such as the pose after a random affine map, comes out blurred.
+f is the encoder of phase 1, either frozen or fine-tuned at a small learning rate; or it is an encoder of the same size trained
+from scratch, which makes f and g a denoising autoencoder. x' is a randomly augmented view of the image x. The minimiser is the
+conditional mean E[x | f(x')]: features that are lost in x', such as the pose after a random affine map, are blurred.
 
-Denoising autoencoder: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders".
+Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders".
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from stages.nn.noise import NoiseSource
 
 
 class Reconstruction(Method):
-    """A decoder on the embeddings of a trained method.
+    """An encoder and a decoder on its embeddings.
 
-    An encoder of phase 1 always runs in evaluation mode: in training mode BatchNorm would move its statistics, frozen or not.
+    An encoder of phase 1 always runs in evaluation mode: in training mode BatchNorm would update its statistics, even if the
+    parameters are frozen.
 
     Args:
         encoder: a method with `embed`.
-        decoder: from embeddings (B, D) to images (B, 1, 28, 28).
-        perturb: makes the perturbed view.
-        encoder_mode: what is done to the encoder: nothing, trained along, or trained from scratch.
+        decoder: maps embeddings (B, D) to images (B, 1, 28, 28).
+        augment: makes the view x'.
+        encoder_mode: whether the encoder is frozen, fine-tuned or trained from scratch.
         encoder_scale: the encoder's learning rate as a fraction of the decoder's.
     """
 
@@ -37,7 +38,7 @@ class Reconstruction(Method):
         self,
         encoder: Any,
         decoder: nn.Module,
-        perturb: Augment,
+        augment: Augment,
         *,
         encoder_mode: Literal["frozen", "finetuned", "scratch"],
         encoder_scale: float,
@@ -45,19 +46,19 @@ class Reconstruction(Method):
         super().__init__()
         self.encoder = encoder.requires_grad_(encoder_mode != "frozen")
         self.decoder = decoder
-        self.augment = perturb
+        self.augment = augment
         self.encoder_mode = encoder_mode
         self.encoder_scale = encoder_scale
 
     def train(self, mode: bool = True) -> Reconstruction:
-        """Training mode for the decoder, and for an encoder without statistics of its own."""
+        """Set training or evaluation mode; an encoder of phase 1 stays in evaluation mode."""
         super().train(mode)
         if self.encoder_mode != "scratch":
             self.encoder.eval()
         return self
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The decoder, and the encoder at its own rate where it is trained."""
+        """The decoder's parameters and, unless it is frozen, the encoder's with their own learning rate."""
         groups: list[dict[str, Any]] = [{"params": list(self.decoder.parameters())}]
         if self.encoder_mode != "frozen":
             groups.append({"params": list(self.encoder.parameters()), "scale": self.encoder_scale})

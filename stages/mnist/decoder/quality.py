@@ -1,4 +1,4 @@
-"""How close reconstructions come to the clean images."""
+"""Reconstructions and their distance from the clean images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def reconstruct(model: Reconstruction, perturbed: NDArray[np.uint8], device: tor
 
 
 def closeness(clean: Array, other: Array) -> dict[str, Any]:
-    """MSE, PSNR (decibels) and SSIM of images (N, 28, 28) in [0, 1] against the clean ones, averaged over the images."""
+    """MSE, PSNR (dB) and SSIM between clean and other images (N, 28, 28) in [0, 1], averaged over the images."""
     return {
         "mse": over_seeds(images.mse(clean, other).mean()),
         "psnr": over_seeds(images.psnr(clean, other).mean()),
@@ -34,9 +34,9 @@ def closeness(clean: Array, other: Array) -> dict[str, Any]:
 
 
 def interpolations(model: Reconstruction, ends: NDArray[np.uint8], frames: int, device: torch.device) -> NDArray[np.float32]:
-    """Decoded points on the way through the embeddings of byte images (K, 28, 28), (K · frames, 28, 28).
+    """Images decoded along a closed path through the embeddings of byte images (K, 28, 28), (K · frames, 28, 28).
 
-    Straight lines, from each embedding to the next and from the last back to the first.
+    The path consists of straight lines from each embedding to the next, and from the last one to the first.
     """
     with torch.inference_mode():
         z = model.encoder.embed(as_images(torch.from_numpy(ends).to(device)))

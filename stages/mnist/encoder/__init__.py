@@ -1,1 +1,1 @@
-"""Encoders of images and what their embeddings are measured by."""
+"""Encoders of images and the evaluation of their embeddings."""

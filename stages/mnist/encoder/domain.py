@@ -1,4 +1,4 @@
-"""The domain of images: convolutional networks and random perturbations."""
+"""The domain of images: convolutional networks and random augmentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stages.mnist.images.augmentation import Perturbation, make
+from stages.mnist.images.augmentation import Augmentation, make
 from stages.nn.conv import ConvEncoder, Predictor
 from stages.nn.method import Augment
 from stages.nn.noise import NoiseSource
@@ -16,7 +16,7 @@ class Images:
     """The networks and the augmentation of methods on images.
 
     Args:
-        perturbations: the params block `mnist_perturbations`, one entry per perturbation in their order.
+        perturbations: the params block `mnist_perturbations`, one entry per transform, in their order.
         mixed_precision: whether encoders on a GPU compute in bfloat16.
     """
 
@@ -26,13 +26,13 @@ class Images:
 
     @property
     def dim(self) -> int:
-        """Images have no coordinates."""
+        """Raises a TypeError: images have no coordinates."""
         raise TypeError("this method works on points, not on images")
 
     def augmentation(self, *, schedule: tuple[float, float]) -> Augment:
-        """The random perturbation; `schedule` scales all strengths from its first to its second value over training."""
-        perturbation = Perturbation(self.steps, schedule)
-        return lambda x, source: perturbation(x, source.progress, source.generator)
+        """The random augmentation; `schedule` is the factor on all strengths at the start and at the end of training."""
+        augmentation = Augmentation(self.steps, schedule)
+        return lambda x, source: augmentation(x, source.progress, source.generator)
 
     def encoder(self, *, channels: list[int], dim: int) -> ConvEncoder:
         """A convolutional encoder with `dim` outputs."""
@@ -43,9 +43,9 @@ class Images:
         return Predictor(dim=dim, hidden=hidden)
 
     def mlp(self, **_: Any) -> nn.Module:
-        """Images have no plain multilayer perceptron."""
+        """Raises a TypeError: images have no multilayer perceptron."""
         raise TypeError("this method works on points, not on images")
 
     def uniform(self, like: Tensor, source: NoiseSource) -> Tensor:
-        """Images have no box."""
+        """Raises a TypeError: images have no box."""
         raise TypeError("this method works on points, not on images")

@@ -1,4 +1,4 @@
-"""Embeddings of many images."""
+"""Embeddings of images, in chunks."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from torch import Tensor, nn
 from stages.nn.conv import as_images
 
 CHUNK = 1000
-"""Images per forward pass: bounds the memory."""
-SETTLING = 10_000
-"""Images of which BatchNorm takes its statistics."""
+"""Images per forward pass, which limits the memory."""
+STATISTICS_IMAGES = 10_000
+"""Number of images from which BatchNorm statistics are computed."""
 
 
 def embed(method: Any, images: Tensor, device: torch.device, shifts: int = 0) -> Tensor:
-    """Embeddings (N, D) of byte images (N, 28, 28) by a method, each averaged over the shifts of its image.
+    """Embeddings (N, D) of byte images (N, 28, 28), each averaged over shifts of the image.
 
         z(x) = (2s + 1)⁻² Σ_{|a|, |b| ≤ s} f(T_ab x)
 
-    T_ab moves an image by a pixels down and b to the right; its border is repeated where nothing else comes in.
+    T_ab shifts an image by a pixels down and b to the right and repeats its border.
 
     Args:
-        shifts: s; 0 is f(x) itself.
+        method: its encoder is f; set to evaluation mode.
+        images: byte images x.
+        device: of the method.
+        shifts: s; 0 gives f(x) itself.
     """
     method.eval()
     with torch.inference_mode():
@@ -40,19 +43,19 @@ def _embed(method: Any, x: Tensor, shifts: int) -> Tensor:
     return torch.stack([method.embed(wide[..., a : a + height, b : b + width]) for a, b in corners]).mean(0)
 
 
-def settle(method: Any, images: Tensor, device: torch.device) -> Any:
-    """A copy of a method whose BatchNorm layers have the statistics of these images (N, 28, 28) instead of those they had."""
-    settled = copy.deepcopy(method).train()
-    for module in settled.modules():
+def with_statistics(method: Any, images: Tensor, device: torch.device) -> Any:
+    """A copy of a method whose BatchNorm statistics are those of the byte images (N, 28, 28)."""
+    copied = copy.deepcopy(method).train()
+    for module in copied.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
-            module.momentum = None  # the plain average over all batches
+            module.momentum = None  # the cumulative average over all batches
     with torch.inference_mode():
-        for chunk in images[:SETTLING].split(CHUNK):
-            settled.embed(as_images(chunk.to(device)))
-    return settled.eval()
+        for chunk in images[:STATISTICS_IMAGES].split(CHUNK):
+            copied.embed(as_images(chunk.to(device)))
+    return copied.eval()
 
 
-def as_seen(method: Any, z: Tensor) -> Tensor:
-    """Embeddings as k-NN sees them: of unit length where the method's loss sees directions alone."""
+def for_knn(method: Any, z: Tensor) -> Tensor:
+    """Embeddings in the form that k-NN uses: L2-normalised if the method's loss normalises them."""
     return F.normalize(z, dim=-1) if method.cosine else z

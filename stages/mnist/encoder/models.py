@@ -1,4 +1,4 @@
-"""The methods of the image domain, as its stages build them from params and files."""
+"""The methods on images, built from params and model files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from stages.pipeline import artifacts, files, seeding
 
 
 def domain(params: Params, *, augments: bool) -> Images:
-    """The image domain: with the training augmentation, or without one for models that are only evaluated."""
+    """The image domain; models that are only evaluated need no augmentation."""
     perturbations = params.mnist_perturbations.model_dump() if augments else {}
     return Images(perturbations=perturbations, mixed_precision=params.mnist.mixed_precision)
 
 
 def untrained(params: Params, name: str, *, augments: bool = False) -> Method:
-    """The method called `name` before its first step; one that is to be trained `augments` its images."""
+    """The method called `name` before training; `augments` gives it the training augmentation."""
     settings, _ = configured(params, MNIST_PREFIX + name)
     torch.manual_seed(seeding.stream(params, "mnist.init"))
     return build(name, domain(params, augments=augments), settings)
 
 
 def trained(params: Params, name: str) -> Method:
-    """The method called `name` after phase 1."""
+    """The method called `name` after phase 1, in evaluation mode."""
     method = untrained(params, name)
     files.load(method, artifacts.weights("mnist", name))
     return method.eval()

@@ -1,4 +1,4 @@
-"""What is measured of embeddings of images."""
+"""Evaluation of embeddings of images on downstream tasks."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from torch import Tensor
 
 from stages.config.images import Mnist
 from stages.metrics.neighbours import knn_classify, nearest, vote
-from stages.metrics.paired import Right
+from stages.metrics.paired import Correct
 from stages.metrics.retrieval import retrieve, without_itself
 from stages.metrics.summary import over_seeds
 from stages.mnist.images.subset import evenly
 
 Labels = NDArray[np.int64]
 CLASSES = 10
+"""Number of classes of every data set."""
 
 
 def linear_probe(train: Tensor, train_labels: Labels, test: Tensor) -> Labels:
-    """What a multinomial logistic regression on standardised embeddings takes the test embeddings for."""
+    """Predicted classes of the test embeddings, by multinomial logistic regression on standardised embeddings."""
     scale = StandardScaler().fit(train.numpy())
     probe = LogisticRegression(max_iter=100, tol=1e-3).fit(scale.transform(train.numpy()), train_labels)
     predicted: Labels = probe.predict(scale.transform(test.numpy()))
@@ -37,10 +38,10 @@ def linear_probe(train: Tensor, train_labels: Labels, test: Tensor) -> Labels:
 def few_labels(
     train: Tensor, train_labels: Labels, test: Tensor, test_labels: Labels, *, counts: Sequence[int], draws: int, seed: int
 ) -> dict[str, Any]:
-    """Test accuracy of a linear probe that is given few labels: one figure per count, over several draws of the images.
+    """Test accuracy of linear probes with few labels: for each count of labels, over random draws of labelled images.
 
-    Each class has the same number of labels, and the same draws serve every embedding. Embeddings are standardised by all
-    training embeddings, which takes no labels.
+    All classes have the same number of labels. The draws depend on `seed` alone, so all embeddings are compared on the same
+    ones. The standardisation uses all training embeddings, since it needs no labels.
     """
     scale = StandardScaler().fit(train.numpy())
     points, queries = scale.transform(train.numpy()), scale.transform(test.numpy())
@@ -57,13 +58,13 @@ def few_labels(
 
 
 def average_precision(embeddings: Tensor, labels: Labels, queries: int) -> NDArray[np.float64]:
-    """Retrieval by distance: evenly spaced embeddings as queries, all others ranked; the average precision of each."""
-    asked = torch.from_numpy(evenly(len(embeddings), queries))
-    return retrieve(embeddings, torch.from_numpy(labels), asked).numpy()
+    """Average precision (Q,) of retrieval by distance, for `queries` evenly spaced embeddings among all others."""
+    rows = torch.from_numpy(evenly(len(embeddings), queries))
+    return retrieve(embeddings, torch.from_numpy(labels), rows).numpy()
 
 
 def examples(embeddings: Tensor, labels: Labels, neighbours: int) -> tuple[Labels, Labels]:
-    """The first image of each class, (Q,), and its nearest others, (Q, K), as row numbers."""
+    """Indices of the first image of each class, (Q,), and of its K nearest neighbours, (Q, K)."""
     queries = np.array([np.flatnonzero(labels == label)[0] for label in range(CLASSES) if (labels == label).any()])
     ranked = nearest(embeddings, embeddings[torch.from_numpy(queries)], neighbours + 1).numpy()
     others = np.stack([row[row != query][:neighbours] for row, query in zip(ranked, queries, strict=True)])
@@ -71,9 +72,9 @@ def examples(embeddings: Tensor, labels: Labels, neighbours: int) -> tuple[Label
 
 
 def small_digits() -> tuple[NDArray[np.uint8], Labels]:
-    """The 1,797 handwritten digits of 8 × 8 pixels that scikit-learn carries, in MNIST's format: byte images (N, 28, 28).
+    """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels as byte images (N, 28, 28), and their labels (N,).
 
-    Enlarged to 20 × 20 pixels by linear interpolation in a margin of 4, as MNIST's own digits lie in their frame.
+    Each is enlarged to 20 × 20 pixels by linear interpolation and padded by 4, the size and the margin of MNIST's digits.
     """
     digits = load_digits()
     inner = zoom(digits.images / 16, (1, 2.5, 2.5), order=1)
@@ -81,8 +82,13 @@ def small_digits() -> tuple[NDArray[np.uint8], Labels]:
     return images, digits.target.astype(np.int64)
 
 
-def transfer(index: Tensor, index_labels: Tensor, digits: Tensor, digit_labels: Labels, neighbours: int) -> dict[str, Right]:
-    """Which images of another source k-NN gets right: among themselves, each left out in turn, and by the training images."""
+def transfer(index: Tensor, index_labels: Tensor, digits: Tensor, digit_labels: Labels, neighbours: int) -> dict[str, Correct]:
+    """Whether k-NN classifies images of another data set correctly.
+
+    Returns:
+        `leave_one_out`, with the other images of that data set as the index; `from_training`, with the training images; (N,)
+        each.
+    """
     labels = torch.from_numpy(digit_labels)
     own = without_itself(nearest(digits, digits, neighbours + 1), torch.arange(len(digits)))
     from_training = knn_classify(index, index_labels, digits, neighbours)
@@ -92,7 +98,7 @@ def transfer(index: Tensor, index_labels: Tensor, digits: Tensor, digit_labels: 
     }
 
 
-def uses(
+def downstream(
     index: Tensor,
     index_labels: Labels,
     queries: Tensor,
@@ -102,17 +108,24 @@ def uses(
     mnist: Mnist,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """What embeddings of the training and the test images are good for, beside k-NN; and those of `others`, with their labels.
+    """Results of embeddings on the downstream tasks other than k-NN.
+
+    Args:
+        index, index_labels: embeddings (N, D) of the training images, and their labels.
+        queries, query_labels: embeddings (M, D) of the test images, and their labels.
+        others: embeddings and labels of another data set, for transfer.
+        mnist: the params block `mnist`.
+        seed: of the draws of labelled images.
 
     Returns:
-        The figures; and by which image they come about, for paired comparisons: `probe_right` (M,), `average_precision` (Q,)
-        and, where there are others, `leave_one_out_right` and `from_training_right`.
+        The metrics; and results per image for paired tests: `probe_right` (M,), `average_precision` (Q,) and, with `others`,
+        `leave_one_out_right` and `from_training_right`.
     """
     right = {"probe": linear_probe(index, index_labels, queries) == query_labels}
     if others:
         right |= transfer(index, torch.from_numpy(index_labels), *others, mnist.evaluation.neighbours)
     precision = average_precision(queries, query_labels, mnist.evaluation.retrieval_queries)
-    figures = {
+    metrics = {
         "linear_probe": {"accuracy": over_seeds(right["probe"].mean())},
         "few_labels": few_labels(
             index,
@@ -126,8 +139,8 @@ def uses(
         "retrieval": {"map": over_seeds(precision.mean())},
     }
     if others:
-        figures["transfer"] = {key: over_seeds(right[key].mean()) for key in ("leave_one_out", "from_training")}
-    return figures, {**{f"{key}_right": values for key, values in right.items()}, "average_precision": precision}
+        metrics["transfer"] = {key: over_seeds(right[key].mean()) for key in ("leave_one_out", "from_training")}
+    return metrics, {**{f"{key}_right": values for key, values in right.items()}, "average_precision": precision}
 
 
 def robustness(
@@ -136,29 +149,30 @@ def robustness(
     labels: Labels,
     kinds: Sequence[str],
     strengths: Sequence[float],
-) -> tuple[dict[str, Any], Right]:
-    """How often test images are classified rightly at each strength of each perturbation.
+) -> tuple[dict[str, Any], Correct]:
+    """Accuracy on test images at each strength of each perturbation.
 
     Args:
-        classify: from byte images (N, 28, 28) to their classes (N,).
-        perturbed: the sets of stage mnist_perturb.
+        classify: maps byte images (N, 28, 28) to classes (N,).
+        perturbed: the arrays of stage mnist_perturb.
         labels: of all test images.
-        kinds: the perturbations.
-        strengths: of their sets.
+        kinds: the names of the perturbations.
+        strengths: of the perturbed images.
 
     Returns:
-        Perturbation and strength to the accuracy; and which images are right, (kinds, strengths, N), for paired comparisons.
+        The accuracy by perturbation and strength; and whether each image is classified correctly, (kinds, strengths, N), for
+        paired tests.
     """
     true = labels[perturbed["rows"]]
     right = np.stack([[classify(images) == true for images in perturbed[kind]] for kind in kinds])
-    figures = {
+    metrics = {
         kind: {f"{strength:g}": over_seeds(one.mean()) for strength, one in zip(strengths, of_kind, strict=True)}
         for kind, of_kind in zip(kinds, right, strict=True)
     }
-    return figures, right
+    return metrics, right
 
 
 def projections(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Snapshots (T, N, D) on the first two principal components of the last one, (T, N, 2)."""
+    """Snapshots (T, N, D) projected onto the first two principal components of the last one, (T, N, 2)."""
     pca = PCA(2, svd_solver="covariance_eigh").fit(embeddings[-1])
     return np.stack([pca.transform(snapshot) for snapshot in embeddings]).astype(np.float32)

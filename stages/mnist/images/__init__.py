@@ -1,1 +1,1 @@
-"""Perturbations and subsets of images."""
+"""Transforms, augmentation and subsets of images."""

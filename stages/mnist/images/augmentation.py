@@ -1,4 +1,7 @@
-"""Random perturbations of batches of images: transforms with random parameters per image, probabilities and strengths."""
+"""Random augmentation of batches of images: transforms with random parameters for each image.
+
+Each transform maps images x (B, 1, H, W) to images of the same shape, at `factor` times its full strength.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ from stages.mnist.images.transforms import affine, dilation, elastic, erosion, g
 
 @dataclass(frozen=True, kw_only=True)
 class Affine:
-    """Uniform draws of a random affine map: up to ± each of these.
+    """Random affine maps; each parameter is uniform between ± its limit.
 
     Args:
         probability: of being applied to an image.
-        rotation: degrees.
-        scale: relative change of size.
-        shear: degrees.
-        translation: pixels.
+        rotation: limit in degrees.
+        scale: limit of the relative change of size.
+        shear: limit in degrees.
+        translation: limit in pixels, along each axis.
     """
 
     probability: float
@@ -32,7 +35,7 @@ class Affine:
     translation: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Augment every image of x with all amplitudes times `factor`."""
+        """Transform all images of x with the limits scaled by `factor`."""
         count = x.shape[0]
         draw = torch.empty(count, 5, device=x.device).uniform_(-factor, factor, generator=generator) * self._limits(x.device)
         angle, scale, shear, *_ = draw.unbind(-1)
@@ -46,12 +49,12 @@ class Affine:
 
 @dataclass(frozen=True, kw_only=True)
 class Elastic:
-    """Normal draws of a smooth displacement field.
+    """Random smooth deformations; the displacements at the nodes of a coarse grid are normal.
 
     Args:
         probability: of being applied to an image.
-        nodes: of the coarse grid, along each side.
-        displacement: standard deviation at the nodes, pixels.
+        nodes: nodes of the grid along each side.
+        displacement: standard deviation at the nodes, in pixels.
     """
 
     probability: float
@@ -59,7 +62,7 @@ class Elastic:
     displacement: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Bend every image of x by `factor` times the displacement."""
+        """Deform all images of x with the displacements scaled by `factor`."""
         shape = (len(x), 2, self.nodes, self.nodes)
         draw = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
         return elastic(x, draw * (self.displacement * factor))
@@ -67,14 +70,14 @@ class Elastic:
 
 @dataclass(frozen=True, kw_only=True)
 class Morphology:
-    """Erosion or dilation by a square of `side` pixels; between whole sides, a blend of what the two next ones give."""
+    """Erosion or dilation by a square of `side` pixels; a fractional side interpolates between the two nearest integers."""
 
     function: Callable[[Tensor, int], Tensor]
     probability: float
     side: int
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Augment every image of x; `factor` shrinks the square towards one pixel."""
+        """Transform all images of x with a square of side 1 + (side − 1) · `factor`."""
         side = 1 + (self.side - 1) * factor
         whole = math.floor(side)
         smaller = self.function(x, whole)
@@ -89,7 +92,7 @@ class Inversion:
     amount: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Augment every image of x by `factor` times the amount."""
+        """Transform all images of x by `factor` times the amount."""
         return inversion(x, self.amount * factor)
 
 
@@ -101,32 +104,32 @@ class LowContrast:
     loss: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Augment every image of x by `factor` times the loss."""
+        """Transform all images of x by `factor` times the loss."""
         return inversion(x, self.loss * factor / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SaltAndPepper:
-    """Black and white pixels; `fraction` of all."""
+    """Set a random `fraction` of the pixels to black or white."""
 
     probability: float
     fraction: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Augment every image of x, each pixel with `factor` times the fraction."""
+        """Transform all images of x with `factor` times the fraction."""
         uniform = torch.rand(x.shape, generator=generator, device=x.device)
         return salt_and_pepper(x, uniform, self.fraction * factor)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian:
-    """Normal noise of standard deviation `std` in grey values."""
+    """Add normal noise of standard deviation `std`, in grey values."""
 
     probability: float
     std: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-        """Augment every image of x with `factor` times the deviation."""
+        """Transform all images of x with `factor` times the standard deviation."""
         return gaussian(x, torch.randn(x.shape, generator=generator, device=x.device), self.std * factor)
 
 
@@ -134,7 +137,7 @@ Step = Affine | Elastic | Morphology | LowContrast | Inversion | SaltAndPepper |
 
 
 def make(name: str, settings: dict[str, float]) -> Step:
-    """The perturbation called `name` (a key of the params block) with its settings."""
+    """The transform called `name`, a key of the params blocks, with its settings."""
     if name in ("erosion", "dilation"):
         return Morphology(
             function={"erosion": erosion, "dilation": dilation}[name],
@@ -152,12 +155,12 @@ def make(name: str, settings: dict[str, float]) -> Step:
     return kinds[name](**settings)
 
 
-class Perturbation:
-    """The random perturbation of a training view: each step in turn, on each image with its probability.
+class Augmentation:
+    """The random augmentation of a training view: applies the transforms in turn, each to an image with its probability.
 
     Args:
-        steps: the perturbations in their order.
-        schedule: factor on all strengths at the start and at the end of the training, linear between.
+        steps: the transforms, in their order.
+        schedule: factor on all strengths at the start and at the end of the training, linear in between.
     """
 
     def __init__(self, steps: list[Step], schedule: tuple[float, float]) -> None:
@@ -165,7 +168,7 @@ class Perturbation:
         self.schedule = schedule
 
     def __call__(self, x: Tensor, progress: float, generator: torch.Generator) -> Tensor:
-        """Augment images x (B, 1, H, W) in [0, 1], each with draws of its own; `progress` is 0 to 1."""
+        """Augment images x (B, 1, H, W) in [0, 1] independently; `progress` runs from 0 to 1 over training."""
         start, end = self.schedule
         factor = start + (end - start) * progress
         chosen = torch.rand(len(self.steps), x.shape[0], generator=generator, device=x.device)
@@ -174,7 +177,7 @@ class Perturbation:
             for step, hits in zip(self.steps, hit, strict=True):
                 x = torch.where(hits.view(-1, 1, 1, 1), step(x, factor, generator), x)
             return x
-        # Most steps hit few images. A GPU would have to wait for their number, and is faster with them all.
+        # Most transforms hit few images. On a GPU, selecting these would force a synchronisation, so there all are computed.
         given = x
         rows = hit.nonzero()[:, 1].split(hit.sum(-1).tolist())
         for step, hits in zip(self.steps, rows, strict=True):

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 
 def evenly(total: int, count: int) -> NDArray[np.int64]:
-    """The row numbers (count,) of so many of `total` images, evenly spaced from the first one on.
+    """Indices (count,) of `count` evenly spaced items among `total`, the first one included.
 
-    MNIST's test images come from two groups of writers, one behind the other, and the first group is the harder one: its first
-    images alone stand for no more than themselves.
+    MNIST's test images come from two groups of writers, one after the other, so the first images are not representative.
     """
     return np.arange(count) * total // count
 
 
 def kinds(perturbed: Mapping[str, NDArray[Any]]) -> list[str]:
-    """The perturbations of which data/mnist/perturbed.npz has images at several strengths, (L, M, 28, 28)."""
+    """The names of the perturbations in data/mnist/perturbed.npz, whose arrays are (L, M, 28, 28) with L strengths."""
     return [name for name, images in perturbed.items() if images.ndim == 4]

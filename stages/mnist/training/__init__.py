@@ -1,1 +1,1 @@
-"""Training on images: batches, checkpoints, several processes."""
+"""Training on images: batches, checkpoints, distributed training."""

@@ -1,4 +1,4 @@
-"""What both phases on the images do to train: batches of epochs, one process or several, going on after an interruption."""
+"""Training on images, for both phases: epochs of batches, one or several processes, resumption from checkpoints."""
 
 from __future__ import annotations
 
@@ -14,41 +14,49 @@ from stages.config.base import MNIST_PREFIX, Train
 from stages.config.params import Params
 from stages.core.paths import ROOT
 from stages.mnist.training.checkpoints import FileCheckpoints, key
-from stages.mnist.training.launch import Place
+from stages.mnist.training.launch import Worker
 from stages.nn.batches import EpochBatches
 from stages.nn.build import configured
 from stages.nn.conv import ConvEncoder, as_images
-from stages.nn.distributed import see_all, shared_loss, synchronise
+from stages.nn.distributed import gather_outputs, shared_loss, synchronise
 from stages.nn.method import Method
 from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
 from stages.pipeline import artifacts, files, seeding
 
 DATA = artifacts.data("mnist", "train")
+"""The training images."""
 SHOWN = artifacts.data("mnist", "test")
+"""The test images, the first of which are embedded at each snapshot."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training gave: the rows of its curves, what was recorded, and what is kept of it until both are written."""
+    """The result of a training.
+
+    Attributes:
+        rows: of the learning curves.
+        recorded: the results of `record`, one per snapshot.
+        checkpoints: to be removed when the results are written.
+    """
 
     rows: list[dict[str, float]]
     recorded: list[Tensor]
     checkpoints: FileCheckpoints
 
 
-def look_across(method: Method) -> None:
-    """Prepare a joint-embedding method for several processes: its loss sees the embeddings of the whole batch in each."""
+def gather_across_processes(method: Method) -> None:
+    """Prepare a joint-embedding method for several processes: each computes the loss on the embeddings of the whole batch."""
     for module in list(method.modules()):
         if isinstance(module, ConvEncoder):
             synchronise(module)
-            see_all(module)
+            gather_outputs(module)
 
 
 def fit_images(
     method: Method,
     params: Params,
-    place: Place,
+    worker: Worker,
     *,
     stage: str,
     name: str,
@@ -60,31 +68,28 @@ def fit_images(
     """Train `method` in place on the images that are not held out.
 
     Args:
-        method: prepared for as many processes as there are.
+        method: prepared for the number of processes.
         params: all of params.yaml.
-        place: this process's.
-        stage: module of the stage in stages/mnist, which names its random streams and its checkpoints.
+        worker: this process.
+        stage: module of the stage in stages/mnist; its random streams and checkpoints are named after it.
         name: of the method in params.yaml.
         train: the params block `train`.
-        settings: what else of the params decides the training or what is recorded.
+        settings: all other params that affect the training or the snapshots.
         snapshots: the steps before which `record` is called.
-        record: what is kept at these snapshots, by the process that writes.
-
-    Returns:
-        What the training gave. Its checkpoints are to be removed once that is written.
+        record: returns what is stored at a snapshot; called by rank 0 only.
     """
-    images = torch.from_numpy(files.read_arrays(DATA)["images"]).to(place.device)
-    # Every process shuffles alike and perturbs its own part in its own way.
-    shuffle = torch.Generator(place.device).manual_seed(seeding.stream(params, f"mnist.{stage}.batches"))
-    perturb = torch.Generator(place.device).manual_seed(seeding.stream(params, f"mnist.{stage}.{place.rank}"))
+    images = torch.from_numpy(files.read_arrays(DATA)["images"]).to(worker.device)
+    # All processes shuffle identically; each augments its part of a batch with its own random stream.
+    shuffle = torch.Generator(worker.device).manual_seed(seeding.stream(params, f"mnist.{stage}.batches"))
+    perturb = torch.Generator(worker.device).manual_seed(seeding.stream(params, f"mnist.{stage}.{worker.rank}"))
     batches = EpochBatches(
         images[: len(images) - params.mnist.validation_images],
         batch_size=train.batch_size,
         generator=shuffle,
-        part=place.rank,
-        parts=place.count,
+        part=worker.rank,
+        parts=worker.count,
     )
-    decisive = {
+    determining = {
         "seed": params.seed,
         "threads": params.threads,
         "held_out": params.mnist.validation_images,
@@ -98,8 +103,8 @@ def fit_images(
     recorded: list[Tensor] = []
     checkpoints = FileCheckpoints(
         f"mnist_{stage}.{name}",
-        key(ROOT / f"stages/mnist/{stage}.py", name, decisive, _inputs(stage, name), place),
-        place,
+        key(ROOT / f"stages/mnist/{stage}.py", name, determining, _inputs(stage, name), worker),
+        worker,
         generators=[shuffle, perturb],
         batches=batches,
         snapshots=recorded,
@@ -111,16 +116,16 @@ def fit_images(
         source=TrainingNoise(perturb),
         log_every=max(train.steps // 100, 1),
         snapshots=list(snapshots),
-        on_snapshot=lambda step: recorded.append(record()) if record and place.writes else None,
-        loss=shared_loss(method, some_unused=stage != "train") if place.shared else None,
+        on_snapshot=lambda step: recorded.append(record()) if record and worker.writes else None,
+        loss=shared_loss(method, some_unused=stage != "train") if worker.shared else None,
         checkpoints=checkpoints,
-        report=place.writes,
+        report=worker.writes,
         **train.model_dump(exclude={"batch_size"}),
     )
     return Fitted(rows, recorded, checkpoints)
 
 
 def _inputs(stage: str, name: str) -> list[Path]:
-    """The files that a training starts from, or of which it records something."""
+    """The files that a training reads."""
     other = SHOWN if stage == "train" else artifacts.weights("mnist", name)
     return [path for path in (DATA, other) if path.exists()]

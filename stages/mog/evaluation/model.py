@@ -42,7 +42,7 @@ class EvaluatedModel:
         kept = artifacts.parameter_snapshots(name)
         snapshots = files.read_tensors(kept)
         if "snapshot_steps" not in snapshots:
-            raise UserError(f"{kept} has no snapshot_steps: {files.AGAIN}")
+            raise UserError(f"{kept} has no snapshot_steps: {files.REMEDY}")
         self.steps = snapshots.pop("snapshot_steps").numpy()
         self.snapshots = self._method(len(self.steps))
         files.fill(self.snapshots, snapshots, kept)

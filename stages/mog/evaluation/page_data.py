@@ -36,7 +36,7 @@ def page_data(model: EvaluatedModel, fields: dict[str, Any]) -> dict[str, Any]:
         model: the evaluated model.
         fields: its fields, as in reports/fields/METHOD.npz.
     """
-    snapshots = page_script.few(len(model.steps), model.protocol.page.snapshots)
+    snapshots = page_script.evenly_spaced(len(model.steps), model.protocol.page.snapshots)
     content: dict[str, Any] = {"steps": model.steps[snapshots].tolist()}
     if isinstance(model.trained, HasScore):
         content |= _scores(model, fields, snapshots)

@@ -1,1 +1,1 @@
-"""The mixture and its networks."""
+"""The mixture, its description and the evaluation protocol."""

@@ -1,9 +1,9 @@
-"""A mixture of Gaussians, the domain whose truth is known.
+"""A mixture of Gaussians, with everything that the methods estimate in closed form.
 
     p(x) = Σ_k w_k N(x; μ_k, C_k)
 
-What the methods learn has a closed form here: the density, its score, the density smoothed by noise, the conditional of one
-coordinate given the other, pointwise mutual information, and exact samples. Arrays are float64; points are (..., d).
+Density, score, density smoothed by noise, conditional density of one coordinate given the other, pointwise mutual information,
+and exact samples. Arrays are float64; points are (..., d).
 """
 
 from __future__ import annotations
@@ -60,16 +60,20 @@ class Mixture:
         return Mixture(self.means, self.covariances + sigma**2 * np.eye(self.means.shape[1]), self.weights)
 
     def views(self, first: float, second: float) -> Mixture:
-        """The joint density of two noisy views (x + s₁ε₁, x + s₂ε₂) of a point, in 2d dimensions: a mixture again.
+        """The joint density of two noisy views (x + s₁ε₁, x + s₂ε₂) of a point, a mixture in 2d dimensions.
 
         Σ_k w_k N( (x, x'); (μ_k, μ_k), [[C_k + s₁² I, C_k], [C_k, C_k + s₂² I]] )
+
+        Args:
+            first: s₁, in units of x.
+            second: s₂, in units of x.
         """
         eye = np.eye(self.means.shape[1])
         blocks = [[self.covariances + first**2 * eye, self.covariances], [self.covariances, self.covariances + second**2 * eye]]
         return Mixture(np.tile(self.means, 2), np.block(blocks), self.weights)
 
     def mutual_information(self, x: ArrayLike, other: ArrayLike, first: float, second: float) -> Array:
-        """Pointwise mutual information log p(x, x') − log p(x) − log p(x') of noisy views x, x' (..., d), as (...)."""
+        """The PMI log p(x, x') − log p(x) − log p(x') in nats, (...), of views x, x' (..., d) with noise levels s₁, s₂."""
         pair = np.concatenate(np.broadcast_arrays(x, other), -1)
         joint = self.views(first, second).log_density(pair)
         return np.asarray(joint - self.smoothed(first).log_density(x) - self.smoothed(second).log_density(other))
@@ -138,7 +142,7 @@ class Mixture:
         return self.means[component] + np.einsum("nij,nj->ni", root[component], normal), component.astype(np.int64)
 
     def conditional(self, hidden: int, value: ArrayLike) -> tuple[Array, Array, Array]:
-        """The conditional density of coordinate `hidden` given the other one, in two dimensions: a mixture again.
+        """The conditional density of coordinate `hidden` given the other one, for d = 2: a mixture in one dimension.
 
             p(x_h | x_v) = Σ_k P(k | x_v) N(x_h; μ_kh + C_khv (x_v − μ_kv) / C_kvv, C_khh − C_khv² / C_kvv)
 
@@ -177,7 +181,7 @@ class Mixture:
         return np.asarray((weights * means).sum(-1))
 
     def most_ambiguous(self, seen: int, candidates: ArrayLike) -> float:
-        """The value (of N) of the coordinate `seen` at which the component is the most ambiguous.
+        """The value of coordinate `seen`, among N candidates, at which the component is the most ambiguous.
 
         It maximises p(x_v) H(P(k | x_v)), the density times the entropy of the component.
         """
@@ -190,5 +194,5 @@ class Mixture:
         return float(values[(entropy * density).argmax()])
 
     def bayes_accuracy(self, x: ArrayLike, component: ArrayLike) -> float:
-        """The accuracy of the Bayes classifier of the component on points (N, d), the upper bound of all classifiers."""
+        """The accuracy on points (N, d) of the Bayes classifier of the component; no classifier has a higher expectation."""
         return float((self.responsibilities(x).argmax(-1) == np.asarray(component)).mean())

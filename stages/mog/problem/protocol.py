@@ -1,7 +1,7 @@
-"""The evaluation protocol: everything about how methods on the mixture are measured that is no property of a method.
+"""The evaluation protocol: the params of the evaluation on the mixture, the same for all methods.
 
-`mog_data` writes it beside the points and the views, and every evaluation reads it from there. So all methods are measured by
-the same protocol on the same views, and dvc.lock holds it once instead of once a method.
+`mog_data` writes the protocol beside the points and the views, and each evaluation reads it from there. All methods are
+therefore evaluated by the same protocol on the same views, and dvc.lock records it once instead of once per method.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from stages.config.schema import Page
 from stages.pipeline import artifacts, files
 
 FILE = artifacts.PROTOCOL
+"""The protocol, written by `mog_data`."""
 
 
 class Protocol(Block):
-    """The params of every evaluation, as in params.yaml; `evaluation` is `mog.evaluation`."""
+    """The params of every evaluation, as in params.yaml; `evaluation` is the block `mog.evaluation`."""
 
     seed: Seed
     device: str
@@ -35,5 +36,5 @@ def write(params: Params) -> None:
 
 
 def read() -> Protocol:
-    """The protocol beside the points."""
+    """Read and validate the protocol."""
     return check(FILE, Protocol, files.read_json(FILE))

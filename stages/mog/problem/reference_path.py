@@ -1,4 +1,4 @@
-"""The walk of the reference point in the animations."""
+"""The path of the reference point in the animations."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from stages.mog.problem.gaussian_mixture import Mixture
 
 
 def reference_path(mixture: Mixture, count: int) -> NDArray[np.float64]:
-    """`count` points (count, 2) of a closed walk through the modes, in the order of their angle about the centre of mass.
+    """`count` points (count, 2) of a closed path through the modes, ordered by their angle about the mixture's mean.
 
-    The walk goes straight from mode to mode with even speed; with a single mode it is that mode's one-σ ellipse.
+    The path is straight from mode to mode, with constant speed; with a single mode it is that mode's one-σ ellipse.
     """
     if len(mixture.means) == 1:
         angle = 2 * np.pi * np.arange(count) / count

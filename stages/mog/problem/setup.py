@@ -1,7 +1,7 @@
 """The mixture of Gaussians as params.yaml describes it: its density, its box, its grid.
 
-`mog_data` writes the description beside the points that it samples from it, and later stages read it from there: what they
-measure against is the mixture that the points came from.
+`mog_data` writes the description beside the points, and later stages read it from there, so that methods are evaluated against
+the mixture that the points were sampled from.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from stages.mog.problem.gaussian_mixture import Mixture
 from stages.pipeline import artifacts, files
 
 FILE = artifacts.MIXTURE
+"""The description, written by `mog_data`."""
 
 
 def write(described: MixtureParams) -> None:
@@ -25,23 +26,23 @@ def write(described: MixtureParams) -> None:
 
 
 def read() -> MixtureParams:
-    """The description of the mixture that the points came from."""
+    """Read and validate the description of the mixture that the points were sampled from."""
     return check(FILE, MixtureParams, files.read_json(FILE))
 
 
 def mixture(described: MixtureParams) -> Mixture:
-    """The density."""
+    """The density of a description."""
     return Mixture(np.array(described.means), np.array(described.covariances), np.array(described.weights))
 
 
 def grid_axes(described: MixtureParams, nodes: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The coordinates of the grid's nodes along x (W,) and y (H,), with that many on each side of the box."""
+    """The coordinates of the grid's nodes along x (W,) and y (H,), with `nodes` along each side of the box."""
     (left, right), (bottom, top) = box(described)
     return np.linspace(left, right, nodes), np.linspace(bottom, top, nodes)
 
 
 def box(described: MixtureParams) -> list[list[float]]:
-    """The lower and upper end of each coordinate."""
+    """The lower and upper end of each coordinate, (2, 2)."""
     return [described.box.x, described.box.y]
 
 
