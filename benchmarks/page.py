@@ -41,9 +41,9 @@ def rows(params: Params, *, redraws: int, turns: int) -> list[Row]:
         ratio=None,
     )
     browser = find()
-    if not (browser and PAGE.exists() and find_spec("playwright")):
-        why = f"not measured: {PAGE} is missing" if browser else "not measured: no chromium"
-        return [Row(**{**vars(row), "ours": why})]
+    missing = "chromium" if not browser else str(PAGE) if not PAGE.exists() else "" if find_spec("playwright") else "playwright"
+    if not browser or missing:
+        return [Row(**{**vars(row), "ours": f"not measured: {missing} is missing"})]
     seconds = dragging(browser, redraws, turns)
     return [Row(**{**vars(row), "ours": duration(median(seconds)), "ratio": speedup(seconds, [FRAME] * turns), "goal": 1})]
 

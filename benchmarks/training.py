@@ -40,7 +40,7 @@ GOAL = 0.85
 
 def method(params: Params) -> JepaEma:
     """The untrained method with its networks `encoder`, `predictor` and `target`, the same for all sides."""
-    made = untrained(params, NAME)
+    made = untrained(params, NAME, augments=True)
     if not isinstance(made, JepaEma):
         raise TypeError(f"{NAME} is a {type(made).__name__}")
     return made

@@ -13,10 +13,10 @@ from hypothesis import settings
 
 from tests import small
 
-# A script that has put the tests into the background has them, and all that they start, ignore interrupts.
+# A shell script makes its background commands, and all their children, ignore interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Property tests: the same few examples each time, or, in `make nightly`, many that are new each time.
+# Property tests use the same few examples in every run, or many new ones in `make nightly`.
 settings.register_profile("few", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.register_profile("many", max_examples=250, deadline=None, derandomize=False, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
@@ -24,7 +24,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the property tests, which `make nightly` runs with more examples, and note all tests before any is left out."""
+    """Mark the property tests, and record all tests before any is deselected."""
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("properties")
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A small clone after `make repro`, committed, one for all processes that run tests; tests only read it."""
+    """A small clone after `make repro`, committed, and shared by all test processes; tests must not change it."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     folder, done = shared / "small", shared / "small.done"
@@ -41,7 +41,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
             small.clone(folder)
-            (shared / small.SAID).write_text(small.reproduce(folder, "2", ENERGY_WELLS_TRACK="later"))
+            (shared / small.PRINTED).write_text(small.reproduce(folder, "2", ENERGY_WELLS_TRACK="later"))
             small.run(folder, "python", "-m", "stages.track")
             small.run(folder, "git", "add", "--all")
             small.run(folder, "git", "commit", "--quiet", "--message=reproduced")
@@ -53,6 +53,8 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path
 def copied(reproduced: Path, tmp_path: Path) -> Path:
     """A copy of the reproduced small clone, cache included, that a test may change."""
     folder = tmp_path / "copy"
-    # DVC's temporary files come and go while another test looks at the clone.
-    shutil.copytree(reproduced, folder, symlinks=True, ignore=lambda where, _: {"tmp"} if Path(where).name == ".dvc" else set())
+    # DVC creates and removes temporary files while another test reads the clone.
+    shutil.copytree(
+        reproduced, folder, symlinks=True, ignore=lambda parent, _: {"tmp"} if Path(parent).name == ".dvc" else set()
+    )
     return folder

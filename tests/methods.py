@@ -1,4 +1,4 @@
-"""A perfect method, a broken one and untrained ones, measured by the project's own functions: claims tell them apart."""
+"""Metrics of an exact method, of a broken one and of untrained networks, computed by the functions of the evaluation."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ SIGMA, VIEW = 0.5, 0.3
 THRESHOLDS = {"variance_ratio": 0.01, "normalised_std": 0.1}
 GRID_X, GRID_Y = setup.grid_axes(DESCRIBED, MOG.evaluation.grid)
 NODES = np.stack(np.meshgrid(GRID_X, GRID_Y), -1).reshape(-1, 2)
-LOST = Mixture([[-5, 5]], [np.eye(2)], [1])
-"""Knows one of the modes only."""
+SINGLE_MODE = Mixture([[-5, 5]], [np.eye(2)], [1])
+"""A mixture with one of the reference's modes only."""
 
 
 def _rng() -> np.random.Generator:
@@ -48,20 +48,20 @@ def _rng() -> np.random.Generator:
 def score(
     described: MixtureParams, believed: Mixture | None = None, sampled: Mixture | None = None, sign: float = 1
 ) -> dict[str, Any]:
-    """The figures of the score and the energy of one mixture, and of samples, where another is the truth.
+    """Score, energy and sampling metrics of a method that has the score of one mixture where another is the truth.
 
     Args:
-        described: the truth.
-        believed: whose score and energy it is; by default the truth's.
-        sampled: whose samples they are; by default the truth's.
-        sign: −1 for the opposite of the score.
+        described: the true mixture.
+        believed: the mixture whose score and energy the method has; by default the true one.
+        sampled: the mixture that the method's samples come from; by default the true one.
+        sign: factor on the score; −1 negates it.
     """
     truth = setup.mixture(described)
     grid_x, grid_y = setup.grid_axes(described, MOG.evaluation.grid)
     nodes = np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 2)
     true, learned = truth.smoothed(SIGMA), (believed or truth).smoothed(SIGMA)
     energy = -sign * learned.log_density(nodes).reshape(1, len(grid_y), len(grid_x))
-    arrows = sign * learned.score(nodes)
+    scores_on_grid = sign * learned.score(nodes)
     exact, _ = true.sample(20_000, np.random.default_rng(1))
     samples, _ = (sampled or truth).smoothed(SIGMA).sample(20_000, np.random.default_rng(2))
     comparison = Comparison(true, region(described, SIGMA), len(exact), _rng())
@@ -72,7 +72,7 @@ def score(
         "score": {
             "relative_fisher_error": over_seeds(error),
             **scores.energy_metrics(true, energy, grid_x, grid_y),
-            **scores.direction_metrics(true, arrows[None], true.score(nodes), nodes),
+            **scores.direction_metrics(true, scores_on_grid[None], true.score(nodes), nodes),
         },
         "sampling": {
             **{"langevin": found, "control_langevin": control, "annealed": found, "control_annealed": control},
@@ -82,11 +82,11 @@ def score(
 
 
 def _critic(scale: float) -> dict[str, Any]:
-    """The figures of the mutual information times a factor."""
+    """Metrics of a critic that is the pointwise mutual information times a factor."""
     x, _ = REFERENCE.sample(200, _rng())
     other = x + VIEW * _rng().standard_normal(x.shape)
     truth = REFERENCE.mutual_information(x[:, None], other[None], 0, VIEW)
-    # With a clean first view log p(x' | x) is that of the noise.
+    # With a clean first view, p(x' | x) is the density of the noise.
     slope = scale * (-(other - x) / VIEW**2 - REFERENCE.smoothed(VIEW).score(other))
     implied = over_seeds(critics.implied_score_error(slope[None], REFERENCE, x, other, 0, VIEW))
     metrics = critics.critic_metrics(scale * truth[None], truth)
@@ -94,23 +94,22 @@ def _critic(scale: float) -> dict[str, Any]:
 
 
 def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, Any], x: Array) -> dict[str, Any]:
-    """The figures of an embedding of the test points x, with that of the training points where they are needed."""
+    """Metrics of embeddings of the test points x after and before training; the k-NN metrics use the training points."""
     log_density = REFERENCE.log_density(NODES)
     empty = NODES[log_density < log_density.max() + np.log(1e-3)]
     raw = Embeddings(train[None], x[None], *component)
     seen, untrained = (Embeddings(train[None], z[None], *component) for z in (after, before))
-    spread_out = np.ptp(after) > 1e-3
-    # Cosine energies that are low on the data of one component and high elsewhere, or the same everywhere.
-    data = np.eye(3)[component[1]] if spread_out else after
-    areas, depths = embeddings.well_metrics(
-        data[None], component[1], np.tile(-np.ones(3) if spread_out else after[0], (1, len(empty), 1))
-    )
-    # Before training: the directions of the points themselves.
-    untrained_areas, untrained_depths = embeddings.well_metrics(x[None], component[1], empty[None])
+    collapsed = np.ptp(after) <= 1e-3
+    # The cosine energy is low on the data of one component and high elsewhere or, after a collapse, constant.
+    data = after if collapsed else np.eye(3)[component[1]]
+    elsewhere = np.tile(after[0] if collapsed else -np.ones(3), (1, len(empty), 1))
+    aurocs, depths = embeddings.well_metrics(data[None], component[1], elsewhere)
+    # Before training, the embedding is the identity.
+    untrained_aurocs, untrained_depths = embeddings.well_metrics(x[None], component[1], empty[None])
     wells = {
-        "energy_auroc": over_seeds(areas),
+        "energy_auroc": over_seeds(aurocs),
         "depth": over_seeds(depths),
-        "energy_auroc_untrained": over_seeds(untrained_areas),
+        "energy_auroc_untrained": over_seeds(untrained_aurocs),
         "depth_untrained": over_seeds(untrained_depths),
     }
     return {
@@ -122,48 +121,48 @@ def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, 
 
 
 class TrueConditionals:
-    """A method whose embedding of a point is the point, and which knows what one coordinate says about the other."""
+    """A method with the identity as embedding and the analytic conditional mean and density of a hidden coordinate."""
 
     def embed(self, x: Tensor) -> Tensor:
-        """The points (N, 2) themselves, as those of one seed."""
+        """The points (N, 2) themselves, (1, N, 2)."""
         return x.double()[None]
 
     def predict(self, x: Tensor, visible: Tensor) -> Tensor:
-        """The visible coordinate and the expectation of the hidden one."""
+        """The visible coordinate with the conditional mean of the hidden one, (1, N, 2)."""
         points, hidden = x.double().numpy(), _hidden(visible)
         predicted = points.copy()
         predicted[:, hidden] = REFERENCE.conditional_mean(hidden, points[:, 1 - hidden])
         return torch.from_numpy(predicted)[None]
 
     def log_density(self, x: Tensor, visible: Tensor) -> Tensor:
-        """Log p(x_h | x_v)."""
+        """Log p(x_h | x_v), (1, N)."""
         return torch.from_numpy(REFERENCE.conditional_log_density(_hidden(visible), x.double().numpy()))[None]
 
 
 class Ignorant(TrueConditionals):
-    """Ignores the coordinate that it is shown: it says the mean of all points, and one normal density."""
+    """A method that ignores the visible coordinate: it predicts the mean of all points and one normal density."""
 
     MEAN = REFERENCE.weights @ REFERENCE.means
     VARIANCE = REFERENCE.weights @ (REFERENCE.covariances.diagonal(0, 1, 2) + (REFERENCE.means - MEAN) ** 2)
 
     def predict(self, x: Tensor, visible: Tensor) -> Tensor:
-        """The mean of both coordinates."""
+        """The mean of all points, (1, N, 2)."""
         return torch.from_numpy(self.MEAN).expand(1, *x.shape)
 
     def log_density(self, x: Tensor, visible: Tensor) -> Tensor:
-        """One normal density with the mean and variance of the hidden coordinate."""
+        """The log-density of a normal with the mean and variance of the hidden coordinate, (1, N)."""
         hidden = _hidden(visible)
         variance = self.VARIANCE[hidden]
         return -((x[:, hidden].double() - self.MEAN[hidden]) ** 2 / variance + np.log(2 * np.pi * variance))[None] / 2
 
 
 def _hidden(visible: Tensor) -> int:
-    """Which coordinate the marks of all points hide."""
+    """The coordinate that a mask hides, the same for all points."""
     return int(visible.reshape(-1, 2)[0].argmin())
 
 
 def conditional_model(method: Any, train: Array, test: Array) -> Any:
-    """What the evaluation of a method that predicts one coordinate from the other looks at."""
+    """An evaluated model with only the attributes that `evaluate_conditionals` reads."""
     return SimpleNamespace(
         trained=method,
         train={"x": train},
@@ -178,12 +177,12 @@ def conditional_model(method: Any, train: Array, test: Array) -> Any:
 
 
 def _conditional(method: TrueConditionals, train: Array, x: Array) -> dict[str, Any]:
-    """The figures of a method's conditionals at the test points x."""
+    """Metrics of a method's conditionals at the test points x."""
     return conditionals.evaluate_conditionals(conditional_model(method, train, x))[0]
 
 
-def _contrast(loss: Callable[[Tensor, FixedNoise], Tensor]) -> dict[str, Any]:
-    """How much worse a batch of one repeated point is under an objective than one of different points."""
+def _batch_dependence(loss: Callable[[Tensor, FixedNoise], Tensor]) -> dict[str, Any]:
+    """The batch dependence of an objective, from points (S, B, 2) and their noise to (S,)."""
     x, _ = REFERENCE.sample(32, _rng())
     batch = (torch.from_numpy(x), torch.from_numpy(_rng().standard_normal((2, *x.shape))), torch.ones(x.shape))
     model: Any = SimpleNamespace(
@@ -194,27 +193,27 @@ def _contrast(loss: Callable[[Tensor, FixedNoise], Tensor]) -> dict[str, Any]:
     return over_seeds(evaluate.batch_dependence(model))
 
 
-def _true_info_nce(x: Tensor, source: FixedNoise) -> Tensor:
-    """InfoNCE of the mutual information of a point and a noisy view of it."""
+def _exact_info_nce(x: Tensor, source: FixedNoise) -> Tensor:
+    """The InfoNCE loss of the pointwise mutual information between points and noisy views of them."""
     first, second = x.numpy(), (x + VIEW * source.normal(x)).numpy()
     return info_nce(torch.from_numpy(REFERENCE.mutual_information(first[..., :, None, :], second[..., None, :, :], 0, VIEW)))
 
 
-def _no_denoising(x: Tensor, source: FixedNoise) -> Tensor:
-    """Denoising score matching of a score that is 0 everywhere: each point stands for itself."""
+def _zero_score_loss(x: Tensor, source: FixedNoise) -> Tensor:
+    """The denoising score matching loss of a zero score: a sum over single points."""
     return (source.normal(x) / SIGMA).square().sum(-1).mean(-1)
 
 
 @cache
 def spread() -> dict[str, Any]:
-    """An embedding that fills 16 dimensions, alike in all seeds, beside what is exact."""
+    """The metrics of `exact`, with an embedding that fills 16 dimensions in every seed."""
     z = np.random.default_rng(5).standard_normal((1, 500, 16)).repeat(4, 0)
     return {**exact(), "collapse": collapse.report(z, z, thresholds=THRESHOLDS)}
 
 
 @cache
 def fallen() -> dict[str, Any]:
-    """A collapsed one that every other seed escapes."""
+    """The metrics of `broken`, with an embedding that collapses in every other of four seeds."""
     z = np.random.default_rng(5).standard_normal((4, 500, 16)) * np.array([1e-4, 1e-3, 1e-4, 1e-3])[:, None, None] + 1e-3
     z[:, :, 1:] *= 1e-3
     return {**broken(), "collapse": collapse.report(z, np.ones_like(z) + z, thresholds=THRESHOLDS)}
@@ -222,27 +221,27 @@ def fallen() -> dict[str, Any]:
 
 @cache
 def exact() -> dict[str, Any]:
-    """Everything as the truth has it."""
+    """Metrics of a method that equals the truth."""
     (train, a), (x, b) = REFERENCE.sample(3000, _rng()), REFERENCE.sample(400, np.random.default_rng(1))
-    apart = x + 3 * REFERENCE.means[b]
+    separated = x + 3 * REFERENCE.means[b]
     noise = np.random.default_rng(2).standard_normal(x.shape)
     return {
-        "batch_dependence": _contrast(_true_info_nce),
+        "batch_dependence": _batch_dependence(_exact_info_nce),
         **score(DESCRIBED),
         **_critic(1),
-        **_embedding(apart, x + 9 * noise, train, (a, b), x),
+        **_embedding(separated, x + 9 * noise, train, (a, b), x),
         **_conditional(TrueConditionals(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
     }
 
 
 @cache
 def broken() -> dict[str, Any]:
-    """A score of the wrong sign, samples of one mode, a critic without slope, a collapsed embedding, constants."""
+    """Metrics of a negated score, samples of one mode, a constant critic, a collapsed embedding and constant predictions."""
     (train, a), (x, b) = REFERENCE.sample(3000, _rng()), REFERENCE.sample(400, np.random.default_rng(1))
     collapsed = np.ones_like(x) + 1e-6 * np.random.default_rng(3).standard_normal(x.shape)
     return {
-        "batch_dependence": _contrast(_no_denoising),
-        **score(DESCRIBED, sampled=LOST, sign=-1),
+        "batch_dependence": _batch_dependence(_zero_score_loss),
+        **score(DESCRIBED, sampled=SINGLE_MODE, sign=-1),
         **_critic(0),
         **_embedding(collapsed, x, train, (a, b), x),
         **_conditional(Ignorant(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
@@ -264,11 +263,11 @@ SMALL = {
     "annealed": {"particles": 400, "steps": 2, "frames": 2},
     "page": {"coarse": 2, "snapshots": 2},
 }
-"""A protocol that takes a fraction of a second a method."""
+"""Changes of params.yaml with which the evaluation of a method takes a fraction of a second."""
 
 
 def small_world(folder: Path) -> None:
-    """Write the params of the small protocol into a folder, and the points and all else that stage mog_data writes."""
+    """Write params.yaml with the changes of `SMALL`, mixtures.yaml and the outputs of stage mog_data into a folder."""
     files.write_json(folder / "params.yaml", merged(params.read(ROOT / "params.yaml"), SMALL))
     shutil.copyfile(ROOT / "mixtures.yaml", folder / "mixtures.yaml")
     with contextlib.chdir(folder):
@@ -277,12 +276,12 @@ def small_world(folder: Path) -> None:
 
 @cache
 def untrained(folder: Path, name: str, *settings: tuple[str, Any]) -> dict[str, Any]:
-    """All figures of a method's own networks as they are before the first step, by stage mog_evaluate.
+    """The metrics that stage mog_evaluate computes for a method before its first training step.
 
     Args:
-        folder: with the small protocol.
+        folder: written by `small_world`.
         name: of the method.
-        settings: dotted keys of params.yaml with their values, where they are to be others, as in a cell of a study.
+        settings: dotted keys of params.yaml with changed values, as in a cell of a study.
     """
     raw = params.read(folder / "params.yaml")
     for key, value in settings:

@@ -1,10 +1,10 @@
-"""A plugin of pytest that writes what was tried on the pipeline, how often, and how it ended: docs/reliability.md.
+"""A pytest plugin that writes docs/reliability.md: tests, number of tries, and outcomes.
 
     python -m pytest -p tests.reliability --reliability docs/reliability.md -m "nightly or properties or hostile"
 
-A test's name says what was tried and what has to come of it, its file's first line what it belongs to. Each parametrisation is
-a try; a test that tries more says how many with `record_property("tries", ...)`, property tests are counted by their examples.
-Where `record_property("ended", ...)` says how a try ended, each one has a row of its own.
+The name of a test states the expected behaviour, and the first line of its file is the heading of its table. Each parametrised
+case is a try. A test that tries more records their number with `record_property("tries", ...)`; a property test counts its
+examples. If a case records how it ended with `record_property("ended", ...)`, each case of the test has its own row.
 """
 
 from __future__ import annotations
@@ -20,14 +20,24 @@ from typing import Any, Literal
 
 import pytest
 
-WITH = ("dvc", "torch", "hypothesis", "pytest")
+PACKAGES = ("dvc", "torch", "hypothesis", "pytest")
+"""Packages whose versions the page lists."""
 
 
 @dataclass(frozen=True)
-class Try:
-    """One test that has run."""
+class Outcome:
+    """The outcome of one case of a test.
 
-    about: str
+    Args:
+        heading: first line of the test's file.
+        name: name of the test function.
+        case: id of the parametrised case, empty if there is none.
+        tries: number of tries.
+        outcome: of the case.
+        ended: how the case ended, if it records that.
+    """
+
+    heading: str
     name: str
     case: str
     tries: int
@@ -35,68 +45,70 @@ class Try:
     ended: str = ""
 
     @property
-    def said(self) -> str:
-        """The test's name as a sentence."""
+    def sentence(self) -> str:
+        """The name of the test as a sentence."""
         words = self.name.removeprefix("test_").replace("_", " ")
         return words[0].upper() + words[1:]
 
 
-def table(done: Sequence[Try], versions: str) -> str:
-    """All tries as Markdown, by what they belong to, in the order of their names."""
+def page_of(done: Sequence[Outcome], versions: str) -> str:
+    """The page as Markdown: one table per heading, sorted by name."""
     count, failed = sum(one.tries for one in done), sum(one.outcome == "failed" for one in done)
     text = [
         "# Reliability",
         "",
-        "What was tried on the pipeline, how often, and how it ended. `make nightly` tries all of it and writes this page: the"
-        " names of the tests are what has to come of each.",
+        "Fault, hostile-input and property tests of the pipeline. `make nightly` runs them and writes this page; the name of a"
+        " test states the expected behaviour.",
         "",
-        f"{count:,} tries in {len(done)} tests, of which {failed or 'none'} failed. {versions}",
+        f"{count:,} tries in {len(done)} tests, {failed or 'none'} of which failed. {versions}",
     ]
-    for about in sorted({one.about for one in done}):
-        text += ["", f"## {about.rstrip('.')}", "", "| what was tried | tries | ended |", "|---|--:|---|"]
-        text += list(_rows([one for one in done if one.about == about]))
+    for heading in sorted({one.heading for one in done}):
+        text += ["", f"## {heading.rstrip('.')}", "", "| test | tries | outcome |", "|---|--:|---|"]
+        text += list(_rows([one for one in done if one.heading == heading]))
     return "\n".join(text) + "\n"
 
 
-def _rows(done: Sequence[Try]) -> Iterator[str]:
-    """One row for each test, or for each of its cases where they say how they ended."""
+def _rows(done: Sequence[Outcome]) -> Iterator[str]:
+    """One row per test, or one per case if the cases record how they ended."""
     for name in sorted({one.name for one in done}):
         cases = sorted((one for one in done if one.name == name), key=lambda one: one.case)
         if any(one.ended for one in cases):
-            yield from (_row(f"{one.said}: {one.case}", [one]) for one in cases)
+            yield from (_row(f"{one.sentence}: {one.case}", [one]) for one in cases)
         else:
-            yield _row(cases[0].said, cases)
+            yield _row(cases[0].sentence, cases)
 
 
-def _row(said: str, cases: Sequence[Try]) -> str:
-    """What was tried, how often, and how it ended; what went wrong is named."""
-    ended = cases[0].ended or "as it says"
-    for outcome, words in (("skipped", "not tried"), ("failed", "**not so**")):
-        of_them = [one for one in cases if one.outcome == outcome]
-        if of_them:
-            ended = ": ".join(filter(None, (words, ", ".join(filter(None, (one.case for one in of_them))))))
+def _row(test: str, cases: Sequence[Outcome]) -> str:
+    """Test, number of tries and outcome, with the names of skipped or failed cases."""
+    ended = cases[0].ended or "passed"
+    for outcome, label in (("skipped", "skipped"), ("failed", "**failed**")):
+        affected = [one.case for one in cases if one.outcome == outcome]
+        if affected:
+            ended = ": ".join(filter(None, (label, ", ".join(filter(None, affected)))))
     shown = ended.replace("|", "\\|")
-    return f"| {said} | {sum(one.tries for one in cases):,} | {shown} |"
+    return f"| {test} | {sum(one.tries for one in cases):,} | {shown} |"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The file to write."""
-    parser.addoption("--reliability", metavar="FILE", type=Path, required=True, help="write what was tried to this file")
+    """Add the option for the file to write."""
+    parser.addoption(
+        "--reliability", metavar="FILE", type=Path, required=True, help="write tests, tries and outcomes to this file"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect the reports where they come together."""
+    """Collect the reports in the main process, which receives those of all workers."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Collector(config.getoption("reliability")))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Any:
-    """Note what is tried, and count the examples of a property."""
+    """Record heading, name and case of a test, and count the examples of a property test."""
     test: Any = getattr(item, "obj", None)
-    about = (sys.modules[test.__module__].__doc__ or test.__module__).splitlines()[0]
+    heading = (sys.modules[test.__module__].__doc__ or test.__module__).splitlines()[0]
     callspec = getattr(item, "callspec", None)
-    item.user_properties += [("about", about), ("name", test.__name__), ("case", callspec.id if callspec else "")]
+    item.user_properties += [("heading", heading), ("name", test.__name__), ("case", callspec.id if callspec else "")]
     if not getattr(test, "is_hypothesis_test", False):
         return (yield)
     inner, examples = test.hypothesis.inner_test, 0
@@ -116,28 +128,29 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
 
 
 class Collector:
-    """Gathers the reports of all processes and writes the page at the end."""
+    """Collects the outcomes from all processes and writes the page at the end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.done: list[Try] = []
+        self.done: list[Outcome] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a test says of itself."""
-        said = dict(report.user_properties)
+        """Store the outcome of a test."""
+        recorded = dict(report.user_properties)
         if report.when == "call":
-            tries, ended = int(str(said.get("tries", 1))), str(said.get("ended", ""))
-            self.done.append(Try(str(said["about"]), str(said["name"]), str(said["case"]), tries, report.outcome, ended))
+            tries, ended = int(str(recorded.get("tries", 1))), str(recorded.get("ended", ""))
+            heading, name, case = (str(recorded[key]) for key in ("heading", "name", "case"))
+            self.done.append(Outcome(heading, name, case, tries, report.outcome, ended))
         elif report.outcome != "passed":
             name = report.nodeid.split("::")[-1].split("[")[0]
-            self.done.append(Try("What could not be tried", name, report.nodeid, 0, report.outcome))
+            self.done.append(Outcome("Tests that did not run", name, report.nodeid, 0, report.outcome))
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write the page, of a run that came to its end."""
+        """Write the page, unless the run was interrupted."""
         if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             return
-        packages = ", ".join(f"{name} {version(name)}" for name in WITH)
+        packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
         self.path.write_text(
-            table(self.done, f"Python {platform.python_version()}, {packages}, {platform.system()} on {platform.machine()}."),
+            page_of(self.done, f"Python {platform.python_version()}, {packages}, {platform.system()} on {platform.machine()}."),
             encoding="utf-8",
         )

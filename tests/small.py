@@ -1,4 +1,4 @@
-"""The small pipeline in a temporary clone of the working tree: how its commands are run, and what they should leave."""
+"""Helpers that run the small pipeline in a temporary clone of the working tree and check the outputs."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ __all__ = [
 ]  # fmt: skip
 PARALLEL = (sys.executable, "-m", "stages.tools.parallel")
 """The command of `make repro`."""
-SAID = "small.txt"
-"""The file beside the reproduced clone with what its run printed."""
+PRINTED = "small.txt"
+"""The file beside the reproduced clone with the output of its run."""
 COLLECTED = pytest.StashKey[list[pytest.Item]]()
-"""All tests that were found in the files of this run."""
-WHO = {"NAME": "A", "EMAIL": "a@example.org"}
+"""All tests that this run collected, before any is deselected."""
+IDENTITY = {"NAME": "A", "EMAIL": "a@example.org"}
+"""The author and committer of the clone's commits."""
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a user who has a name for git, no tracking server, and wants runs logged before a command ends."""
-    who = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in WHO.items()}
-    return plain(**{**who, WHEN: NOW, **more})
+    """Environment variables with a git identity and no tracking server, with which `track` logs before it ends; plus `more`."""
+    identity = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in IDENTITY.items()}
+    return plain(**{**identity, WHEN: NOW, **more})
 
 
 def run(folder: Path, *command: str, status: int = 0, **more: str) -> str:
-    """Run a command in the clone and return what it printed; another exit status than expected is a failure."""
+    """Run a command in the clone and return its output; fail if its exit status is not `status`."""
     done = subprocess.run(command, cwd=folder, env=environment(**more), capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
     assert done.returncode == status, f"{command} ended with {done.returncode}:\n{output[-4000:]}"
@@ -47,12 +48,12 @@ def run(folder: Path, *command: str, status: int = 0, **more: str) -> str:
 
 
 def reproduce(folder: Path, *arguments: str, status: int = 0, **more: str) -> str:
-    """Run the command of `make repro` in the clone and return what it printed."""
+    """Run the command of `make repro` in the clone and return its output."""
     return run(folder, *PARALLEL, *arguments, status=status, **more)
 
 
 def clone(folder: Path) -> Path:
-    """A clone of the working tree, committed, with the small params and scikit-learn's 8 × 8 digits as idx files."""
+    """Copy the working tree into a new repository, with the small params and scikit-learn's 8 × 8 digits as idx files."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
     ).stdout
@@ -77,19 +78,19 @@ def free_port() -> int:
 
 
 def stages_run(output: str) -> list[str]:
-    """The stages that DVC says it ran, in their order."""
+    """The stages that DVC ran according to its output, in order."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
 
 
 def running(folder: Path) -> list[psutil.Process]:
-    """All processes that work in the clone."""
+    """All processes whose working directory is the clone."""
     return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
 
 
-def start(folder: Path, *words: str, **more: str) -> subprocess.Popen[str]:
+def start(folder: Path, *command: str, **more: str) -> subprocess.Popen[str]:
     """Start a command in the clone, in a session of its own."""
     return subprocess.Popen(
-        words,
+        command,
         cwd=folder,
         env=environment(**more),
         stdout=subprocess.PIPE,
@@ -100,24 +101,24 @@ def start(folder: Path, *words: str, **more: str) -> subprocess.Popen[str]:
 
 
 def until(process: subprocess.Popen[str], *texts: str) -> str:
-    """What a process prints until each of the texts has been in a line of it; the last of these lines is the last."""
-    said, waiting = "", set(texts)
+    """Read the output of a process until every text has appeared in a line; returns the output up to that line."""
+    printed, waiting = "", set(texts)
     for line in process.stdout or ():
-        said += line
+        printed += line
         waiting -= {text for text in waiting if text in line}
         if not waiting:
-            return said
-    raise AssertionError(f"{waiting} was never said:\n{said}")
+            return printed
+    raise AssertionError(f"{waiting} did not appear in the output:\n{printed}")
 
 
 def rest_of(process: subprocess.Popen[str]) -> str:
-    """What else a process prints, until it ends."""
+    """Wait for a process to end; returns the rest of its output."""
     with process:
         return process.stdout.read() if process.stdout else ""
 
 
 def kill(folder: Path, process: subprocess.Popen[str]) -> None:
-    """Kill a process that works in the clone, and all that it has started there."""
+    """Kill a process group, and all other processes whose working directory is the clone."""
     os.killpg(process.pid, signal.SIGKILL)
     for one in running(folder):
         one.kill()
@@ -130,7 +131,7 @@ def locked(folder: Path) -> dict[str, str]:
 
 
 def folders(folder: Path) -> list[Path]:
-    """The folders among the deps and outputs of all stages in a clone's dvc.lock."""
+    """The folders among the dependencies and outputs in a clone's dvc.lock."""
     named = {
         entry["path"] for stage in entries(folder / LOCK).values() for kind in ("deps", "outs") for entry in stage.get(kind, [])
     }
@@ -138,15 +139,21 @@ def folders(folder: Path) -> list[Path]:
 
 
 def assert_undisturbed(folder: Path, reproduced: Path) -> None:
-    """The lock has the digests of an undisturbed run, and every output is what the lock says."""
+    """Check that dvc.lock has the digests of an undisturbed run and that every output matches it."""
     assert locked(folder) == locked(reproduced)
     for path, digest in locked(folder).items():
         assert file_md5(folder / path) == digest, path
     assert "up to date" in run(folder, "dvc", "status")
 
 
-def damage(path: Path, how: str, *, in_secret: bool = False) -> None:
-    """Damage a file in place, as a person would, or a disk: `in_secret`, which keeps its mode and its times."""
+def damage(path: Path, how: str, *, silently: bool = False) -> None:
+    """Damage a file in place.
+
+    Args:
+        path: the file.
+        how: `deleted`, `truncated` or `flipped`, by one bit.
+        silently: keep the mode and the times of the file, as a failing disk does.
+    """
     content, before = bytearray(path.read_bytes()), path.stat()
     path.chmod(0o644)
     if how == "deleted":
@@ -157,12 +164,12 @@ def damage(path: Path, how: str, *, in_secret: bool = False) -> None:
     else:
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    if in_secret:
+    if silently:
         path.chmod(before.st_mode)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def kept(folder: Path, path: str) -> Path:
-    """Where DVC's cache has an output."""
+    """The path of an output in DVC's cache."""
     digest = locked(folder)[path]
     return folder / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"

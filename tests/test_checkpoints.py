@@ -1,4 +1,4 @@
-"""A training on images that was killed goes on from its last checkpoint to the bytes of an undisturbed one."""
+"""Checkpoints: a killed training on images resumes and ends in the bytes of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ from stages.nn.training import fit
 from tests import small
 
 PARAMS = params.load(ROOT / "params.yaml")
-HERE = Worker(0, 1, torch.device("cpu"))
+WORKER = Worker(0, 1, torch.device("cpu"))
 STEPS = 11
 
 
 class Killed(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def make(name: str) -> Method:
+    """A method on images with a small encoder."""
     torch.manual_seed(0)
     settings = {**configured(PARAMS, MNIST_PREFIX + name)[0], "encoder": {"channels": [2, 3, 4], "dim": 6}}
     perturbations = PARAMS.mnist_perturbations.model_dump()
@@ -45,20 +46,29 @@ def make(name: str) -> Method:
 
 
 def checkpoints(name: str, digest: str) -> FileCheckpoints:
-    """Those of a training that has not begun."""
+    """The checkpoints of a training before its first step, with a checkpoint every four steps."""
     images = torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(1))
-    shuffle, perturb = torch.Generator().manual_seed(2), torch.Generator().manual_seed(3)
+    shuffle, augment = torch.Generator().manual_seed(2), torch.Generator().manual_seed(3)
     batches = EpochBatches(images, batch_size=16, generator=shuffle)
-    made = FileCheckpoints(name, digest, HERE, generators=[shuffle, perturb], batches=batches, snapshots=[])
-    made.every = 4
-    return made
+    found = FileCheckpoints(name, digest, WORKER, generators=[shuffle, augment], batches=batches, snapshots=[])
+    found.every = 4
+    return found
 
 
 def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -> tuple[Method, Any, list[Tensor]]:
-    """Train in the current folder; `killed_after` so many steps."""
-    method, kept = make(name), checkpoints(name, digest)
-    _, perturb = kept.generators
-    batches, snapshots = kept.batches, kept.snapshots
+    """Train in the current folder.
+
+    Args:
+        name: of the method.
+        killed_after: number of batches after which `Killed` is raised; None to train to the end.
+        digest: of all that determines the training.
+
+    Returns:
+        The method, the rows of its curves and its snapshots.
+    """
+    method, saved = make(name), checkpoints(name, digest)
+    _, augment = saved.generators
+    batches, snapshots = saved.batches, saved.snapshots
 
     def until_killed() -> Iterator[Tensor]:
         for number, batch in enumerate(batches):
@@ -70,7 +80,7 @@ def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -
         method,
         until_killed(),
         name=name,
-        source=TrainingNoise(perturb),
+        source=TrainingNoise(augment),
         steps=STEPS,
         learning_rate=0.01,
         weight_decay=0.1,
@@ -79,106 +89,106 @@ def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -
         log_every=1,
         snapshots=[0, 2, 5, 8, STEPS],
         on_snapshot=lambda step: snapshots.append(method.embed(batches.x[:5]).detach()),
-        checkpoints=kept,
+        checkpoints=saved,
     )
     return method, rows, snapshots
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("name", PARAMS.mnist.methods)
 @pytest.mark.parametrize("killed_after", [9, 6])
-def test_an_interrupted_training_ends_in_the_same_bytes(name: str, killed_after: int, capsys: Any) -> None:
-    undisturbed = run(name, digest="e" * 64)
+def test_interrupted_training_ends_in_the_bytes_of_an_uninterrupted_one(name: str, killed_after: int, capsys: Any) -> None:
+    uninterrupted = run(name, digest="e" * 64)
     capsys.readouterr()
     with pytest.raises(Killed):
         run(name, killed_after=killed_after)
     resumed = run(name)
     assert f"resuming from step {killed_after // 4 * 4}" in capsys.readouterr().out
-    for value, other in zip(undisturbed[0].state_dict().values(), resumed[0].state_dict().values(), strict=True):
+    for value, other in zip(uninterrupted[0].state_dict().values(), resumed[0].state_dict().values(), strict=True):
         assert (value == other).all() and value.stride() == other.stride()
-    assert undisturbed[1] == resumed[1]
-    assert len(resumed[2]) == 5 and all((a == b).all() for a, b in zip(undisturbed[2], resumed[2], strict=True))
+    assert uninterrupted[1] == resumed[1]
+    assert len(resumed[2]) == 5 and all((a == b).all() for a, b in zip(uninterrupted[2], resumed[2], strict=True))
 
 
-def test_what_is_kept_of_another_training_is_left_alone(capsys: Any) -> None:
+def test_checkpoint_of_another_training_is_neither_used_nor_removed(capsys: Any) -> None:
     with pytest.raises(Killed):
         run("contrastive", killed_after=9)
-    (kept,) = Path(".checkpoints").iterdir()
+    (first,) = Path(".checkpoints").iterdir()
     with pytest.raises(Killed):
         run("contrastive", killed_after=9, digest="e" * 64)
     assert "resuming" not in capsys.readouterr().out
     checkpoints("contrastive", "e" * 64).remove()
-    assert list(Path(".checkpoints").iterdir()) == [kept]
+    assert list(Path(".checkpoints").iterdir()) == [first]
 
 
-def test_what_was_given_up_long_ago_is_removed() -> None:
+def test_old_checkpoints_of_abandoned_trainings_are_removed() -> None:
     with pytest.raises(Killed):
         run("contrastive", killed_after=9)
-    (kept,) = Path(".checkpoints").iterdir()
-    other = kept.with_name("vicreg.0.safetensors")
-    other.write_bytes(b"")
-    for path in (kept, other):
+    (abandoned,) = Path(".checkpoints").iterdir()
+    of_another_method = abandoned.with_name("vicreg.0.safetensors")
+    of_another_method.write_bytes(b"")
+    for path in (abandoned, of_another_method):
         os.utime(path, (0, 0))
     checkpoints("contrastive", "e" * 64).remove()
-    assert list(Path(".checkpoints").iterdir()) == [other]
+    assert list(Path(".checkpoints").iterdir()) == [of_another_method]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "in the header"])
-def test_a_damaged_checkpoint_is_not_gone_on_from(damage: str, capsys: Any) -> None:
-    undisturbed = run("contrastive", digest="e" * 64)
+@pytest.mark.parametrize("damage", ["truncated", "empty", "bit flipped", "bit flipped in the header"])
+def test_training_restarts_if_its_checkpoint_is_damaged(damage: str, capsys: Any) -> None:
+    uninterrupted = run("contrastive", digest="e" * 64)
     with pytest.raises(Killed):
         run("contrastive", killed_after=9)
-    kept = checkpoints("contrastive", "d" * 64).path
-    content = bytearray(kept.read_bytes())
-    content[len(content) * 2 // 3] ^= 1 if damage == "flipped" else 0
-    content[5] ^= 1 if damage == "in the header" else 0
-    kept.write_bytes(content[: {"truncated": len(content) // 2, "empty": 0}.get(damage, len(content))])
-    anew = run("contrastive")
+    checkpoint = checkpoints("contrastive", "d" * 64).path
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) * 2 // 3] ^= 1 if damage == "bit flipped" else 0
+    content[5] ^= 1 if damage == "bit flipped in the header" else 0
+    checkpoint.write_bytes(content[: {"truncated": len(content) // 2, "empty": 0}.get(damage, len(content))])
+    restarted = run("contrastive")
     output = capsys.readouterr().out
     assert "is damaged, restarting from step 0" in output and "resuming" not in output
-    assert undisturbed[1] == anew[1]
+    assert uninterrupted[1] == restarted[1]
 
 
-def test_a_checkpoint_is_written_as_a_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_is_written_atomically(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Killed):
         run("contrastive", killed_after=6)
     (file,) = Path(".checkpoints").iterdir()
     before = file.read_bytes()
 
-    def broken(*_: Any) -> None:
+    def killed(*_: Any) -> None:
         raise Killed
 
-    monkeypatch.setattr(os, "replace", broken)
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(Killed):
         run("contrastive")
     assert file.read_bytes() == before
 
 
-def test_the_key_is_of_all_that_decides_a_training(tmp_path: Path) -> None:
+def test_key_depends_on_all_that_determines_a_training(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.write_bytes(b"one")
     stage = ROOT / "stages/mnist/train.py"
     keys = [
-        key(stage, "jepa_ema", {"seed": 0}, [data], HERE),
-        key(stage, "vicreg", {"seed": 0}, [data], HERE),
-        key(stage, "jepa_ema", {"seed": 1}, [data], HERE),
+        key(stage, "jepa_ema", {"seed": 0}, [data], WORKER),
+        key(stage, "vicreg", {"seed": 0}, [data], WORKER),
+        key(stage, "jepa_ema", {"seed": 1}, [data], WORKER),
         key(stage, "jepa_ema", {"seed": 0}, [data], Worker(0, 2, torch.device("cpu"))),
-        key(ROOT / "stages/mnist/reconstruct.py", "jepa_ema", {"seed": 0}, [data], HERE),
+        key(ROOT / "stages/mnist/reconstruct.py", "jepa_ema", {"seed": 0}, [data], WORKER),
     ]
     data.write_bytes(b"two")
-    keys.append(key(stage, "jepa_ema", {"seed": 0}, [data], HERE))
+    keys.append(key(stage, "jepa_ema", {"seed": 0}, [data], WORKER))
     assert len(set(keys)) == len(keys)
     data.write_bytes(b"one")
-    assert keys[0] == key(stage, "jepa_ema", {"seed": 0}, [data], HERE)
+    assert keys[0] == key(stage, "jepa_ema", {"seed": 0}, [data], WORKER)
 
 
 def kill_training(folder: Path) -> None:
-    """Start the training of phase 1 by DVC and kill all of it as soon as something is kept."""
+    """Start the training of phase 1 by DVC and kill all its processes as soon as there is a checkpoint."""
     process = subprocess.Popen(
         ["dvc", "repro", "--no-run-cache", "mnist_train@jepa_ema"],
         cwd=folder,
@@ -190,18 +200,19 @@ def kill_training(folder: Path) -> None:
     while not list(folder.glob(".checkpoints/*.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    # Those that share a training have sessions of their own: all that works in the folder is killed.
-    for one in small.running(folder):
-        one.kill()
+    # Processes that share a training have their own sessions, so every process that works in the folder is killed.
+    for worker in small.running(folder):
+        worker.kill()
     process.wait()
 
 
 LONG = {"mnist_jepa_ema": {"train": {"steps": 1400}}}
+"""Params of a training that writes two checkpoints."""
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_stage_resumes_and_starts_anew_on_request(copied: Path, processes: int) -> None:
+def test_killed_stage_resumes_and_restarts_on_request(copied: Path, processes: int) -> None:
     small.change_params(copied, {**LONG, "processes": processes})
     kill_training(copied)
     output = small.run(copied, "dvc", "repro", "--no-run-cache", "mnist_train@jepa_ema")
@@ -209,18 +220,18 @@ def test_a_killed_stage_resumes_and_starts_anew_on_request(copied: Path, process
     resumed = (copied / "models/mnist/jepa_ema.safetensors").read_bytes()
     curves = (copied / "reports/curves/mnist/jepa_ema.csv").read_bytes()
     assert not list((copied / ".checkpoints").iterdir())
-    kept = copied / ".checkpoints/mnist_train.jepa_ema.0.safetensors"
-    kept.write_bytes(b"of another time")
-    os.utime(kept, (0, 0))
+    abandoned = copied / ".checkpoints/mnist_train.jepa_ema.0.safetensors"
+    abandoned.write_bytes(b"of an abandoned training")
+    os.utime(abandoned, (0, 0))
     command = ("dvc", "repro", "--no-run-cache", "--force", "--single-item", "mnist_train@jepa_ema")
     output = small.run(copied, *command, **{FRESH: "1"})
-    assert "resuming" not in output and not kept.exists()
+    assert "resuming" not in output and not abandoned.exists()
     assert (copied / "models/mnist/jepa_ema.safetensors").read_bytes() == resumed
     assert (copied / "reports/curves/mnist/jepa_ema.csv").read_bytes() == curves
 
 
 @pytest.mark.integration
-def test_a_forced_run_of_the_pipeline_ignores_checkpoints(copied: Path) -> None:
+def test_forced_run_of_the_pipeline_ignores_checkpoints(copied: Path) -> None:
     small.change_params(copied, LONG)
     kill_training(copied)
     output = small.reproduce(copied, "2", "--force", "--no-run-cache")
@@ -228,7 +239,7 @@ def test_a_forced_run_of_the_pipeline_ignores_checkpoints(copied: Path) -> None:
 
 
 @pytest.mark.integration
-def test_processes_that_share_a_training_end_with_the_stage_that_started_them(copied: Path) -> None:
+def test_processes_that_share_a_training_end_when_their_stage_is_killed(copied: Path) -> None:
     small.change_params(copied, {"mnist_jepa_ema": {"train": {"steps": 100000}}, "processes": 2})
     stage = subprocess.Popen(
         [sys.executable, "-m", "stages.mnist.train", "jepa_ema"],
@@ -240,9 +251,9 @@ def test_processes_that_share_a_training_end_with_the_stage_that_started_them(co
     while not list(copied.glob(".checkpoints/*.safetensors")):
         assert stage.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
-    others = psutil.Process(stage.pid).children(recursive=True)
-    assert len(others) >= 3
+    children = psutil.Process(stage.pid).children(recursive=True)
+    assert len(children) >= 3
     stage.kill()
     stage.wait()
-    _, alive = psutil.wait_procs(others, timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive

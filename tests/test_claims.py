@@ -1,4 +1,4 @@
-"""A claim is decided by its figure alone, in both directions."""
+"""Verdicts on claims: how a metric decides them, and how the criteria judge exact, broken and untrained methods."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Mixture
 from stages.nn.build import configured
 from stages.pipeline import files
-from stages.results.verdicts import decide, formula
-from stages.results.verdicts import measure as measured_by
+from stages.results.verdicts import decide, formula, measure
 from tests import methods
 from tests.plane import DESCRIBED
 
@@ -36,17 +35,18 @@ ALL = [(name, place) for name, claim in CLAIMS.criteria.items() for place in ran
 
 
 def claim(*criteria: dict[str, Any]) -> Claim:
-    """A claim with these criteria, by default that the score error is small."""
+    """A claim with criteria that change these settings of `score.error below 0.05`; by default one unchanged criterion."""
     settings = {"metric": "score.error", "below": 0.05, "figure": "{method}/a.png", "reason": "r"}
-    return Claim(statement="knows it", decided_by=[Criterion(**{**settings, **changes}) for changes in criteria or ({},)])
+    return Claim(statement="learns it", decided_by=[Criterion(**{**settings, **changes}) for changes in criteria or ({},)])
 
 
 def metrics(*values: float) -> dict[str, Any]:
+    """Metrics of a method: an error over seeds, and a floor of 1."""
     return {"score": {"error": {"mean": sum(values) / len(values), "std": 0.0, "values": list(values)}, "floor": 1.0}}
 
 
 def cell(decay: float, *values: float, method: str = "dsm") -> dict[str, Any]:
-    """As a study writes it: figures under their dotted keys."""
+    """A cell of a study, with metrics under their dotted keys."""
     settings = {f"{method}.decay": decay, "seeds": len(values)}
     return {"method": method, "settings": settings, "score.error": metrics(*values)["score"]["error"]}
 
@@ -60,36 +60,36 @@ def test_a_claim_holds_if_the_metric_is_on_the_expected_side(expected: bool, val
     assert decide(not expected, claim({"below": None, "above": 0.05}), "dsm", metrics(value))["verdict"] == verdict
 
 
-def test_the_mean_over_seeds_decides_and_is_reported_with_its_deviation_in_the_words_of_the_claim() -> None:
+def test_the_mean_over_seeds_decides_and_is_reported_with_its_deviation() -> None:
     entry = decide(True, claim(), "dsm", metrics(0.0, 0.08), label="partly")
     assert (entry["verdict"], entry["mean"], entry["std"]) == ("holds", 0.04, 0.04)
     assert (entry["claimed"], entry["threshold"], entry["direction"]) == ("partly", 0.05, "below")
-    assert (entry["statement"], entry["figure"]) == ("knows it", "reports/figures/mog/dsm/a.png")
+    assert (entry["statement"], entry["figure"]) == ("learns it", "reports/figures/mog/dsm/a.png")
 
 
 @pytest.mark.parametrize(("values", "narrow"), [((0.03, 0.05), True), ((0.03, 0.032), False), ((0.049,), False)])
-def test_a_verdict_within_two_standard_errors_of_its_bound_is_narrow(values: tuple[float, ...], narrow: bool) -> None:
+def test_a_verdict_within_two_standard_errors_of_the_threshold_is_narrow(values: tuple[float, ...], narrow: bool) -> None:
     measured = {"score": {"error": over_seeds(values)}, "collapse": {"collapsed": True}}
     assert decide(True, claim(), "dsm", measured)["narrow"] == narrow
     assert not decide(True, claim({"unless": "collapse.collapsed"}), "dsm", measured)["narrow"]
-    written = markdown({"dsm": {"knows": decide(True, claim(), "dsm", measured)}})
-    assert ("[yes](figures/mog/dsm/a.png), narrowly" in written) == narrow
+    text = markdown({"dsm": {"learns": decide(True, claim(), "dsm", measured)}})
+    assert ("[yes](figures/mog/dsm/a.png), narrowly" in text) == narrow
 
 
-def test_a_control_is_subtracted() -> None:
+def test_the_control_metric_is_subtracted() -> None:
     entry = decide(True, claim({"against": "score.floor"}), "dsm", metrics(1.02))
     assert entry["mean"] == pytest.approx(0.02)
     assert entry["metric"] == "score.error − score.floor"
 
 
-def test_the_first_criterion_whose_figure_is_there_counts() -> None:
+def test_the_first_criterion_whose_metric_exists_decides() -> None:
     assert decide(True, claim({"metric": "score.absent"}, {}), "dsm", metrics(0.01))["metric"] == "score.error"
 
 
 @pytest.mark.parametrize(
     "missing", [{"metric": "critic.r2_pmi"}, {"against": "score.absent"}, {"study": "s", "cell": {"a": 1}}]
 )
-def test_without_a_figure_a_claim_is_not_applicable(missing: dict[str, Any]) -> None:
+def test_a_claim_without_its_metric_is_not_applicable(missing: dict[str, Any]) -> None:
     entry = decide(True, claim(missing), "dsm", metrics(0.01))
     assert (entry["verdict"], entry["mean"]) == ("not applicable", None)
 
@@ -98,30 +98,30 @@ STUDIES = {"s": [cell(0.0, 0.5, 0.9), cell(0.9, 0.1, 0.3), cell(0.9, 7.0, method
 IN_STUDY = {"study": "s", "cell": {"{method}.decay": 0.9}, "figure": "s.png"}
 
 
-def test_a_cell_of_a_study_can_decide_for_each_method_its_own() -> None:
+def test_a_cell_of_a_study_can_decide_a_claim_for_each_method() -> None:
     entry = decide(True, claim(IN_STUDY), "dsm", {}, STUDIES)
     assert (entry["mean"], entry["verdict"], entry["figure"]) == (0.2, "fails", "reports/figures/studies/s.png")
     assert entry["metric"] == "score.error at decay 0.9 (study s)"
     assert decide(True, claim(IN_STUDY), "ism", {}, STUDIES)["mean"] == 7
 
 
-def test_the_difference_of_two_cells_can_decide() -> None:
+def test_the_difference_of_two_cells_can_decide_a_claim() -> None:
     entry = decide(True, claim({**IN_STUDY, "against_cell": {"{method}.decay": 0.0}}), "dsm", {}, STUDIES)
     assert (entry["mean"], entry["verdict"]) == (pytest.approx(-0.5), "holds")
     assert entry["metric"] == "score.error at decay 0.9 − at decay 0.0 (study s)"
 
 
-def test_how_much_seeds_differ_can_decide() -> None:
+def test_the_standard_deviation_over_seeds_can_decide_a_claim() -> None:
     spread = {**IN_STUDY, "against_cell": {"{method}.decay": 0.0}, "statistic": "std", "below": -0.05}
     assert decide(True, claim(spread), "dsm", {}, STUDIES)["mean"] == pytest.approx(-0.1)
     assert decide(True, claim({**spread, "below": -0.15}), "dsm", {}, STUDIES)["verdict"] == "fails"
 
 
-def test_how_much_seeds_differ_has_a_standard_error_of_its_own() -> None:
+def test_the_standard_error_of_a_std_difference_matches_a_simulation() -> None:
     values = np.random.default_rng(0).normal(size=(2000, 24))
     cells = [cell(0.5, *values[0]), cell(0.9, *(1.3 * values[1]))]
     spread = {**IN_STUDY, "against_cell": {"{method}.decay": 0.5}, "statistic": "std", "below": 0.0}
-    found = measured_by(claim(spread).decided_by[0], "dsm", {}, {"s": cells})
+    found = measure(claim(spread).decided_by[0], "dsm", {}, {"s": cells})
     assert found is not None
     expected = np.hypot(values.std(1)[::2].std(), 1.3 * values.std(1)[1::2].std())
     assert found["error"] == pytest.approx(expected, rel=0.35)
@@ -129,7 +129,7 @@ def test_how_much_seeds_differ_has_a_standard_error_of_its_own() -> None:
     assert entry["narrow"] == (abs(entry["mean"]) < 2 * found["error"])
 
 
-def test_a_difference_can_count_relative_to_what_is_subtracted() -> None:
+def test_a_difference_can_be_divided_by_the_subtracted_value() -> None:
     change = {**IN_STUDY, "against_cell": {"{method}.decay": 0.0}, "relative": True, "below": -0.7}
     entry = decide(True, claim(change), "dsm", {}, STUDIES)
     assert (entry["mean"], entry["verdict"]) == (pytest.approx(-0.5 / 0.7, rel=1e-5), "holds")
@@ -137,18 +137,18 @@ def test_a_difference_can_count_relative_to_what_is_subtracted() -> None:
 
 
 @pytest.mark.parametrize(("floor", "verdict"), [(0.5, "holds"), (1.0, "not applicable"), (2.0, "not applicable")])
-def test_a_criterion_is_for_those_who_have_what_it_needs(floor: float, verdict: str) -> None:
+def test_a_criterion_applies_only_if_the_metrics_it_needs_are_large_enough(floor: float, verdict: str) -> None:
     assert decide(True, claim({"needs": {"score.floor": floor}}), "dsm", metrics(0.01))["verdict"] == verdict
     assert decide(True, claim({"needs": {"absent": -1.0}}), "dsm", metrics(0.01))["verdict"] == "not applicable"
 
 
-def test_the_stage_depends_on_the_studies_that_decide() -> None:
+def test_the_stage_claims_depends_on_the_deciding_studies() -> None:
     named = {criterion.study for c in CLAIMS.criteria.values() for criterion in c.decided_by if criterion.study}
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["claims"]
     assert {dep for dep in stage["deps"] if "studies" in dep} == {f"reports/studies/{name}.json" for name in named}
 
 
-def test_a_claim_that_fails_stands_out_in_both_tables() -> None:
+def test_a_failed_claim_is_bold_in_both_tables() -> None:
     decided = {
         "dsm": {
             "samples": decide(True, claim(), "dsm", metrics(0.9)),
@@ -161,53 +161,53 @@ def test_a_claim_that_fails_stands_out_in_both_tables() -> None:
     link = "figures/mog/dsm/a.png"
     assert overview.splitlines()[2:] == [f"| dsm | yes [**✗**]({link}) |", "| ism | no (not applicable) |"]
     assert every.splitlines()[2:] == [
-        f"| dsm | knows it | yes | 0.9 | score.error below 0.05 | r | [**no**]({link}) |",
-        f"| dsm | knows it | no | 0.85 ± 0.05 | score.error below 0.05 | r | [yes]({link}) |",
+        f"| dsm | learns it | yes | 0.9 | score.error below 0.05 | r | [**no**]({link}) |",
+        f"| dsm | learns it | no | 0.85 ± 0.05 | score.error below 0.05 | r | [yes]({link}) |",
     ]
 
 
-def rises(criterion: Criterion, good: dict[str, Any], bad: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """A study in which what is measured in the criterion's cell is good or bad, against the other of the two."""
+def study_of(criterion: Criterion, metrics: dict[str, Any], against: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """A study with these metrics in the criterion's cell and in the cell that it is compared with."""
     settings = [{k.format(method="m"): v for k, v in cell.items()} for cell in (criterion.cell, criterion.against_cell)]
-    parts = zip(settings, (good, bad), strict=True)
+    parts = zip(settings, (metrics, against), strict=True)
     return {str(criterion.study): [{"method": "m", "settings": setting, **found} for setting, found in parts]}
 
 
 @pytest.mark.parametrize(("name", "place"), ALL)
-def test_every_criterion_is_met_by_the_truth_and_not_by_a_broken_method(name: str, place: int) -> None:
+def test_an_exact_method_meets_every_criterion_and_a_broken_one_meets_none(name: str, place: int) -> None:
     criterion = CLAIMS.criteria[name].decided_by[place]
     alone = Claim(statement="s", decided_by=[criterion])
     truth, broken = methods.exact(), methods.broken()
     if criterion.study:
         truth, broken = methods.spread(), methods.fallen()
-        found = [decide(True, alone, "m", {}, rises(criterion, *pair)) for pair in ((truth, broken), (broken, broken))]
+        found = [decide(True, alone, "m", {}, study_of(criterion, *pair)) for pair in ((truth, broken), (broken, broken))]
     else:
         found = [decide(True, alone, "m", metrics) for metrics in (truth, broken)]
     assert [entry["verdict"] for entry in found] == ["holds", "fails"], [entry["mean"] for entry in found]
 
 
 @pytest.fixture(scope="module")
-def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the points and the protocol by which untrained networks are measured."""
+def small_domain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the points and the protocol for the evaluation of untrained networks."""
     folder = tmp_path_factory.mktemp("small")
     methods.small_world(folder)
     return folder
 
 
 MET_BY_UNTRAINED = {
-    # An untrained encoder is a smooth map of the plane with random weights: it keeps most distances and nearly all
-    # neighbours, and fills directions. These criteria ask whether a training has left that, which the collapsed and those
-    # that tear the plane have not.
+    # An untrained encoder is a smooth map of the plane with random weights: it preserves most distances and nearly all
+    # neighbours, and its embeddings are not collapsed. These criteria ask whether the training has preserved that, which is
+    # not so for methods that collapse or that tear the plane.
     ("global_distances", "structure.delta_distance_spearman (not collapsed)"),
     ("some_global_distances", "structure.distance_spearman (not collapsed)"),
     ("local_structure", "structure.trustworthiness (not collapsed)"),
     ("no_collapse", "collapse.collapsed_seeds"),
 }
-"""What a network meets by right before it is trained."""
+"""Criteria that networks meet before training."""
 
 
-def measured_before_training(criterion: Criterion, method: str, folder: Path) -> dict[str, Any]:
-    """The verdict on a criterion about a method's networks that nobody has trained; in a study, about those of its cells."""
+def verdict_before_training(criterion: Criterion, method: str, folder: Path) -> dict[str, Any]:
+    """The verdict on a criterion about a method's untrained networks or, for a study, the untrained networks of its cells."""
     alone = Claim(statement="s", decided_by=[criterion])
     if not criterion.study:
         return decide(True, alone, method, methods.untrained(folder, method))
@@ -219,23 +219,21 @@ def measured_before_training(criterion: Criterion, method: str, folder: Path) ->
 
 
 @pytest.mark.parametrize(("name", "place"), ALL)
-def test_no_criterion_is_met_by_an_untrained_network_but_for_what_it_has_by_right(
-    name: str, place: int, small_world: Path
-) -> None:
+def test_untrained_networks_meet_only_the_criteria_of_a_smooth_random_map(name: str, place: int, small_domain: Path) -> None:
     criterion = CLAIMS.criteria[name].decided_by[place]
-    asked = [method for method, expected in CLAIMS.expected.items() if name in expected]
-    found = {method: measured_before_training(criterion, method, small_world) for method in asked}
+    claimed = [method for method, expected in CLAIMS.expected.items() if name in expected]
+    found = {method: verdict_before_training(criterion, method, small_domain) for method in claimed}
     met = {method: entry["met"] and not entry["barred"] for method, entry in found.items() if entry["mean"] is not None}
-    assert met, "no method of which it is said has the figure"
-    by_right = (name, formula(criterion)) in MET_BY_UNTRAINED
-    assert met == dict.fromkeys(met, by_right), {method: found[method]["mean"] for method in met}
+    assert met, "no method with this claim has the metric"
+    expected_to_be_met = (name, formula(criterion)) in MET_BY_UNTRAINED
+    assert met == dict.fromkeys(met, expected_to_be_met), {method: found[method]["mean"] for method in met}
 
 
-def test_what_untrained_networks_meet_by_right_are_criteria_that_there_are() -> None:
+def test_the_criteria_that_untrained_networks_meet_exist() -> None:
     assert {(name, formula(CLAIMS.criteria[name].decided_by[place])) for name, place in ALL} >= MET_BY_UNTRAINED
 
 
-OTHERS = {
+OTHER_MIXTURES = {
     **{name: mixture for name, mixture in mixtures.load(ROOT / "mixtures.yaml").items() if name != "reference"},
     "four": MixtureParams(
         means=[[0, 0], [6, 0], [0, 6], [6, 6]],
@@ -251,45 +249,45 @@ OTHERS = {
     ),
     "one": MixtureParams(means=[[1, 2]], covariances=[[[2, 0.5], [0.5, 1]]], weights=[1], box=Box(x=[-5, 7], y=[-4, 8])),
 }
-"""Mixtures to which no bound was set."""
-OF_SCORES = ("learns_score", "samples", "mixing_weights", "wells", "points_to_clusters", "long_range", "mode_weights")
-EASY = {"ring": ("points_to_clusters", "long_range"), "four": ("points_to_clusters", "long_range")}
-EASY |= {
+"""Mixtures that were not used to choose the thresholds."""
+SCORE_CLAIMS = ("learns_score", "samples", "mixing_weights", "wells", "points_to_clusters", "long_range", "mode_weights")
+INAPPLICABLE = {"ring": ("points_to_clusters", "long_range"), "four": ("points_to_clusters", "long_range")}
+INAPPLICABLE |= {
     "far": ("points_to_clusters", "long_range"),
     "one": ("points_to_clusters", "long_range", "mixing_weights", "mode_weights"),
 }
-"""What is no question: the way to the nearest mean is nearly the score, or there is one mode."""
+"""Claims that are not applicable: the direction to the nearest mean nearly equals the score, or there is only one mode."""
 
 
-def verdicts(figures: Mapping[str, Any], *names: str) -> dict[str, str]:
-    """The verdicts on claims of a method with these figures, of which all is claimed."""
-    return {name: decide(True, CLAIMS.criteria[name], "m", figures)["verdict"] for name in names}
+def verdicts(metrics: Mapping[str, Any], *names: str) -> dict[str, str]:
+    """The verdicts on these claims, all of them expected, about a method with these metrics."""
+    return {name: decide(True, CLAIMS.criteria[name], "m", metrics)["verdict"] for name in names}
 
 
-@pytest.mark.parametrize("mixture", OTHERS)
-def test_on_any_mixture_the_true_score_meets_what_is_claimed_of_scores_and_its_opposite_does_not(mixture: str) -> None:
-    described = OTHERS[mixture]
+@pytest.mark.parametrize("mixture", OTHER_MIXTURES)
+def test_the_true_score_meets_all_score_claims_and_its_negative_none(mixture: str) -> None:
+    described = OTHER_MIXTURES[mixture]
     elsewhere = Mixture([described.box.x], [np.eye(2)], [1])
-    for figures, verdict in (
+    for measured, verdict in (
         (methods.score(described), "holds"),
         (methods.score(described, sampled=elsewhere, sign=-1), "fails"),
     ):
-        expected = {name: "not applicable" if name in EASY.get(mixture, ()) else verdict for name in OF_SCORES}
-        assert verdicts(figures, *OF_SCORES) == expected
+        expected = {name: "not applicable" if name in INAPPLICABLE.get(mixture, ()) else verdict for name in SCORE_CLAIMS}
+        assert verdicts(measured, *SCORE_CLAIMS) == expected
 
 
 def changed(mixture: MixtureParams, **parts: Any) -> Mixture:
-    """A mixture with other means, covariances or weights."""
+    """The mixture with other means, covariances or weights."""
     return Mixture(**{"means": mixture.means, "covariances": mixture.covariances, "weights": mixture.weights, **parts})
 
 
-@pytest.mark.parametrize("mixture", OTHERS)
-def test_samples_that_lack_a_mode_or_the_shape_of_one_are_not_as_good_as_those_of_the_true_score(mixture: str) -> None:
-    described = OTHERS[mixture]
+@pytest.mark.parametrize("mixture", OTHER_MIXTURES)
+def test_samples_with_a_missing_mode_or_wrong_covariances_fail(mixture: str) -> None:
+    described = OTHER_MIXTURES[mixture]
     covariances = np.array(described.covariances)
     wrong = {
-        "nearly at the means": changed(described, covariances=covariances / 1e4),
-        "twice as wide": changed(described, covariances=4 * covariances),
+        "standard deviations divided by 100": changed(described, covariances=covariances / 1e4),
+        "standard deviations doubled": changed(described, covariances=4 * covariances),
     }
     if len(described.weights) > 1:
         rarest = np.argmin(described.weights)
@@ -300,14 +298,14 @@ def test_samples_that_lack_a_mode_or_the_shape_of_one_are_not_as_good_as_those_o
             covariances=np.delete(covariances, rarest, 0),
             weights=weights / weights.sum(),
         )
-        wrong["without the rarest mode"] = lost
-    for what, sampled in wrong.items():
-        assert verdicts(methods.score(described, sampled=sampled), "samples") == {"samples": "fails"}, what
+        wrong["rarest mode missing"] = lost
+    for error, sampled in wrong.items():
+        assert verdicts(methods.score(described, sampled=sampled), "samples") == {"samples": "fails"}, error
 
 
 @pytest.mark.parametrize("mixture", ["four", "far", "unequal"])
-def test_wrong_weights_are_not_found(mixture: str) -> None:
-    described = OTHERS[mixture]
+def test_samples_with_equal_mode_weights_fail(mixture: str) -> None:
+    described = OTHER_MIXTURES[mixture]
     wrong = changed(described, weights=[1 / len(described.weights)] * len(described.weights))
     assert verdicts(methods.score(described, sampled=wrong), "mode_weights", "samples") == {
         "mode_weights": "fails",
@@ -316,21 +314,19 @@ def test_wrong_weights_are_not_found(mixture: str) -> None:
 
 
 @pytest.mark.parametrize("mixture", ["reference", "unequal"])
-def test_a_guess_without_the_score_has_not_its_direction(mixture: str) -> None:
-    described = {"reference": DESCRIBED, **OTHERS}[mixture]
+def test_the_score_of_a_single_normal_distribution_fails_the_direction_claims(mixture: str) -> None:
+    described = {"reference": DESCRIBED, **OTHER_MIXTURES}[mixture]
     truth = setup.mixture(described)
     apart = truth.means - truth.weights @ truth.means
     covariance = np.einsum("k,kij->ij", truth.weights, truth.covariances + apart[:, :, None] * apart[:, None])
     believed = Mixture([truth.weights @ truth.means], [covariance], [1])
-    names = [name for name in ("points_to_clusters", "long_range") if name not in EASY.get(mixture, ())]
+    names = [name for name in ("points_to_clusters", "long_range") if name not in INAPPLICABLE.get(mixture, ())]
     assert verdicts(methods.score(described, believed=believed), *names) == dict.fromkeys(names, "fails")
 
 
 @pytest.mark.parametrize(("mixture", "verdict"), [("reference", "holds"), ("four", "holds"), ("far", "fails")])
-def test_the_sampler_finds_the_weights_by_the_true_score_where_its_schedule_reaches_across_the_modes(
-    mixture: str, verdict: str
-) -> None:
-    described = {"reference": DESCRIBED, **OTHERS}[mixture]
+def test_annealing_recovers_mode_weights_only_if_its_noise_connects_the_modes(mixture: str, verdict: str) -> None:
+    described = {"reference": DESCRIBED, **OTHER_MIXTURES}[mixture]
     truth, (settings, _), walk = setup.mixture(described), configured(PARAMS, "ncsn"), PARAMS.annealed
     sigmas = np.geomspace(settings["sigma_max"], settings["sigma_min"], settings["levels"]).tolist()
     densities, rng = {sigma: truth.smoothed(sigma) for sigma in sigmas}, np.random.default_rng(0)
@@ -347,43 +343,43 @@ def test_the_sampler_finds_the_weights_by_the_true_score_where_its_schedule_reac
     )
     comparison = Comparison(last, where, samples.shape[1], np.random.default_rng(1))
     found, exact = (comparison.metrics(x) for x in (samples, last.sample(4000, rng)[0][None]))
-    figures = {"sampling": {"annealed": found, "control_annealed": found, "exact": exact}}
-    assert verdicts(figures, "mode_weights", "mixing_weights") == dict.fromkeys(("mode_weights", "mixing_weights"), verdict)
+    measured = {"sampling": {"annealed": found, "control_annealed": found, "exact": exact}}
+    assert verdicts(measured, "mode_weights", "mixing_weights") == dict.fromkeys(("mode_weights", "mixing_weights"), verdict)
 
 
-def test_every_criterion_decides_what_is_said_of_a_committed_method() -> None:
+def test_every_criterion_decides_a_committed_claim() -> None:
     decided = json.loads((ROOT / "reports/claims.json").read_text())
     used = {entry["metric"] for claims in decided.values() for entry in claims.values() if entry["mean"] is not None}
     for name, place in ALL:
         assert formula(CLAIMS.criteria[name].decided_by[place]) in used, (name, place)
 
 
-def test_no_reason_of_a_bound_quotes_what_one_mixture_gives() -> None:
-    """A number that is not the bound itself is a figure of somewhere, but for those that hold everywhere."""
+def test_reasons_of_thresholds_quote_no_result_of_one_mixture() -> None:
+    """Reasons quote the threshold, params of the study's cells, 0, 1, and numbers that hold for every mixture."""
     for name, place in ALL:
         criterion = CLAIMS.criteria[name].decided_by[place]
         cell = {float(value) for settings in (criterion.cell, criterion.against_cell) for value in settings.values()}
         known = {0.0, 1.0, abs(criterion.below or criterion.above or 0)} | cell | EVERYWHERE.get((name, place), set())
-        # Not the names of coordinates, x₀ and x₁, which have other digits.
+        # Subscripts in the names of coordinates, x₀ and x₁, do not match \d.
         quoted = {float(number) for number in re.findall(r"\d[\d,]*(?:\.\d+)?|\.\d+", criterion.reason.replace(",", ""))}
         assert quoted <= known, (name, criterion.reason)
 
 
 EVERYWHERE: dict[tuple[str, int], set[float]] = {
-    ("mixing_weights", 1): {1.2},  # e to the power of .2
-    ("wells", 1): {0.5},  # the area under the curve where nothing tells the two apart
+    ("mixing_weights", 1): {1.2},  # exp(0.2)
+    ("wells", 1): {0.5},  # AUROC of a flat landscape
 }
-"""Numbers that are what they are on every mixture."""
+"""Numbers in reasons that hold for every mixture."""
 
 
-def test_what_a_criterion_excludes_does_not_meet_it_however_good_the_figure() -> None:
+def test_a_collapsed_method_fails_a_criterion_that_excludes_collapse() -> None:
     unless = claim({"unless": "collapse.collapsed"})
     for collapsed, verdict in ((True, "fails"), (False, "holds")):
         entry = decide(True, unless, "dsm", {**metrics(0.01), "collapse": {"collapsed": collapsed}})
         assert (entry["verdict"], entry["metric"]) == (verdict, "score.error (not collapsed)")
 
 
-def test_a_study_of_another_mixture_or_other_params_of_the_method_decides_nothing(
+def test_a_study_with_another_mixture_or_other_method_params_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -391,25 +387,25 @@ def test_a_study_of_another_mixture_or_other_params_of_the_method_decides_nothin
     claims = CLAIMS.model_copy(update={"criteria": criteria, "expected": {"dsm": {"stabler": True}}, "expected_label": {}})
     Path("claims.yaml").write_text(yaml.safe_dump(claims.model_dump()), encoding="utf-8")
     files.write_json(Path("reports/metrics/mog/dsm.json"), {})
-    now = {name: PARAMS.blocks[name].model_dump() for name in ("dsm", "ism")}
-    other = {**now, "dsm": {**now["dsm"], "sigma": 9.0}}
+    current = {name: PARAMS.block(name) for name in ("dsm", "ism")}
+    other = {**current, "dsm": {**current["dsm"], "sigma": 9.0}}
     for preset, blocks, verdict in (
-        ("ring", now, "not applicable"),
+        ("ring", current, "not applicable"),
         ("reference", other, "not applicable"),
-        ("reference", now, "fails"),
+        ("reference", current, "fails"),
     ):
         files.write_json(Path("reports/studies/s.json"), {"preset": preset, "blocks": blocks, "cells": STUDIES["s"]})
         main(PARAMS.model_copy(update={"methods": ["dsm"]}))
         assert json.loads(Path("reports/claims.json").read_text())["dsm"]["stabler"]["verdict"] == verdict
 
 
-def test_every_method_of_the_params_is_asked_the_claims_of_the_first_table() -> None:
+def test_every_method_has_one_claim_per_column_of_the_overview() -> None:
     assert set(CLAIMS.expected) == set(PARAMS.methods)
     for method, expected in CLAIMS.expected.items():
         for names in TABLE.values():
             assert len((set(names) - {"stabler"}) & set(expected)) == 1, (method, names)
 
 
-def test_every_claim_that_can_be_decided_is_said_of_a_method() -> None:
-    said = {name for expected in CLAIMS.expected.values() for name in expected}
-    assert said == set(CLAIMS.criteria)
+def test_every_claim_with_criteria_is_expected_of_a_method() -> None:
+    claimed = {name for expected in CLAIMS.expected.values() for name in expected}
+    assert claimed == set(CLAIMS.criteria)

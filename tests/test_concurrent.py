@@ -1,4 +1,4 @@
-"""Parts of a stage side by side: what they return and raise is what they would alone, on any number of cores."""
+"""Parallel parts of a stage: on any number of cores they give the same results and exceptions as one after another."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ from stages.pipeline.concurrent import CORES, concurrently
 FORKS = hasattr(os, "fork") and sys.platform != "darwin"
 
 
-def whose(number: int) -> tuple[int, int]:
+def number_and_process(number: int) -> tuple[int, int]:
+    """The number of a part, and the ID of the process that computes it."""
     return number, os.getpid()
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 8])
-def test_results_come_in_the_order_of_the_parts_whoever_made_them(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_have_the_order_of_the_parts_for_any_number_of_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CORES, str(cores))
-    numbers, processes = zip(*concurrently(*(partial(whose, number) for number in range(20))), strict=True)
+    numbers, processes = zip(*concurrently(*(partial(number_and_process, number) for number in range(20))), strict=True)
     assert numbers == tuple(range(20)) and len(set(processes)) <= cores
 
 
-def test_after_cuda_was_used_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fork of it could not use the device, nor end well."""
+def test_a_process_with_cuda_initialised_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork could not use CUDA, nor exit cleanly."""
     monkeypatch.setenv(CORES, "8")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    assert {process for _, process in concurrently(*(partial(whose, number) for number in range(5)))} == {os.getpid()}
+    assert {process for _, process in concurrently(*(partial(number_and_process, number) for number in range(5)))} == {
+        os.getpid()
+    }
 
 
 @pytest.mark.skipif(not FORKS, reason="without forks the parts run one after another")
-def test_a_part_that_waits_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first one ends only after all others have: with fixed shares it would wait for some of its own."""
+def test_a_waiting_part_does_not_block_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first part waits for the last one: if parts were assigned to processes in advance, this could deadlock."""
     monkeypatch.setenv(CORES, "2")
     reading, writing = os.pipe()
     try:
@@ -46,27 +49,27 @@ def test_a_part_that_waits_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) ->
         os.close(writing)
 
 
-def failed(error: Exception) -> None:
+def fail(error: Exception) -> None:
     raise error
 
 
 @pytest.mark.parametrize("cores", ["1", "2"])
 @pytest.mark.parametrize("place", [0, 1, 4])
-def test_what_a_part_raises_is_raised(cores: str, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exception_of_a_part_is_raised(cores: str, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CORES, cores)
-    parts: list[Callable[[], object]] = [partial(whose, number) for number in range(5)]
-    parts[place] = partial(failed, UserError("no reason"))
+    parts: list[Callable[[], object]] = [partial(number_and_process, number) for number in range(5)]
+    parts[place] = partial(fail, UserError("no reason"))
     with pytest.raises(UserError, match=r"^no reason$"):
         concurrently(*parts)
 
 
 @pytest.mark.skipif(not FORKS, reason="without forks the parts run one after another")
-def test_a_fork_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_death_of_a_fork_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CORES, "2")
-    own = os.getpid()
+    parent = os.getpid()
 
     def part() -> None:
-        if os.getpid() != own:
+        if os.getpid() != parent:
             os._exit(7)
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
 

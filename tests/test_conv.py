@@ -1,4 +1,4 @@
-"""Networks and methods on images: shapes, what is frozen in phase 2, whose BatchNorm statistics are whose."""
+"""Networks and methods on images: shapes, BatchNorm statistics, EMA target, frozen encoders of phase 2."""
 
 from __future__ import annotations
 
@@ -57,11 +57,12 @@ def state(module: nn.Module) -> dict[str, bytes]:
 
 
 def changed(module: nn.Module, before: dict[str, bytes]) -> set[str]:
+    """The names of the parameters and buffers that differ from an earlier `state`."""
     return {name for name, content in state(module).items() if content != before[name]}
 
 
 def statistics(module: nn.Module) -> dict[str, Tensor]:
-    """The BatchNorm buffers."""
+    """Copies of the BatchNorm buffers."""
     return {name: value.clone() for name, value in module.named_buffers()}
 
 
@@ -69,24 +70,24 @@ def statistics(module: nn.Module) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_the_encoder_maps_images_to_embeddings(count: int) -> None:
+def test_encoder_maps_images_to_embeddings(count: int) -> None:
     encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=True).eval()
     assert encoder(batch(count)).shape == (count, DIM)
     assert encoder.outputs == DIM
 
 
-def test_the_predictor_keeps_the_shape_of_embeddings() -> None:
+def test_predictor_keeps_the_shape_of_embeddings() -> None:
     assert Predictor(dim=DIM, hidden=3)(torch.randn(5, DIM)).shape == (5, DIM)
 
 
 @pytest.mark.parametrize("scale", [0, 1, 1e6])
-def test_the_decoder_maps_any_embeddings_to_images_between_black_and_white(scale: float) -> None:
+def test_decoder_maps_any_embeddings_to_images_in_the_unit_interval(scale: float) -> None:
     images = Decoder(dim=DIM, channels=4).eval()(scale * torch.randn(5, DIM))
     assert images.shape == (5, 1, 28, 28)
     assert images.min() >= 0 and images.max() <= 1
 
 
-def test_the_encoder_keeps_position() -> None:
+def test_encoder_distinguishes_positions_in_the_image() -> None:
     torch.manual_seed(0)
     encoder = ConvEncoder(channels=[2, 4, 4], dim=DIM, mixed_precision=True).eval()
     dot = torch.zeros(1, 1, 28, 28)
@@ -94,7 +95,7 @@ def test_the_encoder_keeps_position() -> None:
     assert (encoder(dot) - encoder(dot.flip(-1))).abs().max() > 1e-3
 
 
-def test_bytes_become_images_between_black_and_white() -> None:
+def test_bytes_become_float_images_in_the_unit_interval() -> None:
     content = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(2, 28, 3)
     images = as_images(content)
     assert images.shape == (2, 1, 28, 3) and images.dtype == torch.float32
@@ -102,35 +103,33 @@ def test_bytes_become_images_between_black_and_white() -> None:
     assert content[0, 0].tolist() == [0, 51, 255]
 
 
-def test_images_have_no_network_for_points_and_no_box() -> None:
-    images = Images(perturbations={}, mixed_precision=False)
+def test_image_domain_rejects_multilayer_perceptrons_and_uniform_points() -> None:
+    domain = Images(perturbations={}, mixed_precision=False)
     with pytest.raises(TypeError, match="points"):
-        images.mlp(inputs=2, outputs=2, width=4, depth=1)
+        domain.mlp(inputs=2, outputs=2, width=4, depth=1)
     with pytest.raises(TypeError, match="points"):
-        images.uniform(batch(), source())
+        domain.uniform(batch(), source())
 
 
-def test_the_second_view_follows_the_progress_of_the_training() -> None:
-    perturb = Images(perturbations={"inversion": {"probability": 1.0, "amount": 1.0}}, mixed_precision=False).perturbation(
-        schedule=(0, 1)
-    )
-    at = source()
-    assert_close(perturb(batch(), at), batch())
-    at.progress = 1.0
-    assert_close(perturb(batch(), at), 1 - batch())
+def test_augmentation_follows_the_progress_of_the_training() -> None:
+    domain = Images(perturbations={"inversion": {"probability": 1.0, "amount": 1.0}}, mixed_precision=False)
+    augment, noise = domain.augmentation(schedule=(0, 1)), source()
+    assert_close(augment(batch(), noise), batch())
+    noise.progress = 1.0
+    assert_close(augment(batch(), noise), 1 - batch())
 
 
 # ---------------------------------------------------------------- methods on images
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_loss_on_images_is_a_finite_scalar(name: str) -> None:
+def test_loss_on_images_is_a_finite_scalar(name: str) -> None:
     parts = method(name).train().loss(batch(), source())
     assert all(value.shape == () and value.isfinite() for value in parts.values())
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_embeddings_have_unit_length_exactly_where_the_method_is_cosine(name: str) -> None:
+def test_knn_normalises_embeddings_exactly_if_the_method_is_cosine(name: str) -> None:
     trained = method(name)
     z = embed(trained, torch.randint(256, (20, 28, 28), dtype=torch.uint8), CPU)
     length = for_knn(trained, z).norm(dim=-1)
@@ -139,35 +138,35 @@ def test_embeddings_have_unit_length_exactly_where_the_method_is_cosine(name: st
     assert torch.allclose(length, torch.ones(20), atol=1e-5) == trained.cosine
 
 
-def test_embedding_in_blocks_changes_nothing_and_leaves_the_method_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedding_in_chunks_changes_neither_embeddings_nor_method(monkeypatch: pytest.MonkeyPatch) -> None:
     trained, images = method("jepa_ema"), torch.randint(256, (20, 28, 28), dtype=torch.uint8)
     trained.train().loss(batch(), source())
     before, whole = state(trained), embed(trained, images, CPU)
     monkeypatch.setattr(embedding, "CHUNK", 7)
-    blocks = embed(trained, images, CPU)
-    assert blocks.shape == (20, DIM)
-    assert_close(blocks, whole)
+    chunks = embed(trained, images, CPU)
+    assert chunks.shape == (20, DIM)
+    assert_close(chunks, whole)
     assert not changed(trained, before)
 
 
-def test_an_embedding_over_shifts_is_the_mean_over_moved_images() -> None:
+def test_embedding_over_shifts_is_the_mean_over_shifted_images() -> None:
     trained, images = method("jepa_ema"), torch.zeros(5, 28, 28, dtype=torch.uint8)
     images[:, 3:-3, 3:-3] = torch.randint(256, (5, 22, 22), dtype=torch.uint8)
     assert_close(embed(trained, images, CPU, 0), trained.embed(as_images(images)).detach())
     for shifts in (1, 2):
-        moves = list(itertools.product(range(-shifts, shifts + 1), repeat=2))
-        moved = [embed(trained, images.roll(move, (1, 2)), CPU) for move in moves]
-        assert_close(embed(trained, images, CPU, shifts), sum(moved) / (2 * shifts + 1) ** 2)
-        assert not torch.allclose(embed(trained, images, CPU, shifts), moved[len(moves) // 2], atol=1e-4)
+        offsets = list(itertools.product(range(-shifts, shifts + 1), repeat=2))
+        shifted = [embed(trained, images.roll(offset, (1, 2)), CPU) for offset in offsets]
+        assert_close(embed(trained, images, CPU, shifts), sum(shifted) / (2 * shifts + 1) ** 2)
+        assert not torch.allclose(embed(trained, images, CPU, shifts), shifted[len(offsets) // 2], atol=1e-4)
 
 
-def test_what_comes_in_at_a_shift_is_the_border() -> None:
+def test_shifted_images_repeat_their_border() -> None:
     trained, columns = method("jepa_ema"), torch.linspace(0, 255, 28).to(torch.uint8).expand(3, 28, 28)
-    moved = [embed(trained, columns[..., (torch.arange(28) + by).clamp(0, 27)], CPU) for by in (-1, 0, 1)]
-    assert_close(embed(trained, columns, CPU, 1), sum(moved) / 3)
+    shifted = [embed(trained, columns[..., (torch.arange(28) + offset).clamp(0, 27)], CPU) for offset in (-1, 0, 1)]
+    assert_close(embed(trained, columns, CPU, 1), sum(shifted) / 3)
 
 
-# ---------------------------------------------------------------- the moving-average target
+# ---------------------------------------------------------------- the EMA target
 
 
 def ema(**changes: Any) -> JepaEma:
@@ -176,18 +175,18 @@ def ema(**changes: Any) -> JepaEma:
     return built.train()
 
 
-def test_encoder_and_target_each_gather_the_statistics_of_what_they_see() -> None:
+def test_encoder_and_target_have_the_batchnorm_statistics_of_their_own_inputs() -> None:
     trained = ema()
-    on_clean, on_perturbed = copy.deepcopy(trained.encoder), copy.deepcopy(trained.encoder)
+    on_clean, on_augmented = copy.deepcopy(trained.encoder), copy.deepcopy(trained.encoder)
     on_clean(batch())
-    on_perturbed(trained.augment(batch(), source()))
+    on_augmented(trained.augment(batch(), source()))
     trained.loss(batch(), source())
     assert_close(statistics(trained.target), statistics(on_clean))
-    assert_close(statistics(trained.encoder), statistics(on_perturbed))
+    assert_close(statistics(trained.encoder), statistics(on_augmented))
     assert not torch.allclose(trained.target[1].running_mean, trained.encoder[1].running_mean)
 
 
-def test_following_the_encoder_moves_weights_and_no_statistics() -> None:
+def test_ema_update_changes_parameters_and_no_batchnorm_statistics() -> None:
     trained = ema(decay=0.0)
     with torch.no_grad():
         for parameter in trained.encoder.parameters():
@@ -209,14 +208,14 @@ def test_no_gradient_reaches_the_target(stop_gradient: bool) -> None:
     assert trainable.isdisjoint(map(id, trained.target.parameters()))
 
 
-def test_embeddings_come_from_the_target() -> None:
+def test_embeddings_come_from_the_ema_target() -> None:
     trained = ema().eval()
     with torch.no_grad():
         trained.encoder[-1].weight.zero_()
     assert_close(trained.embed(batch()), trained.target(batch()))
 
 
-def test_without_stopped_gradient_the_embedding_has_statistics_too() -> None:
+def test_without_stop_gradient_the_encoder_embeds_with_its_own_statistics() -> None:
     trained = ema(stop_gradient=False)
     trained.loss(batch(), source())
     before = trained.encoder[1].running_mean.clone()
@@ -226,7 +225,7 @@ def test_without_stopped_gradient_the_embedding_has_statistics_too() -> None:
     assert not torch.equal(before, trained.encoder[1].running_mean)
 
 
-def test_channels_lie_last_in_memory_and_in_no_file() -> None:
+def test_weights_are_channels_last_and_load_from_contiguous_weights() -> None:
     encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=False)
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in encoder.parameters() if p.ndim == 4)
     plain = ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=False)
@@ -234,7 +233,7 @@ def test_channels_lie_last_in_memory_and_in_no_file() -> None:
     torch.testing.assert_close(plain(batch()), encoder(batch()), rtol=0, atol=0)
 
 
-def test_mixed_precision_is_for_a_gpu_alone() -> None:
+def test_mixed_precision_has_no_effect_on_a_cpu() -> None:
     mixed, full = (ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=flag) for flag in (True, False))
     full.load_state_dict(mixed.state_dict())
     assert torch.equal(mixed(batch()), full(batch())) and mixed(batch()).dtype == torch.float32
@@ -244,13 +243,16 @@ def test_mixed_precision_is_for_a_gpu_alone() -> None:
 
 
 def reconstruction(encoder: Any, name: str = "jepa_ema") -> Reconstruction:
+    """An untrained decoder on an encoder with BatchNorm statistics, in one of the modes of `Reconstruction`."""
     trained = method(name).train()
     trained.loss(batch(), source())
-    perturb = Images(perturbations=PERTURBATIONS, mixed_precision=False).perturbation(schedule=(1, 1))
-    return Reconstruction(trained, Decoder(dim=DIM, channels=4), perturb, encoder_mode=encoder, encoder_scale=0.5)
+    augment = Images(perturbations=PERTURBATIONS, mixed_precision=False).augmentation(schedule=(1, 1))
+    return Reconstruction(trained, Decoder(dim=DIM, channels=4), augment, encoder_mode=encoder, encoder_scale=0.5)
 
 
 def after_training(model: Reconstruction) -> Reconstruction:
+    """Train a model in place for four steps, with a snapshot, and return it."""
+
     def batches() -> Iterator[Tensor]:
         while True:
             yield batch()
@@ -270,7 +272,7 @@ def after_training(model: Reconstruction) -> Reconstruction:
     return model
 
 
-def test_a_frozen_encoder_does_not_change_by_a_byte() -> None:
+def test_frozen_encoder_keeps_its_bytes() -> None:
     model = reconstruction("frozen")
     encoder, decoder = state(model.encoder), state(model.decoder)
     after_training(model)
@@ -279,7 +281,7 @@ def test_a_frozen_encoder_does_not_change_by_a_byte() -> None:
 
 
 @pytest.mark.parametrize("name, path", [("jepa_ema", "target"), ("jepa_basic", "encoder")])
-def test_a_finetuned_encoder_moves_its_weights_and_not_its_statistics(name: str, path: str) -> None:
+def test_finetuned_encoder_changes_its_parameters_but_not_its_statistics(name: str, path: str) -> None:
     model = reconstruction("finetuned", name)
     before = state(model.encoder)
     after_training(model)
@@ -288,35 +290,35 @@ def test_a_finetuned_encoder_moves_its_weights_and_not_its_statistics(name: str,
 
 
 @pytest.mark.parametrize("encoder", ["frozen", "finetuned"])
-def test_training_mode_is_for_the_decoder_alone(encoder: str) -> None:
+def test_pretrained_encoder_stays_in_evaluation_mode(encoder: str) -> None:
     model = reconstruction(encoder).train()
     assert model.decoder.training
     assert not any(module.training for module in model.encoder.modules())
 
 
 @pytest.mark.parametrize("name, path", [("jepa_ema", "target"), ("jepa_basic", "encoder")])
-def test_an_encoder_from_scratch_gathers_statistics_and_moves_all_that_embeds(name: str, path: str) -> None:
+def test_encoder_from_scratch_changes_its_parameters_and_statistics(name: str, path: str) -> None:
     model = reconstruction("scratch", name)
     before = state(model.encoder)
     after_training(model)
     assert changed(model.encoder, before) == {f"{path}.{key}" for key in state(model.encoder.get_submodule(path))}
 
 
-def test_a_frozen_encoder_is_not_offered_to_the_optimizer() -> None:
+def test_frozen_encoder_is_in_no_parameter_group() -> None:
     (group,) = reconstruction("frozen").parameter_groups()
     decoder, encoder = reconstruction("finetuned").parameter_groups()
     assert len(group["params"]) == len(decoder["params"])
     assert encoder["scale"] == 0.5
 
 
-def test_the_loss_compares_with_the_clean_image() -> None:
+def test_reconstruction_loss_is_the_mse_to_the_clean_image() -> None:
     model = reconstruction("frozen").eval()
     loss = model.loss(batch(), source())["loss"]
     expected = (model(model.augment(batch(), source())) - batch()).square().mean()
     assert loss.shape == () and torch.equal(loss, expected)
 
 
-def test_reconstructions_are_images() -> None:
+def test_reconstructions_are_images_in_the_unit_interval() -> None:
     images = reconstruction("frozen").eval()(batch(5))
     assert images.shape == (5, 1, 28, 28)
     assert images.min() >= 0 and images.max() <= 1

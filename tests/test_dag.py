@@ -1,4 +1,4 @@
-"""dvc.yaml tells the truth: deps are imports, params are what is read, a stage imports what it needs and nothing else."""
+"""dvc.yaml declares exactly what each stage imports and reads, packages import in one direction, and results are up to date."""
 
 from __future__ import annotations
 
@@ -22,31 +22,34 @@ from tests.small import change_params, run, stages_run
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
-WORLD_METHODS = {"mog": PARAMS["methods"], "mnist": PARAMS["mnist"]["methods"]}
+METHODS_BY_DOMAIN = {"mog": PARAMS["methods"], "mnist": PARAMS["mnist"]["methods"]}
 READ_AS_TEXT = {"report": {ROOT / "stages/methods", ROOT / "stages/page"}}
-"""Code that a stage does not import and reads all the same: the page says what each method is, and is made of scripts."""
+"""Code that a stage reads without importing it: the page shows the title in each method's docstring and includes scripts."""
 
 
 def entry(name: str) -> dict[str, Any]:
+    """The definition of a stage in dvc.yaml, that of one item under `foreach`."""
     found: dict[str, Any] = DAG[name].get("do", DAG[name])
     return found
 
 
 def module(name: str) -> Path:
+    """The source file of a stage."""
     return ROOT / Path(*entry(name)["cmd"].split()[2].split(".")).with_suffix(".py")
 
 
 def declared(name: str) -> set[Path]:
-    """The files and folders of code that the stage depends on, but for the file of its method."""
+    """The code dependencies of a stage, except the file of its method."""
     return {ROOT / dep for dep in entry(name)["deps"] if dep.startswith("stages/") and "${item}" not in dep}
 
 
 def builds_methods(name: str) -> bool:
+    """Whether a stage imports the function that constructs methods by name."""
     return ROOT / "stages/nn/build.py" in closure(module(name))
 
 
 def needed(name: str, method: str) -> set[Path]:
-    """Every file with code that the stage imports and that decides its result, for one method of its group."""
+    """The files that a stage imports and that affect its results, for one method; without empty `__init__.py`."""
     files = dependencies(module(name))
     if builds_methods(name):
         files |= dependencies(ROOT / f"stages/methods/{method}.py") - {ROOT / f"stages/methods/{method}.py"}
@@ -54,34 +57,34 @@ def needed(name: str, method: str) -> set[Path]:
 
 
 def imported(name: str) -> set[Path]:
-    """The same for all methods of its group."""
-    methods = WORLD_METHODS[name.split("_")[0]] if "foreach" in DAG[name] else [""]
+    """The same for all methods of the stage's domain."""
+    methods = METHODS_BY_DOMAIN[name.split("_")[0]] if "foreach" in DAG[name] else [""]
     return set[Path]().union(*(needed(name, method) for method in methods))
 
 
 @pytest.mark.parametrize("name", DAG)
-def test_nothing_that_a_stage_imports_lies_outside_of_its_deps(name: str) -> None:
+def test_dependencies_cover_everything_that_a_stage_imports(name: str) -> None:
     assert {file for file in imported(name) if not declared(name) & {file, *file.parents}} == set()
     assert builds_methods(name) == ("stages/methods/${item}.py" in entry(name)["deps"])
 
 
 @pytest.mark.parametrize("name", DAG)
-def test_a_stage_imports_something_of_each_of_its_deps(name: str) -> None:
+def test_stage_imports_from_each_of_its_code_dependencies(name: str) -> None:
     used = {folder for file in imported(name) for folder in (file, *file.parents)}
     assert declared(name) - used == READ_AS_TEXT.get(name, set())
-    # One in another would say the same twice.
+    # A dependency inside another one would be redundant.
     assert not {dep for dep in declared(name) if declared(name) & {*dep.parents}}
 
 
-def test_what_only_checks_params_is_no_dep_and_imports_nothing_that_is() -> None:
-    checking = {ROOT / "stages/core", ROOT / "stages/config"}
-    assert not {dep for name in DAG for dep in declared(name) if checking & {dep, *dep.parents}}
-    for file in (path for folder in checking for path in folder.rglob("*.py")):
+def test_validation_code_is_no_dependency_and_imports_none() -> None:
+    validation = {ROOT / "stages/core", ROOT / "stages/config"}
+    assert not {dep for name in DAG for dep in declared(name) if validation & {dep, *dep.parents}}
+    for file in (path for folder in validation for path in folder.rglob("*.py")):
         assert not dependencies(file), file
 
 
-def test_no_param_has_a_name_that_dvcs_run_cache_overlooks() -> None:
-    """DVC keys its run-cache by the lock entry without its fields `size` and `nfiles`, wherever they stand in it."""
+def test_no_param_key_is_ignored_by_the_run_cache_of_dvc() -> None:
+    """DVC removes all fields `size` and `nfiles`, at any depth, from the lock entry before it computes the cache key."""
 
     def keys(value: Any) -> set[str]:
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -91,11 +94,11 @@ def test_no_param_has_a_name_that_dvcs_run_cache_overlooks() -> None:
 
 
 @pytest.mark.parametrize("name", DAG)
-def test_every_stage_says_what_it_does(name: str) -> None:
+def test_every_stage_has_a_description(name: str) -> None:
     assert len(entry(name)["desc"]) > 15
 
 
-def test_figures_import_no_torch_training_no_matplotlib_and_only_track_mlflow() -> None:
+def test_stages_import_torch_matplotlib_and_mlflow_only_where_needed() -> None:
     for name in DAG:
         assert ("mlflow" in third_party(module(name))) == (name == "track"), name
         packages = third_party(module(name), at_start=True)
@@ -104,7 +107,7 @@ def test_figures_import_no_torch_training_no_matplotlib_and_only_track_mlflow() 
         if name.endswith(("train", "reconstruct", "evaluate")):
             assert not packages & {"matplotlib", "imageio"}, name
     importing = {p for p in (ROOT / "stages").rglob("*.py") if "mlflow" in third_party(p)}
-    # Stage track itself does so by way of the module that logs.
+    # Stage track imports mlflow through stages.tracking.log.
     assert importing == {
         ROOT / f"stages/{name}.py" for name in ("track", "tracking/log", "tools/registry", "tools/serving", "tools/ui")
     }
@@ -116,7 +119,7 @@ BELOW: dict[str, set[str]] = {
     "pipeline": {"core", "config"},
     "dag": {"core", "config", "pipeline"},
     "tracking": {"core", "config", "pipeline", "dag"},
-    "nn": {"core"},
+    "nn": {"core", "config"},
     "metrics": set(),
     "methods": {"core", "config", "nn"},
     "plots": {"core", "pipeline"},
@@ -129,17 +132,18 @@ BELOW: dict[str, set[str]] = {
     "mnist/decoder": {"core", "config", "pipeline", "nn", "metrics", "mnist/images", "mnist/encoder"},
     "mnist/training": {"core", "config", "pipeline", "nn"},
 }
-"""What each package may import of those before it, directly and indirectly. Studies and tools lie above them all."""
-OF_THE_PIPELINE = {"files.py"}
-"""What pictures may use of the package of that name: nothing that knows params, stages or random streams."""
+"""The packages that each package may import, directly or indirectly. Studies and tools may import all of them."""
+PIPELINE_IN_PLOTS = {"files.py"}
+"""The modules of stages/pipeline that stages/plots may import: none that uses params, stages or random streams."""
 
 
 def package(file: Path) -> str:
+    """The package of a file below stages/: with its subpackage in mog and mnist, empty for stages/ itself."""
     parts = file.relative_to(ROOT / "stages").parts[:-1]
     return "/".join(parts[:2] if parts[:1] in (("mog",), ("mnist",)) else parts[:1])
 
 
-def test_imports_run_one_way() -> None:
+def test_packages_import_in_one_direction() -> None:
     stages = {module(name) for name in DAG}
     found = {package(file) for file in (ROOT / "stages").rglob("*.py")} - {"", "mog", "mnist"}
     assert found == {*BELOW, "studies", "tools"}
@@ -150,29 +154,31 @@ def test_imports_run_one_way() -> None:
         assert not used & stages, f"{file} imports a stage"
         if package(file) in BELOW:
             names = {package(p) for p in used if p.name != "__init__.py"}
-            up = names - BELOW[package(file)] - {package(file)}
-            assert not up, f"{file} reaches up to {up}"
+            forbidden = names - BELOW[package(file)] - {package(file)}
+            assert not forbidden, f"{file} imports {forbidden}"
         if package(file) == "plots":
-            assert {p.name for p in used if package(p) == "pipeline" and p.name != "__init__.py"} <= OF_THE_PIPELINE, file
+            assert {p.name for p in used if package(p) == "pipeline" and p.name != "__init__.py"} <= PIPELINE_IN_PLOTS, file
     for method in (ROOT / "stages/methods").glob("[!_]*.py"):
         assert not {p for p in closure(method) - {method} if p.parent.name == "methods" and p.name != "__init__.py"}
 
 
 class Recorder:
-    """Stands for the params and notes which keys are read."""
+    """Wraps params and records the keys that are read; the validation of a method's block is not recorded."""
 
     def __init__(self, value: Any, keys: set[str], prefix: str = "") -> None:
         self._value, self._keys, self._prefix = value, keys, prefix
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._value, name)
-        if name == "method":
+        if name == "block":
 
-            def method(block: str) -> Any:
-                self._keys.add(block)
-                return value(block)
+            def block(key: str) -> Any:
+                self._keys.add(key)
+                return value(key)
 
-            return method
+            return block
+        if name in ("path", "accepted_batch"):
+            return value
         if name == "chosen":
             return Recorder(value, self._keys, f"{self._prefix}datasets.{self._value.dataset}.")
         if name in ("title", "digits") and self._prefix == "mnist.":
@@ -187,7 +193,7 @@ class Recorder:
 
 
 class Mixtures(dict[str, Any]):
-    """All mixtures of mixtures.yaml; notes which of them are read."""
+    """All mixtures of mixtures.yaml; records which ones are read."""
 
     def __init__(self, values: dict[str, Any], keys: set[str]) -> None:
         super().__init__(values)
@@ -199,7 +205,7 @@ class Mixtures(dict[str, Any]):
 
 
 def read_by(name: str, item: str, params: Any) -> set[str]:
-    """The keys that a stage reads when it runs; those of another file than params.yaml behind its name."""
+    """The keys that a run of a stage reads; keys of other files than params.yaml have the prefix `FILE:`."""
     keys: set[str] = set()
     stage = import_module(".".join(module(name).relative_to(ROOT).with_suffix("").parts))
     with pytest.MonkeyPatch.context() as patch:
@@ -210,17 +216,17 @@ def read_by(name: str, item: str, params: Any) -> set[str]:
 
 
 def declared_keys(name: str) -> set[str]:
-    """The keys that a stage declares, with the same names."""
+    """The keys that a stage declares, in the same notation."""
     keys: set[str] = set()
     for one in entry(name).get("params", []):
         keys |= {f"{file}:{key}" for file, own in one.items() for key in own} if isinstance(one, dict) else {one}
     return keys
 
 
-def test_declared_params_are_the_ones_that_are_read(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_declare_exactly_the_params_that_they_read(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"train": {"steps": 5, "warmup": 0}}
-    every_kind = {"methods": ["contrastive", "dsm", "jepa_masked", "ncsn"], "jepa_masked": few, "ncsn": few}
-    change_params(copied, {**every_kind, "annealed": {"particles": 20, "steps": 2}})
+    one_of_each_kind = {"methods": ["contrastive", "dsm", "jepa_masked", "ncsn"], "jepa_masked": few, "ncsn": few}
+    change_params(copied, {**one_of_each_kind, "annealed": {"particles": 20, "steps": 2}})
     monkeypatch.chdir(copied)
     params = parameters.load()
     variables = {"${mog.preset}": params.mog.preset, "${mnist.dataset}": params.mnist.dataset}
@@ -232,43 +238,43 @@ def test_declared_params_are_the_ones_that_are_read(copied: Path, monkeypatch: p
         keys = declared_keys(name)
         for variable, value in variables.items():
             keys = {key.replace(variable, value) for key in keys}
-        idle = set(keys)
+        unread = set(keys)
         for item in items:
             own = {key: key.replace("${item}", item) for key in keys}
             for key in read_by(name, item, params):
-                fits = {k for k, resolved in own.items() if key == resolved or key.startswith(f"{resolved}.")}
+                matching = {k for k, resolved in own.items() if key == resolved or key.startswith(f"{resolved}.")}
                 file = key.split(":")[0] if ":" in key else "params.yaml"
-                assert fits or file in entry(name)["deps"], f"{name}@{item} reads {key} and does not declare it"
-                idle -= fits
-        assert not idle, f"{name} declares {idle} and does not read it"
+                assert matching or file in entry(name)["deps"], f"{name}@{item} reads {key} and does not declare it"
+                unread -= matching
+        assert not unread, f"{name} declares {unread} and does not read it"
 
 
 def stale(folder: Path) -> set[str]:
-    """The stages whose committed results are not those of the code and params beside them."""
+    """The stages whose results in dvc.lock do not belong to the code and params of a working tree."""
     return set(stages_run(run(folder, "dvc", "repro", "--dry", "--allow-missing")))
 
 
-def test_the_committed_results_are_those_of_the_committed_code() -> None:
+def test_committed_results_belong_to_the_committed_code() -> None:
     assert stale(ROOT) == set()
 
 
-def test_the_machine_of_the_committed_results_is_recorded() -> None:
+def test_committed_results_have_a_record_of_their_machine() -> None:
     stages = locked_stages(yaml.safe_load((ROOT / "params.yaml").read_text()))
     recorded = json.loads((ROOT / machine.FILE).read_text())
     assert recorded == machine.record(stages, recorded["facts"]) and recorded["facts"]["torch"]
 
 
-def test_nothing_is_stale_in_a_fresh_clone(reproduced: Path, tmp_path: Path) -> None:
+def test_no_stage_is_stale_in_a_fresh_clone(reproduced: Path, tmp_path: Path) -> None:
     run(tmp_path, "git", "clone", "--quiet", str(reproduced), "clone")
     assert stale(tmp_path / "clone") == set()
 
 
-def test_changed_params_make_the_stages_that_read_them_stale(copied: Path) -> None:
+def test_changed_param_makes_the_stage_that_reads_it_stale(copied: Path) -> None:
     change_params(copied, {"dsm": {"sigma": 0.4}})
     assert "mog_train@dsm" in stale(copied)
 
 
-def test_no_tracked_file_is_large() -> None:
+def test_files_in_git_are_small() -> None:
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     sizes = {name: os.path.getsize(ROOT / name) for name in names.split("\0") if name and (ROOT / name).exists()}
     assert {name for name, size in sizes.items() if size > 1_000_000} == set()

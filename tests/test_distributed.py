@@ -1,4 +1,4 @@
-"""One training on several processes: two of them, over gloo, against one with the whole batch."""
+"""Distributed training: two processes over gloo, compared with one process that has the whole batch."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ MODES = ("frozen", "finetuned", "scratch")
 
 
 class Mirrored(Images):
-    """Images whose second view needs no random numbers, so that every part of a batch has the views it has in the whole."""
+    """Images with a deterministic augmentation, so that the views of a part of a batch are the same as in the whole batch."""
 
     def augmentation(self, **_: Any) -> Callable[[Tensor, NoiseSource], Tensor]:
         return lambda x, source: 0.7 * x + 0.3 * x.flip(-1)
 
 
 def make(name: str) -> Method:
+    """A small method in double precision by its name in `STEPS`, or a decoder on its encoder."""
     mode, _, encoder = name.rpartition(" decoder of ")
     settings = copy.deepcopy(configured(PARAMS, MNIST_PREFIX + encoder)[0])
     settings["encoder"] = {"channels": [4, 6, 8], "dim": 12}
@@ -62,6 +63,7 @@ def images() -> Tensor:
 
 
 def state(method: Method, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The terms of the loss, all gradients and all buffers after one backward pass."""
     parts["loss"].backward()
     gradients = {f"gradient of {k}": p.grad for k, p in method.named_parameters() if p.grad is not None}
     return {**{k: v.detach() for k, v in parts.items()}, **gradients, **dict(method.named_buffers())}
@@ -72,6 +74,7 @@ def source() -> TrainingNoise:
 
 
 def shared_step(name: str) -> dict[str, Tensor]:
+    """The `state` after the step of this process, on its part of the batch."""
     method = make(name).train()
     if " decoder of " in name:
         synchronise(method)
@@ -83,6 +86,7 @@ def shared_step(name: str) -> dict[str, Tensor]:
 
 
 def gathered() -> dict[str, Tensor]:
+    """The gathered parts of all processes, and the gradient of this process's part."""
     part = torch.arange(4.0).view(2, 2).add(10 * dist.get_rank()).requires_grad_()
     whole = gather(part)
     (whole * torch.arange(8.0).view(4, 2)).sum().backward()
@@ -91,6 +95,7 @@ def gathered() -> dict[str, Tensor]:
 
 
 STEPS = [*PARAMS.mnist.methods, *(f"{mode} decoder of jepa_ema" for mode in MODES)]
+"""Names of the methods and decoders whose step is tested."""
 Result = dict[str, Tensor]
 
 
@@ -108,29 +113,29 @@ def _process(rank: int, port: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Result]]:
-    """What the two processes of a pair end with, by what they did; one pair does everything, since its start takes long."""
+    """The results of both processes, by the name of the step or `gathered`; one pair computes all, since its start is slow."""
     folder = tmp_path_factory.mktemp("shared")
     mp.spawn(_process, (small.free_port(), str(folder)), nprocs=2)
 
-    def found(name: str) -> list[Result]:
-        what = "gathered" if name == "gathered" else STEPS.index(name)
-        return [torch.load(folder / f"{what}.{rank}.pt", weights_only=True) for rank in range(2)]
+    def results(name: str) -> list[Result]:
+        stem = "gathered" if name == "gathered" else STEPS.index(name)
+        return [torch.load(folder / f"{stem}.{rank}.pt", weights_only=True) for rank in range(2)]
 
-    return found
+    return results
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_two_processes_make_the_step_of_one(name: str, shared: Callable[[str], list[Result]]) -> None:
+def test_step_of_two_processes_equals_the_step_of_one(name: str, shared: Callable[[str], list[Result]]) -> None:
     method = make(name).train()
     alone = state(method, method.loss(images(), source()))
     assert any(key.startswith("gradient") for key in alone) and any("running_var" in key for key in alone)
-    for one in shared(name):
-        assert one.keys() == alone.keys()
+    for result in shared(name):
+        assert result.keys() == alone.keys()
         for key, value in alone.items():
-            assert_close(one[key], value, rtol=1e-5, atol=1e-7, msg=lambda text, key=key: f"{key}: {text}")
+            assert_close(result[key], value, rtol=1e-5, atol=1e-7, msg=lambda text, key=key: f"{key}: {text}")
 
 
-def test_what_is_gathered_is_whole_and_its_gradient_the_sum_of_all(shared: Callable[[str], list[Result]]) -> None:
+def test_gather_concatenates_all_parts_and_sums_their_gradients(shared: Callable[[str], list[Result]]) -> None:
     first, second = shared("gathered")
     whole = torch.tensor([[0.0, 1], [2, 3], [10, 11], [12, 13]])
     assert_close(first["whole"], whole)
@@ -139,7 +144,7 @@ def test_what_is_gathered_is_whole_and_its_gradient_the_sum_of_all(shared: Calla
     assert_close(second["gradient"], 2 * torch.tensor([[4.0, 5], [6, 7]]))
 
 
-def test_synchronising_keeps_the_names_the_values_and_what_is_frozen() -> None:
+def test_synchronise_keeps_names_values_and_frozen_parameters() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.BatchNorm1d(3))).requires_grad_(False)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     synchronise(network)
@@ -152,11 +157,12 @@ def test_synchronising_keeps_the_names_the_values_and_what_is_frozen() -> None:
 
 
 def accuracy(folder: Path) -> float:
+    """The k-NN accuracy of jepa_ema on the images in a reproduced clone."""
     found: float = json.loads((folder / "reports/measured/mnist/jepa_ema.json").read_text())["knn"]["accuracy"]["mean"]
     return found
 
 
-def test_a_stage_of_two_processes_learns_as_well_as_one_of_one(copied: Path) -> None:
+def test_stage_with_two_processes_reaches_the_accuracy_of_one(copied: Path) -> None:
     alone = accuracy(copied)
     small.change_params(copied, {"processes": 2})
     small.run(copied, "dvc", "repro", "mnist_evaluate@jepa_ema", "mnist_reconstruct@jepa_ema")
@@ -168,26 +174,26 @@ def test_a_stage_of_two_processes_learns_as_well_as_one_of_one(copied: Path) -> 
 
 
 @pytest.mark.integration
-def test_machines_of_different_kinds_go_on_together_from_what_was_kept(copied: Path) -> None:
+def test_machines_with_different_cpu_capabilities_resume_from_one_checkpoint(copied: Path) -> None:
     small.change_params(copied, {"processes": 2, "mnist_jepa_ema": {"train": {"steps": 1200}}})
     model = copied / "models/mnist/jepa_ema.safetensors"
     model.unlink()
 
     def nodes() -> list[subprocess.Popen[str]]:
-        # The first of them writes what is kept and decides whose it is.
-        meet = ["--master-addr", "127.0.0.1", "--master-port", str(small.free_port())]
-        command = ["torchrun", "--nnodes", "2", "--nproc-per-node", "1", *meet]
-        kinds: list[dict[str, str]] = [{}, {"ATEN_CPU_CAPABILITY": "default"}]
+        # With fixed ranks, the same machine writes the checkpoint and determines its digest in both runs.
+        rendezvous = ["--master-addr", "127.0.0.1", "--master-port", str(small.free_port())]
+        command = ["torchrun", "--nnodes", "2", "--nproc-per-node", "1", *rendezvous]
+        capabilities: list[dict[str, str]] = [{}, {"ATEN_CPU_CAPABILITY": "default"}]
         return [
             subprocess.Popen(
                 [*command, "--node-rank", str(rank), "-m", "stages.mnist.train", "jepa_ema"],
                 cwd=copied,
-                env=small.environment(**kind),
+                env=small.environment(**capability),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            for rank, kind in enumerate(kinds)
+            for rank, capability in enumerate(capabilities)
         ]
 
     first = nodes()
@@ -195,44 +201,44 @@ def test_machines_of_different_kinds_go_on_together_from_what_was_kept(copied: P
     while not list(copied.glob(".checkpoints/*.safetensors")):
         assert time.monotonic() < deadline and all(node.poll() is None for node in first)
         time.sleep(0.05)
-    for one in small.running(copied):
-        one.kill()
+    for process in small.running(copied):
+        process.kill()
     for node in first:
         node.communicate()
     second = nodes()
-    said = "".join(node.communicate(timeout=300)[0] for node in second)
-    assert [node.returncode for node in second] == [0, 0], said
-    assert "resuming from step" in said, said
+    output = "".join(node.communicate(timeout=300)[0] for node in second)
+    assert [node.returncode for node in second] == [0, 0], output
+    assert "resuming from step" in output, output
     assert model.exists() and not list(copied.glob(".checkpoints/*.safetensors"))
 
 
 @pytest.mark.integration
-def test_two_machines_end_in_the_bytes_of_two_processes_on_one(copied: Path) -> None:
+def test_two_machines_end_in_the_bytes_of_two_processes_on_one_machine(copied: Path) -> None:
     small.change_params(copied, {"processes": 2})
     model = copied / "models/mnist/jepa_ema.safetensors"
     small.run(copied, "dvc", "repro", "mnist_train@jepa_ema")
-    together = model.read_bytes()
+    on_one_machine = model.read_bytes()
     model.unlink()
-    meet = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{small.free_port()}"]
-    command = ["torchrun", "--nnodes", "2", "--nproc-per-node", "1", *meet, "-m", "stages.mnist.train", "jepa_ema"]
+    rendezvous = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{small.free_port()}"]
+    command = ["torchrun", "--nnodes", "2", "--nproc-per-node", "1", *rendezvous, "-m", "stages.mnist.train", "jepa_ema"]
     nodes = [subprocess.Popen(command, cwd=copied, env=small.environment(), stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [node.wait(timeout=300) for node in nodes] == [0, 0]
-    assert model.read_bytes() == together
+    assert model.read_bytes() == on_one_machine
 
 
-def test_a_process_that_fails_is_one_line_at_the_end(copied: Path) -> None:
+def test_failed_process_ends_the_stage_with_one_line(copied: Path) -> None:
     small.change_params(copied, {"processes": 2, "mnist_jepa_ema": {"train": {"learning_rate": 1e30}}})
     output = small.run(copied, "python", "-m", "stages.mnist.train", "jepa_ema", status=1)
     assert "error: jepa_ema: the loss is not finite at step" in output
     assert output.strip().splitlines()[-1].startswith("error: jepa_ema: one of the 2 processes failed")
 
 
-def test_another_number_of_processes_than_the_params_say_is_refused(copied: Path) -> None:
+def test_number_of_processes_other_than_that_of_the_params_is_rejected(copied: Path) -> None:
     output = small.run(copied, "python", "-m", "stages.mnist.train", "jepa_ema", status=1, WORLD_SIZE="3")
     assert output == "error: params.yaml: processes: 1 is not accepted: torchrun started 3\n"
 
 
-def test_a_batch_has_to_have_as_many_equal_parts(copied: Path) -> None:
+def test_batch_not_divisible_by_the_number_of_processes_is_rejected(copied: Path) -> None:
     small.change_params(copied, {"processes": 3})
     output = small.run(copied, "python", "-m", "stages.tools.check", status=1)
     assert output.startswith("error: params.yaml: mnist_") and "expected a multiple of processes: 3" in output

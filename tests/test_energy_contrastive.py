@@ -1,4 +1,4 @@
-"""Contrastive learning of an energy: its optimum, what every departure from it costs, and the box of its negatives."""
+"""Contrastive learning of an energy: its optimum, the excess loss of other energies, and negatives on the box."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from stages.methods.energy_contrastive import EnergyContrastive
 from stages.mog.problem.gaussian_mixture import Mixture
-from tests.plane import AREA, BOTTOM, LEFT, REFERENCE, RIGHT, TOP, domain, log_density, normal, slope, source
+from tests.plane import AREA, BOTTOM, LEFT, REFERENCE, RIGHT, TOP, domain, log_density, normal, source
 
 COUNT = 150
 X, Y = ((torch.arange(COUNT).double() + 0.5) / COUNT * (high - low) + low for low, high in ((LEFT, RIGHT), (BOTTOM, TOP)))
@@ -30,11 +30,12 @@ def method(negatives: int = 4, copies: int = 3) -> EnergyContrastive:
 
 
 def optimum(mixture: Mixture = REFERENCE) -> Energy:
+    """The energy − log p − log A that minimises the loss if the data comes from the mixture."""
     return lambda x: -log_density(mixture)(x) - math.log(AREA)
 
 
 def population(energy: Energy) -> dict[str, float]:
-    """The objective with the lattice as the uniform points, and with as many points in each cell as the reference has there."""
+    """The loss and its terms in expectation: uniform points on the lattice, data repeated in proportion to the density."""
     stubbed = method(copies=1)
     stubbed.energy = energy  # type: ignore[method-assign]
     stubbed.uniform = lambda like, source: LATTICE  # type: ignore[method-assign]
@@ -43,7 +44,7 @@ def population(energy: Energy) -> dict[str, float]:
     return {name: value.item() for name, value in stubbed.loss(data, source()).items()}
 
 
-def test_at_the_optimum_the_loss_is_the_entropy_against_the_box_and_the_negatives_weigh_one() -> None:
+def test_terms_at_the_optimum_are_one_and_the_entropy_relative_to_the_box() -> None:
     entropy = -(P * P.mul(COUNT**2 / AREA).log()).sum().item()
     parts = population(optimum())
     assert parts["negative"] == approx(1, abs=1e-4)
@@ -51,21 +52,21 @@ def test_at_the_optimum_the_loss_is_the_entropy_against_the_box_and_the_negative
     assert parts["loss"] == approx(parts["positive"] + parts["negative"])
 
 
-def test_at_the_optimum_no_constant_helps() -> None:
+def test_loss_at_the_optimum_is_stationary_in_an_additive_constant() -> None:
     constant = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    one = method(copies=1)
-    one.energy = lambda x: optimum()(x) + constant  # type: ignore[method-assign]
-    one.uniform = lambda like, source: LATTICE  # type: ignore[method-assign]
-    (gradient,) = torch.autograd.grad(one.loss(normal(1, 8, 2), source())["loss"].sum(), constant)
+    stubbed = method(copies=1)
+    stubbed.energy = lambda x: optimum()(x) + constant  # type: ignore[method-assign]
+    stubbed.uniform = lambda like, source: LATTICE  # type: ignore[method-assign]
+    (gradient,) = torch.autograd.grad(stubbed.loss(normal(1, 8, 2), source())["loss"].sum(), constant)
     assert gradient.item() == approx(0, abs=1e-4)
 
 
 @pytest.mark.parametrize(
     "departure",
     [lambda x: 0.5 + 0 * x[..., 0], lambda x: -0.5 + 0 * x[..., 0], lambda x: x[..., 0].sin(), lambda x: x[..., 1] / 5],
-    ids=["up", "down", "wave", "tilt"],
+    ids=["raised", "lowered", "sine", "tilted"],
 )
-def test_every_departure_from_the_optimum_costs_its_bregman_divergence(departure: Energy) -> None:
+def test_excess_loss_is_the_bregman_divergence_from_the_optimum(departure: Energy) -> None:
     excess = population(lambda x: optimum()(x) + departure(x))["loss"] - population(optimum())["loss"]
     d = departure(LATTICE)
     expected = (P * ((-d).exp() - 1 + d)).sum().item()
@@ -73,14 +74,14 @@ def test_every_departure_from_the_optimum_costs_its_bregman_divergence(departure
     assert excess == approx(expected, rel=0.01)
 
 
-def test_the_energy_of_another_density_costs_the_divergence_from_it_and_wrong_weights_are_seen() -> None:
+def test_excess_loss_of_wrong_mode_weights_is_their_kl_divergence() -> None:
     other = Mixture(REFERENCE.means, REFERENCE.covariances, [0.2, 0.2, 0.6])
     excess = population(optimum(other))["loss"] - population(optimum())["loss"]
     assert excess == approx((REFERENCE.weights * np.log(REFERENCE.weights / other.weights)).sum(), rel=0.02)
 
 
 @pytest.mark.parametrize("level", [-1.0, 0.0, 2.0])
-def test_an_energy_without_shape_costs_at_least_one(level: float) -> None:
+def test_loss_of_a_constant_energy_is_at_least_one(level: float) -> None:
     flat = method()
     with torch.no_grad():
         flat.network[-1].weight.zero_()
@@ -91,26 +92,21 @@ def test_an_energy_without_shape_costs_at_least_one(level: float) -> None:
 
 
 @pytest.mark.parametrize("negatives", [1, 4])
-def test_the_loss_is_written_out(negatives: int) -> None:
+def test_loss_matches_its_definition(negatives: int) -> None:
     trained, x = method(negatives), normal(3, 7, 2)
     low, high = torch.tensor([[LEFT, BOTTOM], [RIGHT, TOP]]).double()
     uniform = low + (high - low) * source().uniform(torch.zeros(3, 7 * negatives, 2).double())
-    up, down = trained.network(x)[..., 0], trained.network(uniform)[..., 0]
+    positive, negative = trained.network(x)[..., 0], trained.network(uniform)[..., 0]
     expected = [
-        sum(up[s, i] for i in range(7)) / 7 + sum(torch.exp(-down[s, j]) for j in range(7 * negatives)) / 7 / negatives
+        sum(positive[s, i] for i in range(7)) / 7
+        + sum(torch.exp(-negative[s, j]) for j in range(7 * negatives)) / 7 / negatives
         for s in range(3)
     ]
     assert_close(trained.loss(x, source())["loss"], torch.stack(expected))
 
 
-def test_the_score_is_minus_the_slope_of_the_energy() -> None:
-    trained, x = method(), normal(3, 16, 2)
-    assert_close(trained.score(x), -slope(trained.energy, x), rtol=1e-6, atol=1e-8)
-
-
-def test_gradient_reaches_all_parameters_and_the_constant_by_what_the_negatives_miss_of_one() -> None:
+def test_gradient_of_the_additive_constant_is_one_minus_the_negative_term() -> None:
     trained = method()
     parts = trained.loss(normal(3, 16, 2), source())
     parts["loss"].sum().backward()
-    assert all(p.grad.abs().sum() > 0 for p in trained.parameters())
     assert_close(trained.network[-1].bias.grad[:, 0, 0], 1 - parts["negative"])

@@ -1,4 +1,4 @@
-"""What a user changes, at small size: the mixture, a new method, experiments."""
+"""Changes by a user, on the small pipeline: another mixture, a new method, and experiments of DVC."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from mlflow import MlflowClient
 from tests import small
 from tests.test_pipeline import COMPARING, read, runs
 
-TIGHT = {
+ONE_MODE = {
     "means": [[0, 0]],
     "covariances": [[[1, 0], [0, 1]]],
     "weights": [1],
     "box": {"x": [-2, 2], "y": [-2, 2]},
 }
-
-
-SLOW = [pytest.param(preset, marks=pytest.mark.integration) for preset in ("ring", "tight")]
+"""A mixture of a single mode."""
+SLOW = [pytest.param(preset, marks=pytest.mark.integration) for preset in ("ring", "one_mode")]
 
 
 @pytest.mark.parametrize("preset", ["unequal", *SLOW])
-def test_the_whole_pipeline_runs_on_any_mixture(copied: Path, preset: str) -> None:
-    kinds = ["contrastive", "contrastive_critic", "dsm", "jepa_masked_density"]
-    changes = {m: {"train": {"steps": 20, "warmup": 5, "batch_size": 64}} for m in kinds}
-    small.change_params(copied, {**changes, "methods": kinds, "mog": {"preset": preset}, "mixtures.yaml": {"tight": TIGHT}})
+def test_pipeline_runs_on_other_mixtures(copied: Path, preset: str) -> None:
+    methods = ["contrastive", "contrastive_critic", "dsm", "jepa_masked_density"]
+    changes = {m: {"train": {"steps": 20, "warmup": 5, "batch_size": 64}} for m in methods}
+    small.change_params(
+        copied, {**changes, "methods": methods, "mog": {"preset": preset}, "mixtures.yaml": {"one_mode": ONE_MODE}}
+    )
     ran = set(small.stages_run(small.reproduce(copied, "2")))
-    assert {"mog_data", "claims", "compare", *(f"mog_figures@{m}" for m in kinds)} <= ran
+    assert {"mog_data", "claims", "compare", *(f"mog_figures@{m}" for m in methods)} <= ran
     assert not {name for name in ran if name.startswith("mnist_")}
-    decided = read(copied, "reports/claims.json")
-    assert set(decided) == set(kinds)
-    assert decided["contrastive"]["batch_matters"]["verdict"] == "not applicable"
-    assert (decided["jepa_masked_density"]["masked_prediction"]["verdict"] == "not applicable") == (preset != "unequal")
+    claims = read(copied, "reports/claims.json")
+    assert set(claims) == set(methods)
+    assert claims["contrastive"]["batch_matters"]["verdict"] == "not applicable"
+    assert (claims["jepa_masked_density"]["masked_prediction"]["verdict"] == "not applicable") == (preset != "unequal")
 
 
-def test_a_new_method_is_one_file_and_its_params(copied: Path) -> None:
+def test_new_method_needs_only_its_file_and_its_params(copied: Path) -> None:
     (copied / "stages/methods/jepa_scaled.py").write_text(NEW_METHOD)
     block = {**yaml.safe_load((copied / "params.yaml").read_text())["contrastive"], "scale": 2.0}
     del block["temperature"]
@@ -50,19 +51,19 @@ def test_a_new_method_is_one_file_and_its_params(copied: Path) -> None:
     assert "| jepa_scaled |" in (copied / "reports/table.md").read_text()
 
 
-NEW_METHOD = '''"""A method that only this test knows."""
+NEW_METHOD = '''"""A method for this test."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from stages.config.field_types import Encoder, Positive, View
-from stages.nn.method import Method, Domain
+from stages.nn.method import Domain, Method
 from stages.nn.noise import NoiseSource
 
 
 class JepaScaled(Method):
-    """Basic JEPA with a factor."""
+    """Basic JEPA with a factor on its loss."""
 
     def __init__(self, domain: Domain, *, view: View, encoder: Encoder, scale: Positive) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class JepaScaled(Method):
 '''
 
 
-def test_an_experiment_reruns_its_method_and_what_follows(copied: Path) -> None:
+def test_experiment_reruns_only_the_changed_method_and_the_comparisons(copied: Path) -> None:
     ran = set(small.stages_run(small.run(copied, "dvc", "exp", "run", "--name", "sharper", "-S", "dsm.sigma=0.3")))
     assert ran == {f"mog_{part}@dsm" for part in ("train", "evaluate", "figures")} | COMPARING
     diff = json.loads(small.run(copied, "dvc", "metrics", "diff", "--json"))
@@ -90,12 +91,12 @@ def test_an_experiment_reruns_its_method_and_what_follows(copied: Path) -> None:
     (run,) = runs(copied, "tags.dvc_experiment = 'sharper' and tags.part = 'pipeline'")
     assert run.info.run_name == "sharper"
     assert run.data.params["mog.evaluation.grid"] == "20"
-    # What it left as it was is logged already, under the run that it started from.
+    # Unchanged results are logged already, under the run of the baseline.
     (child,) = runs(copied, f"tags.mlflow.parentRunId = '{run.info.run_id}'")
     assert child.info.run_name == "mog.dsm" and child.data.params["sigma"] == "0.3"
 
 
-def test_an_experiment_in_a_temporary_copy_logs_to_the_same_store(copied: Path) -> None:
+def test_experiment_in_a_temporary_copy_logs_to_the_projects_store(copied: Path) -> None:
     before = len(runs(copied, "tags.part = 'pipeline'"))
     small.run(copied, "dvc", "exp", "run", "--temp", "--name", "apart", "-S", "contrastive.temperature=0.2")
     assert len(runs(copied, "tags.part = 'pipeline'")) == before + 1
@@ -104,7 +105,7 @@ def test_an_experiment_in_a_temporary_copy_logs_to_the_same_store(copied: Path) 
 
 
 @pytest.mark.integration
-def test_a_queue_of_experiments_runs_and_each_is_in_the_store_and_in_dvcs_tables(copied: Path) -> None:
+def test_queued_experiments_appear_in_the_store_and_in_dvcs_tables(copied: Path) -> None:
     head = small.run(copied, "git", "rev-parse", "HEAD").strip()
     small.run(copied, "dvc", "exp", "run", "--queue", "-S", "dsm.sigma=range(0.3,0.5,0.1)")
     small.run(copied, "dvc", "queue", "start", "-j", "2")
@@ -133,12 +134,12 @@ def test_a_queue_of_experiments_runs_and_each_is_in_the_store_and_in_dvcs_tables
 
 
 @pytest.mark.integration
-def test_an_experiment_that_could_not_be_logged_is_logged_later(copied: Path) -> None:
-    down = f"http://127.0.0.1:{small.free_port()}"
+def test_experiment_is_logged_by_a_later_call_if_the_server_was_down(copied: Path) -> None:
+    unreachable = f"http://127.0.0.1:{small.free_port()}"
     command = ["dvc", "exp", "run", "--temp", "--name", "later", "--set-param", "dsm.sigma=0.35"]
-    said = small.run(copied, *command, MLFLOW_TRACKING_URI=down)
-    assert "warning: not logged" in said and "`make track` tries again" in said
-    # Its copy of the project is gone by now; the files that are logged are not.
+    printed = small.run(copied, *command, MLFLOW_TRACKING_URI=unreachable)
+    assert "warning: not logged" in printed and "`make track` tries again" in printed
+    # The temporary copy of the project no longer exists; the spool has the files to log.
     small.run(copied, "python", "-m", "stages.track")
     (run,) = runs(copied, "tags.dvc_experiment = 'later' and tags.part = 'pipeline'")
     assert run.info.run_name == "later"

@@ -1,4 +1,4 @@
-"""Files are whole or not there, hold finite numbers alone, and what is not what it should be is refused in one line."""
+"""Writes are atomic; non-finite numbers, damaged files and files of another format are rejected in one line."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ from stages.pipeline import files
 pytestmark = pytest.mark.hostile
 
 NETWORK = {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}
+"""Parameters of `nn.Linear(2, 3)`."""
 CURRENT = {files.VERSION: str(files.FORMAT)}
+"""Metadata of a file in the current format."""
 
 
 def refusal(call: Callable[..., Any], *arguments: Any) -> str:
-    """What a call is refused with, in one line."""
+    """The message with which a call rejects a file or a value; it must be a single line."""
     with pytest.raises(UserError) as error:
         call(*arguments)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def test_arrays_and_tensors_come_back_as_they_were(tmp_path: Path) -> None:
+def test_arrays_and_tensors_survive_a_round_trip(tmp_path: Path) -> None:
     arrays = {"x": np.arange(6.0).reshape(2, 3), "labels": np.array([1, 2])}
     files.write_arrays(tmp_path / "a.npz", arrays)
     found = files.read_arrays(tmp_path / "a.npz")
@@ -49,10 +51,10 @@ def test_arrays_and_tensors_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path, bad: float) -> None:
+def test_non_finite_number_is_never_written(tmp_path: Path, bad: float) -> None:
     path, end = tmp_path / "file", "is not finite, so these params give no result"
-    nested = {"structure": {"figures": [{"mean": 1.0}, {"mean": bad}]}}
-    assert refusal(files.write_json, path, nested) == f"{path} is not written: structure.figures.1.mean {end}"
+    nested = {"structure": {"values": [{"mean": 1.0}, {"mean": bad}]}}
+    assert refusal(files.write_json, path, nested) == f"{path} is not written: structure.values.1.mean {end}"
     assert refusal(files.write_arrays, path, {"field": np.array([0.0, bad])}) == f"{path} is not written: field {end}"
     assert refusal(files.write_tensors, path, {"weight": torch.tensor([bad])}) == f"{path} is not written: weight {end}"
     rows = [{"step": 0, "loss": 1.0}, {"step": 5, "loss": bad}]
@@ -68,12 +70,12 @@ def wrong_dtype(path: Path) -> None:
     files.write_tensors(path, {**NETWORK, "weight": torch.ones(3, 2, dtype=torch.int64)})
 
 
-def one_missing(path: Path) -> None:
+def missing_tensor(path: Path) -> None:
     files.write_tensors(path, {"weight": NETWORK["weight"]})
 
 
-def one_too_many(path: Path) -> None:
-    files.write_tensors(path, {**NETWORK, "more": torch.ones(1)})
+def additional_tensor(path: Path) -> None:
+    files.write_tensors(path, {**NETWORK, "additional": torch.ones(1)})
 
 
 def truncated(path: Path) -> None:
@@ -81,7 +83,7 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 
 
-def header_cut(path: Path) -> None:
+def truncated_header(path: Path) -> None:
     files.write_tensors(path, NETWORK)
     path.write_bytes(path.read_bytes()[:20])
 
@@ -94,17 +96,17 @@ def huge_header(path: Path) -> None:
     path.write_bytes(struct.pack("<Q", 2**40) + b"{}")
 
 
-def beyond_its_end(path: Path) -> None:
+def offsets_beyond_the_end(path: Path) -> None:
     header = {"weight": {"dtype": "F32", "shape": [2**20, 2**20], "data_offsets": [0, 2**42]}, "__metadata__": CURRENT}
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * 24)
 
 
-def a_pickle(path: Path) -> None:
+def torch_pickle(path: Path) -> None:
     torch.save(NETWORK, path)
 
 
-def no_version(path: Path) -> None:
+def without_version(path: Path) -> None:
     save_file(NETWORK, path)
 
 
@@ -112,33 +114,35 @@ def another_version(path: Path) -> None:
     save_file(NETWORK, path, {files.VERSION: "7"})
 
 
-AGAIN = ": `dvc repro` makes it anew"
-DAMAGED = f" is damaged{AGAIN}"
-MODEL = f", as params.yaml describes the model{AGAIN}"
+REMEDY = ": `dvc repro` regenerates it"
+DAMAGED = f" is damaged{REMEDY}"
+MISMATCH = f", as params.yaml describes the model{REMEDY}"
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "message"),
     [
-        (wrong_shape, ": weight is float32 [2, 3] and should be float32 [3, 2]" + MODEL),
-        (wrong_dtype, ": weight is int64 [3, 2] and should be float32 [3, 2]" + MODEL),
-        (one_missing, ": bias is absent and should be float32 [3]" + MODEL),
-        (one_too_many, ": more is float32 [1] and should be absent" + MODEL),
+        (wrong_shape, ": weight is float32 [2, 3] and should be float32 [3, 2]" + MISMATCH),
+        (wrong_dtype, ": weight is int64 [3, 2] and should be float32 [3, 2]" + MISMATCH),
+        (missing_tensor, ": bias is absent and should be float32 [3]" + MISMATCH),
+        (additional_tensor, ": additional is float32 [1] and should be absent" + MISMATCH),
         (truncated, DAMAGED),
-        (header_cut, DAMAGED),
+        (truncated_header, DAMAGED),
         (empty, DAMAGED),
         (huge_header, DAMAGED),
-        (beyond_its_end, DAMAGED),
-        (a_pickle, DAMAGED),
-        (no_version, " is of format 0, and this code reads format 2" + AGAIN),
-        (another_version, " is of format 7, and this code reads format 2" + AGAIN),
+        (offsets_beyond_the_end, DAMAGED),
+        (torch_pickle, DAMAGED),
+        (without_version, " is of format 0, and this code reads format 2" + REMEDY),
+        (another_version, " is of format 7, and this code reads format 2" + REMEDY),
     ],
 )
-def test_tensors_that_are_not_the_networks_are_refused(tmp_path: Path, write: Callable[[Path], None], said: str) -> None:
+def test_tensors_that_do_not_match_the_network_are_rejected(
+    tmp_path: Path, write: Callable[[Path], None], message: str
+) -> None:
     path, network = tmp_path / "model.safetensors", nn.Linear(2, 3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     write(path)
-    assert refusal(files.load, network, path) == f"{path}{said}"
+    assert refusal(files.load, network, path) == f"{path}{message}"
     assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
 
 
@@ -149,7 +153,7 @@ class Hostile:
         return exec, ("raise SystemExit('a pickle was loaded')",)
 
 
-def test_arrays_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_damaged_or_hostile_array_files_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     files.write_arrays(path, {"x": np.arange(1000)})
     content = path.read_bytes()
@@ -163,49 +167,49 @@ def test_arrays_that_are_none_are_refused(tmp_path: Path) -> None:
     np.savez(path, x=np.array([Hostile()], dtype=object))
     assert refusal(files.read_arrays, path) == f"{path}{DAMAGED}"
     np.savez(path, x=np.arange(3))
-    assert refusal(files.read_arrays, path) == f"{path} is of format 0, and this code reads format 2{AGAIN}"
+    assert refusal(files.read_arrays, path) == f"{path} is of format 0, and this code reads format 2{REMEDY}"
 
 
-def test_arrays_with_any_bit_flipped_are_what_they_were_or_refused(
+def test_arrays_with_any_flipped_bit_are_unchanged_or_rejected(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     path, arrays = tmp_path / "a.npz", {"x": np.arange(5), "y": np.ones(2)}
     files.write_arrays(path, arrays)
     content = path.read_bytes()
     record_property("tries", 8 * len(content))
-    refused = 0
+    rejected = 0
     for bit in range(8 * len(content)):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
-        found, said = {}, ""
+        found, message = {}, ""
         try:
             found = files.read_arrays(path)
         except UserError as error:
-            said = str(error)
-        refused += bool(said)
+            message = str(error)
+        rejected += bool(message)
         same = found.keys() == arrays.keys() and all((found[name] == arrays[name]).all() for name in arrays)
-        assert same or said == f"{path}{DAMAGED}", (bit, said)
-    assert refused > 4 * len(content)
+        assert same or message == f"{path}{DAMAGED}", (bit, message)
+    assert rejected > 4 * len(content)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a": 1', b'{"a": NaN}', b'{"a": "\xff"}', b"\0", b"null", b"[1]", b"[" * 10**5])
-def test_json_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_json_that_is_damaged_or_no_object_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     assert refusal(files.read_json, path) == f"{path}{DAMAGED}"
 
 
-def test_what_makes_a_file_anew_is_what_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_names_the_command_that_regenerates_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = paths.STUDIES / "sigma.json"
-    assert refusal(files.read_json, path) == f"{path} is missing: `python -m stages.studies.run sigma` makes it"
+    assert refusal(files.read_json, path) == f"{path} is missing: `python -m stages.studies.run sigma` generates it"
     path.parent.mkdir(parents=True)
     path.write_text("<<<<<<< HEAD")
-    assert refusal(files.read_json, path) == f"{path} is damaged: `python -m stages.studies.run sigma` makes it anew"
+    assert refusal(files.read_json, path) == f"{path} is damaged: `python -m stages.studies.run sigma` regenerates it"
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_readers_name_a_missing_file(tmp_path: Path) -> None:
     for read in (files.read_arrays, files.read_tensors):
         with pytest.raises(FileNotFoundError) as error:
             read(tmp_path / "none")
@@ -222,24 +226,25 @@ from stages.plots.canvas import blank, write_gif, write_png
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 figure = blank(4, 4)
 figure.add_subplot().plot([0, 1])
-many = numpy.random.default_rng(0)
+rng = numpy.random.default_rng(0)
 for write, content in [
     (files.write_text, "x" * 5000),
     (files.write_json, {"x": "x" * 5000}),
     (files.write_arrays, {"x": numpy.zeros(5000)}),
     (files.write_tensors, {"x": torch.zeros(5000)}),
     (write_png, figure),
-    (lambda path, images: write_gif(path, images, 1), many.integers(0, 255, (3, 90, 90, 3), "uint8")),
+    (lambda path, images: write_gif(path, images, 1), rng.integers(0, 255, (3, 90, 90, 3), "uint8")),
 ]:
     try:
         write(Path(sys.argv[1]), content)
     except UserError as error:
         print(error)
 """
+"""Tries each writer with a limit of 1000 bytes on the size of files, and prints the errors."""
 
 
-@pytest.mark.parametrize("before", [None, b"what was there"])
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, before: bytes | None) -> None:
+@pytest.mark.parametrize("before", [None, b"old content"])
+def test_full_disk_leaves_the_old_file_unchanged(tmp_path: Path, before: bytes | None) -> None:
     path = tmp_path / "file"
     if before:
         path.write_bytes(before)

@@ -1,4 +1,4 @@
-"""What holds on a GPU: the CPU's figures but for rounding, no step that waits, twice the same bytes. Skipped without one."""
+"""GPU: agreement with the CPU up to rounding, no synchronisation in a step, reproducible bytes. Skipped without a GPU."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ precisions = pytest.mark.parametrize(
     "params", [in_precision(PARAMS, mixed=False), in_precision(PARAMS, mixed=True)], ids=["float32", "bfloat16"]
 )
 STEPS = 40
-"""More than an epoch of any method has."""
+"""Steps of a training, more than an epoch of each method."""
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
-    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),  # torch calls it a prototype
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),  # torch warns that it is a prototype
 ]
 
 
 @pytest.fixture(autouse=True)
 def set_up() -> Iterator[None]:
-    """As every stage does; what torch keeps of it is put back."""
+    """Configure torch as every stage does, and restore its global modes afterwards."""
     seeding.set_up_torch(PARAMS.threads)
     yield
     torch.set_deterministic_debug_mode("default")
@@ -55,11 +55,12 @@ def gpu() -> torch.device:
 
 
 def image_batches(device: torch.device, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless batches of random images on the device."""
     return map(as_images, EpochBatches(IMAGES.to(device), batch_size=batch_size, generator=generator))
 
 
 def on_images(name: str, device: torch.device, steps: int, method: Method) -> Method:
-    """The method of the images after so many steps."""
+    """Train a method on images for `steps` steps."""
     trained = method.to(device)
     _, train = configured(PARAMS, MNIST_PREFIX + name)
     generator = torch.Generator(device).manual_seed(0)
@@ -68,7 +69,7 @@ def on_images(name: str, device: torch.device, steps: int, method: Method) -> Me
 
 
 def on_points(name: str, device: torch.device, steps: int) -> Method:
-    """The method of the mixture after so many steps."""
+    """Train a method on points for `steps` steps."""
     settings, train = configured(PARAMS, name)
     torch.manual_seed(0)
     trained = build(name, Points(copies=PARAMS.seeds, box=BOX), settings).to(device)
@@ -80,6 +81,7 @@ def on_points(name: str, device: torch.device, steps: int) -> Method:
 
 
 def fitted(method: Method, batches: Iterator[Tensor], name: str, steps: int, train: object, generator: torch.Generator) -> None:
+    """Train a method in place with the params block `train`, without snapshots."""
     settings = train.model_dump(exclude={"batch_size", "steps"})  # type: ignore[attr-defined]
     fit(
         method,
@@ -95,39 +97,39 @@ def fitted(method: Method, batches: Iterator[Tensor], name: str, steps: int, tra
     )
 
 
-def test_auto_takes_the_gpu(gpu: torch.device) -> None:
+def test_device_auto_is_the_gpu(gpu: torch.device) -> None:
     assert seeding.device(PARAMS.model_copy(update={"device": "auto"})) == gpu == torch.device("cuda")
 
 
 @pytest.mark.parametrize("kind", ["affine", "elastic", "erosion", "dilation", "inversion", "salt_and_pepper", "gaussian"])
-def test_a_perturbation_is_the_cpus(kind: str, gpu: torch.device) -> None:
+def test_transforms_agree_with_the_cpu(kind: str, gpu: torch.device) -> None:
     generator = torch.Generator().manual_seed(0)
     x, noise = as_images(IMAGES[:16]), torch.rand(16, 1, 28, 28, generator=generator)
-    draws, nodes = torch.rand(5, 16, generator=generator) - 0.5, torch.randn(16, 2, 4, 4, generator=generator)
+    uniform, nodes = torch.rand(5, 16, generator=generator) - 0.5, torch.randn(16, 2, 4, 4, generator=generator)
 
-    def perturbed(device: torch.device) -> Tensor:
-        x_, noise_, draws_, nodes_ = (one.to(device) for one in (x, noise, draws, nodes))
-        angle, scale, shear, *shift = draws_
+    def transformed(device: torch.device) -> Tensor:
+        x_, noise_, uniform_, nodes_ = (tensor.to(device) for tensor in (x, noise, uniform, nodes))
+        angle, scale, shear, *shift = uniform_
         result = {
             "affine": lambda: affine(x_, angle=angle, scale=1 + scale, shear=shear, shift=4 * torch.stack(shift, -1)),
             "elastic": lambda: elastic(x_, nodes_),
             "erosion": lambda: erosion(x_, 2),
             "dilation": lambda: dilation(x_, 3),
-            "inversion": lambda: inversion(x_, draws_[0] + 0.5),
+            "inversion": lambda: inversion(x_, uniform_[0] + 0.5),
             "salt_and_pepper": lambda: salt_and_pepper(x_, noise_, 0.2),
             "gaussian": lambda: gaussian(x_, noise_, 0.3),
         }[kind]()
         return result.cpu()
 
-    assert_close(perturbed(gpu), perturbed(torch.device("cpu")), atol=1e-4, rtol=0)
+    assert_close(transformed(gpu), transformed(torch.device("cpu")), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("mixed, atol", [(False, 1e-3), (True, 0.05)])
-def test_embeddings_are_the_cpus_in_the_precision_of_the_layers(mixed: bool, atol: float, gpu: torch.device) -> None:
+def test_embeddings_agree_with_the_cpu_within_the_precision_of_the_layers(mixed: bool, atol: float, gpu: torch.device) -> None:
     params = in_precision(PARAMS, mixed=mixed)
     settings, _ = configured(params, f"{MNIST_PREFIX}jepa_ema")
     torch.manual_seed(0)
-    encoder = domain(params).encoder(**settings["encoder"]).eval()
+    encoder = domain(params, augments=False).encoder(**settings["encoder"]).eval()
     assert isinstance(encoder, ConvEncoder) and encoder.mixed_precision == mixed
     with torch.no_grad():
         x = as_images(IMAGES[:64])
@@ -137,7 +139,7 @@ def test_embeddings_are_the_cpus_in_the_precision_of_the_layers(mixed: bool, ato
     assert_close(found.cpu(), expected, atol=atol * expected.abs().max().item(), rtol=0)
 
 
-def test_embeddings_over_shifts_are_the_cpus(gpu: torch.device) -> None:
+def test_embeddings_over_shifts_agree_with_the_cpu(gpu: torch.device) -> None:
     method = untrained(PARAMS, "jepa_ema")
     expected = embed(method, IMAGES[:64], torch.device("cpu"), 2)
     assert_close(embed(method.to(gpu), IMAGES[:64], gpu, 2), expected, atol=1e-3 * expected.abs().max().item(), rtol=0)
@@ -145,15 +147,15 @@ def test_embeddings_over_shifts_are_the_cpus(gpu: torch.device) -> None:
 
 @precisions
 @pytest.mark.parametrize("name", PARAMS.mnist.methods)
-def test_no_step_on_the_images_waits_for_the_gpu(name: str, params: Params, gpu: torch.device) -> None:
-    method = untrained(params, name).to(gpu)
+def test_training_step_on_images_does_not_synchronise_with_the_gpu(name: str, params: Params, gpu: torch.device) -> None:
+    method = untrained(params, name, augments=True).to(gpu)
     after, done = method.after_step, 0
 
     def watched(progress: float) -> None:
         nonlocal done
         after(progress)
         done += 1
-        # What is kept on the device for all steps is made in the first ones, and after the last one the loss is read.
+        # The first steps copy constants to the device, and after the last step the loss is read.
         torch.cuda.set_sync_debug_mode("error" if 2 < done < STEPS - 1 else "default")
 
     method.after_step = watched  # type: ignore[method-assign]
@@ -162,19 +164,19 @@ def test_no_step_on_the_images_waits_for_the_gpu(name: str, params: Params, gpu:
 
 @precisions
 @pytest.mark.parametrize("name", PARAMS.mnist.methods)
-def test_a_training_on_images_ends_in_the_same_bytes(name: str, params: Params, gpu: torch.device) -> None:
-    one, other = (on_images(name, gpu, 30, untrained(params, name)).state_dict() for _ in range(2))
-    assert all(torch.equal(value, other[key]) for key, value in one.items())
+def test_repeated_training_on_images_ends_in_the_same_bytes(name: str, params: Params, gpu: torch.device) -> None:
+    first, second = (on_images(name, gpu, 30, untrained(params, name, augments=True)).state_dict() for _ in range(2))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 @pytest.mark.parametrize("name", PARAMS.methods)
-def test_a_training_on_the_mixture_ends_in_the_same_bytes(name: str, gpu: torch.device) -> None:
-    one, other = (on_points(name, gpu, 10).state_dict() for _ in range(2))
-    assert all(torch.equal(value, other[key]) for key, value in one.items())
+def test_repeated_training_on_the_mixture_ends_in_the_same_bytes(name: str, gpu: torch.device) -> None:
+    first, second = (on_points(name, gpu, 10).state_dict() for _ in range(2))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
-class Alike:
-    """NoiseSource that are the same on every device."""
+class CpuNoise:
+    """A noise source with the same random numbers on every device: it generates them on the CPU."""
 
     progress = 1.0
 
@@ -191,9 +193,9 @@ class Alike:
         return torch.tensor([1.0, 0.0]).to(like).expand(like.shape)
 
 
-# SIGReg draws its directions where its points are.
+# SIGReg generates its random directions on the device of its points, so `CpuNoise` cannot provide them.
 @pytest.mark.parametrize("name", [name for name in PARAMS.methods if name != "sigreg"])
-def test_loss_and_gradients_on_the_mixture_are_the_cpus(name: str, gpu: torch.device) -> None:
+def test_loss_and_gradients_on_the_mixture_agree_with_the_cpu(name: str, gpu: torch.device) -> None:
     settings, train = configured(PARAMS, name)
     torch.manual_seed(0)
     method = build(name, Points(copies=PARAMS.seeds, box=BOX), settings).train()
@@ -201,11 +203,11 @@ def test_loss_and_gradients_on_the_mixture_are_the_cpus(name: str, gpu: torch.de
 
     def found(device: torch.device) -> list[Tensor]:
         method.to(device).zero_grad(set_to_none=True)
-        loss = method.loss(x.to(device), Alike())["loss"]
+        loss = method.loss(x.to(device), CpuNoise())["loss"]
         loss.sum().backward()
         gradients = [p.grad.cpu().clone() for group in method.parameter_groups() for p in group["params"] if p.grad is not None]
         return [loss.detach().cpu(), *gradients]
 
     expected = found(torch.device("cpu"))
-    for one, other in zip(found(gpu), expected, strict=True):
-        assert_close(one, other, atol=1e-3 * other.abs().max().item() + 1e-6, rtol=0)
+    for value, reference in zip(found(gpu), expected, strict=True):
+        assert_close(value, reference, atol=1e-3 * reference.abs().max().item() + 1e-6, rtol=0)

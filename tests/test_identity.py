@@ -1,4 +1,4 @@
-"""The identity of a run: what has to change it, and what must not."""
+"""The identity of a run follows the code and params that determine its metrics, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from tests.test_study import MIXTURES, RAW, TINY
 
 
 def identity(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> str:
+    """The identity of a run with these contents of params.yaml and mixtures.yaml."""
     return run_digests(run, raw, mixtures).identity
 
 
-HANDED_ON = "from stages import {0}\ndef main(x):\n    return x({0})"
 PAIR = "SCALE, OTHER = 3.0, 2.0\ndef main():\n    return {}"
 DOMAINS = [("mog", "dsm"), ("mog", "jepa_masked_density"), ("mnist", "jepa_ema"), ("mnist_reconstruct", "vicreg")]
 Digest = Callable[[Mapping[str, str]], str]
@@ -71,7 +71,7 @@ def unused(value):
 
 @pytest.fixture
 def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
-    """The digest of `main` in module a of a project with these modules, and with those of `BEFORE` that are not given."""
+    """Computes the digest of `main` in module a of a project with the modules of `BEFORE`, updated by the given sources."""
     monkeypatch.setattr(code, "ROOT", tmp_path)
 
     def of(sources: Mapping[str, str]) -> str:
@@ -87,6 +87,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
 
 
 def changed(module: str, old: str, new: str) -> dict[str, str]:
+    """The source of a module of `BEFORE` after a replacement."""
     assert old in BEFORE[module]
     return {module: BEFORE[module].replace(old, new)}
 
@@ -115,10 +116,11 @@ def changed(module: str, old: str, new: str) -> dict[str, str]:
         {"a": BEFORE["a"].replace("import numpy as np", "import numpy").replace("np.", "numpy.")},
         {"a": BEFORE["a"].replace("from stages.b import SCALE, halve\n", BEFORE["b"])},
     ],
-    ids=["docstring", "module", "annotations", "return", "message", "print", "format", "alias", "unused", "attribute",
-         "moved and renamed", "through its module", "imported otherwise", "in the same module"],
+    ids=["docstring", "module docstring", "annotations", "return annotation", "error message", "print", "formatting",
+         "type alias", "unused function", "attribute docstring", "moved and renamed", "accessed through the module",
+         "import without alias", "defined in the same module"],
 )  # fmt: skip
-def test_what_decides_no_number_changes_no_digest(digest: Digest, sources: dict[str, str]) -> None:
+def test_the_digest_ignores_code_changes_that_cannot_affect_a_value(digest: Digest, sources: dict[str, str]) -> None:
     assert digest(sources) == digest({})
 
 
@@ -138,10 +140,10 @@ def test_what_decides_no_number_changes_no_digest(digest: Digest, sources: dict[
         changed("a", 'print("working")', "print(next(x))"),
         changed("b", "def unused", "if len(__name__) > 3:\n    halve.cache = {}\n\ndef unused"),
     ],
-    ids=["operator", "default", "library", "branch", "error", "constant", "called", "decorator", "effect", "assigned twice",
-         "called to be printed", "a condition on its name"],
+    ids=["operator", "default", "library function", "condition", "exception type", "constant", "called function", "decorator",
+         "effect on import", "second assignment", "call inside print", "conditional effect on import"],
 )  # fmt: skip
-def test_what_decides_a_number_changes_the_digest(digest: Digest, sources: dict[str, str]) -> None:
+def test_the_digest_follows_code_changes_that_can_affect_a_value(digest: Digest, sources: dict[str, str]) -> None:
     assert digest(sources) != digest({})
 
 
@@ -155,9 +157,9 @@ def test_what_decides_a_number_changes_the_digest(digest: Digest, sources: dict[
             {"a": "from stages import c\ndef main(x):\n    return x(c)"},
         ),
     ],
-    ids=["place in a tuple", "which of a tuple", "a module as an object"],
+    ids=["position in an assigned tuple", "member of a tuple", "module as an object"],
 )
-def test_what_only_its_place_tells_apart_has_digests_of_its_own(
+def test_the_digest_depends_on_positions_in_tuples_and_on_module_objects(
     digest: Digest, one: dict[str, str], other: dict[str, str]
 ) -> None:
     assert digest({**one, "c": BEFORE["b"]}) != digest({**other, "c": BEFORE["b"]})
@@ -174,7 +176,7 @@ SHIFT = 1
 """
 
 
-def test_functions_that_call_each_other_share_what_changes_them(digest: Digest) -> None:
+def test_the_digest_of_mutually_recursive_functions_follows_every_one_of_them(digest: Digest) -> None:
     found = [
         digest({"a": CYCLE.replace(*change)})
         for change in (("", ""), ("other", "another"), ("SHIFT = 1", "SHIFT = 2"), ("else main", "else -main"))
@@ -194,42 +196,48 @@ def second(n):
 """
 
 
-def test_functions_that_call_each_other_are_told_apart(digest: Digest) -> None:
+def test_the_digest_distinguishes_mutually_recursive_functions(digest: Digest) -> None:
     swapped = TWO_WAYS.replace("first(n) - second(n)", "second(n) - first(n)")
     assert digest({"a": TWO_WAYS}) != digest({"a": swapped})
 
 
-# One edit of each kind of code that decides numbers and is reached by no name, or stands beside what decides none.
-EDITS = {
+# Edits of code that affects metrics, most of it in modules that are otherwise irrelevant, and edits of irrelevant code.
+RELEVANT_EDITS = {
     "threads of a stage": ("mog/evaluate.py", "runner.run(main, threads=1)", "runner.run(main, threads=8)"),
-    "threads that are asked for": ("pipeline/runner.py", "threadpool_limits(threads)", "threadpool_limits(8)"),
+    "limit of threads": ("pipeline/runner.py", "threadpool_limits(threads)", "threadpool_limits(8)"),
     "params of a method": ("nn/build.py", "return settings, checked", "return {**settings, 'sigma': 1}, checked"),
-    "the mixture": ("config/mixture.py", "return mixtures[mog.preset]", "return next(iter(mixtures.values()))"),
-    "the images": ("mnist/data.py", "images[:count]", "images[-count:]"),
-    "the data set": ("config/images.py", "return self.datasets[self.dataset]", "return next(iter(self.datasets.values()))"),
+    "choice of the mixture": ("config/mixture.py", "return mixtures[mog.preset]", "return next(iter(mixtures.values()))"),
+    "choice of the images": ("mnist/data.py", "images[:count]", "images[-count:]"),
+    "choice of the data set": (
+        "config/images.py",
+        "return self.datasets[self.dataset]",
+        "return next(iter(self.datasets.values()))",
+    ),
 }
-NO_EDITS = {
-    "a message of the runner": ("pipeline/runner.py", "not enough memory for", "too little memory for"),
-    "a downloader": ("mnist/datasets/sources.py", "1 << 20", "1 << 21"),
-    "a message of the params": ("config/params.py", "expected at most", "expected no more than"),
-    "what a stage says": ("nn/training.py", '"{name}: step', '"{name}, step'),
+IRRELEVANT_EDITS = {
+    "message of the runner": ("pipeline/runner.py", "not enough memory for", "too little memory for"),
+    "download": ("mnist/datasets/sources.py", "1 << 20", "1 << 21"),
+    "message about params": ("config/params.py", "expected at most", "expected no more than"),
+    "progress of a training": ("nn/training.py", '"{name}: step', '"{name}, step'),
 }
 
 
 def code_identities() -> list[str]:
+    """The code identities of a method on the mixture and of one on the images."""
     return [code_identity("mog", "dsm"), code_identity("mnist", "jepa_ema")]
 
 
 @pytest.fixture(scope="module")
 def unchanged() -> list[str]:
+    """The code identities without an edit."""
     return code_identities()
 
 
-@pytest.mark.parametrize("edit", [*EDITS, *NO_EDITS])
-def test_an_edit_counts_where_it_decides_a_number(
+@pytest.mark.parametrize("edit", [*RELEVANT_EDITS, *IRRELEVANT_EDITS])
+def test_an_edit_changes_the_code_identity_only_if_it_can_affect_metrics(
     edit: str, unchanged: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, old, new = {**EDITS, **NO_EDITS}[edit]
+    path, old, new = {**RELEVANT_EDITS, **IRRELEVANT_EDITS}[edit]
     shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     text = (tmp_path / "stages" / path).read_text()
     assert old in text
@@ -240,7 +248,7 @@ def test_an_edit_counts_where_it_decides_a_number(
         after = code_identities()
     finally:
         code.clear_caches()
-    assert (unchanged != after) == (edit in EDITS)
+    assert (unchanged != after) == (edit in RELEVANT_EDITS)
 
 
 BASE = """
@@ -257,34 +265,34 @@ def main():
 """
 
 
-def test_a_class_rests_on_its_bases_and_fields(digest: Digest) -> None:
+def test_the_digest_of_a_class_follows_its_bases_and_fields(digest: Digest) -> None:
     assert digest({"a": BASE.replace("size: int", "size: float")}) == digest({"a": BASE})
     assert digest({"a": BASE.replace("= 3", "= 4")}) != digest({"a": BASE})
     assert digest({"a": BASE.replace("return self.size", "return 2 * self.size")}) != digest({"a": BASE})
 
 
-def test_a_definition_that_there_is_not_is_no_digest(digest: Digest) -> None:
+def test_an_undefined_name_has_no_digest(digest: Digest) -> None:
     with pytest.raises(LookupError, match=r"stages\.b defines no nothing"):
         digest({"a": "from stages.b import nothing\n\ndef main():\n    return nothing"})
 
 
 @pytest.mark.parametrize(("domain", "method"), DOMAINS)
-def test_a_run_rests_on_what_it_calls_and_on_nothing_that_only_fetches_says_or_shows(domain: Any, method: str) -> None:
+def test_a_run_depends_on_training_and_metrics_but_not_plots_or_downloads(domain: Any, method: str) -> None:
     reached = set().union(*(code.reached(root, IRRELEVANT_CODE) for root in roots(domain, method)))
     assert {name for name in reached if name.startswith(("stages.plots", "stages.tracking", *IRRELEVANT_CODE))} == set(
         RELEVANT_EXCEPTIONS
     )
     assert any(name.startswith(f"stages.methods.{method}.") for name in reached)
-    assert {"stages.nn.training.fit", "stages.metrics.summary.figure"} <= reached
+    assert {"stages.nn.training.fit", "stages.metrics.summary.over_seeds"} <= reached
     assert f"python -m stages.{'mog' if domain == 'mog' else 'mnist'}.train {method}" in commands(domain, method)
 
 
-def test_each_method_and_world_has_a_code_of_its_own() -> None:
+def test_each_method_in_each_domain_has_its_own_code_identity() -> None:
     found = {code_identity(domain, method) for domain, method in DOMAINS}  # type: ignore[arg-type]
     assert len(found) == len(DOMAINS)
 
 
-def test_all_that_counts_for_nothing_is_there() -> None:
+def test_irrelevant_code_and_params_and_declared_stages_exist() -> None:
     for name in IRRELEVANT_CODE:
         path = ROOT.joinpath(*name.split("."))
         module, _, member = name.rpartition(".")
@@ -313,27 +321,27 @@ def test_all_that_counts_for_nothing_is_there() -> None:
         ({"methods": ["dsm"]}, set()),
     ],
 )
-def test_the_identity_follows_the_params_that_are_read(change: dict[str, Any], domains: set[str]) -> None:
+def test_the_identity_follows_only_the_params_that_a_run_reads(change: dict[str, Any], domains: set[str]) -> None:
     runs = {"mog": Run("mog", "dsm", {}), "mnist": Run("mnist", "jepa_ema", {})}
     after = merged(RAW, change)
     assert {domain for domain, run in runs.items() if identity(run, RAW, MIXTURES) != identity(run, after, MIXTURES)} == domains
 
 
-def test_the_identity_follows_the_mixture() -> None:
+def test_the_identity_follows_only_the_mixture_of_the_run() -> None:
     run, other = Run("mog", "dsm", {}), Run("mog", "dsm", {"mog.preset": "ring"})
-    moved = merged(MIXTURES, {"ring": {"weights": MIXTURES["ring"]["weights"][::-1], "box": {"x": [-9, 9]}}})
-    assert identity(run, RAW, MIXTURES) == identity(run, RAW, moved)
-    assert identity(other, RAW, MIXTURES) != identity(other, RAW, moved)
+    edited = merged(MIXTURES, {"ring": {"weights": MIXTURES["ring"]["weights"][::-1], "box": {"x": [-9, 9]}}})
+    assert identity(run, RAW, MIXTURES) == identity(run, RAW, edited)
+    assert identity(other, RAW, MIXTURES) != identity(other, RAW, edited)
 
 
-def test_a_setting_and_a_param_of_that_value_are_the_same_run() -> None:
-    set_here, set_there = Run("mog", "dsm", {"dsm.sigma": 0.4}), Run("mog", "dsm", {})
-    assert identity(set_here, RAW, MIXTURES) == identity(set_there, merged(RAW, {"dsm": {"sigma": 0.4}}), MIXTURES)
+def test_a_setting_and_a_param_of_equal_value_give_the_same_identity() -> None:
+    with_setting, without = Run("mog", "dsm", {"dsm.sigma": 0.4}), Run("mog", "dsm", {})
+    assert identity(with_setting, RAW, MIXTURES) == identity(without, merged(RAW, {"dsm": {"sigma": 0.4}}), MIXTURES)
     with pytest.raises(UserError, match=r"there is no param dsm\.sgima"):
         identity(Run("mog", "dsm", {"dsm.sgima": 1}), RAW, MIXTURES)
 
 
-def test_params_are_those_that_dvc_yaml_declares() -> None:
+def test_a_run_depends_on_the_params_that_dvc_yaml_declares() -> None:
     found = params("mnist", "jepa_ema", RAW, MIXTURES)
     assert (
         found["mnist_jepa_ema"] == RAW["mnist_jepa_ema"]
@@ -342,7 +350,7 @@ def test_params_are_those_that_dvc_yaml_declares() -> None:
     assert "dsm" not in found and "mnist.methods" not in found
 
 
-def test_what_counts_for_nothing_decides_no_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_params_and_page_data_do_not_affect_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def metrics(change: dict[str, Any]) -> Any:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()

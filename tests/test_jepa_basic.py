@@ -1,14 +1,13 @@
-"""Basic JEPA: its closed form, and that nothing stops it from collapsing."""
+"""Basic JEPA: closed forms, and collapsed encoders as minimisers."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 from torch.testing import assert_close
 
 from stages.methods.jepa_basic import JepaBasic
-from tests.plane import domain, source
+from tests.plane import domain, normal, source
 
 
 def method(noise: float = 0.3, depth: int = 2) -> JepaBasic:
@@ -16,58 +15,54 @@ def method(noise: float = 0.3, depth: int = 2) -> JepaBasic:
     return JepaBasic(domain(), view={"noise": noise}, encoder={"width": 8, "depth": depth, "dim": 4}).double()
 
 
-def points(count: int = 16) -> Tensor:
-    return torch.randn((3, count, 2), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
 def scale_last_layer(trained: JepaBasic, factor: float) -> None:
     with torch.no_grad():
         trained.encoder[-1].weight.mul_(factor)
 
 
-def test_a_constant_map_has_zero_loss_and_zero_gradient() -> None:
-    constant = method()
-    scale_last_layer(constant, 0)
-    loss = constant.loss(points(), source())["loss"]
+def test_a_constant_encoder_has_zero_loss_and_zero_gradient() -> None:
+    collapsed = method()
+    scale_last_layer(collapsed, 0)
+    loss = collapsed.loss(normal(3, 16, 2), source())["loss"]
     loss.sum().backward()
     assert (loss == 0).all()
-    assert all((p.grad == 0).all() for p in constant.parameters())
+    assert all((p.grad == 0).all() for p in collapsed.parameters())
 
 
 def test_equal_views_have_zero_loss() -> None:
-    assert (method(noise=0).loss(points(), source())["loss"] == 0).all()
+    assert (method(noise=0).loss(normal(3, 16, 2), source())["loss"] == 0).all()
 
 
-def test_shrinking_the_embedding_is_rewarded_without_limit() -> None:
+def test_loss_is_quadratic_in_the_scale_of_the_embeddings() -> None:
     full, shrunk = method(), method()
     scale_last_layer(shrunk, 0.1)
-    assert_close(shrunk.loss(points(), source())["loss"], 0.01 * full.loss(points(), source())["loss"])
+    assert_close(shrunk.loss(normal(3, 16, 2), source())["loss"], 0.01 * full.loss(normal(3, 16, 2), source())["loss"])
 
 
-def test_a_shift_of_all_embeddings_changes_nothing() -> None:
+def test_loss_is_invariant_to_a_shift_of_all_embeddings() -> None:
     shifted = method()
     with torch.no_grad():
         shifted.encoder[-1].bias.add_(100)
-    assert_close(shifted.loss(points(), source())["loss"], method().loss(points(), source())["loss"])
+    assert_close(shifted.loss(normal(3, 16, 2), source())["loss"], method().loss(normal(3, 16, 2), source())["loss"])
 
 
-def test_the_loss_is_written_out() -> None:
-    trained, x = method(), points()
+def test_loss_matches_its_definition() -> None:
+    trained, x = method(), normal(3, 16, 2)
     a, b = trained.encoder(x), trained.encoder(x + 0.3 * source().normal(x))
     expected = [sum(((a[s, i] - b[s, i]) ** 2).sum() for i in range(16)) / 16 for s in range(3)]
     assert_close(trained.loss(x, source())["loss"], torch.stack(expected))
 
 
 @pytest.mark.parametrize("noise", [0.1, 2.0])
-def test_a_linear_encoder_pays_the_size_of_its_matrix(noise: float) -> None:
+def test_loss_of_a_linear_encoder_is_its_squared_norm_times_the_noise_variance(noise: float) -> None:
     linear = method(noise, depth=0)
     (layer,) = linear.encoder
     expected = noise**2 * layer.weight.square().sum((-2, -1))
-    assert_close(linear.loss(points(20_000), source())["loss"], expected, rtol=0.05, atol=0)
+    assert_close(linear.loss(normal(3, 20_000, 2), source())["loss"], expected, rtol=0.05, atol=0)
 
 
-def test_the_gradient_of_a_linear_encoder_is_the_noise_covariance_times_its_matrix() -> None:
-    linear, x = method(depth=0), points()
+def test_gradient_of_a_linear_encoder_is_the_noise_covariance_times_its_matrix() -> None:
+    linear, x = method(depth=0), normal(3, 16, 2)
     (layer,) = linear.encoder
     linear.loss(x, source())["loss"].sum().backward()
     noise = 0.3 * source().normal(x)
@@ -75,6 +70,6 @@ def test_the_gradient_of_a_linear_encoder_is_the_noise_covariance_times_its_matr
     assert_close(layer.bias.grad, torch.zeros_like(layer.bias))
 
 
-def test_embeddings_are_the_encoders() -> None:
+def test_embeddings_are_the_outputs_of_the_encoder() -> None:
     trained = method()
-    assert_close(trained.embed(points()), trained.encoder(points()))
+    assert_close(trained.embed(normal(3, 16, 2)), trained.encoder(normal(3, 16, 2)))

@@ -1,4 +1,4 @@
-"""Masked JEPA with a density: that it is one, what it depends on, and which one it can be."""
+"""Masked JEPA with a density: normalisation, dependence on the visible coordinate, representable densities, and loss."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from torch.testing import assert_close
 from stages.methods.jepa_masked import JepaMasked
 from stages.methods.jepa_masked_density import JepaMaskedDensity
 from stages.nn.noise import TrainingNoise
-from tests.plane import REFERENCE, domain, normal
+from tests.plane import REFERENCE, domain, generator, normal
 
 SIZES = {"encoder": {"width": 8, "depth": 2, "dim": 4}, "predictor_width": 8, "decay": 0.75}
 hidden_coordinate = pytest.mark.parametrize("hidden", [0, 1])
 
 
 def method(copies: int = 3, components: int = 5) -> JepaMaskedDensity:
-    """With a target that has fallen behind its encoder."""
+    """The method with an EMA target that differs from its encoder."""
     torch.manual_seed(0)
-    made = JepaMaskedDensity(domain(copies), **SIZES, components=components).double()
+    trained = JepaMaskedDensity(domain(copies), **SIZES, components=components).double()
     with torch.no_grad():
-        for p in made.encoder.parameters():
+        for p in trained.encoder.parameters():
             p.add_(0.1 * torch.randn_like(p))
-    return made
+    return trained
 
 
 def source(step: int = 0) -> TrainingNoise:
-    made = TrainingNoise(torch.Generator().manual_seed(0))
-    made.advance(step, 10)
-    return made
+    """The noise source at a training step, which hides coordinate `step` modulo 2."""
+    noise = TrainingNoise(generator())
+    noise.advance(step, 10)
+    return noise
 
 
 def mask(hidden: int, like: Tensor) -> Tensor:
+    """The mask that hides one coordinate, of the shape of `like`."""
     return source(hidden).visible(like)
 
 
 class Conditional(nn.Module):
-    """A head that reads the visible coordinate and gives the reference mixture's conditional of the hidden one."""
+    """A head whose density is the reference mixture's conditional of the hidden coordinate; its context is the masked point."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -52,7 +54,7 @@ class Conditional(nn.Module):
 
 
 @hidden_coordinate
-def test_the_density_integrates_to_one_over_the_hidden_coordinate(hidden: int) -> None:
+def test_density_integrates_to_one_over_the_hidden_coordinate(hidden: int) -> None:
     axis = torch.linspace(-40, 40, 4001).double()
     for seen in (-5.0, 0.0, 7.0):
         x = torch.stack((axis, torch.full_like(axis, seen))[:: 1 - 2 * hidden], -1).expand(3, 4001, 2)
@@ -62,19 +64,19 @@ def test_the_density_integrates_to_one_over_the_hidden_coordinate(hidden: int) -
 
 @hidden_coordinate
 @pytest.mark.parametrize("components", [1, 5])
-def test_it_is_pytorchs_mixture_with_parameters_from_the_visible_coordinate_alone(hidden: int, components: int) -> None:
+def test_density_is_pytorchs_mixture_with_parameters_from_the_visible_coordinate(hidden: int, components: int) -> None:
     trained, x, other = method(components=components), normal(3, 16, 2), 3 * normal(3, 16, 2, seed=2)
     visible = mask(hidden, x)
     context = trained.encoder(torch.cat((x * visible, visible), -1))
     logits, means, log_stds = trained.head(context).split(components, -1)
-    oracle = MixtureSameFamily(Categorical(logits=logits), Normal(means, log_stds.exp()))
+    reference = MixtureSameFamily(Categorical(logits=logits), Normal(means, log_stds.exp()))
     for value in (x, other):
         mixed = torch.where(visible.bool(), x, value)
-        assert_close(trained.log_density(mixed, visible), oracle.log_prob(value[..., hidden]))
+        assert_close(trained.log_density(mixed, visible), reference.log_prob(value[..., hidden]))
 
 
 @hidden_coordinate
-def test_the_density_and_the_prediction_depend_on_the_visible_coordinate(hidden: int) -> None:
+def test_density_and_prediction_depend_on_the_visible_coordinate(hidden: int) -> None:
     trained, x = method(), normal(3, 16, 2)
     visible = mask(hidden, x)
     for function in (trained.log_density, trained.predict):
@@ -82,17 +84,17 @@ def test_the_density_and_the_prediction_depend_on_the_visible_coordinate(hidden:
 
 
 @hidden_coordinate
-def test_with_the_right_parameters_it_is_the_conditional_of_the_mixture(hidden: int) -> None:
-    ideal = method(copies=1, components=3)
-    ideal.encoder, ideal.head = nn.Identity(), Conditional(hidden)  # type: ignore[assignment]
+def test_density_can_represent_the_conditional_of_the_mixture(hidden: int) -> None:
+    optimum = method(copies=1, components=3)
+    optimum.encoder, optimum.head = nn.Identity(), Conditional(hidden)  # type: ignore[assignment]
     x, _ = REFERENCE.sample(100, np.random.default_rng(1))
     expected = torch.from_numpy(REFERENCE.conditional_log_density(hidden, x))
     points = torch.from_numpy(x)[None]
-    assert_close(ideal.log_density(points, mask(hidden, points))[0], expected, rtol=1e-9, atol=1e-9)
+    assert_close(optimum.log_density(points, mask(hidden, points))[0], expected, rtol=1e-9, atol=1e-9)
 
 
 @hidden_coordinate
-def test_the_loss_is_the_masked_jepas_plus_the_negative_log_likelihood(hidden: int) -> None:
+def test_loss_is_the_masked_jepas_plus_the_negative_log_likelihood(hidden: int) -> None:
     trained, x = method(), normal(3, 16, 2)
     plain = JepaMasked(domain(), **SIZES).double()
     plain.load_state_dict({k: v for k, v in trained.state_dict().items() if not k.startswith("head.")})
@@ -103,22 +105,14 @@ def test_the_loss_is_the_masked_jepas_plus_the_negative_log_likelihood(hidden: i
     assert_close(parts["loss"], parts["prediction"] + parts["likelihood"])
 
 
-def test_gradient_reaches_encoder_predictor_and_head_and_not_the_target() -> None:
-    trained = method()
-    trained.loss(normal(3, 16, 2), source())["loss"].sum().backward()
-    for part in (trained.encoder, trained.predictor, trained.head):
-        assert all(p.grad.abs().sum() > 0 for p in part.parameters())
-    assert all(p.grad is None and not p.requires_grad for p in trained.target.parameters())
-
-
-def test_likelihood_alone_teaches_the_encoder_too() -> None:
+def test_likelihood_term_alone_trains_the_encoder() -> None:
     trained = method()
     trained.loss(normal(3, 16, 2), source())["likelihood"].sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in trained.encoder.parameters())
     assert all(p.grad is None for p in trained.predictor.parameters())
 
 
-def test_the_target_follows_the_encoder() -> None:
+def test_ema_target_follows_the_encoder() -> None:
     trained = method()
     pairs = zip(trained.target.parameters(), trained.encoder.parameters(), strict=True)
     expected = [0.75 * slow + 0.25 * fast for slow, fast in pairs]
@@ -126,12 +120,12 @@ def test_the_target_follows_the_encoder() -> None:
     assert_close(list(trained.target.parameters()), expected)
 
 
-def test_embeddings_are_the_targets_of_whole_points() -> None:
+def test_embeddings_are_the_outputs_of_the_ema_target_on_whole_points() -> None:
     trained, x = method(), normal(3, 16, 2)
     assert_close(trained.embed(x), trained.target(torch.cat((x, torch.ones_like(x)), -1)))
 
 
-def test_a_value_far_from_all_components_is_unlikely_and_not_impossible() -> None:
+def test_log_density_far_from_all_components_is_low_and_finite() -> None:
     far = torch.tensor([0.0, 1e4]).double().expand(3, 4, 2)
     log_density = method().log_density(far, mask(1, far))
     assert log_density.isfinite().all() and (log_density < -1e3).all()

@@ -1,4 +1,4 @@
-"""What a stage made that the pipeline no longer has is gone after the next run, and nothing is stale in a clone."""
+"""A run removes the unmodified outputs of stages that are no longer in the pipeline, so that no stage is stale in a clone."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from stages.dag.leftovers import leftovers, remove
 from stages.dag.lock import file_md5
 from tests import small
 
-WITHOUT: dict[str, tuple[dict[str, Any], str, list[str]]] = {
-    "on the mixture": ({"methods": ["dsm"]}, "mog/contrastive", ["reports/fields/contrastive.npz"]),
-    "on the images": ({"mnist": {"methods": ["jepa_ema"]}}, "mnist/contrastive", ["reports/embeddings/mnist/contrastive.npz"]),
+REMOVALS: dict[str, tuple[dict[str, Any], str, list[str]]] = {
+    "mixture": ({"methods": ["dsm"]}, "mog/contrastive", ["reports/fields/contrastive.npz"]),
+    "images": ({"mnist": {"methods": ["jepa_ema"]}}, "mnist/contrastive", ["reports/embeddings/mnist/contrastive.npz"]),
 }
-
-
+"""For each domain: params without one of its methods, DOMAIN/METHOD of that method, and some of its outputs."""
 REPRO = ("dvc", "repro")
 CASES = [
-    (small.PARALLEL, "on the mixture"),
-    pytest.param(small.PARALLEL, "on the images", marks=pytest.mark.integration),
-    pytest.param(REPRO, "on the mixture", marks=pytest.mark.integration),
-    pytest.param(REPRO, "on the images", marks=pytest.mark.integration),
+    (small.PARALLEL, "mixture"),
+    pytest.param(small.PARALLEL, "images", marks=pytest.mark.integration),
+    pytest.param(REPRO, "mixture", marks=pytest.mark.integration),
+    pytest.param(REPRO, "images", marks=pytest.mark.integration),
 ]
 
 
 @pytest.mark.parametrize(("command", "domain"), CASES)
-def test_a_method_that_was_taken_out_leaves_nothing_behind(copied: Path, tmp_path: Path, command: Any, domain: str) -> None:
-    changes, name, paths = WITHOUT[domain]
+def test_removed_method_leaves_no_outputs_and_no_stale_stage(copied: Path, tmp_path: Path, command: Any, domain: str) -> None:
+    changes, name, paths = REMOVALS[domain]
     folder, method = name.split("/")
     assert all((copied / path).exists() for path in paths)
     small.change_params(copied, changes)
     small.run(copied, *command)
-    made = [path.relative_to(copied) for top in ("models", "reports") for path in (copied / top).rglob("*")]
-    own = [path for path in made if path.name.split(".")[0] == method and folder in path.parts]
+    written = [path.relative_to(copied) for top in ("models", "reports") for path in (copied / top).rglob("*")]
+    own = [path for path in written if path.name.split(".")[0] == method and folder in path.parts]
     assert not own and not any((copied / path).exists() for path in paths)
     small.run(copied, "git", "add", "--all")
     small.run(copied, "git", "commit", "--quiet", "--message=without")
@@ -46,7 +45,7 @@ def test_a_method_that_was_taken_out_leaves_nothing_behind(copied: Path, tmp_pat
     assert "up to date" in small.run(clone, "dvc", "status")
 
 
-def test_what_another_stage_writes_now_is_no_leftover(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_that_a_current_stage_writes_is_no_leftover(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(copied)
     assert not list(leftovers())
     lock = yaml.safe_load(Path("dvc.lock").read_text())
@@ -65,24 +64,24 @@ def test_what_another_stage_writes_now_is_no_leftover(copied: Path, monkeypatch:
         list(leftovers())
 
 
-def leave(folder: Path, out: str, content: str, *, digest: str | None = None) -> Path:
-    """A file that dvc.lock has as the output of a stage that the pipeline lacks."""
+def add_leftover(folder: Path, out: str, content: str) -> Path:
+    """Write a file, and record it in dvc.lock as the output of a stage that dvc.yaml does not define."""
     path = folder / out
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
     lock = yaml.safe_load((folder / "dvc.lock").read_text())
-    lock["stages"]["gone"] = {"cmd": "x", "outs": [{"path": out, "md5": digest or file_md5(path)}]}
+    lock["stages"]["gone"] = {"cmd": "x", "outs": [{"path": out, "md5": file_md5(path)}]}
     (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
     return path
 
 
 @pytest.mark.hostile
-def test_only_what_is_as_it_was_made_goes_and_only_while_the_pipeline_is_reproduced(
+def test_only_unmodified_leftovers_are_removed_and_only_during_a_reproduction(
     copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(copied)
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    path = leave(copied, "reports/metrics/mog/gone.json", "{}")
+    path = add_leftover(copied, "reports/metrics/mog/gone.json", "{}")
     remove()
     small.run(copied, "python", "-m", "stages.track")
     assert path.exists()
@@ -99,11 +98,11 @@ def test_only_what_is_as_it_was_made_goes_and_only_while_the_pipeline_is_reprodu
 
 
 @pytest.mark.hostile
-@pytest.mark.parametrize("out", ["../victim/theirs", "linked/theirs"])
-def test_nothing_outside_of_the_project_is_a_leftover(copied: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+@pytest.mark.parametrize("out", ["../outside/file", "link/file"])
+def test_file_outside_the_project_is_no_leftover(copied: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
     monkeypatch.chdir(copied)
-    (copied.parent / "victim").mkdir()
-    (copied / "linked").symlink_to("../victim")
-    path = leave(copied, out, "theirs")
+    (copied.parent / "outside").mkdir()
+    (copied / "link").symlink_to("../outside")
+    path = add_leftover(copied, out, "mine")
     remove(reproducing=True)
-    assert path.read_text() == "theirs"
+    assert path.read_text() == "mine"

@@ -1,4 +1,4 @@
-"""What embeddings of images are used for: few labels, retrieval, transfer, the examples that are drawn."""
+"""Downstream tasks of embeddings of images: few labels, retrieval, transfer, examples of neighbours, erased images."""
 
 from __future__ import annotations
 
@@ -22,34 +22,36 @@ CENTRES = RNG.normal(size=(10, 16)) * 5
 
 
 def embeddings(labels: np.ndarray, spread: float) -> torch.Tensor:
+    """Embeddings around the centres of their classes, with `spread` as the standard deviation of a class."""
     noise = np.random.default_rng(1).normal(size=(len(labels), 16))
     return torch.from_numpy((CENTRES[labels] + spread * noise).astype(np.float32))
 
 
 def accuracy(z: torch.Tensor, counts: list[int], seed: int = 0) -> dict[str, dict[str, float]]:
+    """Accuracy with few labels, by their number, on three random subsets of labelled embeddings."""
     return probes.few_labels(z[:300], LABELS[:300], z[300:], LABELS[300:], counts=counts, draws=3, seed=seed)
 
 
-def test_one_label_a_class_suffices_where_classes_lie_apart() -> None:
+def test_one_label_per_class_suffices_if_classes_are_separated() -> None:
     found = accuracy(embeddings(LABELS, 0.1), [10])
     assert found["10"]["mean"] == 1 and len(found["10"]["values"]) == 3
 
 
-def test_more_labels_help_and_the_draws_differ() -> None:
+def test_more_labels_raise_accuracy_and_labelled_subsets_differ() -> None:
     found = accuracy(embeddings(LABELS, 5), [10, 200])
     assert found["200"]["mean"] > found["10"]["mean"] and found["10"]["std"] > 0
 
 
-def test_the_same_draws_serve_every_embedding() -> None:
+def test_labelled_subsets_are_reproducible_and_depend_on_the_seed() -> None:
     z = embeddings(LABELS, 5)
     assert accuracy(z, [10]) == accuracy(z, [10]) != accuracy(z, [10], seed=1)
 
 
-def test_embeddings_that_know_nothing_are_at_chance() -> None:
+def test_random_embeddings_have_accuracy_near_chance() -> None:
     assert accuracy(torch.from_numpy(RNG.normal(size=(400, 16)).astype(np.float32)), [200])["200"]["mean"] < 0.25
 
 
-def test_the_small_digits_look_like_the_large_ones() -> None:
+def test_small_digits_have_the_size_margin_and_centre_of_mnist() -> None:
     images, labels = probes.small_digits()
     assert images.shape == (1797, 28, 28) and images.dtype == np.uint8 and set(labels) == set(range(10))
     assert images[:, :4].max() == images[:, :, -4:].max() == 0 and images.max() == 255
@@ -58,58 +60,58 @@ def test_the_small_digits_look_like_the_large_ones() -> None:
     assert centre == pytest.approx([13.5, 13.5], abs=1)
 
 
-def test_transfer_leaves_each_image_out() -> None:
+def test_transfer_excludes_each_image_from_its_own_neighbours() -> None:
     labels = RNG.integers(10, size=200)
     z = torch.from_numpy(RNG.normal(size=(200, 16)).astype(np.float32))
     found = probes.transfer(embeddings(LABELS, 0.1), torch.from_numpy(LABELS), z, labels, neighbours=1)
-    assert found["leave_one_out"].mean() < 0.3  # with itself in the index, one neighbour would know every label
+    assert found["leave_one_out"].mean() < 0.3  # with itself in the index, each image would be its own neighbour
     own = probes.transfer(embeddings(LABELS, 0.1), torch.from_numpy(LABELS), embeddings(labels, 0.1), labels, neighbours=5)
     assert own["from_training"].all() and own["leave_one_out"].all()
 
 
-def test_the_examples_are_one_query_a_class_and_what_lies_nearest() -> None:
+def test_examples_are_one_query_per_class_with_its_nearest_neighbours() -> None:
     queries, others = probes.examples(embeddings(LABELS, 0.1), LABELS, 3)
     assert queries.tolist() == list(range(10)) and others.shape == (10, 3)
     assert (LABELS[others] == LABELS[queries][:, None]).all() and not (others == queries[:, None]).any()
 
 
-def test_the_figures_of_the_uses_are_those_of_their_images() -> None:
+def test_downstream_metrics_are_the_means_over_their_images() -> None:
     few = {"labels": [10], "label_draws": 2, "retrieval_queries": 40, "neighbours": 3}
     mnist = MNIST.model_copy(update={"evaluation": MNIST.evaluation.model_copy(update=few)})
     digits, digit_labels = embeddings(LABELS[:50], 0.1), LABELS[:50]
     z = embeddings(LABELS, 4)
-    figures, by_image = probes.downstream(z, LABELS, z[:90], LABELS[:90], (digits, digit_labels), mnist=mnist, seed=0)
-    assert figures["linear_probe"]["accuracy"]["mean"] == pytest.approx(by_image["probe_right"].mean(), rel=1e-5)
-    assert figures["retrieval"]["map"]["mean"] == pytest.approx(by_image["average_precision"].mean(), rel=1e-5)
+    metrics, by_image = probes.downstream(z, LABELS, z[:90], LABELS[:90], (digits, digit_labels), mnist=mnist, seed=0)
+    assert metrics["linear_probe"]["accuracy"]["mean"] == pytest.approx(by_image["probe_right"].mean(), rel=1e-5)
+    assert metrics["retrieval"]["map"]["mean"] == pytest.approx(by_image["average_precision"].mean(), rel=1e-5)
     assert by_image["average_precision"].shape == (40,) and by_image["leave_one_out_right"].shape == (50,)
-    alone, of_them = probes.downstream(z, LABELS, z[:90], LABELS[:90], None, mnist=mnist, seed=0)
-    assert alone == {key: value for key, value in figures.items() if key != "transfer"}
-    assert set(of_them) == {"probe_right", "average_precision"}
+    without_transfer, by_image = probes.downstream(z, LABELS, z[:90], LABELS[:90], None, mnist=mnist, seed=0)
+    assert without_transfer == {key: value for key, value in metrics.items() if key != "transfer"}
+    assert set(by_image) == {"probe_right", "average_precision"}
 
 
-def test_an_image_of_which_erosion_leaves_a_twentieth_or_less_is_erased() -> None:
+def test_erosion_erases_strokes_thinner_than_its_square() -> None:
     images = np.zeros((3, 28, 28), dtype=np.uint8)
-    images[0, 5:25, 14] = 255  # a stroke of one pixel
-    images[1, 5:25, 13:15] = 255  # of two
-    images[2, 5:25, 10:20] = 255  # of ten
-    square = [erosion(as_images(torch.from_numpy(images)), side) for side in (1, 2, 3)]
-    eroded = np.stack([(one * 255).round().to(torch.uint8).squeeze(1).numpy() for one in square])
+    images[0, 5:25, 14] = 255  # a stroke one pixel wide
+    images[1, 5:25, 13:15] = 255  # two pixels
+    images[2, 5:25, 10:20] = 255  # ten pixels
+    by_side = [erosion(as_images(torch.from_numpy(images)), side) for side in (1, 2, 3)]
+    eroded = np.stack([(batch * 255).round().to(torch.uint8).squeeze(1).numpy() for batch in by_side])
     assert baseline._erased(images, eroded, [0.0, 0.5, 1.0]) == {"0": 0, "0.5": rounded(1 / 3), "1": rounded(2 / 3)}
 
 
-@pytest.mark.parametrize(("left", "share"), [(0, 1), (20, 1), (21, 0), (400, 0)])
-def test_a_twentieth_of_the_ink_is_the_bound_below_which_an_image_is_erased(left: int, share: float) -> None:
+@pytest.mark.parametrize(("pixels_left", "erased"), [(0, 1), (20, 1), (21, 0), (400, 0)])
+def test_image_with_at_most_a_twentieth_of_its_ink_left_is_erased(pixels_left: int, erased: float) -> None:
     image = np.full((1, 20, 20), 200, dtype=np.uint8)
-    eroded = np.where(np.arange(400).reshape(1, 20, 20) < left, image, 0).astype(np.uint8)
-    assert baseline._erased(image, eroded[None], [0.33]) == {"0.33": share}
+    eroded = np.where(np.arange(400).reshape(1, 20, 20) < pixels_left, image, 0).astype(np.uint8)
+    assert baseline._erased(image, eroded[None], [0.33]) == {"0.33": erased}
 
 
-def test_what_was_black_before_counts_as_erased() -> None:
+def test_black_image_counts_as_erased() -> None:
     black = np.zeros((2, 28, 28), dtype=np.uint8)
     assert baseline._erased(black, black[None], [1.0]) == {"1": 1}
 
 
-def test_a_settled_encoder_normalises_what_it_sees_and_the_original_is_left_alone() -> None:
+def test_with_statistics_sets_batchnorm_statistics_in_a_copy() -> None:
     class Method(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -119,9 +121,9 @@ def test_a_settled_encoder_normalises_what_it_sees_and_the_original_is_left_alon
     method = Method().eval()
     before = {key: value.clone() for key, value in method.state_dict().items()}
     images = torch.randint(256, (300, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    settled = with_statistics(method, images, torch.device("cpu"))
+    copied = with_statistics(method, images, torch.device("cpu"))
     assert all((value == before[key]).all() for key, value in method.state_dict().items())
-    convolved = settled.encoder[0](as_images(images))
-    assert settled.encoder[1].running_mean.tolist() == pytest.approx(convolved.mean((0, 2, 3)).tolist(), abs=1e-4)
-    assert settled.encoder[1].running_var.tolist() == pytest.approx(convolved.var((0, 2, 3)).tolist(), rel=1e-3)
-    assert not settled.training
+    convolved = copied.encoder[0](as_images(images))
+    assert copied.encoder[1].running_mean.tolist() == pytest.approx(convolved.mean((0, 2, 3)).tolist(), abs=1e-4)
+    assert copied.encoder[1].running_var.tolist() == pytest.approx(convolved.var((0, 2, 3)).tolist(), rel=1e-3)
+    assert not copied.training

@@ -1,4 +1,4 @@
-"""The cost model behind docs/scaling.md."""
+"""The cost model of docs/scaling.md."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SECONDS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 5.0, "end": 1.0}
 
 
 @pytest.mark.parametrize("cores, span", [(1, 12), (2, 7), (3, 7), (100, 7)])
-def test_the_time_falls_to_the_longest_way_and_no_further(cores: int, span: float) -> None:
+def test_makespan_decreases_to_the_critical_path(cores: int, span: float) -> None:
     assert makespan(GRAPH, SECONDS, cores) == span
 
 
-def test_what_most_work_waits_for_comes_first() -> None:
+def test_stage_with_the_longest_remaining_path_runs_first() -> None:
     graph = nx.DiGraph([("long2", "long1")])
     graph.add_nodes_from(["short1", "short2"])
     assert makespan(graph, {"long1": 2, "long2": 2, "short1": 1, "short2": 1}, 2) == 4
 
 
-def test_methods_side_by_side_go_on_stage_by_stage() -> None:
+def test_methods_run_in_parallel_and_proceed_stage_by_stage() -> None:
     graph = nx.DiGraph(
         [("train@a", "data"), ("train@b", "data"), ("look@a", "train@a"), ("table", "look@a"), ("table", "train@b")]
     )
@@ -38,29 +38,29 @@ def test_methods_side_by_side_go_on_stage_by_stage() -> None:
     assert [makespan(graph, seconds, cores) for cores in (1, 2, 9)] == [11, 7, 7]
 
 
-def test_stages_of_several_threads_have_their_cores_for_themselves() -> None:
+def test_multi_threaded_stages_have_exclusive_cores() -> None:
     graph = nx.DiGraph()
     graph.add_nodes_from("abc")
     seconds = {"a": 4.0, "b": 3.0, "c": 1.0}
-    two = {"a": 2, "b": 2, "c": 1}
+    threads = {"a": 2, "b": 2, "c": 1}
     assert [makespan(graph, seconds, cores) for cores in (2, 3, 4, 5)] == [4, 4, 4, 4]
-    # On two cores a and b come one after the other, and c, which yields, gets nothing until they have ended.
-    assert [makespan(graph, seconds, cores, two) for cores in (1, 2, 3, 4, 5)] == [8, 8, 7, 4, 4]
+    # On two cores, a and b run one after the other, and c, in the background, gets no core until both have ended.
+    assert [makespan(graph, seconds, cores, threads) for cores in (1, 2, 3, 4, 5)] == [8, 8, 7, 4, 4]
 
 
-def test_a_stage_that_yields_shares_what_the_others_leave() -> None:
+def test_background_stages_share_the_cores_that_others_leave() -> None:
     graph = nx.DiGraph([("b", "a")])
     graph.add_nodes_from(["c", "d"])
     seconds = {"a": 1.0, "b": 9.0, "c": 5.0, "d": 5.0}
     threads = {"a": 1, "b": 2, "c": 1, "d": 1}
-    # Three cores: c and d run from the start, and when b takes two cores they share the third.
+    # On three cores, c and d run from the start; when b takes two cores, they share the third one.
     assert makespan(graph, seconds, 3, threads) == 10
     assert makespan(graph, {**seconds, "b": 2.0}, 3, threads) == pytest.approx(6)
 
 
-def test_the_costs_of_a_run_are_read_from_where_it_left_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_costs_of_a_run_are_read_from_cost_files_and_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names = {"a": 1, "train@b": 4, "c": 2}
+    threads = {"a": 1, "train@b": 4, "c": 2}
     outs = [{"path": "x", "size": 7}, {"path": "y", "size": 3}]
     locked: dict[str, Any] = {
         "a": {"outs": outs},
@@ -71,11 +71,11 @@ def test_the_costs_of_a_run_are_read_from_where_it_left_them(tmp_path: Path, mon
     monkeypatch.setattr(model, "entries", lambda: locked)
     with pytest.raises(UserError, match="is missing: `dvc repro --force`"):
         read_costs(20)
-    for place, name in enumerate(names, 1):
-        files.write_json(cost_file(name), {"seconds": float(place)})
+    for seconds, name in enumerate(threads, 1):
+        files.write_json(cost_file(name), {"seconds": float(seconds)})
     graph, costs = read_costs(9)
-    assert set(graph) == set(costs) == set(names)
-    assert {name: cost.threads for name, cost in costs.items()} == names
+    assert set(graph) == set(costs) == set(threads)
+    assert {name: cost.threads for name, cost in costs.items()} == threads
     assert costs["a"] == Costs(work=1.0, start=1.0, size=10) and costs["c"].size == 0
     assert costs["train@b"].seconds == 3
     del locked["c"]
@@ -83,32 +83,32 @@ def test_the_costs_of_a_run_are_read_from_where_it_left_them(tmp_path: Path, mon
         read_costs(9)
 
 
-def test_sixteen_machines_take_whole_experiments() -> None:
+def test_sixteen_machines_run_whole_experiments() -> None:
     costs = {name: Costs(work=value, start=0.0, size=0) for name, value in SECONDS.items()}
     rows = experiments_table(GRAPH, costs, "d", (10, 100)).splitlines()[-2:]
     hours = [float(row.split("|")[4].split()[0]) * 3600 for row in rows]
     assert hours == [pytest.approx(6, rel=0.01), pytest.approx(7 * 6, rel=0.01)]
 
 
-def test_what_a_node_does_beside_its_stages_counts_where_there_are_many() -> None:
+def test_overhead_of_a_node_counts_only_on_sixteen_machines() -> None:
     costs = {name: Costs(work=value, start=0.0, size=0) for name, value in SECONDS.items()}
     row = experiments_table(GRAPH, costs, "d", (16,), Sharing(clone=1, pull=2, push=3)).splitlines()[-1]
-    one, many = (float(row.split("|")[place].split()[0]) * 3600 for place in (3, 4))
-    assert (one, many) == (pytest.approx(16 * 6, rel=0.01), pytest.approx(6 + 6, rel=0.01))
+    one_machine, sixteen = (float(row.split("|")[column].split()[0]) * 3600 for column in (3, 4))
+    assert (one_machine, sixteen) == (pytest.approx(16 * 6, rel=0.01), pytest.approx(6 + 6, rel=0.01))
 
 
-def test_a_gpu_speeds_up_the_images_alone_and_no_start() -> None:
+def test_gpu_speeds_up_only_the_compute_time_of_image_stages() -> None:
     graph = nx.DiGraph([("mnist_train@a", "mog_train@a"), ("mnist_evaluate@a", "mnist_train@a")])
     costs = {name: Costs(work=10.0, start=1.0, size=0) for name in graph}
     rows = gpu_table(graph, costs, (1, 10, math.inf)).splitlines()[-3:]
     assert [row.split("|")[2].strip() for row in rows] == ["33 s", "15 s", "13 s"]
 
 
-def test_a_change_reruns_what_depends_on_it() -> None:
+def test_change_reruns_the_stage_and_all_that_depend_on_it() -> None:
     assert set(changed(GRAPH, "b")) == {"b", "end"} and set(changed(GRAPH, "a")) == set(GRAPH)
 
 
-def test_the_tables_count_work_start_and_bytes() -> None:
+def test_tables_count_compute_time_overhead_and_bytes() -> None:
     costs = {name: Costs(work=value - 0.5, start=0.5, size=10**9) for name, value in SECONDS.items()}
     rows = cores_table(GRAPH, costs, (1, 2)).splitlines()[-2:]
     assert rows == ["| 1 | 12 s | 1 |", "| 2 | 7 s | 1.71 |"]

@@ -1,4 +1,4 @@
-"""What training draws at random, and what a loss on held-out points is given in its place."""
+"""Noise sources: fresh noise in training, fixed noise on the held-out points."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from stages.nn.points import Points
 from tests.plane import generator, points
 
 
-def test_training_draws_are_standard_normal_and_fresh() -> None:
+def test_training_noise_is_standard_normal_and_fresh() -> None:
     source, like = TrainingNoise(generator()), torch.zeros(2, 5000, 2)
     first, second = source.normal(like), source.normal(like)
     assert first.mean().item() == approx(0, abs=0.03) and first.std().item() == approx(1, abs=0.03)
     assert (first != second).any() and (first[0] != first[1]).any()
 
 
-def test_the_mask_hides_one_coordinate_and_alternates_from_step_to_step() -> None:
+def test_training_mask_hides_one_coordinate_and_alternates_between_steps() -> None:
     source = TrainingNoise(generator())
     for step, visible in enumerate([[0, 1], [1, 0], [0, 1]]):
         source.advance(step, 3)
@@ -33,17 +33,17 @@ def test_progress_runs_from_zero_to_one(steps: int) -> None:
     assert progress == approx([step / (steps - 1) if steps > 1 else 0 for step in range(steps)])
 
 
-def test_fixed_draws_hand_out_their_noise_in_turn_to_all_seeds_and_refuse_a_third() -> None:
+def test_fixed_noise_returns_its_arrays_in_order_and_raises_when_exhausted() -> None:
     noise, mask = points(2), torch.eye(2).repeat(8, 1)
     source = FixedNoise(noise, mask)
     for k in (0, 1):
         assert (source.normal(points()) == noise[k].expand(3, 16, 2)).all()
     assert (source.visible(points()) == mask.expand(3, 16, 2)).all()
-    with pytest.raises(ValueError, match="more noise draws"):
+    with pytest.raises(ValueError, match="more noise than the held-out views hold"):
         source.normal(points())
 
 
-def test_uniform_draws_fill_the_unit_interval_evenly_and_are_fresh() -> None:
+def test_training_uniform_noise_covers_the_unit_interval_and_is_fresh() -> None:
     source, like = TrainingNoise(generator()), torch.zeros(2, 5000, 2).double()
     first, second = source.uniform(like), source.uniform(like)
     assert first.shape == like.shape and first.dtype == like.dtype
@@ -52,7 +52,7 @@ def test_uniform_draws_fill_the_unit_interval_evenly_and_are_fresh() -> None:
     assert (first != second).all() and (first[0] != first[1]).all()
 
 
-def test_fixed_uniform_draws_are_shared_by_all_seeds_and_the_same_for_the_same_seed() -> None:
+def test_fixed_uniform_noise_is_shared_by_all_seeds_and_reproducible() -> None:
     def uniform(seed: int) -> Tensor:
         return FixedNoise(points(2), torch.eye(2).repeat(8, 1), seed=seed).uniform(points(count=5))
 
@@ -60,19 +60,19 @@ def test_fixed_uniform_draws_are_shared_by_all_seeds_and_the_same_for_the_same_s
     assert (uniform(0) == uniform(0)).all() and (uniform(0) != uniform(1)).all()
 
 
-def test_fixed_uniform_draws_go_on_from_one_to_the_next_and_leave_the_noise_alone() -> None:
+def test_fixed_uniform_noise_is_fresh_and_does_not_consume_normal_noise() -> None:
     source = FixedNoise(points(2), torch.eye(2).repeat(8, 1))
     assert (source.uniform(points()) != source.uniform(points())).all()
     assert (source.normal(points()) == points(2)[0]).all()
 
 
-def test_uniform_points_fill_the_box_evenly() -> None:
+def test_uniform_points_cover_the_box_evenly() -> None:
     box = [[-1, 3], [10, 11]]
     like = torch.zeros(2, 5000, 2)
     uniform = Points(copies=2, box=box).uniform(like, TrainingNoise(generator()))
     assert uniform.shape == like.shape and uniform.dtype == like.dtype
     for axis, (low, high) in enumerate(box):
-        along = uniform[..., axis].flatten()
-        assert along.min() >= low and along.max() <= high
-        assert along.histc(10, low, high).div(len(along)).tolist() == approx([0.1] * 10, abs=0.01)
+        values = uniform[..., axis].flatten()
+        assert values.min() >= low and values.max() <= high
+        assert values.histc(10, low, high).div(len(values)).tolist() == approx([0.1] * 10, abs=0.01)
     assert torch.corrcoef(uniform[0].T)[0, 1].item() == approx(0, abs=0.05)

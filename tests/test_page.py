@@ -1,4 +1,4 @@
-"""The page in a real browser: what its controls do, that its numbers are the pipeline's, that it stays by itself."""
+"""The interactive page in a browser: its controls, values equal to the pipeline's, no network access, accessibility."""
 
 from __future__ import annotations
 
@@ -23,27 +23,29 @@ BROWSER = find()
 if not BROWSER:
     pytest.skip("no browser: chromium is not installed", allow_module_level=True)
 
-from axe_playwright_python.sync_playwright import Axe  # noqa: E402  # only where there is a browser to use it
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402  # needs a browser
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright  # noqa: E402
 
-# A machine that is busy with other tests may take its time.
+# A machine that is busy with other tests is slow.
 expect.set_options(timeout=30_000)
 METHODS = ["contrastive", "ncsn", "jepa_masked_density"]
-EVERY_KIND = {
+"""A joint embedding, a score with a noise schedule, and a predictor with a conditional density."""
+CHANGES = {
     "methods": METHODS,
     "mog": {"evaluation": {"grid": 22}},
     "annealed": {"particles": 50, "steps": 3, "frames": 4},
     "ncsn": {"train": {"steps": 20, "batch_size": 32, "warmup": 2}},
     "jepa_masked_density": {"train": {"steps": 20, "batch_size": 32, "warmup": 2}},
 }
+"""Changes of the small clone's params."""
 
 
 @pytest.fixture(scope="module")
-def made(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small clone with a method of every kind, and its page."""
+def project(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small clone with the page of `METHODS`."""
     folder = tmp_path_factory.mktemp("page") / "clone"
     shutil.copytree(reproduced, folder, symlinks=True)
-    small.change_params(folder, EVERY_KIND)
+    small.change_params(folder, CHANGES)
     small.reproduce(folder, "2")
     return folder
 
@@ -56,52 +58,60 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-class Opened:
-    """The page, opened from the file system; whatever it complains of or asks the network for is a failure in the end."""
+class OpenedPage:
+    """The page, opened from the file system, with the messages of its console and the URLs that it requested.
+
+    Args:
+        browser: in which to open it.
+        folder: the clone.
+        context: options of the browser context.
+    """
 
     def __init__(self, browser: Browser, folder: Path, **context: Any) -> None:
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-        self.complaints: list[str] = []
+        self.messages: list[str] = []
         self.requests: list[str] = []
         self.page: Page = self.context.new_page()
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._asked)
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("request", self._record)
         self.page.goto((folder / "reports/index.html").as_uri())
         if context.get("java_script_enabled", True):
             self.page.wait_for_selector("#reconstructions[data-ready]", timeout=60_000)
 
-    def _asked(self, request: Request) -> None:
+    def _record(self, request: Request) -> None:
         if not request.url.startswith("data:image/png;base64,"):
             self.requests.append(request.url)
 
 
 @pytest.fixture
-def opened(browser: Browser, made: Path) -> Iterator[Opened]:
-    one = Opened(browser, made)
-    yield one
-    inside = (made / "reports").as_uri()
-    assert [url for url in one.requests if not url.startswith(inside)] == []
-    assert one.complaints == []
-    one.context.close()
+def opened(browser: Browser, project: Path) -> Iterator[OpenedPage]:
+    """The page; in the end the test fails if the page wrote to the console or requested anything outside reports/."""
+    opened = OpenedPage(browser, project)
+    yield opened
+    reports = (project / "reports").as_uri()
+    assert [url for url in opened.requests if not url.startswith(reports)] == []
+    assert opened.messages == []
+    opened.context.close()
 
 
 def slide(page: Page, label: str, value: float) -> None:
-    """Move the slider of that name as a user does: the value, then its event."""
+    """Set the slider with a label to a value and dispatch the event of a user's input."""
     slider = page.locator(f".slider:has-text('{label}') input").first
     slider.evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value)
 
 
 def pixels(page: Page, selector: str) -> Any:
-    """What a canvas shows."""
+    """The content of a canvas as a data URL."""
     return page.locator(selector).first.evaluate("canvas => canvas.toDataURL()")
 
 
 MAP = ".large .map canvas"
+"""Selector of the large map's canvas."""
 
 
-def test_the_page_is_small_and_made_of_what_it_loads(made: Path, opened: Opened) -> None:
-    assert (made / "reports/index.html").stat().st_size < 1_000_000
+def test_the_page_is_below_1_mb_and_loads_only_its_data_scripts(project: Path, opened: OpenedPage) -> None:
+    assert (project / "reports/index.html").stat().st_size < 1_000_000
     loaded = {url.rsplit("reports/", 1)[1] for url in opened.requests}
     assert loaded == {
         "index.html",
@@ -111,33 +121,33 @@ def test_the_page_is_small_and_made_of_what_it_loads(made: Path, opened: Opened)
     } | {f"page_data/mog/{name}.js" for name in METHODS}
 
 
-PLACE_OF = """([x, y]) => {
+TO_SCREEN = """([x, y]) => {
   const svg = page.mixture.map.svg.node(), box = svg.getBoundingClientRect(), view = svg.viewBox.baseVal;
   const at = (place, start, size, low, high) =>
     Math.max(low + 1, Math.min(high - 1, low + (place - start) / size * (high - low)));
   return [at(page.mixture.map.x(x), view.x, view.width, box.left, box.right),
           at(page.mixture.map.y(y), view.y, view.height, box.top, box.bottom)];
 }"""
-"""Where on the screen a point of the plane is, a hair inside the map: its very edge belongs to no pointer."""
+"""Script from a point of the plane to its pixel on the screen, kept a pixel inside the map: the edge gets no pointer events."""
 
 
-def test_the_landscape_follows_the_reference_and_is_the_stages_own(
-    made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+def test_dragging_the_reference_point_shows_minus_cosine_to_its_embedding(
+    project: Path, opened: OpenedPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = opened.page
-    monkeypatch.chdir(made)
+    monkeypatch.chdir(project)
     model = EvaluatedModel("contrastive")
-    directions = normalise(apply(model.trained.embed, model.nodes, model.device))[0]
+    embeddings = normalise(apply(model.trained.embed, model.nodes, model.device))[0]
     before = pixels(page, MAP)
     page.locator(".large .map svg").scroll_into_view_if_needed()
-    page.mouse.move(*page.evaluate(PLACE_OF, [0, 0]))
+    page.mouse.move(*page.evaluate(TO_SCREEN, [0, 0]))
     page.mouse.down()
     for node in (23, 41, 100, 240, 460):
-        page.mouse.move(*page.evaluate(PLACE_OF, model.nodes[node].tolist()))
+        page.mouse.move(*page.evaluate(TO_SCREEN, model.nodes[node].tolist()))
         page.wait_for_function("node => page.mixture.domain.grid.node(...page.mixture.state.reference) === node", arg=node)
         page.evaluate("() => new Promise(requestAnimationFrame)")
         shown = np.array(page.evaluate("() => [...page.mixture.seen.values]"))
-        assert np.abs(shown + directions @ directions[node]).max() < 1e-3
+        assert np.abs(shown + embeddings @ embeddings[node]).max() < 1e-3
     page.mouse.up()
     assert pixels(page, MAP) != before
     page.locator(".reference").focus()
@@ -145,8 +155,10 @@ def test_the_landscape_follows_the_reference_and_is_the_stages_own(
     page.wait_for_function("() => page.mixture.domain.grid.node(...page.mixture.state.reference) === 459")
 
 
-def test_the_truth_of_the_page_is_that_of_the_mixture(made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(made)
+def test_the_page_computes_density_score_and_conditional_of_the_mixture(
+    project: Path, opened: OpenedPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
     mixture = EvaluatedModel("ncsn").mixture
     points = np.random.default_rng(0).uniform(-8, 10, (20, 2))
     found = opened.page.evaluate(
@@ -162,11 +174,11 @@ def test_the_truth_of_the_page_is_that_of_the_mixture(made: Path, opened: Opened
     assert np.allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_particles_under_the_true_score_reach_the_true_weights(opened: Opened) -> None:
+def test_particles_under_the_true_score_recover_the_mixing_weights(opened: OpenedPage) -> None:
     page = opened.page
     page.click("button[data-method=ncsn]")
     page.wait_for_selector(".particles")
-    # The page's own steps, without waiting for the frames of a screen.
+    # Calls the page's steps directly, without animation frames.
     shares = page.evaluate(
         """() => {
           const particles = page.mixture.tools.parts[0];
@@ -183,124 +195,126 @@ def test_particles_under_the_true_score_reach_the_true_weights(opened: Opened) -
     assert page.locator(".weight").count() == 2 * len(weights)
 
 
-def test_particles_are_dropped_where_one_clicks_and_obey_the_controls(opened: Opened) -> None:
+def test_a_click_drops_particles_and_the_controls_change_their_dynamics(opened: OpenedPage) -> None:
     page = opened.page
     page.click("button[data-method=ncsn]")
     page.locator(".particles .map svg").first.click(position={"x": 200, "y": 200})
-    counted = "() => page.mixture.tools.parts[0].sides.map(side => side.points.length)"
-    assert page.evaluate(counted) == [200, 200]
+    counts = "() => page.mixture.tools.parts[0].sides.map(side => side.points.length)"
+    assert page.evaluate(counts) == [200, 200]
     page.click("text=Clear")
-    assert page.evaluate(counted) == [0, 0]
+    assert page.evaluate(counts) == [0, 0]
     page.click("text=Drop 200 in the middle")
     expect(page.locator("button:has-text('Pause')")).to_be_visible()
     page.click("text=Pause")
     expect(page.locator("button:has-text('Run')")).to_be_visible()
     slide(page, "Temperature", 0)
     slide(page, "σ", 0)
-    lowest = page.evaluate(
+    temperature, sigma, lowest = page.evaluate(
         "() => { const p = page.mixture.tools.parts[0]; return [p.temperature, p.sigma, Math.min(...p.schedule)]; }"
     )
-    assert lowest[0] == 0 and lowest[1] == lowest[2]
+    assert temperature == 0 and sigma == lowest
     page.click("text=Anneal σ")
     page.wait_for_function("() => page.mixture.tools.parts[0].cooling > 1")
-    assert page.evaluate("() => page.mixture.tools.parts[0].sigma") > lowest[1]
-    cold = page.evaluate(
+    assert page.evaluate("() => page.mixture.tools.parts[0].sigma") > lowest
+    final = page.evaluate(
         """() => { const p = page.mixture.tools.parts[0]; p.cooling = null; p.noise(p.schedule[3]); p.scatter(50); p.run(false);
         for (let i = 0; i < 2000; i++) p.step(); return p.sides[1].points.map(([x, y]) => p.truth.logDensity(x, y)); }"""
     )
-    top = page.evaluate("() => { const t = page.mixture.tools.parts[0].truth; return t.means.map(m => t.logDensity(...m)); }")
-    assert min(cold) > min(top) - 1e-3, "without noise every particle ends on top of a mode"
+    modes = page.evaluate("() => { const t = page.mixture.tools.parts[0].truth; return t.means.map(m => t.logDensity(...m)); }")
+    assert min(final) > min(modes) - 1e-3, "at temperature 0 every particle converges to a mode"
 
 
-def test_both_sides_of_the_particles_are_at_the_same_noise_level(made: Path, opened: Opened) -> None:
+def test_learned_and_true_score_of_the_particles_have_the_same_noise_level(project: Path, opened: OpenedPage) -> None:
     page = opened.page
     page.click("button[data-method=ncsn]")
     page.wait_for_selector(".particles")
     sigma = page.evaluate("() => { const p = page.mixture.tools.parts[0]; p.noise(p.sigmaAt(2)); return p.sigma; }")
     field = np.array(page.evaluate("() => [...page.mixture.tools.parts[0].field.values]")).reshape(-1, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made)
+        patch.chdir(project)
         model = EvaluatedModel("ncsn")
         learned = apply(lambda p: model.trained.score_at(p, sigma), model.nodes, model.device)[0]
     assert np.abs(field - learned).max() < 1e-3 * np.abs(learned).max()
-    means = page.evaluate("() => page.mixture.tools.parts[0].truth.covariances[0][0][0]")
-    assert means == pytest.approx(model.mixture.covariances[0, 0, 0] + sigma**2)
+    variance = page.evaluate("() => page.mixture.tools.parts[0].truth.covariances[0][0][0]")
+    assert variance == pytest.approx(model.mixture.covariances[0, 0, 0] + sigma**2)
 
 
-def test_the_share_of_a_mode_is_what_the_pipeline_counts(made: Path, opened: Opened) -> None:
+def test_mode_weights_are_mean_responsibilities_of_particles_that_have_not_escaped(project: Path, opened: OpenedPage) -> None:
     page = opened.page
     page.click("button[data-method=ncsn]")
     page.wait_for_selector(".particles")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made)
+        patch.chdir(project)
         mixture = EvaluatedModel("ncsn").mixture.smoothed(3.0)
     points = mixture.sample(500, np.random.default_rng(0))[0]
-    away = [[1e6, 0.0], [float("1e9"), 1e9]]
+    escaped = [[1e6, 0.0], [float("1e9"), 1e9]]
     shares = page.evaluate(
         """points => {
           const particles = page.mixture.tools.parts[0];
           particles.truth = page.mixture.domain.mixture.smoothed(3);
           return particles.shares(points);
         }""",
-        [*points.tolist(), *away],
+        [*points.tolist(), *escaped],
     )
     assert np.allclose(shares, mixture.responsibilities(points).mean(0))
 
 
 def fields(folder: Path, name: str) -> Any:
+    """The arrays that the stage mog_evaluate wrote for a method."""
     return np.load(folder / f"reports/fields/{name}.npz")
 
 
 def choose(page: Page, method: str) -> None:
+    """Select a method and wait until the large map shows it."""
     page.click(f"button[data-method={method}]")
     page.wait_for_function("name => page.mixture.title.textContent.startsWith(name)", arg=method)
 
 
-def seen(page: Page) -> Any:
+def large_map(page: Page) -> Any:
     """The values of the large map."""
     return np.array(page.evaluate("() => [...page.mixture.seen.values]"))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_maps_show_the_truth_and_the_difference(made: Path, opened: Opened, method: str) -> None:
-    page, there = opened.page, fields(made, method)
+def test_maps_show_the_true_energy_and_learned_minus_true_energy(project: Path, opened: OpenedPage, method: str) -> None:
+    page, arrays = opened.page, fields(project, method)
     choose(page, method)
-    energy, truth = there["energy"][0].ravel(), -there["log_density"].ravel()
-    learned = seen(page)
+    energy, truth = arrays["energy"][0].ravel(), -arrays["log_density"].ravel()
+    learned = large_map(page)
     page.select_option(".choice:has-text('Maps show') select", "true")
-    assert np.allclose(seen(page), truth, atol=1e-4)
+    assert np.allclose(large_map(page), truth, atol=1e-4)
     page.select_option(".choice:has-text('Maps show') select", "difference")
     if method == "ncsn":
         assert np.abs(learned - energy).max() < 1e-3 * np.ptp(energy)
-        assert np.allclose(seen(page), learned - truth, atol=1e-3)
+        assert np.allclose(large_map(page), learned - truth, atol=1e-3)
     else:
         expected = (learned.argsort().argsort() - truth.argsort().argsort()) / (len(truth) - 1)
-        assert np.median(np.abs(seen(page) - expected)) < 1e-3
+        assert np.median(np.abs(large_map(page) - expected)) < 1e-3
         expect(page.locator(".large .note")).to_contain_text("even for an ideal embedding")
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_seeds_and_training_are_under_sliders(made: Path, opened: Opened, method: str) -> None:
-    page, there = opened.page, fields(made, method)
+def test_sliders_select_the_seed_and_the_snapshot(project: Path, opened: OpenedPage, method: str) -> None:
+    page, arrays = opened.page, fields(project, method)
     choose(page, method)
     slide(page, "Seed", 1)
     assert page.evaluate("() => page.mixture.state.seed") == 1
-    of_seed = seen(page)
+    second_seed = large_map(page)
     slide(page, "Training", 0)
     assert page.evaluate("() => [page.mixture.state.snapshot, page.mixture.state.seed]") == [0, 0]
     expect(page.locator("#mixture .slider:has-text('Training') output")).to_have_text("step 0")
-    at_start = seen(page)
-    count = int(len(at_start) ** 0.5)
+    first_snapshot = large_map(page)
+    count = int(len(first_snapshot) ** 0.5)
     assert count == 8
-    every = slice(None, None, 3)  # of the 22 nodes along a side
+    every = slice(None, None, 3)  # 8 of the 22 nodes along a side
     if method == "ncsn":
-        for found, expected in ((of_seed, there["energy"][1]), (at_start, there["snapshot_energy"][0])):
+        for found, expected in ((second_seed, arrays["energy"][1]), (first_snapshot, arrays["snapshot_energy"][0])):
             assert np.abs(found.reshape(8, 8) - expected[every, every]).max() < 1e-3 * np.ptp(expected)
         expect(page.locator(".large .arrows path")).to_have_count(0)
         slide(page, "Training", 2)
         expect(page.locator(".large .arrows path")).not_to_have_count(0)
     else:
-        assert -1.001 < of_seed.min() < -0.99 and not np.allclose(of_seed, at_start, atol=0.01)
+        assert -1.001 < second_seed.min() < -0.99 and not np.allclose(second_seed, first_snapshot, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +325,7 @@ def test_seeds_and_training_are_under_sliders(made: Path, opened: Opened, method
         ("score arrows", ".arrows path"),
     ],
 )
-def test_what_lies_on_a_map_can_be_taken_off(opened: Opened, label: str, selector: str) -> None:
+def test_a_checkbox_hides_and_shows_a_layer_of_the_map(opened: OpenedPage, label: str, selector: str) -> None:
     page = opened.page
     page.click("button[data-method=ncsn]")
     marks = page.locator(f".large {selector}")
@@ -322,7 +336,7 @@ def test_what_lies_on_a_map_can_be_taken_off(opened: Opened, label: str, selecto
     expect(marks).not_to_have_count(0)
 
 
-def test_methods_share_a_scale_on_demand(opened: Opened) -> None:
+def test_a_checkbox_gives_all_maps_a_shared_colour_scale(opened: OpenedPage) -> None:
     page = opened.page
     ranges = "() => page.mixture.small.map(({ name }) => page.mixture.shown(page.mixture.learned.get(name)).range)"
     page.wait_for_function("count => page.mixture.learned.size === count", arg=len(METHODS))
@@ -331,29 +345,31 @@ def test_methods_share_a_scale_on_demand(opened: Opened) -> None:
     contrastive, ncsn, masked = page.evaluate(ranges)
     assert contrastive == masked == [-1, 1] and ncsn[1] - ncsn[0] == 12
     page.select_option(".choice:has-text('Maps show') select", "true")
-    assert len({tuple(one) for one in page.evaluate(ranges)}) == 1
+    assert len({tuple(pair) for pair in page.evaluate(ranges)}) == 1
 
 
-def test_the_value_under_the_pointer_is_told(opened: Opened) -> None:
+def test_the_readout_shows_the_value_at_the_pointer(opened: OpenedPage) -> None:
     page = opened.page
     page.locator(".large .map svg").hover(position={"x": 150, "y": 150})
-    said = page.locator(".large .readout").text_content() or ""
-    value = re.match(r"at \((.*), (.*)\): (.*) \(−cos\); truth: −log p = ", said)
-    assert value and -1 <= float(value[3]) <= 1
+    readout = page.locator(".large .readout").text_content() or ""
+    found = re.match(r"at \((.*), (.*)\): (.*) \(−cos\); truth: −log p = ", readout)
+    assert found and -1 <= float(found[3]) <= 1
 
 
-def test_the_conditional_is_that_of_the_line(made: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_conditional_density_is_the_models_along_the_line(
+    project: Path, opened: OpenedPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = opened.page
-    monkeypatch.chdir(made)
+    monkeypatch.chdir(project)
     model = EvaluatedModel("jepa_masked_density")
     page.click("button[data-method=jepa_masked_density]")
     page.wait_for_selector(".conditional svg path.learned")
     for seen, axis in ((1, model.grid_y), (0, model.grid_x)):
         page.select_option(".choice:has-text('The line is') select", str(seen))
         page.locator(".conditional .slider input").evaluate("i => { i.value = 9; i.dispatchEvent(new Event('input')); }")
-        said = page.locator(".conditional .readout").text_content() or ""
+        readout = page.locator(".conditional .readout").text_content() or ""
         mean = model.mixture.conditional_mean(1 - seen, axis[[9]])[0]
-        assert f"coordinate {axis[9]:.2f}: true mean {mean:.2f}, learned prediction" in said
+        assert f"coordinate {axis[9]:.2f}: true mean {mean:.2f}, learned prediction" in readout
         pairs = np.full((len(axis), 2), axis[9])
         pairs[:, 1 - seen] = model.grid_x if seen else model.grid_y
         visible = torch.tensor([1.0, 0.0] if seen == 0 else [0.0, 1.0])
@@ -368,7 +384,7 @@ def test_the_conditional_is_that_of_the_line(made: Path, opened: Opened, monkeyp
         assert np.allclose(found, np.exp(log[0, :, 0]), atol=1e-3)
 
 
-def test_digits_are_filtered_found_and_shown_with_their_neighbours(opened: Opened) -> None:
+def test_images_are_filtered_selected_and_shown_with_their_nearest_neighbours(opened: OpenedPage) -> None:
     page = opened.page
     fields = np.load(Path(page.url.removeprefix("file://")).parent / "fields/mnist/jepa_ema.npz")
     count = page.evaluate("() => page.embeddings.visible.length")
@@ -376,8 +392,8 @@ def test_digits_are_filtered_found_and_shown_with_their_neighbours(opened: Opene
     canvas.focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#embeddings .readout")).to_contain_text("test image 0: true class ")
-    taken = int((page.locator("#embeddings .readout").text_content() or "").split("predicted class ")[1][0])
-    assert taken == fields["predicted"][0]
+    predicted = int((page.locator("#embeddings .readout").text_content() or "").split("predicted class ")[1][0])
+    assert predicted == fields["predicted"][0]
     assert page.locator(".near figure").count() == 5
     assert pixels(page, "#embeddings .thumbnail") != pixels(page, ".near canvas")
     page.keyboard.press("ArrowLeft")
@@ -395,26 +411,26 @@ def test_digits_are_filtered_found_and_shown_with_their_neighbours(opened: Opene
     assert pixels(page, "#embeddings .embeddings > canvas") != before
 
 
-def test_pictures_of_it_are_taken(made: Path, tmp_path: Path) -> None:
-    small.run(made, "python", "-m", "stages.tools.screenshots")
+def test_screenshots_of_the_page_are_written(project: Path, tmp_path: Path) -> None:
+    small.run(project, "python", "-m", "stages.tools.screenshots")
     for name in ("maps", "particles", "digits"):
-        picture = np.asarray(Image.open(made / f"docs/page-{name}.png").convert("RGB"))
+        picture = np.asarray(Image.open(project / f"docs/page-{name}.png").convert("RGB"))
         assert picture.shape[0] > 200 and picture.std() > 20
     output = small.run(tmp_path, "python", "-m", "stages.tools.screenshots", status=1, PYTHONPATH=str(ROOT))
     assert output == "error: reports/index.html is missing: `dvc repro` makes it, `dvc pull` brings it\n"
 
 
-def test_its_redraws_are_measured(made: Path) -> None:
+def test_the_benchmark_measures_the_redraw_time_of_the_maps(project: Path) -> None:
     code = """
 from benchmarks import page
 from stages.config import params
 (row,) = page.rows(params.load(), redraws=3, turns=2)
 assert row.ratio and row.ours.endswith("ms"), row
 """
-    small.run(made, "python", "-c", code, PYTHONPATH=str(ROOT))
+    small.run(project, "python", "-c", code, PYTHONPATH=str(ROOT))
 
 
-def test_a_pointer_finds_a_digit(opened: Opened) -> None:
+def test_hovering_over_a_point_of_the_scatter_plot_selects_its_image(opened: OpenedPage) -> None:
     page = opened.page
     canvas = page.locator("#embeddings .embeddings > canvas")
     canvas.scroll_into_view_if_needed()
@@ -427,35 +443,35 @@ def test_a_pointer_finds_a_digit(opened: Opened) -> None:
     expect(page.locator("#embeddings .readout")).to_contain_text("test image 7: ")
 
 
-def test_the_training_of_the_digits_can_be_played(opened: Opened) -> None:
+def test_play_steps_through_the_snapshots_of_the_image_embeddings(opened: OpenedPage) -> None:
     page = opened.page
-    page.evaluate(WATCH, "#embeddings .slider output")
+    page.evaluate(RECORD_TEXTS, "#embeddings .slider output")
     page.click("#embeddings button:has-text('Play')")
     expect(page.locator("#embeddings .slider output")).to_have_text("step 30")
-    assert page.evaluate("() => seen") == ["step 0", "step 5", "step 30"]
+    assert page.evaluate("() => texts") == ["step 0", "step 5", "step 30"]
 
 
-WATCH = """(place) => {
-  window.seen = []
+RECORD_TEXTS = """(place) => {
+  window.texts = []
   const watched = document.querySelector(place)
-  new MutationObserver(() => watched.textContent !== seen.at(-1) && seen.push(watched.textContent))
+  new MutationObserver(() => watched.textContent !== texts.at(-1) && texts.push(watched.textContent))
     .observe(watched, {childList: true, characterData: true, subtree: true})
 }"""
-"""Notes what an element says from now on, however briefly."""
+"""Script that records every text of an element from now on, however briefly it is shown."""
 
 
-def test_the_digits_lie_where_the_projection_has_them(made: Path, opened: Opened) -> None:
-    expected = np.load(made / "reports/fields/mnist/jepa_ema.npz")["pca"]
+def test_the_scatter_plot_shows_the_pipelines_pca_projection(project: Path, opened: OpenedPage) -> None:
+    expected = np.load(project / "reports/fields/mnist/jepa_ema.npz")["pca"]
     found = np.array(opened.page.evaluate("() => [...numbers(page.embeddings.content.pca)]")).reshape(expected.shape)
     assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
     places = np.array(opened.page.evaluate("() => page.embeddings.places"))
     assert np.corrcoef(places[:, 0], expected[-1, :, 0])[0, 1] > 0.999
-    assert np.corrcoef(places[:, 1], expected[-1, :, 1])[0, 1] < -0.999, "up is up"
+    assert np.corrcoef(places[:, 1], expected[-1, :, 1])[0, 1] < -0.999, "the second component increases upwards"
 
 
-def test_a_finger_finds_a_digit_and_scrolls_past_the_maps(browser: Browser, made: Path) -> None:
-    one = Opened(browser, made, viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
-    page = one.page
+def test_taps_select_images_and_reference_points_but_touch_presses_do_not(browser: Browser, project: Path) -> None:
+    opened = OpenedPage(browser, project, viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
+    page = opened.page
     canvas = page.locator("#embeddings .embeddings > canvas")
     box = canvas.bounding_box()
     assert box
@@ -469,17 +485,17 @@ def test_a_finger_finds_a_digit_and_scrolls_past_the_maps(browser: Browser, made
     assert page.evaluate("() => page.mixture.state.reference") == before
     page.locator(".large .map svg").tap(position={"x": 200, "y": 60})
     page.wait_for_function("before => page.mixture.state.reference.join() !== before.join()", arg=before)
-    one.context.close()
+    opened.context.close()
 
 
-def test_a_method_that_is_chosen_before_its_data_are_there_is_shown_when_they_are(browser: Browser, made: Path) -> None:
+def test_a_method_selected_before_its_data_loads_is_shown_afterwards(browser: Browser, project: Path) -> None:
     context = browser.new_context()
     page = context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    # Data that come late, as from a slow disk.
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    # Delay the data, as a slow disk would.
     page.route("**/page_data/mog/*.js", lambda route: (page.wait_for_timeout(300), route.continue_()))
-    page.goto((made / "reports/index.html").as_uri(), wait_until="commit")
+    page.goto((project / "reports/index.html").as_uri(), wait_until="commit")
     page.click("button[data-method=jepa_masked_density]")
     page.click("button[data-method=ncsn]")
     page.locator(".large .map svg").hover()
@@ -487,24 +503,24 @@ def test_a_method_that_is_chosen_before_its_data_are_there_is_shown_when_they_ar
     page.wait_for_selector("#embeddings[data-ready]")
     assert (page.locator(".large h3").text_content() or "").startswith("ncsn")
     assert page.locator(".particles").count() == 1 and page.locator(".conditional").count() == 0
-    assert complaints == []
+    assert errors == []
     context.close()
 
 
-def test_reconstructions_follow_method_perturbation_and_severity(opened: Opened) -> None:
+def test_reconstructions_change_with_the_perturbation_and_its_severity(opened: OpenedPage) -> None:
     page = opened.page
-    seen = {pixels(page, ".pairs canvas")}
+    shown = {pixels(page, ".pairs canvas")}
     page.select_option(".choice:has-text('Perturbation') select", "gaussian")
     page.wait_for_function("() => page.reconstructions.state.kind === 'gaussian'")
-    seen.add(pixels(page, ".pairs canvas"))
+    shown.add(pixels(page, ".pairs canvas"))
     slide(page, "Severity", 0)
     expect(page.locator(".slider:has-text('Severity') output")).to_have_text("0 % (clean images)")
-    seen.add(pixels(page, ".pairs canvas"))
-    assert len(seen) == 3
+    shown.add(pixels(page, ".pairs canvas"))
+    assert len(shown) == 3
     expect(page.locator("#reconstructions .readout")).to_contain_text("mean squared error")
 
 
-def test_the_table_is_sorted_narrowed_down_and_linked(opened: Opened, made: Path) -> None:
+def test_the_table_of_claims_is_sortable_filterable_and_linked(opened: OpenedPage, project: Path) -> None:
     page = opened.page
     rows = page.locator("table.claims tbody tr:visible")
     total = rows.count()
@@ -512,40 +528,40 @@ def test_the_table_is_sorted_narrowed_down_and_linked(opened: Opened, made: Path
     numbers = page.locator("table.claims tbody tr td:nth-child(4)").evaluate_all(
         "cells => cells.map(cell => cell.dataset.value)"
     )
-    there = [float(value) for value in numbers if value]
-    assert there == sorted(there) and "" not in numbers[: len(there)]
+    measured = [float(value) for value in numbers if value]
+    assert measured == sorted(measured) and "" not in numbers[: len(measured)]
     page.click("table.claims button:has-text('measured')")
     numbers = page.locator("table.claims tbody tr td:nth-child(4)").evaluate_all(
         "cells => cells.map(cell => cell.dataset.value)"
     )
-    assert [float(value) for value in numbers if value] == sorted(there, reverse=True) and "" not in numbers[: len(there)]
+    assert [float(value) for value in numbers if value] == sorted(measured, reverse=True) and "" not in numbers[: len(measured)]
     page.select_option(".choice:has-text('Verdict') select", "fails")
     assert 0 < rows.count() < total
     expect(rows.first.locator(".verdict")).to_contain_text("fails")
     links = page.locator("table.claims .verdict a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
-    missing = {link for link in links if not (made / "reports" / link).exists()}
+    missing = {link for link in links if not (project / "reports" / link).exists()}
     assert not {link for link in missing if "studies" not in link}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("method", METHODS)
-def test_nothing_serious_keeps_anyone_from_using_it(browser: Browser, made: Path, scheme: str, method: str) -> None:
-    one = Opened(browser, made, color_scheme=scheme)
-    choose(one.page, method)
-    found = Axe().run(one.page).response["violations"]
+def test_the_page_has_no_serious_accessibility_violation(browser: Browser, project: Path, scheme: str, method: str) -> None:
+    opened = OpenedPage(browser, project, color_scheme=scheme)
+    choose(opened.page, method)
+    found = Axe().run(opened.page).response["violations"]
     serious = {v["id"]: [n["html"][:200] for n in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
     assert serious == {}
-    one.context.close()
+    opened.context.close()
 
 
 @pytest.mark.parametrize("width", [360, 800, 1600])
-def test_it_fits_any_width(browser: Browser, made: Path, width: int) -> None:
-    one = Opened(browser, made, viewport={"width": width, "height": 900})
-    assert one.page.evaluate("() => document.documentElement.scrollWidth") <= width
-    one.context.close()
+def test_the_page_fits_the_width_of_the_viewport(browser: Browser, project: Path, width: int) -> None:
+    opened = OpenedPage(browser, project, viewport={"width": width, "height": 900})
+    assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= width
+    opened.context.close()
 
 
-def test_light_and_dark_can_be_changed(opened: Opened) -> None:
+def test_the_theme_button_toggles_light_and_dark(opened: OpenedPage) -> None:
     colour = "() => getComputedStyle(document.body).backgroundColor"
     before = opened.page.evaluate(colour)
     opened.page.click("#theme")
@@ -554,48 +570,48 @@ def test_light_and_dark_can_be_changed(opened: Opened) -> None:
     assert opened.page.evaluate(colour) == before
 
 
-def test_without_scripts_the_pictures_and_the_table_are_there(browser: Browser, made: Path) -> None:
-    one = Opened(browser, made, java_script_enabled=False)
-    assert one.page.locator("table.claims tbody tr:visible").count() > 5
-    pictures = one.page.locator("noscript img, img")
+def test_without_javascript_the_page_shows_figures_and_the_table_of_claims(browser: Browser, project: Path) -> None:
+    opened = OpenedPage(browser, project, java_script_enabled=False)
+    assert opened.page.locator("table.claims tbody tr:visible").count() > 5
+    pictures = opened.page.locator("noscript img, img")
     assert pictures.count() >= 3
     for picture in pictures.all():
-        assert (made / "reports" / str(picture.get_attribute("src"))).exists()
-    one.context.close()
+        assert (project / "reports" / str(picture.get_attribute("src"))).exists()
+    opened.context.close()
 
 
 @pytest.mark.parametrize(
-    "name, place", [("mnist/jepa_ema.js", "#embeddings"), ("mog/ncsn.js", "#mixture"), ("domains.js", "main")]
+    "name, section", [("mnist/jepa_ema.js", "#embeddings"), ("mog/ncsn.js", "#mixture"), ("domains.js", "main")]
 )
-def test_data_that_is_missing_is_told_where_it_is_missed(
-    browser: Browser, made: Path, tmp_path: Path, name: str, place: str
+def test_a_missing_data_script_is_reported_in_the_section_that_needs_it(
+    browser: Browser, project: Path, tmp_path: Path, name: str, section: str
 ) -> None:
-    shutil.copytree(made / "reports", tmp_path / "reports")
+    shutil.copytree(project / "reports", tmp_path / "reports")
     (tmp_path / "reports/page_data" / name).unlink()
     context = browser.new_context()
     page = context.new_page()
     page.goto((tmp_path / "reports/index.html").as_uri())
-    expect(page.locator(f"{place} > .error")).to_have_text(
+    expect(page.locator(f"{section} > .error")).to_have_text(
         f"page_data/{name} is missing: dvc repro makes it, dvc pull brings it"
     )
     if name != "domains.js":
         page.wait_for_selector("#reconstructions[data-ready]")
-    if place == "#mixture":
+    if section == "#mixture":
         choose(page, "jepa_masked_density")
     context.close()
 
 
 @pytest.mark.hostile
-def test_what_a_params_file_says_is_shown_and_not_obeyed(made: Path, tmp_path: Path, browser: Browser) -> None:
+def test_html_in_params_and_claims_is_escaped(project: Path, tmp_path: Path, browser: Browser) -> None:
     folder = tmp_path / "clone"
-    shutil.copytree(made, folder, symlinks=True)
-    evil = "<img src=x onerror=\"document.title='obeyed'\">"
-    small.change_params(folder, {"claims.yaml": {"criteria": {"contrastive": {"statement": evil}}}})
+    shutil.copytree(project, folder, symlinks=True)
+    html = "<img src=x onerror=\"document.title='executed'\">"
+    small.change_params(folder, {"claims.yaml": {"criteria": {"contrastive": {"statement": html}}}})
     params = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(f"# </pre><script>document.title = 'obeyed'</script>\n{params}")
+    (folder / "params.yaml").write_text(f"# </pre><script>document.title = 'executed'</script>\n{params}")
     small.run(folder, "dvc", "repro", "report")
-    one = Opened(browser, folder)
-    assert one.page.title().startswith("Energy Wells")
-    assert evil in (one.page.locator("table.claims").text_content() or "")
-    assert one.complaints == []
-    one.context.close()
+    opened = OpenedPage(browser, folder)
+    assert opened.page.title().startswith("Energy Wells")
+    assert html in (opened.page.locator("table.claims").text_content() or "")
+    assert opened.messages == []
+    opened.context.close()

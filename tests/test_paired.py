@@ -1,4 +1,4 @@
-"""McNemar's test against closed forms and scipy."""
+"""Paired tests of classifiers, McNemar's and Holm's: compared with closed forms, simulation and scipy."""
 
 from __future__ import annotations
 
@@ -10,44 +10,45 @@ from stages.metrics.paired import difference, holm, mcnemar
 
 
 def classifiers(only_first: int, only_second: int, both: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """Whether two classifiers are correct on each image, for given numbers of images on which one or both are."""
     first = np.array([True] * only_first + [False] * only_second + [True] * both)
     second = np.array([False] * only_first + [True] * only_second + [True] * both)
     return first, second
 
 
-def test_equal_classifiers_do_not_differ() -> None:
+def test_mcnemar_finds_no_difference_between_equal_classifiers() -> None:
     assert mcnemar(*classifiers(0, 0)) == {"only_first": 0, "only_second": 0, "difference": 0.0, "p": 1.0}
 
 
 @pytest.mark.parametrize("first, second", [(10, 2), (2, 10), (7, 7), (1, 0), (40, 20)])
-def test_p_is_twice_the_smaller_tail(first: int, second: int) -> None:
+def test_mcnemar_p_is_twice_the_smaller_binomial_tail(first: int, second: int) -> None:
     found = mcnemar(*classifiers(first, second))
     assert (found["only_first"], found["only_second"]) == (first, second)
     assert found["p"] == pytest.approx(min(1, 2 * binom.cdf(min(first, second), first + second, 0.5)), rel=5e-3)
     assert found["difference"] == pytest.approx((first - second) / (first + second + 50))
 
 
-def test_what_both_get_right_does_not_count() -> None:
+def test_mcnemar_ignores_images_that_both_classify_correctly() -> None:
     assert mcnemar(*classifiers(9, 3, both=5))["p"] == mcnemar(*classifiers(9, 3, both=5000))["p"]
 
 
-def test_under_the_null_p_is_below_a_bound_no_more_often_than_that() -> None:
+def test_mcnemar_false_positive_rate_does_not_exceed_the_level() -> None:
     rng = np.random.default_rng(0)
     p = [mcnemar(rng.random(400) < 0.8, rng.random(400) < 0.8)["p"] for _ in range(300)]
     assert np.mean(np.array(p) < 0.05) < 0.09
 
 
-def test_holm_raises_each_value_by_the_number_of_those_that_are_not_smaller() -> None:
+def test_holm_p_values_equal_hand_computed_values() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == [1, 1] and holm([0.02]) == [0.02] and holm([]) == []
 
 
-def test_under_the_null_holm_rarely_lets_any_of_many_pass() -> None:
+def test_holm_controls_the_family_wise_error_rate() -> None:
     rng = np.random.default_rng(0)
     assert np.mean([min(holm(list(rng.random(15)))) < 0.05 for _ in range(2000)]) == pytest.approx(0.05, abs=0.015)
 
 
-def test_a_paired_difference_has_the_standard_error_of_the_paired_t_test() -> None:
+def test_paired_difference_has_the_standard_error_of_the_paired_t_test() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 30))
     mean, error = difference(first + 1, second)

@@ -1,4 +1,4 @@
-"""params.yaml, mixtures.yaml, claims.yaml: every mistake is one line that says what is wrong, and every key is used."""
+"""Validation of params.yaml, mixtures.yaml and claims.yaml: every mistake gives one line, and every key is used."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from stages.config import claims, method_blocks, mixture, params, yaml_file
 from stages.config.base import MNIST_PREFIX
 from stages.core.errors import InvalidParams, UserError
 from stages.mnist.encoder.domain import Images
-from stages.nn.build import block_model, build, configured
+from stages.nn.build import block_model, build, configured, method_class
 from stages.nn.training import fit
 from stages.tools.check import check
 from tests.plane import domain
@@ -36,19 +37,21 @@ PARAMS = params.load(ROOT / "params.yaml")
 RAW = params.read(ROOT / "params.yaml")
 TEXT = yaml.safe_dump(RAW)
 MISSING = object()
-FIRST = "reference.covariances.0"
+FIRST_COVARIANCE = "reference.covariances.0"
 MIXTURES, CLAIMS = (yaml_file.read(ROOT / name) for name in ("mixtures.yaml", "claims.yaml"))
 Load = Callable[[Path], Any]
-Place = tuple[str | int, ...]
+"""A function that reads and validates a file."""
+KeyPath = tuple[str | int, ...]
+"""The keys, and the indices in lists, that lead to a value."""
 
 
-def changed(key: str | Place, value: Any, committed: dict[str, Any] = RAW) -> dict[str, Any]:
-    """The committed params, or another committed file, with one key set to another value, or left out."""
+def changed(key: str | KeyPath, value: Any, committed: dict[str, Any] = RAW) -> dict[str, Any]:
+    """The content of params.yaml, or of another committed file, with one key set to a value or, if `MISSING`, removed."""
     raw = copy.deepcopy(committed)
     parts = key.split(".") if isinstance(key, str) else key
-    *place, last = (int(part) if isinstance(part, str) and part.isdigit() else part for part in parts)
+    *blocks, last = (int(part) if isinstance(part, str) and part.isdigit() else part for part in parts)
     block: Any = raw
-    for part in place:
+    for part in blocks:
         block = block[part]
     if value is MISSING:
         del block[last]
@@ -57,13 +60,13 @@ def changed(key: str | Place, value: Any, committed: dict[str, Any] = RAW) -> di
     return raw
 
 
-def written(value: str) -> str:
-    """The committed params with that text for `dsm.sigma`."""
+def text_with_sigma(value: str) -> str:
+    """The text of params.yaml with `value`, in YAML, as `dsm.sigma`."""
     return yaml.safe_dump(changed("dsm.sigma", "HERE")).replace("HERE", value)
 
 
-def complaint(tmp_path: Path, text: str, load: Load = check) -> str:
-    """What is said of a file with that text, without the file's name."""
+def error_message(tmp_path: Path, text: str, load: Load = check) -> str:
+    """The error that a file with this text raises, without the file's name."""
     file = tmp_path / "a.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidParams) as error:
@@ -73,34 +76,33 @@ def complaint(tmp_path: Path, text: str, load: Load = check) -> str:
     return message.removeprefix(f"{file}: ")
 
 
-def keys(block: Any, place: str = "") -> Iterator[str]:
-    """All keys of a nested block, lists being values."""
+def keys(block: Any, prefix: str = "") -> Iterator[str]:
+    """All dotted keys of a nested block; a list counts as one value."""
     for key, value in block.items():
-        yield place + key
+        yield prefix + key
         if isinstance(value, dict):
-            yield from keys(value, f"{place}{key}.")
+            yield from keys(value, f"{prefix}{key}.")
 
 
-def places(block: Any, place: Place = ()) -> Iterator[Place]:
-    """All keys of a nested block, and the numbers of what lists hold."""
+def key_paths(block: Any, prefix: KeyPath = ()) -> Iterator[KeyPath]:
+    """The paths of all values in a nested block, including the elements of lists."""
     for key, value in block.items() if isinstance(block, dict) else enumerate(block):
-        yield (*place, key)
+        yield (*prefix, key)
         if isinstance(value, (dict, list)):
-            yield from places(value, (*place, key))
+            yield from key_paths(value, (*prefix, key))
 
 
-def signature(name: str) -> ast.FunctionDef:
-    """The __init__ of a method's class."""
-    tree = ast.parse((ROOT / f"stages/methods/{name}.py").read_text(encoding="utf-8"))
-    (init,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+def constructor(name: str) -> ast.FunctionDef:
+    """The syntax tree of `__init__` of a method's class, its own or that of a base."""
+    (init,) = ast.parse(textwrap.dedent(inspect.getsource(method_class(name).__init__))).body
+    assert isinstance(init, ast.FunctionDef)
     return init
 
 
-ON_IMAGES_TOO = {"contrastive", "jepa_basic", "jepa_ema", "jepa_pairwise", "sigreg", "vicreg"}
 ALL_METHODS = sorted(file.stem for file in (ROOT / "stages/methods").glob("[!_]*.py"))
 
 
-def test_the_committed_files_are_accepted_and_every_value_arrives() -> None:
+def test_loading_the_committed_files_preserves_every_value() -> None:
     blocks = {name: configured(PARAMS, name) for name in PARAMS.blocks}
     loaded = PARAMS.model_dump(exclude={"blocks", "path"}, exclude_unset=True) | {
         name: {**settings, "train": train.model_dump()} for name, (settings, train) in blocks.items()
@@ -139,8 +141,8 @@ def test_the_committed_files_are_accepted_and_every_value_arrives() -> None:
         ("mnist.dataset", "x", "mnist.dataset: 'x' is not accepted: expected one of " + ", ".join(PARAMS.mnist.datasets)),
     ],
 )
-def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: str, value: Any, message: str) -> None:
-    assert complaint(tmp_path, yaml.safe_dump(changed(key, value))) == message
+def test_the_error_for_an_invalid_value_names_key_value_and_range(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    assert error_message(tmp_path, yaml.safe_dump(changed(key, value))) == message
 
 
 @pytest.mark.parametrize(
@@ -168,21 +170,25 @@ def test_a_value_that_is_refused_names_key_value_and_range(tmp_path: Path, key: 
         ("mog.evaluation.grid", 9, "greater than or equal to 10"),
     ],
 )
-def test_a_world_that_does_not_fit_together_is_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
-    message = complaint(tmp_path, yaml.safe_dump(changed(key, value)))
+def test_inconsistent_or_out_of_range_params_are_rejected(tmp_path: Path, key: str, value: Any, expected: str) -> None:
+    message = error_message(tmp_path, yaml.safe_dump(changed(key, value)))
     assert message.startswith(f"{key}: ") and " is not accepted: " in message and expected in message
 
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        (FIRST, [[1, 2], [2, 1]], "a symmetric, positive definite matrix"),
-        (FIRST, [[1, 0.8], [0.7, 1]], "a symmetric, positive definite matrix"),
-        (FIRST, [[-1, 0], [0, -1]], "a symmetric, positive definite matrix"),
-        (FIRST, [[1, 1], [1, 1]], "a symmetric, positive definite matrix"),
-        (FIRST, [[1e-30, 0], [0, 1]], "a standard deviation of at least 1.8e-06 in every direction, since box.y extends to 15"),
-        (FIRST, [[1, 0.8]], "at least 2 items"),
-        (f"{FIRST}.0", [1, 0.8, 0], "at most 2 items"),
+        (FIRST_COVARIANCE, [[1, 2], [2, 1]], "a symmetric, positive definite matrix"),
+        (FIRST_COVARIANCE, [[1, 0.8], [0.7, 1]], "a symmetric, positive definite matrix"),
+        (FIRST_COVARIANCE, [[-1, 0], [0, -1]], "a symmetric, positive definite matrix"),
+        (FIRST_COVARIANCE, [[1, 1], [1, 1]], "a symmetric, positive definite matrix"),
+        (
+            FIRST_COVARIANCE,
+            [[1e-30, 0], [0, 1]],
+            "a standard deviation of at least 1.8e-06 in every direction, since box.y extends to 15",
+        ),
+        (FIRST_COVARIANCE, [[1, 0.8]], "at least 2 items"),
+        (f"{FIRST_COVARIANCE}.0", [1, 0.8, 0], "at most 2 items"),
         ("reference.covariances", [], "one entry for each of the 3 means"),
         ("reference.weights", [0.4, 0.35, 0.2], "numbers with sum 1, not 0.95"),
         ("reference.weights", [0.4, 0.6], "one entry for each of the 3 means"),
@@ -195,8 +201,8 @@ def test_a_world_that_does_not_fit_together_is_refused(tmp_path: Path, key: str,
         ("ring", None, "a valid dictionary"),
     ],
 )
-def test_a_mixture_that_does_not_fit_together_is_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
-    message = complaint(tmp_path, yaml.safe_dump(changed(key, value, MIXTURES)), mixture.load)
+def test_an_invalid_mixture_is_rejected(tmp_path: Path, key: str, value: Any, expected: str) -> None:
+    message = error_message(tmp_path, yaml.safe_dump(changed(key, value, MIXTURES)), mixture.load)
     assert message.startswith(f"{key}: ") and " is not accepted: " in message and expected in message
 
 
@@ -206,19 +212,26 @@ def test_a_mixture_that_does_not_fit_together_is_refused(tmp_path: Path, key: st
         ("criteria.wells.decided_by.0.below", 0.5, "either below or above"),
         ("criteria.wells.decided_by.0.study", "batch", "both study and cell, or neither"),
         ("criteria.wells.decided_by.0.against_cell", {"dsm.sigma": 1}, "a study"),
-        ("criteria.ema_keeps_rank.decided_by.0.against", "heldout_loss", "either against or against_cell"),
         ("criteria.learns_score.decided_by.0.relative", True, "against or against_cell"),
         ("criteria.wells.decided_by", [], "at least 1 item"),
         ("expected.dsm.is_best", True, "any of criteria: batch_matters, bimodal_dependencies"),
         ("expected_label.dsm.is_best", "best", "any of expected.dsm: "),
     ],
 )
-def test_claims_that_do_not_fit_together_are_refused(tmp_path: Path, key: str, value: Any, expected: str) -> None:
-    message = complaint(tmp_path, yaml.safe_dump(changed(key, value, CLAIMS)), claims.load)
+def test_inconsistent_claims_are_rejected(tmp_path: Path, key: str, value: Any, expected: str) -> None:
+    message = error_message(tmp_path, yaml.safe_dump(changed(key, value, CLAIMS)), claims.load)
     assert message.startswith(f"{key}: ") and " is not accepted: " in message and expected in message
 
 
-def test_the_chosen_mixture_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_criterion_with_both_against_and_against_cell_is_rejected(tmp_path: Path) -> None:
+    criterion = "criteria.ema_keeps_rank.decided_by.0"
+    raw = changed(f"{criterion}.against", "heldout_loss", CLAIMS)
+    message = error_message(tmp_path, yaml.safe_dump(raw), claims.load)
+    assert message.startswith(f"{criterion}.against_cell: ")
+    assert message.endswith(" is not accepted: expected either against or against_cell")
+
+
+def test_the_preset_selects_a_mixture_and_an_unknown_preset_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert mixture.chosen(PARAMS.mog) == mixture.load()[PARAMS.mog.preset]
     with pytest.raises(InvalidParams) as error:
@@ -228,7 +241,7 @@ def test_the_chosen_mixture_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("key", "meant"),
+    ("key", "suggestion"),
     [
         ("sead", "seed"),
         ("dsm.sgima", "sigma"),
@@ -242,12 +255,12 @@ def test_the_chosen_mixture_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch
         ("blocks", None),
     ],
 )
-def test_an_unknown_key_is_refused_with_the_one_that_was_meant(tmp_path: Path, key: str, meant: str | None) -> None:
-    assert_unknown(complaint(tmp_path, yaml.safe_dump(changed(key, 1))), key, meant)
+def test_an_unknown_key_is_rejected_with_a_suggestion(tmp_path: Path, key: str, suggestion: str | None) -> None:
+    assert_unknown_key(error_message(tmp_path, yaml.safe_dump(changed(key, 1))), key, suggestion)
 
 
 @pytest.mark.parametrize(
-    ("committed", "load", "key", "meant"),
+    ("committed", "load", "key", "suggestion"),
     [
         (MIXTURES, mixture.load, "reference.mean", "means"),
         (MIXTURES, mixture.load, "reference.box.z", None),
@@ -256,29 +269,29 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(tmp_path: Path, k
         (CLAIMS, claims.load, "criteria.wells.decided_by.0.bellow", "below"),
     ],
 )
-def test_an_unknown_key_of_mixtures_or_claims_is_refused_with_the_one_that_was_meant(
-    tmp_path: Path, committed: dict[str, Any], load: Load, key: str, meant: str | None
+def test_an_unknown_key_of_mixtures_or_claims_is_rejected_with_a_suggestion(
+    tmp_path: Path, committed: dict[str, Any], load: Load, key: str, suggestion: str | None
 ) -> None:
-    assert_unknown(complaint(tmp_path, yaml.safe_dump(changed(key, 1, committed)), load), key, meant)
+    assert_unknown_key(error_message(tmp_path, yaml.safe_dump(changed(key, 1, committed)), load), key, suggestion)
 
 
-def assert_unknown(message: str, key: str, meant: str | None) -> None:
-    """A message says that there is no such key, and which one was meant."""
+def assert_unknown_key(message: str, key: str, suggestion: str | None) -> None:
+    """Check that a message calls the key unknown and suggests a known one or, if None, lists the known ones."""
     assert message.startswith(f"{key}: 1 is not accepted: there is no such key; ")
-    assert message.endswith(f"did you mean {meant}?") if meant else "; expected " in message
+    assert message.endswith(f"did you mean {suggestion}?") if suggestion else "; expected " in message
 
 
-def test_a_misspelt_key_is_called_misspelt_and_not_missing(tmp_path: Path) -> None:
+def test_a_misspelt_key_is_reported_as_unknown_rather_than_missing(tmp_path: Path) -> None:
     raw = changed("dsm.sigma", MISSING)
     raw["dsm"]["sgima"] = 0.5
-    assert complaint(tmp_path, yaml.safe_dump(raw)).startswith("dsm.sgima: 0.5 is not accepted: there is no such key")
+    assert error_message(tmp_path, yaml.safe_dump(raw)).startswith("dsm.sgima: 0.5 is not accepted: there is no such key")
 
 
 @pytest.mark.parametrize(
     "key", ["seed", "mog.evaluation.grid", "dsm", "dsm.sigma", "dsm.train.warmup", "mnist_jepa_ema", "langevin"]
 )
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
-    assert complaint(tmp_path, yaml.safe_dump(changed(key, MISSING))) == f"{key}: this key is missing"
+    assert error_message(tmp_path, yaml.safe_dump(changed(key, MISSING))) == f"{key}: this key is missing"
 
 
 @pytest.mark.parametrize(
@@ -286,18 +299,18 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     [
         (MIXTURES, mixture.load, "ring.box"),
         (MIXTURES, mixture.load, "unequal.box.y"),
-        (CLAIMS, claims.load, "words"),
+        (CLAIMS, claims.load, "expected_label"),
         (CLAIMS, claims.load, "criteria.wells.statement"),
         (CLAIMS, claims.load, "criteria.wells.decided_by.1.reason"),
     ],
 )
 def test_a_missing_key_of_mixtures_or_claims_is_named(tmp_path: Path, committed: dict[str, Any], load: Load, key: str) -> None:
-    assert complaint(tmp_path, yaml.safe_dump(changed(key, MISSING, committed)), load) == f"{key}: this key is missing"
+    assert error_message(tmp_path, yaml.safe_dump(changed(key, MISSING, committed)), load) == f"{key}: this key is missing"
 
 
 @pytest.mark.parametrize("key", ["methods", "mnist", "mnist.methods", "mog", "mnist_perturbations.affine"])
 def test_a_missing_block_or_list_of_methods_is_named(tmp_path: Path, key: str) -> None:
-    assert complaint(tmp_path, yaml.safe_dump(changed(key, MISSING))).startswith(key)
+    assert error_message(tmp_path, yaml.safe_dump(changed(key, MISSING))).startswith(key)
 
 
 @pytest.mark.parametrize("key", ["methods", "mnist.methods"])
@@ -312,24 +325,26 @@ def test_a_missing_block_or_list_of_methods_is_named(tmp_path: Path, key: str) -
         ("dsm", "'dsm'", "a list of methods"),
     ],
 )
-def test_a_list_of_methods_holds_known_names_once(tmp_path: Path, key: str, names: Any, shown: str, expected: str) -> None:
-    message = complaint(tmp_path, yaml.safe_dump(changed(key, names)))
+def test_a_list_of_methods_must_name_known_methods_once(
+    tmp_path: Path, key: str, names: Any, shown: str, expected: str
+) -> None:
+    message = error_message(tmp_path, yaml.safe_dump(changed(key, names)))
     if expected == "any of ":
         prefix = "" if key == "methods" else MNIST_PREFIX
         expected += ", ".join(name for name in ALL_METHODS if prefix + name in RAW)
     assert message == f"{key}: {shown} is not accepted: expected {expected}"
 
 
-def test_of_two_mistakes_one_is_shown_and_the_other_counted(tmp_path: Path) -> None:
+def test_the_error_for_two_mistakes_shows_one_and_counts_the_other(tmp_path: Path) -> None:
     raw = changed("mog.train_points", 0) | {"seed": -1}
-    assert complaint(tmp_path, yaml.safe_dump(raw)).endswith("(and 1 more)")
+    assert error_message(tmp_path, yaml.safe_dump(raw)).endswith("(and 1 more)")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("seed: 1\n" + TEXT, "duplicate key seed"),
-        (written("0.5\n  sigma: 0.3"), "duplicate key sigma"),
+        (text_with_sigma("0.5\n  sigma: 0.3"), "duplicate key sigma"),
         ("a: [", "not readable as YAML"),
         ("a: b: c", "not readable as YAML"),
         ("\ta: 1", "not readable as YAML"),
@@ -341,22 +356,22 @@ def test_of_two_mistakes_one_is_shown_and_the_other_counted(tmp_path: Path) -> N
         ("1: 2", "expected named keys with values, found {1: 2}"),
     ],
 )
-def test_a_file_that_is_no_yaml_mapping_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
-    assert said in complaint(tmp_path, text)
+def test_a_file_without_a_valid_yaml_mapping_is_rejected_in_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in error_message(tmp_path, text)
 
 
-def test_a_key_that_stands_twice_is_found_by_its_line(tmp_path: Path) -> None:
-    assert complaint(tmp_path, TEXT + "seed: 1\n").endswith(f"duplicate key seed in line {len(TEXT.splitlines()) + 1}")
+def test_the_error_for_a_duplicate_key_names_its_line(tmp_path: Path) -> None:
+    assert error_message(tmp_path, TEXT + "seed: 1\n").endswith(f"duplicate key seed in line {len(TEXT.splitlines()) + 1}")
 
 
 @pytest.mark.parametrize("number", ["1e-05", "1E-05", "+1e-5", "1.e-5", ".00001", "10e-6"])
-def test_a_number_may_be_written_with_an_exponent_as_dvc_writes_it(tmp_path: Path, number: str) -> None:
+def test_exponent_notation_is_read_as_a_number(tmp_path: Path, number: str) -> None:
     file = tmp_path / "params.yaml"
-    file.write_text(written(number), encoding="utf-8")
+    file.write_text(text_with_sigma(number), encoding="utf-8")
     assert configured(params.load(file), "dsm")[0]["sigma"] == pytest.approx(1e-5)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_the_error_for_an_unreadable_file_names_it_and_the_cause(tmp_path: Path) -> None:
     with pytest.raises(InvalidParams, match=r"nowhere\.yaml: No such file or directory$"):
         params.load(tmp_path / "nowhere.yaml")
     with pytest.raises(InvalidParams, match=r"Is a directory$"):
@@ -366,7 +381,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         params.load(tmp_path / "latin")
 
 
-def test_a_nonsensical_value_under_any_key_is_refused_in_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nonsense_at_any_key_is_rejected_in_one_line_naming_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     nonsense = itertools.cycle([None, math.nan, {"nonsense": 1}, [[[]]]])
     for key, value in zip(keys(RAW), nonsense, strict=False):
         raw = changed(key, value)
@@ -377,49 +392,49 @@ def test_a_nonsensical_value_under_any_key_is_refused_in_one_line_that_names_it(
 
 
 @pytest.mark.parametrize(("committed", "load"), [(MIXTURES, mixture.load), (CLAIMS, claims.load)], ids=["mixtures", "claims"])
-def test_nonsense_in_any_place_of_mixtures_and_claims_is_refused_in_one_line_that_names_it(
+def test_nonsense_in_mixtures_or_claims_is_rejected_in_one_line_naming_the_key(
     committed: dict[str, Any], load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nonsense = itertools.cycle([math.nan, {"nonsense": {}}, [[[]]], math.inf])
-    # In the cells of a study stands what is a param there.
-    given = (place for place in places(committed) if not {"cell", "against_cell"} & set(place[:-1]))
-    for place, value in zip(given, nonsense, strict=False):
-        if place[-1] in ("cell", "against_cell"):
+    # The cell of a study may contain any param with any value.
+    validated = (path for path in key_paths(committed) if not {"cell", "against_cell"} & set(path[:-1]))
+    for path, value in zip(validated, nonsense, strict=False):
+        if path[-1] in ("cell", "against_cell"):
             value = [value]
-        raw = changed(place, value, committed)
+        raw = changed(path, value, committed)
         monkeypatch.setattr(yaml_file, "read", lambda _, raw=raw: raw)
         with pytest.raises(InvalidParams) as error:
             load(Path("a.yaml"))
-        # Where a whole block is nonsense, the first mistake may be in one that refers to it, which names both.
-        said = str(error.value)
-        assert said.startswith("a.yaml: ") and ".".join(map(str, place)) in said and "\n" not in said
+        # If a whole block is nonsense, the first mistake may be in a block that refers to it; its message names both.
+        message = str(error.value)
+        assert message.startswith("a.yaml: ") and ".".join(map(str, path)) in message and "\n" not in message
 
 
 @pytest.mark.parametrize("name", ALL_METHODS)
-def test_every_key_of_a_method_is_used(name: str) -> None:
-    init = signature(name)
+def test_every_constructor_argument_of_a_method_is_used(name: str) -> None:
+    init = constructor(name)
     used = {node.id for statement in init.body for node in ast.walk(statement) if isinstance(node, ast.Name)}
     assert {argument.arg for argument in init.args.kwonlyargs} <= used
 
 
 @pytest.mark.parametrize("name", ALL_METHODS)
-def test_a_method_takes_a_world_and_keywords_without_defaults(name: str) -> None:
-    arguments = signature(name).args
+def test_a_method_takes_a_domain_and_keyword_arguments_without_defaults(name: str) -> None:
+    arguments = constructor(name).args
     assert [argument.arg for argument in arguments.args] == ["self", "domain"]
     assert not arguments.defaults and not any(arguments.kw_defaults) and not arguments.kwarg and not arguments.vararg
 
 
 @pytest.mark.parametrize("block", [*PARAMS.methods, *(MNIST_PREFIX + name for name in PARAMS.mnist.methods)])
-def test_every_key_of_a_methods_block_goes_into_the_method_or_the_training(block: str) -> None:
+def test_every_key_of_a_methods_block_reaches_its_constructor_or_the_training(block: str) -> None:
     settings, train = configured(PARAMS, block)
     name = block.removeprefix(MNIST_PREFIX)
-    assert settings.keys() == {argument.arg for argument in signature(name).args.kwonlyargs}
+    assert settings.keys() == {argument.arg for argument in constructor(name).args.kwonlyargs}
     assert train.model_dump().keys() - {"batch_size"} <= inspect.signature(fit).parameters.keys()
     perturbations = PARAMS.mnist_perturbations.model_dump()
     build(name, domain(1) if block == name else Images(perturbations=perturbations, mixed_precision=False), settings)
 
 
-def test_a_block_that_is_not_there_is_asked_for_in_vain() -> None:
+def test_the_error_for_an_unknown_method_block_lists_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"'nothing' is no method of params\.yaml: expected one of "):
         configured(PARAMS, "nothing")
 
@@ -428,7 +443,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_on_the_command_line_a_mistake_is_one_line_and_status_one(tmp_path: Path) -> None:
+def test_check_reports_an_invalid_file_in_one_line_with_status_1(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(yaml.safe_dump(changed("dsm.sigma", -1)), encoding="utf-8")
     done = run("-m", "stages.tools.check", str(file))
@@ -436,12 +451,12 @@ def test_on_the_command_line_a_mistake_is_one_line_and_status_one(tmp_path: Path
     assert done.stderr == f"error: {file}: dsm.sigma: -1 is not accepted: expected greater than 0\n"
 
 
-def test_on_the_command_line_good_files_pass_in_silence() -> None:
+def test_check_accepts_valid_files_without_output() -> None:
     done = run("-m", "stages.tools.check")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_what_builds_no_method_reads_the_params_without_torch() -> None:
+def test_loading_the_params_does_not_import_torch() -> None:
     done = run("-c", "import sys; from stages.config import params; params.load(); assert 'torch' not in sys.modules")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -460,7 +475,7 @@ def test_what_builds_no_method_reads_the_params_without_torch() -> None:
         ),
     ],
 )
-def test_on_the_command_line_all_three_files_are_checked(
+def test_check_validates_params_mixtures_and_claims(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, key: str, value: Any, message: str
 ) -> None:
     for file in ("params.yaml", "mixtures.yaml", "claims.yaml"):
@@ -481,8 +496,8 @@ def test_on_the_command_line_all_three_files_are_checked(
         ("mixtures.yaml", "ring.box.x"),
     ],
 )
-def test_an_experiment_with_another_number_changes_that_line_of_the_file(name: str, key: str, tmp_path: Path) -> None:
-    """DVC writes the whole file anew, so it lies in the repository in the form in which DVC writes it."""
+def test_an_experiment_changes_only_the_line_of_its_modified_value(name: str, key: str, tmp_path: Path) -> None:
+    """DVC rewrites the whole file, so the committed files have the format that DVC writes."""
     before = (ROOT / name).read_text(encoding="utf-8")
     path = tmp_path / name
     path.write_text(before, encoding="utf-8")
@@ -494,7 +509,7 @@ def test_an_experiment_with_another_number_changes_that_line_of_the_file(name: s
         block[last] = [-9, 9] if isinstance(block[last], list) else 7
     after = path.read_text(encoding="utf-8").splitlines()
     moved = [(a, b) for a, b in zip(before.splitlines(), after, strict=True) if a != b]
-    # A block on one line that is too long for DVC has a second one, to which its end may move.
+    # DVC breaks a block that is too long for one line; a changed value can move the line break.
     assert len(moved) == 1 or (len(moved) == 2 and moved[0][0].rstrip().endswith((",", ":")))
     assert [old.partition("#")[2] for old, _ in moved] == [new.partition("#")[2] for _, new in moved]
 
@@ -509,44 +524,53 @@ class Own(Method):
     def __init__(self, domain, *, view: View, encoder: Encoder, scale: Positive):
         super().__init__()
 '''
-OTHER = "\n\nclass Second(Method):\n    def __init__(self, domain, *, scale: Positive): ...\n"
+SECOND = "\n\nclass Second(Method):\n    def __init__(self, domain, *, scale: Positive): ...\n"
 NO_METHOD = "own.py:1: expected a subclass of stages.nn.method.Method"
 MISTAKES = {
-    "unfinished": (METHOD + "    def loss(", "own.py:9: '(' was never closed"),
-    "not indented": (METHOD.replace("        super", "super"), "own.py:8: expected an indented block"),
-    "a null byte": (METHOD + "\0", "own.py:1: source code"),
-    "no UTF-8": (METHOD.encode().replace(b"A method", b"A \xff"), "own.py:1: "),
-    "a package that there is not": (
+    "unclosed parenthesis": (METHOD + "    def loss(", "own.py:9: '(' was never closed"),
+    "missing indentation": (METHOD.replace("        super", "super"), "own.py:8: expected an indented block"),
+    "null byte": (METHOD + "\0", "own.py:1: source code"),
+    "invalid UTF-8": (METHOD.encode().replace(b"A method", b"A \xff"), "own.py:1: "),
+    "missing package": (
         METHOD.replace(FUTURE, "import nosuch\n"),
         "own.py:2: ModuleNotFoundError: No module named 'nosuch'",
     ),
-    "an import of nothing": (METHOD.replace("Positive, ", "Positiv, "), "own.py:3: ImportError: cannot import name 'Positiv'"),
-    "misspelt": (
+    "import of an undefined name": (
+        METHOD.replace("Positive, ", "Positiv, "),
+        "own.py:3: ImportError: cannot import name 'Positiv'",
+    ),
+    "misspelt type": (
         METHOD.replace("scale: Positive", "scale: Positiv"),
         "own.py:7: Positiv is not a type: name 'Positiv' is not defined",
     ),
-    "a value": (METHOD.replace("scale: Positive", "scale: 0.5"), "own.py:7: scale: not a valid type: "),
-    "what is called": (METHOD.replace("scale: Positive", "scale: Positive(2)"), "own.py:7: scale: not a valid type: "),
-    "a class of its own": (METHOD.replace("scale: Positive", "scale: Method"), "own.py:7: scale: not a valid type: "),
-    "no annotation": (METHOD.replace("scale: Positive", "scale"), "own.py:7: scale has no annotation"),
-    "train": (METHOD.replace("scale:", "train:"), "own.py:7: train is reserved: give the argument another name"),
-    "two classes": (METHOD + OTHER, "own.py:11: expected one method per file, but Own is already one"),
-    "derived": (METHOD + OTHER.replace("Method", "Own"), "own.py:11: expected one method per file, but Own is already one"),
-    "none": ("x = 1\n", NO_METHOD),
-    "empty": ("", NO_METHOD),
-    "another base": (
+    "value instead of a type": (METHOD.replace("scale: Positive", "scale: 0.5"), "own.py:7: scale: not a valid type: "),
+    "call instead of a type": (METHOD.replace("scale: Positive", "scale: Positive(2)"), "own.py:7: scale: not a valid type: "),
+    "type that pydantic cannot validate": (
+        METHOD.replace("scale: Positive", "scale: Method"),
+        "own.py:7: scale: not a valid type: ",
+    ),
+    "missing annotation": (METHOD.replace("scale: Positive", "scale"), "own.py:7: scale has no annotation"),
+    "reserved name": (METHOD.replace("scale:", "train:"), "own.py:7: train is reserved: give the argument another name"),
+    "two methods": (METHOD + SECOND, "own.py:11: expected one method per file, but Own is already one"),
+    "subclass of a method": (
+        METHOD + SECOND.replace("Method", "Own"),
+        "own.py:11: expected one method per file, but Own is already one",
+    ),
+    "no class": ("x = 1\n", NO_METHOD),
+    "empty file": ("", NO_METHOD),
+    "other base class": (
         METHOD.replace("(Method)", "(object)"),
         NO_METHOD,
     ),
-    "no __init__": ("from stages.nn.method import Method\nclass Own(Method):\n    pass\n", "own.py:2: Own has no __init__"),
-    "no star": (METHOD.replace("*, ", ""), "own.py:7: view must follow `*`"),
-    "any arguments": (METHOD.replace("scale: Positive", "**more"), "own.py:7: more must follow `*`"),
+    "no constructor": ("from stages.nn.method import Method\nclass Own(Method):\n    pass\n", "own.py:2: Own has no __init__"),
+    "positional argument": (METHOD.replace("*, ", ""), "own.py:7: view must follow `*`"),
+    "variable keyword arguments": (METHOD.replace("scale: Positive", "**more"), "own.py:7: more must follow `*`"),
 }
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The file of a method of one's own, beside those that there are."""
+def method_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The path of the file of a new method `own`, in a folder with copies of the project's methods."""
     folder = tmp_path / "stages/methods"
     folder.mkdir(parents=True)
     for file in method_blocks.METHODS.glob("*.py"):
@@ -554,11 +578,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(method_blocks, "METHODS", folder)
     monkeypatch.setattr(stages.methods, "__path__", [*stages.methods.__path__, str(folder)])
     yield folder / "own.py"
-    forget()
+    clear_caches()
 
 
-def forget() -> None:
-    """Have the method of one's own read anew."""
+def clear_caches() -> None:
+    """Make the next access read the file of the method `own` again."""
     sys.modules.pop("stages.methods.own", None)
     stages.methods.__dict__.pop("own", None)
     importlib.invalidate_caches()
@@ -566,7 +590,8 @@ def forget() -> None:
     block_model.cache_clear()
 
 
-def with_own(tmp_path: Path) -> Path:
+def params_with_own_method(tmp_path: Path) -> Path:
+    """Write a params.yaml that lists the method `own` and has a block for it."""
     block = {**RAW["contrastive"], "scale": 2.0}
     del block["temperature"]
     path = tmp_path / "params.yaml"
@@ -575,27 +600,29 @@ def with_own(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["Positive", "float", "Literal[2.0, 3.0]", "float | None"])
-def test_a_method_takes_any_type_that_pydantic_can_check(kind: str, own: Path, tmp_path: Path) -> None:
-    own.write_text("from typing import Literal\n" + METHOD.replace("scale: Positive", f"scale: {kind}").replace(FUTURE, ""))
-    assert configured(params.load(with_own(tmp_path)), "own")[0]["scale"] == 2
+def test_a_method_accepts_any_type_that_pydantic_can_validate(kind: str, method_file: Path, tmp_path: Path) -> None:
+    method_file.write_text(
+        "from typing import Literal\n" + METHOD.replace("scale: Positive", f"scale: {kind}").replace(FUTURE, "")
+    )
+    assert configured(params.load(params_with_own_method(tmp_path)), "own")[0]["scale"] == 2
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_of_a_methods_author_is_one_line_with_file_and_line(mistake: str, own: Path, tmp_path: Path) -> None:
-    source, said = MISTAKES[mistake]
-    own.write_text(METHOD)
-    assert configured(params.load(with_own(tmp_path)), "own")[0]["scale"] == 2
-    forget()
-    own.write_bytes(source if isinstance(source, bytes) else source.encode())
-    with pytest.raises(InvalidParams, match=f"^stages/methods/{re.escape(said)}") as error:
-        configured(params.load(with_own(tmp_path)), "own")
+def test_a_mistake_in_a_methods_file_is_reported_with_file_and_line(mistake: str, method_file: Path, tmp_path: Path) -> None:
+    source, message = MISTAKES[mistake]
+    method_file.write_text(METHOD)
+    assert configured(params.load(params_with_own_method(tmp_path)), "own")[0]["scale"] == 2
+    clear_caches()
+    method_file.write_bytes(source if isinstance(source, bytes) else source.encode())
+    with pytest.raises(InvalidParams, match=f"^stages/methods/{re.escape(message)}") as error:
+        configured(params.load(params_with_own_method(tmp_path)), "own")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_file_that_no_list_names_stops_nothing(mistake: str, own: Path) -> None:
+def test_an_invalid_method_file_is_ignored_unless_a_list_names_it(mistake: str, method_file: Path) -> None:
     source = MISTAKES[mistake][0]
-    own.write_bytes(source if isinstance(source, bytes) else source.encode())
+    method_file.write_bytes(source if isinstance(source, bytes) else source.encode())
     check(ROOT / "params.yaml")
     raw = {**RAW, "methods": ["nosuch"]}
     with pytest.raises(InvalidParams, match=r"methods: 'nosuch' is not accepted: expected any of contrastive, ") as error:
@@ -603,7 +630,7 @@ def test_a_file_that_no_list_names_stops_nothing(mistake: str, own: Path) -> Non
     assert "own" not in str(error.value)
 
 
-def test_a_method_without_an_encoder_is_refused_on_the_images(tmp_path: Path) -> None:
+def test_a_method_without_an_encoder_is_rejected_on_images(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump({**changed("mnist.methods", [*RAW["mnist"]["methods"], "dsm"]), "mnist_dsm": RAW["dsm"]}))
     with pytest.raises(InvalidParams, match=r"mnist\.methods: 'dsm' is not accepted: expected any of contrastive, jepa_basic"):

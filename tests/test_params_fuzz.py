@@ -1,4 +1,4 @@
-"""params.yaml files with something wrong in them: never a traceback, always one line that names what is wrong."""
+"""Mutated and malformed params.yaml files: an error is one line that names the mistake, never a traceback."""
 
 from __future__ import annotations
 
@@ -15,50 +15,51 @@ from stages.config import params
 from stages.core.errors import InvalidParams
 from stages.core.paths import ROOT
 from stages.nn.build import configured
-from stages.tools.check import check as check_all
+from stages.tools.check import check
 
 pytestmark = pytest.mark.hostile
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 RAW: dict[str, Any] = yaml.safe_load(TEXT)
 QUICK, FULL = 100, 600
-ODD: tuple[Any, ...] = (
+UNUSUAL_VALUES: tuple[Any, ...] = (
     None, True, "", "0.5", "ünï·cødé ∇", "\u202e", "a" * 10_000, "<img src=x>", "; true /", "${seed}", [], {}, [[]], {"a": {}},
     -1, 0, -0.5, 0.5, 1e308, -1e308, float("inf"), float("-inf"), float("nan"), 10**30, -(10**30), 2**31, 2**63, 1.5,
 )  # fmt: skip
-"""Values that no key here accepts, or only some do."""
+"""Values that no key or only a few keys accept."""
 
 
-def places(block: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of everything in a params file, blocks and what they hold."""
+def key_paths(block: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The keys and list indices that lead to each value of a nested block, inner blocks included."""
     found = [path] if path else []
     items = block.items() if isinstance(block, dict) else enumerate(block) if isinstance(block, list) else ()
     for key, value in items:
-        found += places(value, (*path, key))
+        found += key_paths(value, (*path, key))
     return found
 
 
-PLACES = places(RAW)
+KEY_PATHS = key_paths(RAW)
 
 
-def holder(raw: Any, path: tuple[Any, ...]) -> Any:
+def container(raw: Any, path: tuple[Any, ...]) -> Any:
+    """The block or list that contains the value at a path."""
     for key in path[:-1]:
         raw = raw[key]
     return raw
 
 
 def other_value(raw: Any, path: tuple[Any, ...], rng: random.Random) -> str:
-    holder(raw, path)[path[-1]] = rng.choice(ODD)
+    container(raw, path)[path[-1]] = rng.choice(UNUSUAL_VALUES)
     return str(path[-1])
 
 
 def missing(raw: Any, path: tuple[Any, ...], rng: random.Random) -> str:
-    del holder(raw, path)[path[-1]]
+    del container(raw, path)[path[-1]]
     return str(path[-1])
 
 
 def misspelt(raw: Any, path: tuple[Any, ...], rng: random.Random) -> str:
-    block = holder(raw, path)
+    block = container(raw, path)
     if not isinstance(block, dict):
         return other_value(raw, path, rng)
     key = str(path[-1])
@@ -68,16 +69,16 @@ def misspelt(raw: Any, path: tuple[Any, ...], rng: random.Random) -> str:
 
 
 def extra(raw: Any, path: tuple[Any, ...], rng: random.Random) -> str:
-    block = holder(raw, path)
+    block = container(raw, path)
     name = rng.choice(("size", "nfiles", "extra", "__class__", "train", "αβγ", "0"))
     if not isinstance(block, dict) or name in block:
         return other_value(raw, path, rng)
-    block[name] = rng.choice(ODD)
+    block[name] = rng.choice(UNUSUAL_VALUES)
     return name
 
 
 def negated(raw: Any, path: tuple[Any, ...], rng: random.Random) -> str:
-    block = holder(raw, path)
+    block = container(raw, path)
     value = block[path[-1]]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return other_value(raw, path, rng)
@@ -86,119 +87,124 @@ def negated(raw: Any, path: tuple[Any, ...], rng: random.Random) -> str:
 
 
 MUTATIONS: tuple[Callable[[Any, tuple[Any, ...], random.Random], str], ...] = (other_value, missing, misspelt, extra, negated)
+"""Mutate the value at a path, or its key, and return the key that the error must name."""
 
 
-def check(path: Path) -> str:
-    """What is said of a file: nothing where it is accepted, else one line."""
+def error_message(path: Path) -> str:
+    """The error for a file, without the file's name; empty if the file is accepted."""
     try:
-        check_all(path)
+        check(path)
     except InvalidParams as error:
-        said = str(error)
-        assert "\n" not in said and said.startswith(f"{path}: ") and len(said) < 1000, said
-        return said.removeprefix(f"{path}: ")
+        message = str(error)
+        assert "\n" not in message and message.startswith(f"{path}: ") and len(message) < 1000, message
+        return message.removeprefix(f"{path}: ")
     return ""
 
 
 def mutate(seed: int, folder: Path) -> tuple[str, str, str]:
-    """A mutated file: what was done, what is said of it, the key that has to be named."""
+    """Write a mutated file; returns a description of the mutation, the error, and the key that the error must name."""
     rng = random.Random(seed)
     raw = yaml.safe_load(TEXT)
-    path = rng.choice(PLACES)
+    path = rng.choice(KEY_PATHS)
     mutation = rng.choice(MUTATIONS)
     key = mutation(raw, path, rng)
     file = folder / "params.yaml"
     file.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return f"{mutation.__name__} at {'.'.join(map(str, path))} (seed {seed})", check(file), key
+    return f"{mutation.__name__} at {'.'.join(map(str, path))} (seed {seed})", error_message(file), key
 
 
-def hold(seeds: range, folder: Path) -> None:
-    """Every mutated file is accepted, or refused by a line that names the key, or the block that it is missing from."""
-    refused = 0
+def assert_errors_name_the_key(seeds: range, folder: Path) -> None:
+    """Check that every mutated file is accepted, or rejected with an error that names the key or the block of the key."""
+    rejected = 0
     for seed in seeds:
-        what, said, key = mutate(seed, folder)
-        if said:
-            refused += 1
-            # An element of a list, or of what is refused as a whole, stands for the key that has it.
-            path = [part for part in what.split(" at ")[1].split(" (")[0].split(".") if not part.isdecimal()]
-            named = {key, *path[-2:]} if not key.isdecimal() else set(path[-2:])
-            assert any(re.search(rf"(^|[ .]){re.escape(name)}(?=[:. ;?,]|$)", said) for name in named), f"{what}: {said}"
-    assert refused > len(seeds) // 2
+        mutation, message, key = mutate(seed, folder)
+        if message:
+            rejected += 1
+            # For an element of a list, and for a value in a block that is rejected as a whole, the outer key is named.
+            path = [part for part in mutation.split(" at ")[1].split(" (")[0].split(".") if not part.isdecimal()]
+            names = {key, *path[-2:]} if not key.isdecimal() else set(path[-2:])
+            named = any(re.search(rf"(^|[ .]){re.escape(name)}(?=[:. ;?,]|$)", message) for name in names)
+            assert named, f"{mutation}: {message}"
+    assert rejected > len(seeds) // 2
 
 
-def test_mutated_files_are_refused_by_one_line_that_names_the_key(
+def test_the_error_for_a_mutated_file_names_the_key_in_one_line(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("tries", QUICK)
-    hold(range(QUICK), tmp_path)
+    assert_errors_name_the_key(range(QUICK), tmp_path)
 
 
 @pytest.mark.nightly
-def test_many_more_mutated_files(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_the_errors_for_many_mutated_files_name_the_key_in_one_line(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     record_property("tries", FULL)
-    hold(range(QUICK, QUICK + FULL), tmp_path)
+    assert_errors_name_the_key(range(QUICK, QUICK + FULL), tmp_path)
 
 
-ODDITIES = {
-    "nothing": "",
-    "a list": "- 1\n",
-    "a number": "5\n",
+MALFORMED = {
+    "empty file": "",
+    "list": "- 1\n",
+    "number": "5\n",
     "two documents": f"{TEXT}\n---\n{TEXT}",
-    "a tab": TEXT.replace("  batch_size", "\tbatch_size", 1),
-    "an open bracket": TEXT + "\nx: [1, 2",
-    "an unknown tag": TEXT.replace("seed: 0", "seed: !!python/object/apply:os.system ['true']", 1),
-    "an unknown alias": TEXT.replace("seed: 0", "seed: *nowhere", 1),
-    "a key twice": TEXT + "\nseed: 1\n",
-    "a number as key": TEXT + "\n5: 1\n",
-    "a list as key": TEXT + "\n? [a]\n: 1\n",
+    "tab as indentation": TEXT.replace("  batch_size", "\tbatch_size", 1),
+    "unclosed bracket": TEXT + "\nx: [1, 2",
+    "tag of a Python object": TEXT.replace("seed: 0", "seed: !!python/object/apply:os.system ['true']", 1),
+    "undefined alias": TEXT.replace("seed: 0", "seed: *nowhere", 1),
+    "duplicate key": TEXT + "\nseed: 1\n",
+    "number as a key": TEXT + "\n5: 1\n",
+    "list as a key": TEXT + "\n? [a]\n: 1\n",
     "deep nesting": TEXT + "\nx: " + "[" * 5000 + "]" * 5000,
-    "laughs": TEXT
+    "billion laughs": TEXT
     + "\na: &a [x, x]\n"
     + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20)),
-    "itself": TEXT + "\nx: &x [*x]\n",
-    "a date": TEXT.replace("seed: 0", "seed: 2020-01-01", 1),
-    "octal": TEXT.replace("seeds: 8 ", "seeds: 0o10 ", 1),
-    "octal of old": TEXT.replace("seeds: 8 ", "seeds: 010 ", 1),
+    "self-referencing alias": TEXT + "\nx: &x [*x]\n",
+    "date": TEXT.replace("seed: 0", "seed: 2020-01-01", 1),
+    "octal of YAML 1.2": TEXT.replace("seeds: 8 ", "seeds: 0o10 ", 1),
+    "octal of YAML 1.1": TEXT.replace("seeds: 8 ", "seeds: 010 ", 1),
     "hexadecimal": TEXT.replace("seeds: 8 ", "seeds: 0x8 ", 1),
-    "minutes": TEXT.replace("seeds: 8 ", "seeds: 1:30 ", 1),
-    "thousands": TEXT.replace("seeds: 8 ", "seeds: 1_000 ", 1),
-    "very many digits": TEXT.replace("seeds: 8 ", f"seeds: {'9' * 5000} ", 1),
-    "more than any memory": TEXT.replace("seeds: 8 ", "seeds: 1000000000000 ", 1),
-    "no whole number at all": TEXT.replace("seed: 0", 'seed: !!int ""', 1),
-    "no number at all": TEXT.replace("seed: 0", 'seed: !!float ""', 1),
-    "neither true nor false": TEXT.replace("seed: 0", "seed: !!bool foo", 1),
-    "no date at all": TEXT.replace("seed: 0", "seed: !!timestamp foo", 1),
-    "a set": TEXT.replace("seed: 0", "seed: !!set {a}", 1),
+    "sexagesimal number": TEXT.replace("seeds: 8 ", "seeds: 1:30 ", 1),
+    "digit separator": TEXT.replace("seeds: 8 ", "seeds: 1_000 ", 1),
+    "integer of 5000 digits": TEXT.replace("seeds: 8 ", f"seeds: {'9' * 5000} ", 1),
+    "more seeds than fit in memory": TEXT.replace("seeds: 8 ", "seeds: 1000000000000 ", 1),
+    "empty integer": TEXT.replace("seed: 0", 'seed: !!int ""', 1),
+    "empty float": TEXT.replace("seed: 0", 'seed: !!float ""', 1),
+    "invalid boolean": TEXT.replace("seed: 0", "seed: !!bool foo", 1),
+    "invalid timestamp": TEXT.replace("seed: 0", "seed: !!timestamp foo", 1),
+    "set": TEXT.replace("seed: 0", "seed: !!set {a}", 1),
     "very deep nesting": "- " * 200_000,
-    "very many laughs": "".join(f"b{i}: &b{i} [*b{i - 1}, *b{i - 1}]\n" if i else "b0: &b0 [x]\n" for i in range(60)) + TEXT,
-    "no in the words of old": TEXT.replace("mixed_precision: false", "mixed_precision: no", 1),
-    "a NUL": TEXT + "\n\0\n",
-    "yes": TEXT.replace("mixed_precision: false", "mixed_precision: 'yes'", 1),
+    "deeper billion laughs": "".join(f"b{i}: &b{i} [*b{i - 1}, *b{i - 1}]\n" if i else "b0: &b0 [x]\n" for i in range(60))
+    + TEXT,
+    "no as a boolean of YAML 1.1": TEXT.replace("mixed_precision: false", "mixed_precision: no", 1),
+    "null character": TEXT + "\n\0\n",
+    "yes in quotes": TEXT.replace("mixed_precision: false", "mixed_precision: 'yes'", 1),
 }
 
 
-@pytest.mark.parametrize("name", ODDITIES)
-def test_oddities_of_yaml_are_refused(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_yaml_and_values_of_other_types_are_rejected(name: str, tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
-    file.write_text(ODDITIES[name], encoding="utf-8")
-    assert check(file), f"{name} was accepted"
+    file.write_text(MALFORMED[name], encoding="utf-8")
+    assert error_message(file), f"{name} was accepted"
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"seed: \xc3\x28\n"])
-def test_bytes_that_are_no_text_are_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_rejected(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_bytes(content)
-    assert check(file)
+    assert error_message(file)
 
 
-def test_anchors_and_merges_are_as_good_as_what_they_stand_for(tmp_path: Path) -> None:
+def test_yaml_anchors_and_merge_keys_are_resolved(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     block = "train: {steps: 1500, batch_size: 256, learning_rate: 0.001, weight_decay: 0.0, schedule: constant, warmup: 0}"
-    # DVC breaks long lines.
+    # Join the lines that DVC has broken.
     whole = re.sub(r",\s*\n +", ", ", TEXT)
     assert whole.count(block) > 1
     first, *others = whole.split(block)
     text = f"{first}{block.replace('train: ', 'train: &t ')}{others[0]}train: {{<<: *t, steps: 7}}{block.join(others[1:])}"
     file.write_text(text, encoding="utf-8")
-    assert check(file) == ""
+    assert error_message(file) == ""
     loaded = params.load(file)
     assert 7 in [configured(loaded, block)[1].steps for block in loaded.blocks]

@@ -1,4 +1,4 @@
-"""Perturbations of images against scipy's and torch's own operations, their limit cases and their randomness."""
+"""Transforms of images and their random augmentation: equality with scipy and torch, limit cases, randomness."""
 
 from __future__ import annotations
 
@@ -49,64 +49,65 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def noise(count: int = 4, size: int = 28) -> Tensor:
+    """Images of uniform noise, the same every time."""
     return torch.rand(count, 1, size, size, generator=seeded(), dtype=torch.float64)
 
 
 def strokes(count: int = 4, size: int = 28) -> Tensor:
-    """Images like digits: bright curves with soft edges on black, touching the border here and there."""
+    """Images like digits: bright curves with soft edges on black, some of which touch the border."""
     smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(count, size, size)), (0, 3, 3))
     return torch.from_numpy(np.clip(1.5 - 120 * np.abs(smooth), 0, 1)).unsqueeze(1)
 
 
 def dot(*, right: float = 0, down: float = 0, count: int = 1, size: int = 28) -> Tensor:
-    """A round blob at that place from the centre."""
-    at = torch.arange(size) - (size - 1) / 2
-    distance = (at - right).square() + (at[:, None] - down).square()
+    """Images of a round blob, `right` and `down` pixels from the centre."""
+    offset = torch.arange(size) - (size - 1) / 2
+    distance = (offset - right).square() + (offset[:, None] - down).square()
     return torch.exp(-distance / 4).expand(count, 1, size, size)
 
 
 def centre_of_mass(x: Tensor) -> Tensor:
-    """(B, 2): pixels to the right and down, from the centre."""
-    at = torch.arange(x.shape[-1], dtype=x.dtype) - (x.shape[-1] - 1) / 2
+    """Centres of mass (B, 2), in pixels to the right of and below the centre of the image."""
+    offset = torch.arange(x.shape[-1], dtype=x.dtype) - (x.shape[-1] - 1) / 2
     mass = x.sum((-1, -2)).squeeze(1)
-    return torch.stack(((x.sum(-2).squeeze(1) @ at) / mass, (x.sum(-1).squeeze(1) @ at) / mass), -1)
+    return torch.stack(((x.sum(-2).squeeze(1) @ offset) / mass, (x.sum(-1).squeeze(1) @ offset) / mass), -1)
 
 
 def move(x: Tensor, *, angle: float = 0, scale: float = 1, shear: float = 0, shift: tuple[float, float] = (0, 0)) -> Tensor:
-    """One and the same affine map for all images."""
-    one = x.new_ones(len(x))
-    return affine(x, angle=one * angle, scale=one * scale, shear=one * shear, shift=one[:, None] * x.new_tensor(shift))
+    """Apply the same affine map to all images."""
+    ones = x.new_ones(len(x))
+    return affine(x, angle=ones * angle, scale=ones * scale, shear=ones * shear, shift=ones[:, None] * x.new_tensor(shift))
 
 
 # ---------------------------------------------------------------- elastic
 
 
-def test_no_displacement_is_the_identity() -> None:
+def test_elastic_without_displacement_is_the_identity() -> None:
     assert_close(elastic(noise(), noise().new_zeros(4, 2, 6, 6)), noise())
 
 
 @pytest.mark.parametrize("right, down", [(2, 0), (0, -3), (1, 2)])
-def test_an_even_displacement_is_a_shift_the_other_way(right: int, down: int) -> None:
+def test_uniform_displacement_shifts_the_image_in_the_opposite_direction(right: int, down: int) -> None:
     nodes = noise().new_tensor([right, down]).view(1, 2, 1, 1).expand(4, 2, 5, 5)
     assert_close(elastic(noise(), nodes), move(noise(), shift=(-right, -down)), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("nodes, size", [(2, (28, 28)), (6, (28, 28)), (5, (9, 14)), (28, (28, 28))])
-def test_the_bend_is_torchs_bicubic_surface(nodes: int, size: tuple[int, int]) -> None:
+def test_bicubic_surface_equals_torch_interpolation(nodes: int, size: tuple[int, int]) -> None:
     values = torch.randn(3, 2, nodes, nodes, generator=seeded(), dtype=torch.float64)
     matrix = transforms.bicubic(nodes, *size, torch.device("cpu"), torch.float64)
     expected = torch.nn.functional.interpolate(values, size, mode="bicubic", align_corners=True)
     assert_close((values.flatten(2) @ matrix).view_as(expected), expected)
 
 
-def test_one_node_bends_its_surroundings_and_leaves_the_far_side_alone() -> None:
+def test_displacement_of_one_node_deforms_only_its_neighbourhood() -> None:
     nodes = noise().new_zeros(4, 2, 6, 6)
     nodes[:, 0, 1, 1] = 2
-    moved = (elastic(strokes(), nodes) - strokes()).abs().amax((0, 1))
-    assert moved[2:9, 2:9].max() > 0.1 and moved[18:, 18:].max() < 1e-12
+    change = (elastic(strokes(), nodes) - strokes()).abs().amax((0, 1))
+    assert change[2:9, 2:9].max() > 0.1 and change[18:, 18:].max() < 1e-12
 
 
-def test_the_draws_of_a_bend_have_their_standard_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elastic_displacements_have_the_standard_deviation_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(augmentation, "elastic", lambda x, displacement: seen.append(displacement) or x)
     make("elastic", FULL["elastic"])(noise(500), 0.5, seeded())
@@ -120,7 +121,7 @@ def test_the_draws_of_a_bend_have_their_standard_deviation(monkeypatch: pytest.M
 @pytest.mark.parametrize("images", [noise, strokes])
 @pytest.mark.parametrize("size", range(1, 7))
 @pytest.mark.parametrize("ours, oracle", [(erosion, ndimage.grey_erosion), (dilation, ndimage.grey_dilation)])
-def test_morphology_is_scipys(
+def test_morphology_equals_scipy(
     ours: Callable[[Tensor, int], Tensor], oracle: Callable[..., np.ndarray], size: int, images: Callable[[], Tensor]
 ) -> None:
     x = images()
@@ -128,7 +129,7 @@ def test_morphology_is_scipys(
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 6), st.integers(0, 99))
-def test_morphology_is_scipys_on_any_shape(height: int, width: int, size: int, seed: int) -> None:
+def test_morphology_equals_scipy_on_any_image_shape(height: int, width: int, size: int, seed: int) -> None:
     x = torch.rand(1, 1, height, width, generator=seeded(seed))
     image = x[0, 0].numpy()
     assert np.array_equal(erosion(x, size)[0, 0].numpy(), ndimage.grey_erosion(image, size=(size, size)))
@@ -136,13 +137,13 @@ def test_morphology_is_scipys_on_any_shape(height: int, width: int, size: int, s
 
 
 @pytest.mark.parametrize("size", range(1, 7))
-def test_dilation_is_the_erosion_of_the_negative(size: int) -> None:
-    # An even square is reflected, hence the flips.
+def test_dilation_is_the_negative_of_the_eroded_negative(size: int) -> None:
+    # An even square reaches further to one side, and dilation reflects it; hence the flips.
     assert_close(dilation(noise(), size), 1 - erosion(1 - noise().flip(-1, -2), size).flip(-1, -2))
 
 
 @pytest.mark.parametrize("kind, function, sign", [("erosion", erosion, -1), ("dilation", dilation, 1)])
-def test_morphology_grows_with_its_strength_and_equals_the_whole_sides_at_them(
+def test_morphology_grows_with_strength_and_interpolates_between_integer_sides(
     kind: str, function: Callable[[Tensor, int], Tensor], sign: int
 ) -> None:
     step, x = make(kind, FULL[kind]), noise()
@@ -150,28 +151,28 @@ def test_morphology_grows_with_its_strength_and_equals_the_whole_sides_at_them(
         assert torch.equal(step(x, (side - 1) / 4, seeded()), function(x, side))
     assert_close(step(x, 0.375, seeded()), (function(x, 2) + function(x, 3)) / 2)
     grey_values = torch.stack([step(x, factor, seeded()) for factor in np.linspace(0, 1, 33).tolist()])
-    steps = sign * grey_values.diff(dim=0)
-    assert steps.min() > -1e-12
-    # No strength is without effect: the sets at .33, .67 and 1 of a side of 3 would be two alike otherwise.
-    assert (steps.flatten(1).amax(-1) > 0.01).all()
+    changes = sign * grey_values.diff(dim=0)
+    assert changes.min() > -1e-12
+    # Every increase in strength changes the images: otherwise, two of the sets at .33, .67 and 1 of a side of 3 could be equal.
+    assert (changes.flatten(1).amax(-1) > 0.01).all()
 
 
 # ---------------------------------------------------------------- affine
 
 
-def test_affine_without_change_is_the_identity() -> None:
+def test_affine_with_neutral_parameters_is_the_identity() -> None:
     assert_close(move(noise()), noise())
 
 
 @given(st.integers(-30, 30), st.integers(-30, 30))
-def test_whole_pixels_shift_right_and_down_with_zeros_from_outside(right: int, down: int) -> None:
+def test_integer_shift_moves_right_and_down_with_zero_padding(right: int, down: int) -> None:
     x = noise(1)
     expected = ndimage.shift(x.numpy(), (0, 0, down, right), order=0, mode="constant")
     assert_close(move(x, shift=(right, down)).numpy(), expected, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("quarters", [-1, 1, 2])
-def test_a_positive_angle_turns_clockwise(quarters: int) -> None:
+def test_positive_angle_rotates_clockwise(quarters: int) -> None:
     assert_close(move(strokes(), angle=quarters * math.pi / 2), strokes().rot90(-quarters, (-2, -1)), atol=1e-12, rtol=0)
 
 
@@ -179,7 +180,7 @@ def test_scale_two_doubles_the_distance_from_the_centre() -> None:
     assert_close(centre_of_mass(move(dot(right=3, down=-2), scale=2)), torch.tensor([[6.0, -4.0]]), atol=0.05, rtol=0)
 
 
-def test_shear_moves_along_x_in_proportion_to_y() -> None:
+def test_shear_shifts_along_x_in_proportion_to_y() -> None:
     assert_close(centre_of_mass(move(dot(down=6), shear=math.pi / 4)), torch.tensor([[6.0, 6.0]]), atol=0.02, rtol=0)
 
 
@@ -191,10 +192,10 @@ def test_shear_moves_along_x_in_proportion_to_y() -> None:
     st.floats(-9, 9),
     st.integers(2, 28),
 )
-def test_affine_is_scipys(angle: float, scale: float, shear: float, right: float, down: float, size: int) -> None:
+def test_affine_equals_scipy(angle: float, scale: float, shear: float, right: float, down: float, size: int) -> None:
     x = noise(1, size)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    inverse = np.linalg.inv(scale * turn @ np.array([[1, math.tan(shear)], [0, 1]]))[::-1, ::-1]  # (x, y) to (row, column)
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    inverse = np.linalg.inv(scale * rotation @ np.array([[1, math.tan(shear)], [0, 1]]))[::-1, ::-1]  # (x, y) to (row, column)
     middle = (size - 1) / 2
     offset = middle - inverse @ (np.array([down, right]) + middle)
     expected = ndimage.affine_transform(x[0, 0].numpy(), inverse, offset, order=1, mode="grid-constant")
@@ -210,13 +211,13 @@ def test_each_image_of_a_batch_has_its_own_affine_map() -> None:
     assert_close(together[1:], move(x[1:], **second, shift=(0, 3)))
 
 
-def test_affine_refuses_images_that_are_not_square() -> None:
+def test_affine_rejects_images_that_are_not_square() -> None:
     with pytest.raises(ValueError, match="square"):
         move(torch.zeros(1, 1, 28, 27))
 
 
 @pytest.mark.parametrize(
-    "setting, amplitude, start, bound",
+    "setting, limit, start, largest",
     [
         ("translation", 3, (0, 0), (3, 3)),
         ("rotation", 30, (8, 0), (8 - 8 * math.cos(math.pi / 6), 8 * math.sin(math.pi / 6))),
@@ -224,22 +225,22 @@ def test_affine_refuses_images_that_are_not_square() -> None:
         ("shear", 45, (0, 5), (5, 0)),
     ],
 )
-def test_draws_of_an_affine_map_fill_their_range(
-    setting: str, amplitude: float, start: tuple[float, float], bound: tuple[float, float]
+def test_random_affine_parameters_fill_their_range(
+    setting: str, limit: float, start: tuple[float, float], largest: tuple[float, float]
 ) -> None:
-    still = {"probability": 1.0, "rotation": 0.0, "scale": 0.0, "shear": 0.0, "translation": 0.0}
-    x, limit = dot(right=start[0], down=start[1], count=400), torch.tensor(bound).float()
-    moved = centre_of_mass(make("affine", {**still, setting: amplitude})(x, 1, seeded())) - torch.tensor(start)
-    assert_close(moved.abs().amax(0), limit, atol=0.1, rtol=0.02)
-    free = moved[:, limit > 1.5]
-    assert (free.amin(0) < 0).all() and (free.amax(0) > 0).all()
+    identity = {"probability": 1.0, "rotation": 0.0, "scale": 0.0, "shear": 0.0, "translation": 0.0}
+    x, expected = dot(right=start[0], down=start[1], count=400), torch.tensor(largest).float()
+    displacement = centre_of_mass(make("affine", {**identity, setting: limit})(x, 1, seeded())) - torch.tensor(start)
+    assert_close(displacement.abs().amax(0), expected, atol=0.1, rtol=0.02)
+    both_ways = displacement[:, expected > 1.5]
+    assert (both_ways.amin(0) < 0).all() and (both_ways.amax(0) > 0).all()
 
 
-def test_the_draws_of_an_affine_map_are_independent_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: dict[str, Tensor] = {}
-    monkeypatch.setattr(augmentation, "affine", lambda x, **draws: drawn.update(draws))
+def test_random_affine_parameters_are_uncorrelated(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Tensor] = {}
+    monkeypatch.setattr(augmentation, "affine", lambda x, **parameters: seen.update(parameters))
     make("affine", FULL["affine"])(torch.zeros(2000, 1, 1, 1), 1, seeded())
-    columns = torch.stack([drawn["angle"], drawn["scale"], drawn["shear"], *drawn["shift"].T])
+    columns = torch.stack([seen["angle"], seen["scale"], seen["shear"], *seen["shift"].T])
     assert (columns.corrcoef() - torch.eye(5)).abs().max() < 0.1
 
 
@@ -258,11 +259,11 @@ def test_inversion_at_full_strength_is_the_negative() -> None:
 
 @pytest.mark.parametrize("loss", [0.0, 0.3, 0.9, 1.0])
 @pytest.mark.parametrize("factor", [0.5, 1])
-def test_low_contrast_is_the_blend_with_grey(loss: float, factor: float) -> None:
+def test_low_contrast_blends_with_grey_and_never_inverts(loss: float, factor: float) -> None:
     x, grey = noise(), torch.full_like(noise(), 0.5)
     faded = make("low_contrast", {"probability": 1.0, "loss": loss})(x, factor, seeded())
     assert_close(faded, (1 - loss * factor) * x + loss * factor * grey)
-    # However faint, what was brighter stays brighter: it is no negative.
+    # Pixels brighter than grey never become darker than grey: the image is no negative.
     assert ((faded - grey) * (x - grey) >= 0).all()
 
 
@@ -273,7 +274,7 @@ def test_inversion_blends_each_image_by_its_own_amount() -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.3, 1.0])
-def test_salt_and_pepper_changes_its_fraction_half_to_black_half_to_white(fraction: float) -> None:
+def test_salt_and_pepper_sets_its_fraction_to_black_or_white_equally_often(fraction: float) -> None:
     x = torch.full((100, 1, 28, 28), 0.5)
     noisy = salt_and_pepper(x, torch.rand(x.shape, generator=seeded()), fraction)
     error = 5 * math.sqrt(fraction / x.numel())
@@ -287,34 +288,34 @@ def test_salt_and_pepper_takes_a_fraction_per_image() -> None:
     assert (noisy[0] == 0.5).all() and (noisy[1] != 0.5).all()
 
 
-def test_gaussian_noise_has_its_standard_deviation_and_no_bias() -> None:
+def test_gaussian_noise_has_the_given_standard_deviation_and_zero_mean() -> None:
     x = torch.full((100, 1, 28, 28), 0.5)
     added = gaussian(x, torch.randn(x.shape, generator=seeded()), 0.1) - x
     assert added.std().item() == pytest.approx(0.1, rel=0.02)
     assert added.mean().item() == pytest.approx(0, abs=0.002)
 
 
-def test_gaussian_noise_is_clipped_to_black_and_white() -> None:
+def test_gaussian_noise_is_clipped_to_the_unit_interval() -> None:
     assert gaussian(torch.tensor([[[[0.2, 0.9]]]]), torch.tensor([[[[-1.0, 1.0]]]]), 0.5).flatten().tolist() == [0, 1]
 
 
-# ---------------------------------------------------------------- steps and their schedule
+# ---------------------------------------------------------------- random augmentation and its schedule
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_half_the_factor_is_half_the_strength(kind: str) -> None:
+def test_half_the_factor_equals_half_the_strength(kind: str) -> None:
     x = strokes().float()
     assert_close(make(kind, FULL[kind])(x, 0.5, seeded()), make(kind, HALF[kind])(x, 1, seeded()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_factor_of_zero_leaves_the_images_as_they_are(kind: str) -> None:
+def test_factor_zero_leaves_images_unchanged(kind: str) -> None:
     x = strokes().float()
     assert_close(make(kind, FULL[kind])(x, 0, seeded()), x)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_probability_zero_touches_no_image_and_one_touches_all(kind: str) -> None:
+def test_probability_zero_changes_no_image_and_one_changes_all(kind: str) -> None:
     x = strokes(50).float()
     never, always = (Augmentation([make(kind, {**FULL[kind], "probability": p})], (1, 1)) for p in (0.0, 1.0))
     assert torch.equal(never(x, 1, seeded()), x)
@@ -322,27 +323,27 @@ def test_probability_zero_touches_no_image_and_one_touches_all(kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_is_applied_with_its_probability(kind: str) -> None:
+def test_transform_is_applied_with_its_probability(kind: str) -> None:
     x = strokes(1).float().expand(1000, -1, -1, -1)
-    perturbed = Augmentation([make(kind, {**FULL[kind], "probability": 0.3})], (1, 1))(x, 1, seeded())
-    assert (perturbed != x).flatten(1).any(-1).double().mean().item() == pytest.approx(0.3, abs=0.05)
+    augmented = Augmentation([make(kind, {**FULL[kind], "probability": 0.3})], (1, 1))(x, 1, seeded())
+    assert (augmented != x).flatten(1).any(-1).double().mean().item() == pytest.approx(0.3, abs=0.05)
 
 
 @pytest.mark.parametrize("kind", ["affine", "elastic", "salt_and_pepper", "gaussian"])
-def test_equal_images_get_different_draws(kind: str) -> None:
+def test_equal_images_get_different_random_parameters(kind: str) -> None:
     x = strokes(1).float().expand(64, -1, -1, -1)
-    perturbed = Augmentation([make(kind, FULL[kind])], (1, 1))(x, 1, seeded())
-    assert len(perturbed.flatten(1).unique(dim=0)) == 64
+    augmented = Augmentation([make(kind, FULL[kind])], (1, 1))(x, 1, seeded())
+    assert len(augmented.flatten(1).unique(dim=0)) == 64
 
 
-def test_steps_are_chosen_independently_of_each_other() -> None:
+def test_transforms_are_selected_independently_of_each_other() -> None:
     steps: list[Step] = [make(kind, {**FULL[kind], "probability": 0.5}) for kind in ("inversion", "dilation")]
-    perturbed = Augmentation(steps, (1, 1))(dot(count=400), 1, seeded())
-    kinds, counts = perturbed.flatten(1).unique(dim=0, return_counts=True)
-    assert len(kinds) == 4 and counts.min() > 70
+    augmented = Augmentation(steps, (1, 1))(dot(count=400), 1, seeded())
+    different, counts = augmented.flatten(1).unique(dim=0, return_counts=True)
+    assert len(different) == 4 and counts.min() > 70
 
 
-def test_steps_come_in_their_order() -> None:
+def test_transforms_are_applied_in_their_order() -> None:
     first, second = make("inversion", FULL["inversion"]), make("dilation", FULL["dilation"])
     x = strokes()
     assert torch.equal(Augmentation([first, second], (1, 1))(x, 1, seeded()), dilation(1 - x, 5))
@@ -350,22 +351,22 @@ def test_steps_come_in_their_order() -> None:
 
 
 @pytest.mark.parametrize("progress, amount", [(0, 0.2), (0.5, 0.5), (1, 0.8)])
-def test_the_schedule_scales_strengths_from_its_start_to_its_end(progress: float, amount: float) -> None:
-    perturb = Augmentation([make("inversion", {"probability": 1.0, "amount": 1.0})], (0.2, 0.8))
-    assert_close(perturb(noise(), progress, seeded()), inversion(noise(), amount))
+def test_schedule_interpolates_strengths_from_its_start_to_its_end(progress: float, amount: float) -> None:
+    augment = Augmentation([make("inversion", {"probability": 1.0, "amount": 1.0})], (0.2, 0.8))
+    assert_close(augment(noise(), progress, seeded()), inversion(noise(), amount))
 
 
-def test_no_steps_are_the_identity() -> None:
+def test_augmentation_without_transforms_is_the_identity() -> None:
     assert torch.equal(Augmentation([], (1, 1))(noise(), 1, seeded()), noise())
 
 
-def test_the_generator_alone_decides_the_draws() -> None:
-    perturb, x = Augmentation([make(kind, FULL[kind]) for kind in KINDS], (1, 1)), strokes().float()
+def test_randomness_depends_on_the_generator_alone() -> None:
+    augment, x = Augmentation([make(kind, FULL[kind]) for kind in KINDS], (1, 1)), strokes().float()
     torch.manual_seed(1)
-    first = perturb(x, 1, seeded())
+    first = augment(x, 1, seeded())
     torch.manual_seed(2)
-    assert torch.equal(perturb(x, 1, seeded()), first)
-    assert not torch.equal(perturb(x, 1, seeded(1)), first)
+    assert torch.equal(augment(x, 1, seeded()), first)
+    assert not torch.equal(augment(x, 1, seeded(1)), first)
 
 
 @given(
@@ -375,7 +376,7 @@ def test_the_generator_alone_decides_the_draws() -> None:
     st.floats(0, 1),
     st.integers(0, 9999),
 )
-def test_values_stay_in_range_and_the_input_is_left_alone(
+def test_augmented_values_stay_in_range_and_the_input_is_unchanged(
     count: int, size: int, kinds: list[str], progress: float, seed: int
 ) -> None:
     x = torch.rand(count, 1, size, size, generator=seeded(seed)).round(decimals=1)
@@ -386,17 +387,17 @@ def test_values_stay_in_range_and_the_input_is_left_alone(
     assert torch.equal(x, before)
 
 
-def test_images_that_are_not_hit_and_the_input_are_left_alone() -> None:
+def test_unselected_images_and_the_input_are_unchanged() -> None:
     x = torch.rand(200, 1, 28, 28, generator=seeded())
     before = x.clone()
     for kind in KINDS:
         y = Augmentation([make(kind, {**FULL[kind], "probability": 0.3})], (1.0, 1.0))(x, 0.0, seeded())
         assert torch.equal(x, before)
-        same = (x == y).flatten(1).all(1).float().mean().item()
-        assert abs(same - 0.7) < 4 * (0.3 * 0.7 / 200) ** 0.5, kind
+        unchanged = (x == y).flatten(1).all(1).float().mean().item()
+        assert abs(unchanged - 0.7) < 4 * (0.3 * 0.7 / 200) ** 0.5, kind
 
 
-def test_every_name_of_the_params_has_a_step() -> None:
+def test_every_perturbation_of_the_params_has_a_transform() -> None:
     assert list(Severities.model_fields) == KINDS
     assert [kind for kind in KINDS if kind in Perturbations.model_fields] == list(Perturbations.model_fields)
     assert all(isinstance(make(kind, FULL[kind]), Step) for kind in KINDS)

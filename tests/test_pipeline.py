@@ -1,4 +1,4 @@
-"""The pipeline as a user runs it, at small size, from end to end."""
+"""The small pipeline, end to end: equal bytes in different environments, the files that it writes, and tracking."""
 
 from __future__ import annotations
 
@@ -38,31 +38,32 @@ def read(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def test_a_cold_run_elsewhere_in_another_order_gives_equal_bytes(reproduced: Path, tmp_path: Path) -> None:
-    """One stage after another, with another seed of hashes, time zone and language, and the last in the alphabet first."""
+def test_cold_runs_in_different_environments_and_orders_give_equal_bytes(reproduced: Path, tmp_path: Path) -> None:
+    """The second run is serial, with another folder, hash seed, time zone, locale and order of stages."""
     other = small.clone(tmp_path / "another folder" / "clone ä")
+    # The costliest stage starts first, so these costs reverse the alphabetical order.
     for rank, stage in enumerate(sorted(ALL_STAGES)):
         cost = other / cost_file(stage)
         cost.parent.mkdir(parents=True, exist_ok=True)
         cost.write_text(json.dumps({"cpu_seconds": 2.0**rank}))
     ran = small.stages_run(small.reproduce(other, "1", **ELSEWHERE))
-    before = small.stages_run((reproduced.parent / small.SAID).read_text())
+    before = small.stages_run((reproduced.parent / small.PRINTED).read_text())
     assert set(ran) == set(before) == ALL_STAGES and ran != before
     assert (other / LOCK).read_text() == (reproduced / LOCK).read_text()
 
 
-def test_a_run_side_by_side_notes_the_machine_that_made_its_results(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_run_records_the_facts_of_its_machine(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(reproduced)
     recorded = json.loads(machine.FILE.read_text())
     assert recorded == machine.record(locked_stages(params.read()), machine.facts(params.load()))
 
 
-def test_a_second_repro_does_nothing(reproduced: Path) -> None:
+def test_second_repro_runs_no_stage(reproduced: Path) -> None:
     assert "Data and pipelines are up to date." in small.run(reproduced, "dvc", "repro")
     assert "Data and pipelines are up to date." in small.run(reproduced, "dvc", "status")
 
 
-def test_the_fields_keep_their_contract(reproduced: Path) -> None:
+def test_fields_and_embeddings_have_the_expected_shapes_and_values(reproduced: Path) -> None:
     shapes = {"grid_x": (20,), "grid_y": (20,), "energy": (2, 20, 20), "log_density": (20, 20)}
     with np.load(reproduced / "reports/fields/contrastive.npz") as fields:
         assert {k: fields[k].shape for k in shapes} == shapes
@@ -82,23 +83,24 @@ def test_the_fields_keep_their_contract(reproduced: Path) -> None:
         np.testing.assert_allclose(np.linalg.norm(embeddings["test"], axis=1), 1, atol=1e-5)
 
 
-DISTANCES = """
+SERVED_MINUS_EVALUATED = """
 from pathlib import Path
 import numpy as np
 from stages.tools.serving import Encoder
 encoder = Encoder.load(Path("params.yaml"), Path("models/mnist/jepa_ema.safetensors"), "jepa_ema")
-images, scored = np.load("data/mnist/test.npz")["images"], np.load("reports/embeddings/mnist/jepa_ema.npz")["test"]
+images, evaluated = np.load("data/mnist/test.npz")["images"], np.load("reports/embeddings/mnist/jepa_ema.npz")["test"]
 for encoder.shifts in (encoder.shifts, 0):
-    print("distance", np.abs(encoder.embed(images) - scored).max())
+    print("distance", np.abs(encoder.embed(images) - evaluated).max())
 """
 
 
-def test_what_is_scored_and_what_is_served_are_the_same_embeddings_over_shifts(reproduced: Path) -> None:
-    over_shifts, alone = map(float, re.findall(r"(?m)^distance (.*)$", small.run(reproduced, "python", "-c", DISTANCES)))
-    assert over_shifts < 1e-5 and alone > 0.01
+def test_served_embeddings_are_the_evaluated_means_over_shifts(reproduced: Path) -> None:
+    printed = small.run(reproduced, "python", "-c", SERVED_MINUS_EVALUATED)
+    with_shifts, without_shifts = map(float, re.findall(r"(?m)^distance (.*)$", printed))
+    assert with_shifts < 1e-5 and without_shifts > 0.01
 
 
-def test_the_metrics_keep_their_contract(reproduced: Path) -> None:
+def test_metrics_files_have_the_expected_groups(reproduced: Path) -> None:
     contrastive = read(reproduced, "reports/metrics/mog/contrastive.json")
     assert {"heldout_loss", "collapse", "alignment", "uniformity", "structure", "clusters", "critic"} <= set(contrastive)
     assert "score" not in contrastive
@@ -122,32 +124,33 @@ def test_the_metrics_keep_their_contract(reproduced: Path) -> None:
     assert all(len(strengths) == 3 for strengths in images["robustness"].values())
 
 
-def test_every_method_of_the_params_is_in_the_table(reproduced: Path) -> None:
+def test_table_has_every_method_of_the_params(reproduced: Path) -> None:
     table = read(reproduced, "reports/table.json")
     assert set(table["mog"]) == {"contrastive", "dsm"}
     assert set(table["mnist"]) == {"jepa_ema", "contrastive"}
     assert "| dsm |" in (reproduced / "reports/table.md").read_text()
 
 
-def test_every_picture_is_there(reproduced: Path) -> None:
+def test_all_figures_and_animations_are_written(reproduced: Path) -> None:
     figures, animations = reproduced / "reports/figures", reproduced / "reports/animations"
     for method in ("contrastive", "dsm"):
         assert names(figures / "mog" / method) == {"landscape.png"}
         assert names(animations / "mog" / method) == {"training.gif", "walk.gif"}
-    both = {"collapse.png", "conditional.png", "critics.png", "mode_weights.png", "score_errors.png"}
-    assert names(figures / "mog") == {*both, "contrastive", "dsm"}
-    of_method = {"pca.png", "knn.png", "confusion.png", "mistakes.png", "neighbours.png", "robustness.png"}
-    assert names(figures / "mnist/contrastive") == of_method
-    assert names(figures / "mnist/jepa_ema") == {*of_method, "reconstruction"}
+    comparisons = {"collapse.png", "conditional.png", "critics.png", "mode_weights.png", "score_errors.png"}
+    assert names(figures / "mog") == {*comparisons, "contrastive", "dsm"}
+    per_method = {"pca.png", "knn.png", "confusion.png", "mistakes.png", "neighbours.png", "robustness.png"}
+    assert names(figures / "mnist/contrastive") == per_method
+    assert names(figures / "mnist/jepa_ema") == {*per_method, "reconstruction"}
     assert names(figures / "mnist/jepa_ema/reconstruction") == {"reconstructions.png", "severity.png"}
     assert names(animations / "mnist/contrastive") == {"pca.gif"}
     assert names(animations / "mnist/jepa_ema") == {"pca.gif", "interpolation.gif"}
-    both = {"few_labels.png", "perturbations.png", "robustness.png"}
-    assert names(figures / "mnist") == {*both, "contrastive", "jepa_ema"}
+    comparisons = {"few_labels.png", "perturbations.png", "robustness.png"}
+    assert names(figures / "mnist") == {*comparisons, "contrastive", "jepa_ema"}
     assert names(figures) == {"gallery.png", "gallery.gif", "mog", "mnist"}
 
 
 def names(folder: Path) -> set[str]:
+    """The names of a folder's entries."""
     return {path.name for path in folder.iterdir()}
 
 
@@ -171,21 +174,22 @@ def test_tracking_is_idempotent_and_complete(reproduced: Path) -> None:
 
 
 def runs(folder: Path, query: str) -> list[Any]:
+    """The MLflow runs in the clone's store that match a query."""
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("energy-wells")
     return list(client.search_runs([experiment.experiment_id], query)) if experiment else []
 
 
 def waiting(folder: Path) -> list[Path]:
-    """The states that wait for being logged."""
+    """The states in the spool, which wait to be logged."""
     return list((folder / ".mlflow-spool").glob("[0-9a-f]*"))
 
 
-def test_what_is_to_be_logged_later_is_logged_as_it_was(copied: Path) -> None:
+def test_deferred_logging_uploads_the_state_as_it_was_recorded(copied: Path) -> None:
     (copied / "mlflow.db").unlink()
     assert small.run(copied, "python", "-m", "stages.track", **{WHEN: LATER}, status=0) == ""
     assert len(waiting(copied)) == 1 and not (copied / "mlflow.db").exists()
-    # The working directory goes on.
+    # The working directory changes before the state is logged.
     picture = copied / "reports/figures/mog/dsm/landscape.png"
     before = picture.read_bytes()
     picture.write_bytes(b"another")
@@ -197,16 +201,16 @@ def test_what_is_to_be_logged_later_is_logged_as_it_was(copied: Path) -> None:
     (dsm,) = runs(copied, "tags.part = 'mog.dsm'")
     client = MlflowClient(f"sqlite:///{copied / 'mlflow.db'}")
     assert Path(client.download_artifacts(dsm.info.run_id, "landscape.png", str(copied))).read_bytes() == before
-    # What it would have said is said when somebody listens, once.
-    said = [small.run(copied, "python", "-m", "stages.track", **{WHEN: LATER}, status=0) for _ in range(2)]
-    assert said[0].startswith("track: logged run ") and said[0].count("\n") == 1 and said[1] == ""
+    # The next call of `track` prints the messages of the background logging, once.
+    printed = [small.run(copied, "python", "-m", "stages.track", **{WHEN: LATER}, status=0) for _ in range(2)]
+    assert printed[0].startswith("track: logged run ") and printed[0].count("\n") == 1 and printed[1] == ""
 
 
 @pytest.mark.integration
-def test_dvc_does_not_wait_for_what_is_logged_in_the_background(copied: Path) -> None:
+def test_dvc_does_not_wait_for_background_logging(copied: Path) -> None:
     (copied / "mlflow.db").unlink()
-    said = small.run(copied, "dvc", "repro", "--force", "--single-item", "track", **{WHEN: ""}, status=0)
-    assert "track: logging this state in the background" in said
+    printed = small.run(copied, "dvc", "repro", "--force", "--single-item", "track", **{WHEN: ""}, status=0)
+    assert "track: logging this state in the background" in printed
     deadline = time.monotonic() + 300
     while waiting(copied):
         assert time.monotonic() < deadline
@@ -215,18 +219,18 @@ def test_dvc_does_not_wait_for_what_is_logged_in_the_background(copied: Path) ->
     assert len(runs(copied, "")) == 5
 
 
-def test_tracking_that_is_down_warns_and_fails_nothing(copied: Path) -> None:
+def test_unreachable_tracking_server_causes_only_a_warning(copied: Path) -> None:
     output = small.run(
         copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"
     )
     assert "warning: not logged to MLflow" in output
 
 
-def test_images_of_something_else_are_called_what_they_are_and_transferred_to_no_digits(
+def test_data_set_without_digits_has_its_own_title_and_no_transfer_metric(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = params.read(copied / "params.yaml")["mnist"]["datasets"]["digits"]
-    small.change_params(copied, {"mnist": {"datasets": {"digits": {**known, "title": "Clothes", "digits": False}}}})
+    digits = params.read(copied / "params.yaml")["mnist"]["datasets"]["digits"]
+    small.change_params(copied, {"mnist": {"datasets": {"digits": {**digits, "title": "Clothes", "digits": False}}}})
     monkeypatch.chdir(copied)
     changed = params.load()
     baseline.main(changed)
@@ -244,9 +248,9 @@ def test_images_of_something_else_are_called_what_they_are_and_transferred_to_no
     assert "transfer" not in read(copied, "reports/metrics/mnist/jepa_ema.json")
 
 
-def test_a_mistake_in_the_params_stops_a_stage_before_it_writes(copied: Path) -> None:
+def test_invalid_params_stop_a_stage_before_it_writes(copied: Path) -> None:
     before = (copied / "models/mog/dsm.safetensors").read_bytes()
-    small.change_params(copied, {"contrastive": {"temperature": -1}})
+    small.change_params(copied, {"dsm": {"sigma": -1}})
     output = small.run(copied, "python", "-m", "stages.mog.train", "dsm", status=1)
-    assert output == "error: params.yaml: contrastive.temperature: -1 is not accepted: expected greater than 0\n"
+    assert output == "error: params.yaml: dsm.sigma: -1 is not accepted: expected greater than 0\n"
     assert (copied / "models/mog/dsm.safetensors").read_bytes() == before

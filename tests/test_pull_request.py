@@ -1,4 +1,4 @@
-"""`make pr-report`: what a branch changes, as Markdown."""
+"""`make pr-report`: the changes of a branch, as Markdown."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from tests import small
 
 
 @pytest.mark.integration
-def test_the_report_says_what_moved_and_only_that(copied: Path) -> None:
+def test_the_report_lists_only_the_changes_of_the_branch(copied: Path) -> None:
     assert "\nNo verdict changed.\n" in small.run(copied, "python", "-m", "stages.tools.pull_request", "HEAD")
     small.run(copied, "git", "checkout", "--quiet", "-b", "change")
     small.run(copied, "dvc", "exp", "run", "--set-param", "dsm.sigma=0.3")
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=sharper")
     small.run(copied, "git", "checkout", "--quiet", "main")
-    (copied / "params.yaml").write_text((copied / "params.yaml").read_text() + "# main went on\n")
+    (copied / "params.yaml").write_text((copied / "params.yaml").read_text() + "# changed on main\n")
     small.run(copied, "git", "commit", "--quiet", "--all", "--message=elsewhere")
     small.run(copied, "git", "checkout", "--quiet", "change")
     report = small.run(copied, "python", "-m", "stages.tools.pull_request", "main")
     sections = dict(part.split("\n", 1) for part in report.split("\n## ")[1:])
     assert set(sections) == {"Metrics", "Params", "Verdicts", "Pictures"}
-    assert "| params.yaml | dsm.sigma |" in sections["Params"] and "main went on" not in report
+    assert "| params.yaml | dsm.sigma |" in sections["Params"] and "changed on main" not in report
     assert "mog.dsm.score.relative_fisher_error" in sections["Metrics"] and "contrastive" not in sections["Metrics"]
     assert "changed: [reports/figures/mog/dsm/landscape.png](reports/figures/mog/dsm/landscape.png)" in sections["Pictures"]
     assert "changed: reports/animations/mog/dsm (not in git: `dvc repro` makes it)" in sections["Pictures"]
     assert "contrastive" not in sections["Pictures"] and "animations/mnist" not in sections["Pictures"]
-    # Neither was there before the pipeline was run for the first time.
+    # Before the first run of the pipeline, there were neither pictures nor animations.
     report = small.run(copied, "python", "-m", "stages.tools.pull_request", "main~2")
     assert "new: [reports/figures/gallery.png]" in report and "new: reports/animations/mog/dsm (not in git" in report
 
 
-def test_animations_are_compared_by_their_digests_in_both_locks() -> None:
+def test_animations_are_compared_by_their_digests_in_dvc_lock() -> None:
     def lock(**digests: str) -> dict[str, Any]:
         outs = [{"path": f"reports/animations/mog/{name}", "md5": digest} for name, digest in digests.items()]
         return {"mog_figures": {"outs": [*outs, {"path": "models/mog/a.json", "md5": str(len(digests))}]}}
 
-    said = list(changed_animations(lock(a="1", b="2", c="3"), lock(a="1", c="4", d="5") | {"new": {}}))
-    assert said == [
+    changes = list(changed_animations(lock(a="1", b="2", c="3"), lock(a="1", c="4", d="5") | {"new": {}}))
+    assert changes == [
         f"{state}: reports/animations/mog/{name} (not in git: `dvc repro` makes it)"
         for state, name in (("gone", "b"), ("changed", "c"), ("new", "d"))
     ]
     assert not list(changed_animations({}, {}))
 
 
-def test_a_base_that_is_not_there_is_one_line(reproduced: Path) -> None:
+def test_an_unknown_base_ends_in_a_one_line_error(reproduced: Path) -> None:
     output = small.run(reproduced, "python", "-m", "stages.tools.pull_request", "nowhere", status=1)
     assert output.count("\n") == 1 and output.startswith("error: git merge-base nowhere: ")
 
 
-def test_on_github_a_picture_is_shown_as_the_job_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_github_a_picture_is_embedded_from_the_jobs_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in {"SERVER_URL": "https://example.org", "REPOSITORY": "a/b", "SHA": "0123"}.items():
         monkeypatch.setenv(f"GITHUB_{key}", value)
     assert "![reports/x.png](https://example.org/a/b/raw/0123/reports/x.png)" in picture("reports/x.png")

@@ -1,4 +1,4 @@
-"""Which version of the registered encoder has the alias, and which method is registered; test_services.py has the rest."""
+"""Which version of the registered encoder gets the alias; test_services.py tests registration on a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ MODEL = model_name("mnist")
 
 
 class Client:
-    """A model registry in memory: versions with their accuracy, and who has the alias."""
+    """A model registry in memory.
+
+    Args:
+        holder: the version that has the alias, if any.
+        accuracies: the accuracy of each version, by v1, v2 and so on.
+    """
 
     def __init__(self, holder: str | None, **accuracies: str) -> None:
         self.aliases = {ALIAS: holder} if holder else {}
@@ -31,7 +36,7 @@ class Client:
 
 
 @pytest.mark.parametrize(
-    ("holder", "accuracy", "holds", "said"),
+    ("holder", "accuracy", "new_holder", "message"),
     [
         (None, 0.99, "2", "version 2 is best now, with 0.99"),
         ("1", 0.9921, "2", "version 2 is best now, with 0.9921"),
@@ -40,10 +45,10 @@ class Client:
         ("2", 0.9, "2", "version 2 is best already"),
     ],
 )
-def test_the_alias_goes_to_a_better_version_alone(
-    holder: str | None, accuracy: float, holds: str, said: str, capsys: pytest.CaptureFixture[str]
+def test_the_alias_moves_only_to_a_version_with_higher_accuracy(
+    holder: str | None, accuracy: float, new_holder: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = Client(holder, v1="0.992", v2="0.9")
     registry._update_alias(client, MODEL, "2", accuracy)
-    assert client.aliases[ALIAS] == holds
-    assert capsys.readouterr().out == f"registry: {said}\n"
+    assert client.aliases[ALIAS] == new_holder
+    assert capsys.readouterr().out == f"registry: {message}\n"

@@ -1,4 +1,4 @@
-"""What the page says of a claim."""
+"""Stage report: the rows of the table of claims, the colours of the robustness table, and the titles of the methods."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from stages import report
 
-HOLDS: dict[str, Any] = {
-    "statement": "knows the way",
+ENTRY: dict[str, Any] = {
+    "statement": "learns the score",
     "claimed": "yes",
     "metric": "a.b",
     "threshold": 0.5,
@@ -23,44 +23,46 @@ HOLDS: dict[str, Any] = {
     "figure": "reports/figures/mog/x/landscape.png",
     "reason": "1 is the best",
 }
+"""The entry of a claim in reports/claims.json."""
 
 
-def test_a_claim_is_told_in_words_with_its_link_and_its_picture() -> None:
-    found = report.claim("x", HOLDS)
-    assert found["sentence"] == (
-        "Criterion for “x knows the way”: the metric is above 0.5. Measured: 0.75 ± 0.01, the criterion is met. "
+def test_the_row_of_a_claim_has_a_sentence_a_link_and_a_bar() -> None:
+    row = report.claim("x", ENTRY)
+    assert row["sentence"] == (
+        "Criterion for “x learns the score”: the metric is above 0.5. Measured: 0.75 ± 0.01, the criterion is met. "
         "The literature says “yes”; the measurement agrees. About the metric: 1 is the best."
     )
-    assert found["link"] == "figures/mog/x/landscape.png" and found["shown"] == "0.75 ± 0.01"
-    assert float(found["bar"]["bound"]) < float(found["bar"]["low"]) < float(found["bar"]["mean"]) < float(found["bar"]["high"])
+    assert row["link"] == "figures/mog/x/landscape.png" and row["shown"] == "0.75 ± 0.01"
+    bound, low, mean, high = (float(row["bar"][key]) for key in ("bound", "low", "mean", "high"))
+    assert bound < low < mean < high
 
 
-def test_a_collapse_that_counts_against_a_method_is_told() -> None:
-    barred = report.claim("x", {**HOLDS, "claimed": "no", "barred": True, "narrow": True})
-    assert "is met (the embedding has collapsed, which counts as not met). The literature says “no”; " in barred["sentence"]
-    assert "the measurement agrees narrowly." in barred["sentence"]
+def test_the_sentence_of_a_claim_states_collapse_and_a_narrow_verdict() -> None:
+    sentence = report.claim("x", {**ENTRY, "claimed": "no", "barred": True, "narrow": True})["sentence"]
+    assert "is met (the embedding has collapsed, which counts as not met). The literature says “no”; " in sentence
+    assert "the measurement agrees narrowly." in sentence
 
 
-def test_what_nothing_decides_has_no_picture() -> None:
-    found = report.claim("x", {**HOLDS, "mean": None, "std": None, "met": None, "verdict": "not applicable"})
-    assert found["bar"] is None and found["shown"] == "–" and found["sentence"].startswith("This method has no metric")
+def test_a_claim_without_a_metric_has_no_bar() -> None:
+    row = report.claim("x", {**ENTRY, "mean": None, "std": None, "met": None, "verdict": "not applicable"})
+    assert row["bar"] is None and row["shown"] == "–" and row["sentence"].startswith("This method has no metric")
 
 
-@pytest.mark.parametrize("mean, std, bound", [(0.5, 0.0, 0.5), (-3.0, 1.0, 2.0), (1e-9, 0.0, 1e9)])
-def test_the_picture_of_a_figure_stays_in_its_frame(mean: float, std: float, bound: float) -> None:
-    assert all(8 <= float(place) <= report.BAR_WIDTH - 8 for place in report.bar(mean, std, bound).values())
+@pytest.mark.parametrize("mean, std, threshold", [(0.5, 0.0, 0.5), (-3.0, 1.0, 2.0), (1e-9, 0.0, 1e9)])
+def test_positions_on_the_bar_stay_within_its_margins(mean: float, std: float, threshold: float) -> None:
+    assert all(8 <= float(position) <= report.BAR_WIDTH - 8 for position in report.bar(mean, std, threshold).values())
 
 
 @pytest.mark.parametrize("accuracy, ink", [(0.0, "#fff"), (0.3, "#fff"), (1.0, "#000")])
-def test_what_is_written_on_a_cell_stands_out(accuracy: float, ink: str) -> None:
+def test_the_text_of_a_cell_contrasts_with_its_colour(accuracy: float, ink: str) -> None:
     cell = report.heat(accuracy)
     assert cell["ink"] == ink and cell["colour"].startswith("#")
 
 
-def test_a_methods_title_is_its_own_first_line() -> None:
-    assert report.title("dsm") == "Denoising score matching"
+def test_the_title_of_a_method_is_the_first_line_of_its_docstring() -> None:
+    assert report.title("dsm") == "Denoising score matching at one noise level"
 
 
-def test_verdicts_are_counted() -> None:
-    claims = [report.claim("x", {**HOLDS, "verdict": verdict}) for verdict in ("holds", "holds", "fails", "not applicable")]
+def test_claims_are_counted_by_verdict() -> None:
+    claims = [report.claim("x", {**ENTRY, "verdict": verdict}) for verdict in ("holds", "holds", "fails", "not applicable")]
     assert report.counts(claims) == "2 hold, 1 fail, 1 are not applicable."

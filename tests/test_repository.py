@@ -1,4 +1,4 @@
-"""Where DVC could not work, or would lose what was computed, one line says so before anything is done."""
+"""Checks of the Git repository: if DVC cannot work or would lose results, one line says so before any work."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from stages.core.errors import UserError
 from tests.small import clone, run
 
 
-def git(folder: Path, *words: str) -> str:
-    who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
-    return subprocess.run(["git", "-C", folder, *who, *words], capture_output=True, text=True, check=True).stdout
+def git(folder: Path, *arguments: str) -> str:
+    author = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    return subprocess.run(["git", "-C", folder, *author, *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def archive(folder: Path) -> Path:
-    """The project as it is downloaded in an archive, without its history."""
+    """The project as unpacked from a downloaded archive, which has no Git history."""
     repo = clone(folder / "repo")
     unpacked = folder / "unpacked"
     unpacked.mkdir()
@@ -27,7 +27,7 @@ def archive(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", [("stages.tools.verify",), ("stages.tools.parallel", "1")])
-def test_an_unpacked_archive_is_told_what_it_lacks(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_a_command_in_an_unpacked_archive_asks_for_a_git_repository(tmp_path: Path, command: tuple[str, ...]) -> None:
     folder = archive(tmp_path)
     before = sorted(folder.rglob("*"))
     output = run(folder, "python", "-m", *command, status=1)
@@ -38,14 +38,14 @@ def test_an_unpacked_archive_is_told_what_it_lacks(tmp_path: Path, command: tupl
     assert [path for path in sorted(folder.rglob("*")) if "__pycache__" not in path.parts] == before
 
 
-def test_a_project_inside_of_another_repository_works(tmp_path: Path) -> None:
+def test_a_project_inside_another_repository_works(tmp_path: Path) -> None:
     folder = archive(tmp_path)
     git(tmp_path, "init", "--quiet")
     run(folder, "dvc", "repro", "mog_data")
     assert (folder / "data/mog/train.npz").exists()
 
 
-def test_without_git_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_git_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"^git is not on the PATH"):
         repository.check()
@@ -53,13 +53,14 @@ def test_without_git_one_line_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def shallow(tmp_path: Path) -> Path:
+    """A shallow clone of the project."""
     repo = clone(tmp_path / "repo")
     git(repo, "commit", "--quiet", "--allow-empty", "--message=second")
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repo}", "shallow")
     return tmp_path / "shallow"
 
 
-def test_only_a_copy_of_a_shallow_clone_is_refused_an_experiment(
+def test_an_experiment_is_rejected_only_in_a_copy_of_a_shallow_clone(
     shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "some-name")
@@ -74,7 +75,7 @@ def test_only_a_copy_of_a_shallow_clone_is_refused_an_experiment(
 
 
 @pytest.mark.integration
-def test_an_experiment_in_a_copy_of_a_shallow_clone_ends_before_work_is_done(shallow: Path) -> None:
+def test_an_experiment_in_a_copy_fails_until_the_clone_has_its_history(shallow: Path) -> None:
     output = run(shallow, "dvc", "exp", "run", "--temp", "-S", "seed=7", "mog_data", status=255)
     assert "error: DVC would lose this experiment, since the clone is shallow: run `git fetch --unshallow` first" in output
     run(shallow, "git", "fetch", "--quiet", "--unshallow")

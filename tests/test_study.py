@@ -1,4 +1,4 @@
-"""Studies: their cells and runs, how they are made and kept, and what is committed of them."""
+"""Studies: cells and runs, execution, storage, reports, and the committed results."""
 
 from __future__ import annotations
 
@@ -67,27 +67,28 @@ TINY = merged(
 
 
 def example(**changes: Any) -> Study:
+    """A study of dsm with two varied params and these changes."""
     grid = {"dsm.sigma": [0.3, 0.5], "dsm.train.steps": [4, 5]}
     return Study.model_validate({"methods": ["dsm"], "grid": grid, "keep": ["heldout_loss", "absent"], **changes})
 
 
-def test_a_cell_is_every_combination_for_every_method() -> None:
+def test_cells_are_all_combinations_of_the_grid_for_every_method() -> None:
     found = list(cells(example(methods=["dsm", "ism"])))
     assert len(found) == 8 and found[1] == ("dsm", {"dsm.sigma": 0.3, "dsm.train.steps": 5})
 
 
-def test_settings_change_their_key_and_nothing_else() -> None:
+def test_a_setting_changes_only_its_param() -> None:
     changed = with_settings(RAW, {"dsm.sigma": 0.1})
     assert changed["dsm"].pop("sigma") == 0.1
     assert changed == {**RAW, "dsm": {k: v for k, v in RAW["dsm"].items() if k != "sigma"}}
 
 
-def test_a_key_that_is_not_there_is_refused() -> None:
+def test_a_setting_of_an_unknown_param_is_rejected() -> None:
     with pytest.raises(UserError, match=r"there is no param dsm\.sgima"):
         with_settings(RAW, {"dsm.sgima": 1})
 
 
-def test_a_study_that_is_not_there_or_badly_written_is_one_line(tmp_path: Path) -> None:
+def test_an_unknown_or_invalid_study_is_rejected_with_its_name_and_key(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'nothing' is not a study of .*: expected one of ablation, ablation_ring, batch"):
         load("nothing", ROOT / "studies.yaml")
     file = tmp_path / "studies.yaml"
@@ -96,7 +97,7 @@ def test_a_study_that_is_not_there_or_badly_written_is_one_line(tmp_path: Path) 
         load("bad", file)
 
 
-def test_a_run_is_what_the_pipelines_stages_give(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_on_the_mixture_returns_metrics_that_decide_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")
     found = measure(Run("mog", "dsm", {"dsm.sigma": 0.4}), Project(TINY, MIXTURES))
     assert len(found["heldout_loss"]["values"]) == 2 and found["score"]["relative_fisher_error"]["mean"] > 0
@@ -107,7 +108,7 @@ def test_a_run_is_what_the_pipelines_stages_give(monkeypatch: pytest.MonkeyPatch
 
 
 def image_params(folder: Path) -> dict[str, Any]:
-    """The small params, with the digits in the folder as the data set."""
+    """The params of the small pipeline with scikit-learn's digits, written to the folder, as the data set."""
     dataset = {
         "title": "digits",
         "digits": True,
@@ -117,7 +118,7 @@ def image_params(folder: Path) -> dict[str, Any]:
     return merged(RAW, merged(SMALL, {"mnist": {"datasets": {"digits": dataset}}}))
 
 
-def test_a_cell_on_images_has_the_figures_of_all_its_runs(tmp_path: Path) -> None:
+def test_a_cell_on_images_aggregates_the_metrics_of_its_runs(tmp_path: Path) -> None:
     study = Study.model_validate(
         {
             "domain": "mnist",
@@ -138,7 +139,7 @@ def test_a_cell_on_images_has_the_figures_of_all_its_runs(tmp_path: Path) -> Non
     assert len(accuracy["values"]) == 2 and accuracy["std"] > 0 and "knn_validation" not in found[0]
 
 
-def test_a_run_of_phase_two_trains_its_encoder_as_it_says(tmp_path: Path) -> None:
+def test_a_reconstruction_run_trains_an_encoder_from_scratch(tmp_path: Path) -> None:
     run = Run("mnist_reconstruct", "contrastive", {"mnist_reconstruct.encoder": "scratch"})
     found = measure(run, Project(image_params(tmp_path), MIXTURES))
     assert 0 < found["mse"]["mean"] < 0.2 and -1 < found["clean"]["ssim"]["mean"] < 1
@@ -146,7 +147,7 @@ def test_a_run_of_phase_two_trains_its_encoder_as_it_says(tmp_path: Path) -> Non
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the project's settings and a study of three cells, committed, in which the test runs."""
+    """A Git repository with the project's settings and a study of three cells; it is the working directory of the test."""
     for name in ("params.yaml", "mixtures.yaml", "claims.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     study = {"methods": ["dsm"], "grid": {"dsm.sigma": [0.3, 0.5, 1.0]}, "keep": ["heldout_loss"]}
@@ -155,13 +156,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     small.run(tmp_path, "git", "init", "--quiet")
     small.run(tmp_path, "git", "add", "--all")
     small.run(tmp_path, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message=some")
-    monkeypatch.setattr("stages.dag.machine.facts", lambda _: {"system": "of the test"})
+    monkeypatch.setattr("stages.dag.machine.facts", lambda _: {"system": "test machine"})
     return tmp_path
 
 
 @dataclass
-class Pretended:
-    """A place that measures what it is told to; it ends where it meets something that cannot be measured."""
+class FakeBackend:
+    """A backend that trains nothing.
+
+    Args:
+        losses: the held-out loss of each run by its sigma; an exception is raised instead.
+        machine: the facts of the machine that the results claim; None for this machine.
+        ran: the sigmas of the executed runs.
+    """
 
     losses: Mapping[float, float | BaseException]
     machine: Mapping[str, str] | None = None
@@ -174,63 +181,64 @@ class Pretended:
             loss = self.losses[sigma]
             if isinstance(loss, BaseException):
                 raise loss
-            yield Result(run, {"heldout_loss": figure(loss), "score": {"relative_fisher_error": figure(sigma)}}, self.machine)
+            yield Result(run, {"heldout_loss": metric(loss), "score": {"relative_fisher_error": metric(sigma)}}, self.machine)
 
 
-def kept() -> list[dict[str, Any]]:
+def stored_runs() -> list[dict[str, Any]]:
+    """The stored runs of the study in the working directory."""
     runs: list[dict[str, Any]] = json.loads(Path("reports/studies/runs/some.json").read_text())["runs"]
     return runs
 
 
-def test_a_study_that_was_stopped_goes_on_where_it_was(project: Path) -> None:
+def test_an_interrupted_study_resumes_with_its_missing_runs(project: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: KeyboardInterrupt()}))
-    assert len(kept()) == 2
-    place = Pretended({1.0: 1})
-    complete("some", place)
-    assert place.ran == [1.0] and len(kept()) == 3
+        complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: KeyboardInterrupt()}))
+    assert len(stored_runs()) == 2
+    fake = FakeBackend({1.0: 1})
+    complete("some", fake)
+    assert fake.ran == [1.0] and len(stored_runs()) == 3
     cells = json.loads(Path("reports/studies/some.json").read_text())["cells"]
     assert [cell["heldout_loss"]["mean"] for cell in cells] == [3, 2, 1]
 
 
-def test_two_that_run_at_once_lose_none_of_each_others_runs(project: Path) -> None:
-    """Each writes the whole file: the one that began first has what the other has added meanwhile."""
+def test_concurrent_executions_of_a_study_keep_each_others_runs(project: Path) -> None:
+    """A second execution completes the study while the first one computes its second run; each writes the whole file."""
 
-    def other(runs: Sequence[Run]) -> Iterator[Result]:
-        for number, result in enumerate(Pretended({0.3: 3, 0.5: 2, 1.0: 1})(runs)):
+    def interleaved(runs: Sequence[Run]) -> Iterator[Result]:
+        for number, result in enumerate(FakeBackend({0.3: 3, 0.5: 2, 1.0: 1})(runs)):
             if number == 1:
-                complete("some", Pretended({0.5: 2, 1.0: 1}))
+                complete("some", FakeBackend({0.5: 2, 1.0: 1}))
             yield result
 
-    complete("some", other)
-    assert len(kept()) == 3
+    complete("some", interleaved)
+    assert len(stored_runs()) == 3
 
 
 @pytest.mark.parametrize("content", ["", "{", "<<<<<<< HEAD\n{}", "[]"])
-def test_runs_in_a_damaged_file_are_not_written_over(project: Path, content: str) -> None:
-    complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}))
+def test_a_damaged_file_of_runs_is_reported_and_not_overwritten(project: Path, content: str) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
     file = Path("reports/studies/runs/some.json")
     file.write_text(content)
-    for again in (lambda: complete("some", Pretended({})), lambda: confirm(Project.load(), Pretended({}))):
+    for command in (lambda: complete("some", FakeBackend({})), lambda: confirm(Project.load(), FakeBackend({}))):
         with pytest.raises(UserError, match=r"^reports/studies/runs/some\.json is damaged: `git checkout -- reports/"):
-            again()
+            command()
     assert file.read_text() == content
 
 
-def test_a_run_is_of_the_machine_that_made_it(project: Path) -> None:
-    complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}, machine={"system": "of a node"}))
+def test_a_run_records_its_machine_and_must_match_exactly_only_there(project: Path) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}, machine={"system": "cluster node"}))
     store = Store("some")
-    assert {store.machines[run["machine"]]["system"] for run in kept()} == {"of a node"}
-    # So another machine may come out by what chance explains from it, and that node to the last digit.
-    complete("some", Pretended({0.3: 3.05, 0.5: 2, 1.0: 1}), again=True)
+    assert {store.machines[run["machine"]]["system"] for run in stored_runs()} == {"cluster node"}
+    # A rerun on this machine may differ within the statistical tolerance; a rerun on the same node must be equal.
+    complete("some", FakeBackend({0.3: 3.05, 0.5: 2, 1.0: 1}), again=True)
     with pytest.raises(UserError, match=r"1 metrics changed: .*heldout_loss"):
-        complete("some", Pretended({0.3: 3.0501, 0.5: 2, 1.0: 1}), again=True)
+        complete("some", FakeBackend({0.3: 3.0501, 0.5: 2, 1.0: 1}), again=True)
 
 
-def test_a_run_whose_code_was_edited_meanwhile_is_not_kept(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_discarded_if_its_code_is_edited_meanwhile(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def measure_and_edit(run: Run, *_: Any) -> Metrics:
         monkeypatch.setattr("stages.studies.identity.code_identity", lambda *_: "edited")
-        return {"heldout_loss": figure(1)}
+        return {"heldout_loss": metric(1)}
 
     monkeypatch.setattr("stages.studies.here.measure", measure_and_edit)
     with pytest.raises(UserError, match=r"dsm with .*: the code was edited during the run: its result is discarded"):
@@ -239,44 +247,44 @@ def test_a_run_whose_code_was_edited_meanwhile_is_not_kept(project: Path, monkey
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("some: {methods: [dsm], keep: [x], together: {a: [1], b: [1, 2]}}", r"some: the lists of `together` must have"),
         ("some: {methods: [dsm, keep: [x]}", r"studies\.yaml: not readable as YAML"),
         ("- some", r"studies\.yaml"),
     ],
 )
-def test_a_mistake_in_the_studies_is_one_line(project: Path, content: str, said: str) -> None:
+def test_an_invalid_studies_file_is_reported_in_one_line(project: Path, content: str, message: str) -> None:
     Path("studies.yaml").write_text(content)
     for command in ("run", "confirm"):
         name = ["some"] if command == "run" else ["--draw"]
         printed = small.run(project, sys.executable, "-m", f"stages.studies.{command}", *name, status=1, PYTHONPATH=str(ROOT))
-        assert re.match(rf"error: .*{said}", printed) and printed.count("\n") == 1
+        assert re.match(rf"error: .*{message}", printed) and printed.count("\n") == 1
 
 
-def test_another_cell_or_another_figure_makes_no_run_again(project: Path) -> None:
-    complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}))
+def test_a_new_cell_or_reported_metric_causes_no_rerun(project: Path) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
     study = yaml.safe_load(Path("studies.yaml").read_text())
     study["some"]["grid"]["dsm.sigma"] = [0.3, 2.0, 1.0]
     study["some"]["keep"] += ["score.relative_fisher_error"]
     Path("studies.yaml").write_text(yaml.safe_dump(study))
-    place = Pretended({2.0: 5})
-    complete("some", place)
-    assert place.ran == [2.0]
+    fake = FakeBackend({2.0: 5})
+    complete("some", fake)
+    assert fake.ran == [2.0]
     cells = json.loads(Path("reports/studies/some.json").read_text())["cells"]
     assert [cell["score.relative_fisher_error"]["mean"] for cell in cells] == [0.3, 2.0, 1.0]
 
 
-def test_a_changed_param_that_a_run_reads_makes_it_again(project: Path) -> None:
-    complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}))
-    for change, again in (({"vicreg": {"variance": 1.0}}, []), ({"dsm": {"train": {"steps": 7}}}, [0.3, 0.5, 1.0])):
+def test_a_changed_param_reruns_only_the_runs_that_read_it(project: Path) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
+    for change, rerun in (({"vicreg": {"variance": 1.0}}, []), ({"dsm": {"train": {"steps": 7}}}, [0.3, 0.5, 1.0])):
         Path("params.yaml").write_text(yaml.safe_dump(merged(RAW, change)))
-        place = Pretended({0.3: 3, 0.5: 2, 1.0: 1})
-        complete("some", place)
-        assert place.ran == again
+        fake = FakeBackend({0.3: 3, 0.5: 2, 1.0: 1})
+        complete("some", fake)
+        assert fake.ran == rerun
 
 
-def test_a_run_that_fails_costs_none_of_the_others(project: Path) -> None:
+def test_a_failed_run_does_not_discard_the_other_runs(project: Path) -> None:
     tiny = merged(TINY, {"dsm": {"sigma": 0.5}})
     runs = [Run("mog", "dsm", {"dsm.sigma": sigma}) for sigma in (-1, 0.4)]
     found: list[Run] = []
@@ -285,73 +293,74 @@ def test_a_run_that_fails_costs_none_of_the_others(project: Path) -> None:
     assert found == runs[1:]
 
 
-def test_a_study_that_is_made_again_says_what_is_not_as_it_was(project: Path) -> None:
-    complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}))
-    complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}), again=True)
+def test_rerunning_a_study_reports_changed_metrics(project: Path) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}), again=True)
     with pytest.raises(UserError, match=r"1 metrics changed: dsm with .*0\.5.*: heldout_loss: 2 -> 2\.1"):
-        complete("some", Pretended({0.3: 3, 0.5: 2.1, 1.0: 1}), again=True)
+        complete("some", FakeBackend({0.3: 3, 0.5: 2.1, 1.0: 1}), again=True)
 
 
-def test_every_study_has_its_turn() -> None:
+def test_the_study_of_the_day_cycles_through_all_studies() -> None:
     first = date(2026, 1, 1)
     assert {study_of_day(first + timedelta(days)) for days in range(len(STUDIES))} == set(STUDIES)
 
 
-def test_the_figures_of_a_method_with_one_cell_stand_under_its_name(project: Path) -> None:
+def test_metrics_of_a_single_cell_are_also_stored_under_its_method(project: Path) -> None:
     study = Study.model_validate({"domain": "mnist", "methods": ["jepa_ema"], "keep": ["knn.accuracy", "knn.f1_macro"]})
     store = Store("some")
-    metrics = {"knn": {"accuracy": figure(0.9), "f1_macro": figure(0.8)}}
+    metrics = {"knn": {"accuracy": metric(0.9), "f1_macro": metric(0.8)}}
     store.add(all_runs(study)[0], RunDigests("", ""), metrics, {"commit": "", "machine": {}})
     assert content("some", study, store, Project(RAW, MIXTURES))["jepa_ema"] == metrics
 
 
-def test_the_method_of_the_cell_stands_in_the_name_of_a_param() -> None:
+def test_the_method_of_a_cell_replaces_the_placeholder_in_param_names() -> None:
     found = list(cells(example(methods=["dsm", "ism"], grid={"{method}.train.steps": [4]})))
     assert found == [("dsm", {"dsm.train.steps": 4}), ("ism", {"ism.train.steps": 4})]
 
 
-def test_params_that_change_together_make_no_grid() -> None:
+def test_jointly_varied_params_are_not_combined_with_each_other() -> None:
     together = {"{method}.train.batch_size": [16, 32], "{method}.train.steps": [8, 4]}
     found = list(cells(example(grid={"seeds": [2, 3]}, together=together)))
     assert len(found) == 4
     assert found[1] == ("dsm", {"seeds": 2, "dsm.train.batch_size": 32, "dsm.train.steps": 4})
 
 
-def test_a_changed_claim_changes_the_verdict() -> None:
-    cell = {"method": "dsm", "settings": {}, "metrics": {"batch_dependence": figure(0.0)}}
-    said = CLAIMS.model_copy(update={"expected": {"dsm": {"contrastive": True}}})
-    found = [with_verdicts(example(claims=True), [cell], claims) for claims in (CLAIMS, said)]
+def test_a_changed_expectation_changes_the_verdict() -> None:
+    cell = {"method": "dsm", "settings": {}, "metrics": {"batch_dependence": metric(0.0)}}
+    opposite = CLAIMS.model_copy(update={"expected": {"dsm": {"contrastive": True}}})
+    found = [with_verdicts(example(claims=True), [cell], claims) for claims in (CLAIMS, opposite)]
     assert [decided[0]["claims"]["contrastive"]["verdict"] for decided in found] == ["holds", "fails"]
 
 
-def test_a_study_that_is_there_is_drawn_again_and_not_run(project: Path) -> None:
-    complete("some", Pretended({0.3: 3, 0.5: 2, 1.0: 1}))
+def test_a_complete_study_is_published_again_without_reruns(project: Path) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
     written = Path("reports/studies/some.md").read_text()
     Path("reports/studies/some.md").unlink()
-    complete("some", Pretended({}))
+    complete("some", FakeBackend({}))
     assert Path("reports/studies/some.md").read_text() == written
-    assert written.endswith("on of the test.\n") and Path("reports/figures/studies/some.png").exists()
+    assert written.endswith("on test machine.\n") and Path("reports/figures/studies/some.png").exists()
 
 
-def test_the_preset_of_a_study_is_kept_where_there_is_one() -> None:
+def test_a_study_has_a_preset_only_if_its_cells_share_it() -> None:
     assert preset(example(), RAW) == "reference"
     assert preset(example(grid={"mog.preset": ["ring"]}), RAW) == "ring"
     assert preset(example(grid={"mog.preset": ["ring", "unequal"]}), RAW) == ""
 
 
-def figure(mean: float) -> dict[str, Any]:
+def metric(mean: float) -> dict[str, Any]:
+    """A metric over two seeds."""
     return {"mean": mean, "std": 0.5, "values": [mean - 0.5, mean + 0.5]}
 
 
-def test_the_caption_says_from_where_to_where_each_figure_goes_and_what_fails() -> None:
+def test_the_caption_has_the_range_of_each_metric_and_the_failed_claims() -> None:
     study = example(grid={"dsm.sigma": [0.3, 0.5], "seeds": [8]}, keep=["loss", "absent", "same"], claims=True)
     verdicts = [{"sees_gaps": {"claimed": "no", "verdict": verdict}} for verdict in ("fails", "holds")]
     found = [
         {
             "method": "dsm",
             "settings": {"dsm.sigma": sigma, "seeds": 8},
-            "loss": figure(mean),
-            "same": figure(1),
+            "loss": metric(mean),
+            "same": metric(1),
             "claims": claims,
         }
         for sigma, mean, claims in zip((0.3, 0.5), (4.0, 2.0), verdicts, strict=True)
@@ -364,7 +373,7 @@ def test_the_caption_says_from_where_to_where_each_figure_goes_and_what_fails() 
     assert lines[-4:] == ["| sigma 0.3 | no **✗** |", "| sigma 0.5 | no ✓ |", "", "Made here."]
 
 
-def test_of_two_varied_params_the_first_is_the_axis_and_each_value_of_the_other_a_line() -> None:
+def test_the_first_varied_param_is_the_axis_and_the_second_labels_lines() -> None:
     study = example(keep=["loss"])
     found = [
         {"method": method, "settings": settings, "loss": {"mean": mean, "std": 0.1, "values": [mean]}}
@@ -377,7 +386,7 @@ def test_of_two_varied_params_the_first_is_the_axis_and_each_value_of_the_other_
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_committed_study_is_that_of_the_committed_code(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_committed_studies_match_the_committed_code(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     study, store, now = load(name), Store(name), Project.load()
     assert not missing(study, store, now), f"stale: python -m stages.studies.run {name}, or make confirm"
@@ -390,47 +399,48 @@ def test_the_committed_study_is_that_of_the_committed_code(name: str, monkeypatc
     assert draw(name, study, decided).axes
 
 
-def test_every_study_has_cells_of_methods_that_there_are() -> None:
+def test_every_study_uses_existing_methods_and_params() -> None:
     for name in STUDIES:
         for method, settings in cells(load(name, ROOT / "studies.yaml")):
             assert method in (RAW["mnist"]["methods"] if load(name, ROOT / "studies.yaml").images else RAW["methods"])
             with_settings(RAW, settings)
 
 
-def test_a_run_drawn_at_random_comes_out_as_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Drawn anew each time; ENERGY_WELLS_DRAW=SEED draws what a failed test drew. One on the images takes many minutes.
+def test_rerunning_a_randomly_chosen_run_reproduces_its_committed_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A new run is chosen each time; ENERGY_WELLS_DRAW=SEED repeats a choice. Runs on images take minutes, so none is chosen.
     monkeypatch.chdir(ROOT)
     seed = int(os.environ.get("ENERGY_WELLS_DRAW", random.SystemRandom().randrange(2**32)))
-    draw = random.Random(seed)
-    name = draw.choice([name for name in STUDIES if not load(name).images])
+    rng = random.Random(seed)
+    name = rng.choice([name for name in STUDIES if not load(name).images])
     store, now = Store(name), Project.load()
-    record = draw.choice(store.records)
+    record = rng.choice(store.records)
     run = Run("mog", record["method"], record["settings"])
-    print(f"ENERGY_WELLS_DRAW={seed} draws of {name}: {run}")
+    print(f"ENERGY_WELLS_DRAW={seed} chooses from {name}: {run}")
     found = measure(run, now)
-    # Another processor rounds otherwise, which amounts to other seeds; on one like that which made it nothing moves.
+    # Another processor rounds differently, which amounts to another seed; on a machine with the same facts metrics are equal.
     exactly = store.made_on(record, machine.facts(params.load()))
     assert not differences(record, run, found, now, exactly=exactly), f"ENERGY_WELLS_DRAW={seed}: {name}: {run}"
 
 
-def study(name: str) -> list[dict[str, Any]]:
+def published_cells(name: str) -> list[dict[str, Any]]:
+    """The cells of a committed study."""
     cells: list[dict[str, Any]] = json.loads((ROOT / f"reports/studies/{name}.json").read_text())["cells"]
     return cells
 
 
-def test_the_studies_reach_what_the_science_says_can_be_reached() -> None:
-    for cell, bound in zip(study("sigma"), (0.02, 0.015, 0.01), strict=True):
-        assert cell["score.relative_fisher_error"]["mean"] <= bound
+def test_committed_studies_meet_the_theoretical_expectations() -> None:
+    for cell, threshold in zip(published_cells("sigma"), (0.02, 0.015, 0.01), strict=True):
+        assert cell["score.relative_fisher_error"]["mean"] <= threshold
         assert 0.9 <= cell["denoising.excess_over_error"]["mean"] <= 1.1
-    gaps = [cell["score.energy_gap_error"]["mean"] for cell in study("gaps")]
+    gaps = [cell["score.energy_gap_error"]["mean"] for cell in published_cells("gaps")]
     assert gaps[0] > 1 and gaps[-1] < 0.1
-    for cell in study("ring"):
+    for cell in published_cells("ring"):
         assert 0.88 < cell.get("clusters.bayes_accuracy", {"mean": 0.9})["mean"] < 0.92
         assert cell.get("clusters.delta_knn_accuracy_untrained", {"mean": 0})["mean"] < 0.01
 
 
-def test_the_wide_encoders_reach_the_figures_that_are_asked_of_them_with_every_seed() -> None:
-    (best,) = (cell for cell in study("mnist_seeds") if cell["method"] == "jepa_ema")
+def test_wide_encoders_reach_the_knn_target_with_every_seed() -> None:
+    (best,) = (cell for cell in published_cells("mnist_seeds") if cell["method"] == "jepa_ema")
     for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro"):
         assert best[f"knn.{name}"]["mean"] >= 0.9930
         assert len(best[f"knn.{name}"]["values"]) == 3 and min(best[f"knn.{name}"]["values"]) >= KNN

@@ -1,4 +1,4 @@
-"""What of a user's environment decides a byte, holds a stage up or stops it: nothing, or what the record of the machine has."""
+"""A user's settings, thread limits, stray files and mistaken commands change no result, and errors take one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from stages.core.paths import ROOT
 from tests import small
 
-THEIRS = """
+USER_STYLE = """
 figure.dpi: 300
 savefig.dpi: 33
 font.family: serif
@@ -22,20 +22,20 @@ image.cmap: gray
 lines.linewidth: 9
 text.usetex: True
 """
+"""A matplotlibrc. TeX, which it requires, may not be installed."""
 
 
-@pytest.mark.parametrize("place", ["MATPLOTLIBRC", "MPLCONFIGDIR", "the folder of the project"])
-def test_nobodys_matplotlibrc_decides_a_picture(copied: Path, tmp_path: Path, place: str) -> None:
-    """It may ask for TeX, which is not there."""
-    (tmp_path / "matplotlibrc").write_text(THEIRS)
-    if place == "the folder of the project":
-        (copied / "matplotlibrc").write_text(THEIRS)
+@pytest.mark.parametrize("place", ["MATPLOTLIBRC", "MPLCONFIGDIR", "project folder"])
+def test_matplotlibrc_does_not_change_a_figure(copied: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "matplotlibrc").write_text(USER_STYLE)
+    if place == "project folder":
+        (copied / "matplotlibrc").write_text(USER_STYLE)
     pictures = [copied / "reports/figures/mog/dsm/landscape.png", copied / "reports/animations/mog/dsm/walk.gif"]
     before = [picture.read_bytes() for picture in pictures]
     for picture in pictures:
         picture.unlink()
-    given = {place: str(tmp_path)} if place.isupper() else {}
-    small.run(copied, "python", "-m", "stages.mog.figures", "dsm", **given)
+    variables = {place: str(tmp_path)} if place.isupper() else {}
+    small.run(copied, "python", "-m", "stages.mog.figures", "dsm", **variables)
     assert [picture.read_bytes() for picture in pictures] == before
 
 
@@ -43,11 +43,11 @@ OPENMP = {"OMP_THREAD_LIMIT": "1", "OMP_DYNAMIC": "true", "OMP_MAX_ACTIVE_LEVELS
 EACH = [pytest.param({name: value}, marks=pytest.mark.nightly) for name, value in OPENMP.items()]
 
 
-@pytest.mark.parametrize("given", [OPENMP, *EACH])
-def test_no_setting_of_openmp_holds_a_training_up_or_changes_it(copied: Path, given: dict[str, str]) -> None:
+@pytest.mark.parametrize("variables", [OPENMP, *EACH])
+def test_openmp_variables_neither_block_nor_change_a_training(copied: Path, variables: dict[str, str]) -> None:
     small.change_params(copied, {"threads": 2})
     models = []
-    for more in ({}, given):
+    for more in ({}, variables):
         done = subprocess.run(
             [sys.executable, "-m", "stages.mnist.train", "jepa_ema"],
             cwd=copied,
@@ -62,16 +62,16 @@ def test_no_setting_of_openmp_holds_a_training_up_or_changes_it(copied: Path, gi
     assert models[0] == models[1]
 
 
-def test_line_ends_are_left_as_they_are() -> None:
-    """Digests are of bytes: with others every stage of a clone would be stale."""
+def test_git_does_not_convert_line_ends() -> None:
+    """Converted files would have other digests, and every stage of a clone would be stale."""
     names = ("params.yaml", "stages/methods/dsm.py", "dvc.lock", "reports/table.md")
-    said = small.run(ROOT, "git", "check-attr", "text", "--", *names)
-    assert said.splitlines() == [f"{name}: text: unset" for name in names]
+    printed = small.run(ROOT, "git", "check-attr", "text", "--", *names)
+    assert printed.splitlines() == [f"{name}: text: unset" for name in names]
 
 
 @pytest.mark.parametrize("command", ["stages.mog.train dsm", "stages.tools.verify", "stages.claims"])
-def test_a_python_without_the_packages_is_one_line(tmp_path: Path, command: str) -> None:
-    """One that comes first on the PATH of somebody who did not activate the environment."""
+def test_python_without_the_packages_is_reported_in_one_line(tmp_path: Path, command: str) -> None:
+    """As when another Python is first on the PATH, because the environment is not activated."""
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
     done = subprocess.run([bare / "bin/python", "-m", *command.split()], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -89,10 +89,10 @@ def test_a_python_without_the_packages_is_one_line(tmp_path: Path, command: str)
         ("stages.mog.evaluate mnist_jepa_ema", ""),
     ],
 )
-def test_a_stage_of_no_such_method_names_those_of_its_own_domain(command: str, names: str) -> None:
-    said = small.run(ROOT, "python", "-m", *command.split(), status=1)
-    assert said.startswith(f"error: '{command.split()[1]}' is not a method of this stage: expected one of {names}")
-    assert "mnist_" not in said.split("expected")[1] and said.count("\n") == 1
+def test_unknown_method_is_rejected_with_the_methods_of_the_domain(command: str, names: str) -> None:
+    printed = small.run(ROOT, "python", "-m", *command.split(), status=1)
+    assert printed.startswith(f"error: '{command.split()[1]}' is not a method of this stage: expected one of {names}")
+    assert "mnist_" not in printed.split("expected")[1] and printed.count("\n") == 1
 
 
 STRAYS = [
@@ -106,9 +106,10 @@ STRAYS = [
     ".idea/workspace.xml",
     "__pycache__/x.pyc",
 ]
+"""Files of editors, file managers and tools."""
 
 
-def test_what_editors_and_file_managers_leave_makes_nothing_stale(copied: Path) -> None:
+def test_files_of_editors_and_file_managers_make_no_stage_stale(copied: Path) -> None:
     folders = small.folders(copied)
     assert {copied / "stages/nn", copied / "data/mog"} <= set(folders)
     for folder in folders:

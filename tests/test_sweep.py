@@ -1,4 +1,4 @@
-"""Sweeps over Ray: what is run, what is skipped, and that the death of a node costs a retry and nothing else."""
+"""Studies as DVC experiments, in DVC's queue and on a Ray cluster: names, params, results, resumption, failures."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ from tests import small
 
 
 def study(**changes: object) -> Study:
+    """A study of dsm with two noise levels and these changes."""
     return Study.model_validate({"methods": ["dsm"], "grid": {"dsm.sigma": [0.3, 0.5]}, "keep": ["heldout_loss"], **changes})
 
 
-def test_an_experiment_is_a_cell_with_a_seed_and_its_name_follows_its_params() -> None:
+def test_each_run_is_an_experiment_whose_name_depends_on_its_params() -> None:
     found = all_runs(study(runs=[0, 7]))
     assert [changed_params(run) for run in found] == [
         {"dsm.sigma": sigma, "seed": seed, "methods": ["dsm"]} for sigma in (0.3, 0.5) for seed in (0, 7)
@@ -46,7 +47,7 @@ def test_an_experiment_is_a_cell_with_a_seed_and_its_name_follows_its_params() -
     assert names == [experiment("some_study", run) for run in all_runs(study(runs=[0, 7]))]
 
 
-def test_params_are_written_as_dvc_reads_them() -> None:
+def test_overrides_are_written_in_the_grammar_of_hydra() -> None:
     settings = {"dsm.sigma": 0.3, "mog.preset": "ring", "jepa_ema.predictor": True, "mnist_vicreg.encoder.channels": [1, 2, 3]}
     assert override(settings)[1::2] == [
         "dsm.sigma=0.3", "mog.preset='ring'", "jepa_ema.predictor=true", "mnist_vicreg.encoder.channels=[1,2,3]",
@@ -71,7 +72,7 @@ def test_params_are_written_as_dvc_reads_them() -> None:
         1e-7,
     ],
 )
-def test_values_of_every_kind_reach_dvc_as_they_are(value: object, tmp_path: Path) -> None:
+def test_dvc_reads_overrides_of_every_type_unchanged(value: object, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("key: 0\n")
     apply_overrides(path, override({"key": value})[1::2])
@@ -93,7 +94,7 @@ def shared(copied: Path, tmp_path: Path) -> Path:
 
 @dataclass
 class Cluster:
-    """A Ray cluster: a head, which runs nothing, and two nodes with one CPU each."""
+    """A Ray cluster: a head, which executes no tasks, and two nodes with one CPU each."""
 
     address: str
     nodes: list[subprocess.Popen[bytes]]
@@ -101,6 +102,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A running cluster that requires a token."""
     monkeypatch.setenv("RAY_AUTH_TOKEN", "known to all nodes of this test " * 2)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     port = small.free_port()
@@ -108,7 +110,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
     started: list[subprocess.Popen[bytes]] = []
 
-    def until_there(text: str) -> None:
+    def wait_for_status(text: str) -> None:
         deadline = time.monotonic() + 240
         while text not in subprocess.run([ray[0], "status", f"--address={address}"], capture_output=True, text=True).stdout:
             assert time.monotonic() < deadline and all(process.poll() is None for process in started)
@@ -116,15 +118,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
     try:
         started.append(subprocess.Popen([*ray, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]))
-        until_there("Active:")
-        # One after the other: of two that start at once on one machine, one may give up.
+        wait_for_status("Active:")
+        # One at a time: if two nodes start at once on the same machine, one may fail.
         for count in (1, 2):
             started.append(subprocess.Popen([*ray, f"--address={address}", "--num-cpus=1"]))
-            until_there(f"/{count}.0 CPU")
+            wait_for_status(f"/{count}.0 CPU")
         yield Cluster(address, started[1:])
     finally:
-        # Not `ray stop`, which would end every other cluster of this user too.
-        for tree in [tree_of(process.pid) for process in started]:
+        # `ray stop` would stop all other clusters of this user too.
+        for tree in [process_tree(process.pid) for process in started]:
             for one in tree:
                 with suppress(psutil.NoSuchProcess):
                     one.kill()
@@ -132,16 +134,16 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
             process.wait(timeout=60)
 
 
-def tree_of(pid: int) -> list[psutil.Process]:
-    """A process and all that it started."""
+def process_tree(pid: int) -> list[psutil.Process]:
+    """A process and all its descendants."""
     try:
         return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
 
 
-def in_clones(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Those that work in a clone of a sweep."""
+def working_in_clones(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """The processes whose working directory is a clone of a sweep."""
 
     def folder(process: psutil.Process) -> str:
         with suppress(psutil.Error):
@@ -152,7 +154,7 @@ def in_clones(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 
 @pytest.mark.integration
-def test_a_sweep_on_one_machine_brings_experiments_home_and_does_not_repeat_them(shared: Path) -> None:
+def test_a_local_sweep_fetches_its_experiments_and_does_not_repeat_them(shared: Path) -> None:
     output = small.run(shared, "python", "-m", "stages.studies.run", "widths", "--on", "ray")
     assert "sweep: 3 experiments, 0 of them already done" in output and "0 to go" in output
     cells = json.loads((shared / "reports/studies/widths.json").read_text())["cells"]
@@ -170,21 +172,21 @@ def test_a_sweep_on_one_machine_brings_experiments_home_and_does_not_repeat_them
 
 
 @pytest.mark.integration
-def test_dvcs_queue_gives_the_same_study_and_goes_on_where_it_was(shared: Path) -> None:
+def test_the_dvc_queue_yields_the_same_study_as_local_runs(shared: Path) -> None:
     small.run(shared, "python", "-m", "stages.studies.run", "widths", "--jobs", "2")
-    kept = json.loads((shared / "reports/studies/runs/widths.json").read_text())["runs"]
+    local = json.loads((shared / "reports/studies/runs/widths.json").read_text())["runs"]
     cells = json.loads((shared / "reports/studies/widths.json").read_text())["cells"]
     (shared / "reports/studies/runs/widths.json").unlink()
     output = small.run(shared, "python", "-m", "stages.studies.run", "widths", "--on", "queue", "--jobs", "2")
     assert output.count("is done, ") == 3
     queued = json.loads((shared / "reports/studies/runs/widths.json").read_text())["runs"]
-    assert [(one["identity"], one["metrics"]) for one in queued] == [(one["identity"], one["metrics"]) for one in kept]
+    assert [(one["identity"], one["metrics"]) for one in queued] == [(one["identity"], one["metrics"]) for one in local]
     assert json.loads((shared / "reports/studies/widths.json").read_text())["cells"] == cells
     small.run(shared, "dvc", "queue", "stop")
 
 
 @pytest.mark.integration
-def test_a_sweep_that_is_killed_and_started_again_does_what_is_missing(shared: Path) -> None:
+def test_a_killed_sweep_resumes_with_the_missing_runs(shared: Path) -> None:
     command = [sys.executable, "-m", "stages.studies.run", "widths", "--on", "ray"]
     first = small.start(shared, *command)
     line = small.until(first, "is done")
@@ -192,45 +194,45 @@ def test_a_sweep_that_is_killed_and_started_again_does_what_is_missing(shared: P
     small.rest_of(first)
     assert line.endswith(" is done, 2 to go\n")
     output = small.run(shared, *command)
-    # The first one is kept; another one may have come home before all was killed.
+    # The first result is stored. A second experiment may have been fetched before all processes were killed.
     assert "widths: 2 of 3 runs to compute" in output and output.count("is done, ") == 2
     assert len(json.loads((shared / "reports/studies/widths.json").read_text())["cells"]) == 3
 
 
 @pytest.mark.integration
-def test_a_sweep_that_is_stopped_leaves_nothing_running(shared: Path) -> None:
-    before = {process.pid for process in in_clones(psutil.process_iter())}
-    left = set(Path(tempfile.gettempdir()).glob("sweep-*"))
+def test_an_interrupted_sweep_leaves_no_processes_and_no_clones(shared: Path) -> None:
+    before = {process.pid for process in working_in_clones(psutil.process_iter())}
+    older_clones = set(Path(tempfile.gettempdir()).glob("sweep-*"))
     run = small.start(shared, sys.executable, "-m", "stages.studies.run", "widths", "--on", "ray")
     deadline = time.monotonic() + 240
-    while not any("stages.mog" in " ".join(p.cmdline()) for p in in_clones(tree_of(run.pid))):
+    while not any("stages.mog" in " ".join(p.cmdline()) for p in working_in_clones(process_tree(run.pid))):
         assert time.monotonic() < deadline and run.poll() is None
         time.sleep(0.2)
     run.send_signal(signal.SIGINT)
     rest = small.rest_of(run)
     assert run.returncode == 130 and "Traceback" not in rest, rest
-    assert {process.pid for process in in_clones(psutil.process_iter())} <= before
-    assert set(Path(tempfile.gettempdir()).glob("sweep-*")) <= left
+    assert {process.pid for process in working_in_clones(psutil.process_iter())} <= before
+    assert set(Path(tempfile.gettempdir()).glob("sweep-*")) <= older_clones
 
 
 @pytest.mark.integration
-def test_a_node_that_dies_costs_its_experiment_a_retry(shared: Path, cluster: Cluster) -> None:
+def test_the_experiment_of_a_killed_node_is_retried(shared: Path, cluster: Cluster) -> None:
     run = small.start(shared, sys.executable, "-m", "stages.studies.run", "widths", "--on", "ray", "--address", cluster.address)
     deadline = time.monotonic() + 240
-    while not in_clones(tree_of(cluster.nodes[0].pid)):
+    while not working_in_clones(process_tree(cluster.nodes[0].pid)):
         assert time.monotonic() < deadline and run.poll() is None
         time.sleep(0.5)
-    for one in tree_of(cluster.nodes[0].pid):
+    for one in process_tree(cluster.nodes[0].pid):
         with suppress(psutil.NoSuchProcess):
             one.kill()
     output = small.rest_of(run)
     assert run.returncode == 0, output
     assert output.count("is done") == 3 and "sweep: failed" not in output
-    assert "so the task will be retried" in output  # Ray says so of the task that ran on the node
+    assert "so the task will be retried" in output  # Ray's message about the task of the node
 
 
 @pytest.mark.integration
-def test_auto_starts_a_cluster_where_there_is_none_and_another_address_is_refused(shared: Path) -> None:
+def test_an_unreachable_address_is_rejected_and_auto_starts_a_cluster(shared: Path) -> None:
     output = small.run(
         shared, "python", "-m", "stages.studies.run", "widths", "--on", "ray", "--address", "127.0.0.1:1", status=1
     )
@@ -239,13 +241,13 @@ def test_auto_starts_a_cluster_where_there_is_none_and_another_address_is_refuse
     assert "sweep: no Ray cluster is running, starting one on this machine" in output and "0 to go" in output
 
 
-def test_without_ray_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_without_ray_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="Ray is not installed: `make cluster`"):
         list(sweep([], object(), [], address=None))  # type: ignore[arg-type]
 
 
-def test_an_experiment_on_the_images_trains_one_method_of_the_mixture_that_no_seed_multiplies() -> None:
+def test_an_experiment_on_the_images_trains_only_dsm_on_the_mixture() -> None:
     found = [changed_params(run) for run in all_runs(study(methods=["jepa_ema"], domain="mnist", grid={}, runs=[0, 1]))]
     assert [settings["methods"] for settings in found] == [["dsm"], ["dsm"]]
     assert all(settings["mnist.methods"] == ["jepa_ema"] for settings in found)
@@ -263,7 +265,7 @@ IMAGES = {
 
 
 @pytest.mark.integration
-def test_a_sweep_of_the_images_gives_what_the_study_does(shared: Path) -> None:
+def test_a_sweep_on_the_images_yields_the_same_study_as_local_runs(shared: Path) -> None:
     (shared / "studies.yaml").write_text(yaml.safe_dump(IMAGES))
     small.run(shared, "git", "commit", "--quiet", "--all", "--message=images")
     small.run(shared, "python", "-m", "stages.studies.run", "rates", "--on", "ray")
@@ -275,14 +277,14 @@ def test_a_sweep_of_the_images_gives_what_the_study_does(shared: Path) -> None:
 
 
 @pytest.mark.integration
-def test_an_experiment_is_home_only_with_all_that_belongs_to_it(
+def test_an_experiment_counts_as_done_only_after_its_outputs_were_pushed(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through a repository that is named as seen from here, into a remote that takes nothing at first."""
+    """The Git repository is given by a relative path, and all pushes of the first sweep to the DVC remote fail."""
     small.run(shared, "git", "clone", "--quiet", "--bare", ".", "../nodes.git")
     storage = tmp_path / "storage"
     moved = storage.rename(tmp_path / "away")
-    storage.write_text("no folder")
+    storage.write_text("not a folder")
     command = ["python", "-m", "stages.studies.run", "widths", "--on", "ray", "--git", "../nodes.git"]
     output = small.run(shared, *command, status=1)
     assert output.splitlines()[-1].startswith("error: 3 of 3 experiments failed; run the command again to retry only those")
@@ -291,7 +293,7 @@ def test_an_experiment_is_home_only_with_all_that_belongs_to_it(
     output = small.run(shared, *command)
     assert "sweep: 3 experiments, 0 of them already done" in output and "0 to go" in output
     name = small.run(shared, "dvc", "exp", "list", "--name-only").split()[-1]
-    # What was made on a node is in the remote alone.
+    # The outputs that a node computed are only in the remote.
     small.run(shared, "dvc", "exp", "apply", name, status=255)
     assert "changed outs" in small.run(shared, "dvc", "status")
     small.run(shared, "dvc", "pull")
@@ -300,7 +302,7 @@ def test_an_experiment_is_home_only_with_all_that_belongs_to_it(
     locked = {path: digest for digests in outputs(made).values() for path, digest in digests.items()}
     assert "models/mog/dsm.safetensors" in locked and "models/mog/contrastive.safetensors" not in locked
     assert locked == {path: file_md5(Path(path)) for path in locked}
-    # Folders that stages look at as a whole have other methods' files here too, which the experiment did not make.
+    # Folders that are dependencies or outputs as a whole contain files of other methods here, which the experiment lacks.
     folders = {str(folder.relative_to(shared)) for folder in small.folders(shared)}
     status = small.run(shared, "dvc", "status")
     changed = set(re.findall(r"^\s+(?:modified|deleted|new|not in cache): +(\S+)$", status, re.MULTILINE))
@@ -308,7 +310,7 @@ def test_an_experiment_is_home_only_with_all_that_belongs_to_it(
 
 
 @pytest.mark.integration
-def test_what_is_not_committed_or_has_no_remote_is_one_line(copied: Path) -> None:
+def test_a_sweep_requires_committed_files_a_remote_and_a_pushed_commit(copied: Path) -> None:
     (copied / "studies.yaml").write_text(yaml.safe_dump(STUDIES))
     output = small.run(copied, "python", "-m", "stages.studies.run", "widths", "--on", "ray", status=1)
     assert output == "widths: 3 of 3 runs to compute\nerror: studies.yaml is not committed: experiments run the last commit\n"
@@ -321,12 +323,12 @@ def test_what_is_not_committed_or_has_no_remote_is_one_line(copied: Path) -> Non
     output = small.run(
         copied, "python", "-m", "stages.studies.run", "widths", "--on", "ray", "--git", "elsewhere.git", status=1
     )
-    said = output.splitlines()[-1]
-    assert said.startswith("error: elsewhere.git does not contain the commit ") and "is it pushed?" in said
+    message = output.splitlines()[-1]
+    assert message.startswith("error: elsewhere.git does not contain the commit ") and "is it pushed?" in message
 
 
-class Queue:
-    """DVC's queue, with what it lists."""
+class FakeQueue:
+    """A fake of DVC's queue with the given experiments and their states, and a number of workers."""
 
     def __init__(self, *listed: tuple[str, str], workers: int = 1) -> None:
         self.listed, self.workers = listed, workers
@@ -338,22 +340,22 @@ class Queue:
         return {f"worker {number}": [] for number in range(self.workers)}
 
 
-def test_an_experiment_that_is_tried_again_has_not_failed() -> None:
+def test_an_unfinished_retry_overrides_the_failure_of_the_first_attempt() -> None:
     listed = [("a", "Running"), ("b", "Queued"), ("c", "Failed"), ("a", "Failed"), ("b", "Failed"), ("d", "Success")]
-    assert experiments._states(Queue(*listed)) == {"a": "Running", "b": "Queued", "c": "Failed", "d": "Success"}
-    assert experiments._states(Queue(*listed[::-1])) == experiments._states(Queue(*listed))
+    assert experiments._states(FakeQueue(*listed)) == {"a": "Running", "b": "Queued", "c": "Failed", "d": "Success"}
+    assert experiments._states(FakeQueue(*listed[::-1])) == experiments._states(FakeQueue(*listed))
 
 
-def test_a_queue_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_without_workers_is_reported_as_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run("mog", "dsm", {"dsm.sigma": 0.4})
     monkeypatch.setattr(experiments, "POLL_INTERVAL", 0)
     monkeypatch.setattr(experiments, "output", lambda *_: "")
-    queue = Queue((experiment("some", run), "Queued"), workers=0)
+    queue = FakeQueue((experiment("some", run), "Queued"), workers=0)
     with pytest.raises(UserError, match="some: DVC's queue was stopped, 1 runs are left; run the command again to continue"):
         list(experiments._through(queue, SimpleNamespace(names=dict), "some", [run], 1, again=False))  # type: ignore[arg-type]
 
 
-def test_what_is_made_again_is_another_experiment() -> None:
+def test_a_repeated_run_gets_an_unused_experiment_name() -> None:
     run = Run("mog", "dsm", {"dsm.sigma": 0.4})
     name = experiment("some", run)
     assert list(experiments.named("some", [run], [name], again=False)) == [name]

@@ -1,4 +1,4 @@
-"""The comparison of two runs' metrics passes what chance explains and nothing else."""
+"""The metrics of two runs agree if they differ within statistical tolerance, and only then."""
 
 from __future__ import annotations
 
@@ -14,75 +14,78 @@ SIZES = {"test": 10_000, "knn_validation": 5000, "transfer": DIGITS, "robustness
 
 
 def metrics(mean: float, std: float = 0.1, seeds: int = 8, collapsed: bool = False) -> dict[str, Any]:
+    """Metrics of a method: a loss over seeds, and the verdict on collapse."""
     return {"loss": {"mean": mean, "std": std, "values": [mean] * seeds}, "collapse": {"collapsed": collapsed}}
 
 
-def once(name: str, mean: float, count: int = 1) -> dict[str, Any]:
-    """Metrics with one figure: `name` is dotted, `count` trainings gave the same."""
+def single(name: str, mean: float, count: int = 1) -> dict[str, Any]:
+    """Metrics with a single entry: `name` is its dotted name, and `count` seeds have the same value."""
     found: dict[str, Any] = {"mean": mean, "std": 0.0, "values": [mean] * count}
     for part in reversed(name.split(".")):
         found = {part: found}
     return found
 
 
-def fine(old: dict[str, Any], new: dict[str, Any]) -> list[bool]:
+def accepted(old: dict[str, Any], new: dict[str, Any]) -> list[bool]:
+    """Whether each metric that differs is within tolerance."""
     return [ok for _, _, ok in deviations("m", old, new, SIZES)]
 
 
-def moved(name: str, was: float, now: float, count: int = 1) -> list[bool]:
-    return fine(once(name, was, count), once(name, now, count))
+def accepted_change(name: str, was: float, now: float, count: int = 1) -> list[bool]:
+    """Whether the change of a single metric is within tolerance; empty if it does not differ."""
+    return accepted(single(name, was, count), single(name, now, count))
 
 
 def test_equal_metrics_do_not_deviate() -> None:
-    assert fine(metrics(1.0), metrics(1.0)) == []
+    assert accepted(metrics(1.0), metrics(1.0)) == []
 
 
-def test_a_move_within_the_spread_over_seeds_is_accepted() -> None:
-    assert fine(metrics(1.0), metrics(1.1)) == [True]
+def test_a_change_within_the_spread_over_seeds_is_accepted() -> None:
+    assert accepted(metrics(1.0), metrics(1.1)) == [True]
 
 
-def test_a_move_beyond_it_is_not() -> None:
-    assert fine(metrics(1.0), metrics(1.3)) == [False]
+def test_a_change_beyond_the_spread_over_seeds_is_rejected() -> None:
+    assert accepted(metrics(1.0), metrics(1.3)) == [False]
 
 
-def test_more_seeds_allow_less() -> None:
-    assert fine(metrics(1.0, seeds=800), metrics(1.1, seeds=800)) == [False]
+def test_more_seeds_reduce_the_tolerance() -> None:
+    assert accepted(metrics(1.0, seeds=800), metrics(1.1, seeds=800)) == [False]
 
 
-def test_a_changed_verdict_is_never_accepted() -> None:
-    assert fine(metrics(1.0), metrics(1.0, collapsed=True)) == [False]
+def test_a_changed_collapse_verdict_is_rejected() -> None:
+    assert accepted(metrics(1.0), metrics(1.0, collapsed=True)) == [False]
 
 
-def test_a_missing_and_a_new_figure_are_told() -> None:
-    assert fine(metrics(1.0), {}) == [False, False]
-    assert fine({}, metrics(1.0)) == [False, False]
+def test_missing_and_new_metrics_are_reported() -> None:
+    assert accepted(metrics(1.0), {}) == [False, False]
+    assert accepted({}, metrics(1.0)) == [False, False]
 
 
-def test_a_fraction_of_a_single_training_has_the_error_of_its_sample() -> None:
-    assert moved("knn.accuracy", 0.99, 0.985) == [True]
-    assert moved("knn.accuracy", 0.99, 0.98) == [False]
+def test_a_fraction_of_a_single_training_may_change_by_its_sampling_error() -> None:
+    assert accepted_change("knn.accuracy", 0.99, 0.985) == [True]
+    assert accepted_change("knn.accuracy", 0.99, 0.98) == [False]
 
 
-def test_what_no_training_enters_may_move_by_rounding_alone() -> None:
-    assert moved("knn_raw_pixels.accuracy", 0.9688, 0.9689) == [True]
-    assert moved("knn_raw_pixels.accuracy", 0.9688, 0.9650) == [False]
+def test_a_metric_without_training_may_change_only_by_rounding() -> None:
+    assert accepted_change("knn_raw_pixels.accuracy", 0.9688, 0.9689) == [True]
+    assert accepted_change("knn_raw_pixels.accuracy", 0.9688, 0.9650) == [False]
 
 
-def test_a_fraction_that_no_training_enters_may_move_by_a_few_ties() -> None:
-    assert moved("untrained.transfer.from_training", 900 / DIGITS, 903 / DIGITS) == [True]
-    assert moved("untrained.transfer.from_training", 900 / DIGITS, 904 / DIGITS) == [False]
+def test_a_fraction_without_training_may_change_by_three_ties() -> None:
+    assert accepted_change("untrained.transfer.from_training", 900 / DIGITS, 903 / DIGITS) == [True]
+    assert accepted_change("untrained.transfer.from_training", 900 / DIGITS, 904 / DIGITS) == [False]
 
 
-def test_the_digits_are_as_many_as_scikit_learn_has() -> None:
+def test_the_number_of_digits_is_that_of_scikit_learn() -> None:
     assert len(small_digits()[1]) == DIGITS
 
 
-def test_a_plain_number_is_compared_too() -> None:
-    assert fine({"conditional": {"r2_ceiling": 0.909}}, {"conditional": {"r2_ceiling": 0.909}}) == []
-    assert fine({"conditional": {"r2_ceiling": 0.909}}, {"conditional": {"r2_ceiling": 0.8}}) == [False]
+def test_a_metric_without_seeds_is_compared_too() -> None:
+    assert accepted({"conditional": {"r2_ceiling": 0.909}}, {"conditional": {"r2_ceiling": 0.909}}) == []
+    assert accepted({"conditional": {"r2_ceiling": 0.909}}, {"conditional": {"r2_ceiling": 0.8}}) == [False]
 
 
-def test_on_mnist_the_figure_to_beat_has_to_be_reached_where_it_was() -> None:
+def test_the_knn_metrics_on_mnist_must_not_fall_below_the_target() -> None:
     def knn(p: float) -> dict[str, Any]:
         return {"knn": {k: {"mean": p} for k in ("accuracy", "precision_macro", "recall_macro", "f1_macro")}}
 
@@ -93,59 +96,59 @@ def test_on_mnist_the_figure_to_beat_has_to_be_reached_where_it_was() -> None:
     assert list(below_floor(Path("reports/metrics/mog/dsm.json"), {}, {})) == []
 
 
-def test_a_reconstruction_may_move_by_a_twentieth() -> None:
-    assert moved("reconstruction.mse", 0.030, 0.031) == [True]
-    assert moved("reconstruction.mse", 0.030, 0.032) == [False]
+def test_a_reconstruction_error_may_change_by_five_percent() -> None:
+    assert accepted_change("reconstruction.mse", 0.030, 0.031) == [True]
+    assert accepted_change("reconstruction.mse", 0.030, 0.032) == [False]
 
 
-def test_from_one_strong_perturbation_it_varies_more() -> None:
-    assert moved("reconstruction.per_perturbation.dilation.1.mse", 0.050, 0.060) == [True]
-    assert moved("reconstruction.per_perturbation.dilation.1.mse", 0.050, 0.070) == [False]
+def test_the_reconstruction_error_of_one_perturbation_has_a_larger_tolerance() -> None:
+    assert accepted_change("reconstruction.per_perturbation.dilation.1.mse", 0.050, 0.060) == [True]
+    assert accepted_change("reconstruction.per_perturbation.dilation.1.mse", 0.050, 0.070) == [False]
 
 
-def test_decibels_move_as_far_as_the_squared_error_they_are_of() -> None:
-    assert moved("reconstruction.psnr", 14.0, 14.2) == [True]
-    assert moved("reconstruction.psnr", 14.0, 14.3) == [False]
+def test_the_tolerance_of_psnr_follows_from_that_of_the_squared_error() -> None:
+    assert accepted_change("reconstruction.psnr", 14.0, 14.2) == [True]
+    assert accepted_change("reconstruction.psnr", 14.0, 14.3) == [False]
 
 
-def test_a_share_that_is_none_may_become_a_few() -> None:
-    assert moved("sampling.langevin.escaped", 0.0, 1 / 8000, count=8) == [True]
-    assert moved("sampling.langevin.escaped", 0.0, 0.01, count=8) == [False]
+def test_a_fraction_of_zero_may_become_small() -> None:
+    assert accepted_change("sampling.langevin.escaped", 0.0, 1 / 8000, count=8) == [True]
+    assert accepted_change("sampling.langevin.escaped", 0.0, 0.01, count=8) == [False]
 
 
-def test_what_all_seeds_draw_alike_may_move_further_on_another_device_alone() -> None:
+def test_metrics_with_shared_noise_have_a_larger_tolerance_on_another_device() -> None:
     old, new = ({"heldout_loss": {"mean": mean, "std": 1e-4, "values": [mean] * 8}} for mean in (1.0, 1.02))
-    assert fine(old, new) == [False]
+    assert accepted(old, new) == [False]
     assert [ok for _, _, ok in deviations("m", old, new, SIZES, other_device=True)] == [True]
 
 
-def test_the_baseline_of_the_images_needs_no_training() -> None:
-    old, new = (once("uses.transfer.from_training", p) for p in (0.70, 0.71))
+def test_metrics_of_the_image_baseline_count_as_untrained() -> None:
+    old, new = (single("uses.transfer.from_training", p) for p in (0.70, 0.71))
     assert [ok for _, _, ok in deviations("mnist_baseline", old, new, SIZES)] == [False]
-    assert fine(old, new) == [True]
+    assert accepted(old, new) == [True]
 
 
-def test_the_bounds_of_reconstructions_are_about_four_times_what_the_study_over_seeds_found() -> None:
+def test_reconstruction_tolerances_are_about_four_standard_deviations_over_seeds() -> None:
     cells = json.loads((ROOT / "reports/studies/mnist_reconstruct.json").read_text())["cells"]
     spreads: dict[str, list[float]] = {"per_perturbation": [], "clean": [], "others": []}
     for cell in cells:
-        for name, figure in cell.items():
-            if isinstance(figure, dict) and "std" in figure and not name.endswith("psnr"):
+        for name, metric in cell.items():
+            if isinstance(metric, dict) and "std" in metric and not name.endswith("psnr"):
                 group = next((part for part in spreads if name.startswith(part)), "others")
-                spreads[group].append(figure["std"] / figure["mean"])
-                assert len(figure["values"]) == 3
-    for group, bound in {**SINGLE, "others": OTHERS}.items():
+                spreads[group].append(metric["std"] / metric["mean"])
+                assert len(metric["values"]) == 3
+    for group, tolerance in {**SINGLE, "others": OTHERS}.items():
         if group in spreads:
-            assert 3.5 < bound / max(spreads[group]) < 5, group
+            assert 3.5 < tolerance / max(spreads[group]) < 5, group
 
 
-def test_every_committed_figure_has_a_bound() -> None:
+def test_every_committed_metric_has_a_tolerance() -> None:
     files = list((ROOT / "reports/metrics").rglob("*.json"))
     for path in files:
         if path.name != "summary.json":
             metrics = json.loads(path.read_text())
             assert list(deviations(path.stem, metrics, metrics, SIZES)) == []
-            for name, figure in flattened(metrics):
-                counted = isinstance(figure, dict) and not name.endswith(("collapsed_seeds", *EXACT))
-                assert not counted or allowed(f"{path.stem}:{name}", figure, SIZES) > 0, name
+            for name, metric in flattened(metrics):
+                varies = isinstance(metric, dict) and not name.endswith(("collapsed_seeds", *EXACT))
+                assert not varies or allowed(f"{path.stem}:{name}", metric, SIZES) > 0, name
     assert len(files) > 10

@@ -1,4 +1,4 @@
-"""The one training loop: independent seeds, batches, schedules, snapshots, and losses that are not finite."""
+"""The training loop: independent seeds, batches, schedules, snapshots, and non-finite losses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make(name: str, copies: int = 3) -> Method:
 
 
 class Quadratic(Method):
-    """w tends to the mean of the data."""
+    """The loss ‖w − x‖², whose minimum is the mean of the data."""
 
     def __init__(self, copies: int = 3) -> None:
         super().__init__()
@@ -49,6 +49,7 @@ class Quadratic(Method):
 
 
 def train(method: Method, batches: Iterator[Tensor] | None = None, **changes: Any) -> list[dict[str, float]]:
+    """Train a method for ten steps, with some arguments of `fit` changed."""
     settings: dict[str, Any] = {
         "name": "quadratic",
         "source": TrainingNoise(generator()),
@@ -69,25 +70,25 @@ def train(method: Method, batches: Iterator[Tensor] | None = None, **changes: An
 
 
 @methods
-def test_a_seed_is_not_touched_by_the_parameters_and_data_of_another(name: str) -> None:
+def test_loss_of_a_seed_is_independent_of_other_seeds(name: str) -> None:
     def loss_and_gradients(method: Method, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         losses = method.loss(x, TrainingNoise(generator()))["loss"]
         assert losses.shape == (3,)
         losses.sum().backward()
         return losses, [p.grad for p in method.parameters() if p.grad is not None]
 
-    untouched, touched, x = make(name), make(name), points()
+    original, changed, x = make(name), make(name), points()
     with torch.no_grad():
-        for p in touched.parameters():
+        for p in changed.parameters():
             p[0] += 1
-    loss, gradients = loss_and_gradients(untouched, x)
-    other, others = loss_and_gradients(touched, x + torch.eye(3)[0, :, None, None])
-    assert loss[0] != other[0] and (loss[1:] == other[1:]).all()
-    assert gradients and all((a[1:] == b[1:]).all() for a, b in zip(gradients, others, strict=True))
+    loss, gradients = loss_and_gradients(original, x)
+    changed_loss, changed_gradients = loss_and_gradients(changed, x + torch.eye(3)[0, :, None, None])
+    assert loss[0] != changed_loss[0] and (loss[1:] == changed_loss[1:]).all()
+    assert gradients and all((a[1:] == b[1:]).all() for a, b in zip(gradients, changed_gradients, strict=True))
 
 
 @methods
-def test_a_seed_trains_alike_whatever_the_data_of_another(name: str) -> None:
+def test_training_of_a_seed_is_independent_of_the_data_of_another(name: str) -> None:
     x, trained = points(), []
     for shift in (0, 1):
         trained.append(make(name))
@@ -97,7 +98,7 @@ def test_a_seed_trains_alike_whatever_the_data_of_another(name: str) -> None:
 
 
 @methods
-def test_copies_together_lose_what_each_loses_alone(name: str) -> None:
+def test_batched_copies_have_the_losses_of_single_copies(name: str) -> None:
     together, x = make(name), points()
     losses = together.loss(x, FixedNoise(points(2), torch.eye(2).repeat(8, 1)))["loss"]
     for s in range(3):
@@ -107,28 +108,28 @@ def test_copies_together_lose_what_each_loses_alone(name: str) -> None:
 
 
 @methods
-def test_points_shared_by_all_seeds_are_as_good_as_copies_of_them(name: str) -> None:
+def test_expanded_points_give_the_losses_of_copied_points(name: str) -> None:
     shared = points()[0].expand(3, -1, -1)
     losses = [make(name).loss(x, FixedNoise(points(2), torch.eye(2).repeat(8, 1)))["loss"] for x in (shared, shared.clone())]
     assert_close(*losses)
 
 
 @methods
-def test_points_without_seeds_are_judged_by_all_copies_alike(name: str) -> None:
-    made, x = make(name).eval(), points()[0]
-    for function in {"embed", "score", "energy"} & set(dir(made)):
-        judge = getattr(made, function)
-        assert_close(judge(x), judge(x.repeat(3, 1, 1)))
+def test_points_without_a_seed_axis_are_evaluated_by_all_copies(name: str) -> None:
+    method, x = make(name).eval(), points()[0]
+    for function in {"embed", "score", "energy"} & set(dir(method)):
+        evaluate = getattr(method, function)
+        assert_close(evaluate(x), evaluate(x.repeat(3, 1, 1)))
 
 
 @methods
-def test_a_method_computes_in_the_precision_of_its_points(name: str) -> None:
+def test_loss_has_the_precision_of_the_points(name: str) -> None:
     parts = make(name).double().loss(points().double(), TrainingNoise(generator()))
     assert {value.dtype for value in parts.values()} == {torch.float64}
 
 
 @methods
-def test_no_method_asks_for_more_noise_than_the_held_out_views_hold(name: str) -> None:
+def test_loss_needs_no_more_noise_than_the_held_out_views_hold(name: str) -> None:
     assert make(name).loss(points(), FixedNoise(points(2), torch.eye(2).repeat(8, 1)))["loss"].isfinite().all()
 
 
@@ -148,36 +149,36 @@ def test_the_same_generator_gives_the_same_batches() -> None:
     assert all((next(first) == next(second)).all() for _ in range(5))
 
 
-def test_an_epoch_sees_every_row_once_in_another_order_each_time() -> None:
+def test_each_epoch_has_every_row_once_in_a_new_order() -> None:
     batches = EpochBatches(torch.arange(12), batch_size=4, generator=generator())
     epochs = [torch.cat([next(batches) for _ in range(3)]).tolist() for _ in range(4)]
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
-def test_an_incomplete_last_batch_is_dropped() -> None:
+def test_incomplete_last_batch_is_dropped() -> None:
     batches = EpochBatches(torch.arange(11), batch_size=4, generator=generator())
     epochs = [torch.cat([next(batches), next(batches)]).tolist() for _ in range(20)]
     assert all(len(set(epoch)) == 8 for epoch in epochs)
 
 
-def test_a_batch_larger_than_the_data_is_refused() -> None:
+def test_batch_larger_than_the_data_is_rejected() -> None:
     with pytest.raises(ValueError, match="5 is larger than the 4 rows"):
         next(EpochBatches(torch.arange(4), batch_size=5, generator=generator()))
 
 
-def test_the_learning_rate_rises_and_falls_as_pytorchs_schedulers_do() -> None:
+def test_learning_rate_equals_that_of_pytorch_schedulers() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1)
-    rise = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / 5, total_iters=4)
-    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
-    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[5])
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / 5, total_iters=4)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
+    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], milestones=[5])
     for step in range(25):
         assert learning_rate_factor(step, 25, schedule="cosine", warmup=5) == approx(scheduler.get_last_lr()[0])
         optimizer.step()
         scheduler.step()
 
 
-def test_learning_rate_at_its_limits() -> None:
+def test_learning_rate_factor_has_the_exact_value_in_limit_cases() -> None:
     assert [learning_rate_factor(s, 9, schedule="constant", warmup=0) for s in range(9)] == [1] * 9
     assert learning_rate_factor(0, 100, schedule="cosine", warmup=0) == 1
     assert learning_rate_factor(50, 100, schedule="cosine", warmup=0) == approx(0.5)
@@ -188,22 +189,22 @@ def test_learning_rate_at_its_limits() -> None:
 
 
 @pytest.mark.parametrize(("steps", "count"), list(itertools.product([1, 2, 10, 1500, 6000], [1, 2, 3, 40])))
-def test_snapshots_go_from_start_to_end_in_order_and_are_no_more_than_asked_for(steps: int, count: int) -> None:
+def test_snapshots_increase_from_start_to_end_and_do_not_exceed_the_count(steps: int, count: int) -> None:
     snapshots = log_spaced(steps, count)
     assert snapshots == sorted(set(snapshots)) and len(snapshots) <= count
     assert snapshots[-1] == steps and (count == 1 or snapshots[0] == 0)
 
 
-def test_snapshots_are_even_in_the_logarithm_of_the_step() -> None:
+def test_snapshots_are_evenly_spaced_in_the_logarithm_of_the_step() -> None:
     late = [math.log(step + 1) for step in log_spaced(100_000, 21) if step > 100]
     gaps = [b - a for a, b in itertools.pairwise(late)]
     assert gaps == approx([math.log(100_001) / 20] * len(gaps), rel=0.02)
 
 
-# the loop
+# the training loop
 
 
-def test_fit_is_plain_adamw_with_that_schedule() -> None:
+def test_fit_equals_plain_adamw_with_the_schedule() -> None:
     ours, plain, x = Quadratic(), Quadratic(), points()
     train(ours, itertools.repeat(x))
     optimizer = torch.optim.AdamW(plain.parameters(), weight_decay=0.1)
@@ -229,7 +230,7 @@ def test_training_lowers_the_loss_of_every_method(name: str) -> None:
     assert sum(row["loss"] for row in rows[-10:]) < sum(row["loss"] for row in rows[:10])
 
 
-def test_a_parameter_group_may_have_a_rate_of_its_own() -> None:
+def test_parameter_group_may_scale_the_learning_rate() -> None:
     class Slow(Quadratic):
         def parameter_groups(self) -> list[dict[str, Any]]:
             return [{"params": [self.weight], "scale": 0.5}]
@@ -242,17 +243,17 @@ def test_a_parameter_group_may_have_a_rate_of_its_own() -> None:
 
 
 def test_fit_is_deterministic() -> None:
-    def once(seed: int) -> tuple[list[dict[str, float]], list[Tensor]]:
+    def fitted(seed: int) -> tuple[list[dict[str, float]], list[Tensor]]:
         method, x = make("dsm"), points(1, 40)[0]
         batches = random_batches(x, lead=(3,), batch_size=8, generator=generator(seed))
         return train(method, batches, source=TrainingNoise(generator(seed))), list(method.parameters())
 
-    (rows, weights), (same_rows, same_weights), (other_rows, _) = once(0), once(0), once(1)
+    (rows, weights), (same_rows, same_weights), (other_rows, _) = fitted(0), fitted(0), fitted(1)
     assert rows == same_rows != other_rows
     assert all((a == b).all() for a, b in zip(weights, same_weights, strict=True))
 
 
-def test_curves_have_mean_and_deviation_over_seeds_of_every_part_at_every_logged_step() -> None:
+def test_curves_have_mean_and_std_over_seeds_of_each_loss_term() -> None:
     rows = train(Quadratic(), log_every=4)
     assert [row["step"] for row in rows] == [0, 4, 8, 9]
     assert list(rows[0]) == ["step", "loss", "loss_std", "size", "size_std"]
@@ -274,41 +275,41 @@ def test_snapshots_are_taken_before_their_step_and_at_the_end() -> None:
     assert (seen[0] == start).all() and (seen[4] != start).all() and (seen[10] == method.weight).all()
 
 
-def test_a_snapshot_leaves_the_training_as_it_was() -> None:
+def test_snapshots_do_not_change_the_training() -> None:
     with_snapshots, without = Quadratic(), Quadratic()
     train(with_snapshots, snapshots=[0, 3, 10], on_snapshot=lambda step: with_snapshots.eval() and None)
     train(without)
     assert (with_snapshots.weight == without.weight).all()
 
 
-def test_a_method_trains_in_training_mode_and_is_left_in_evaluation_mode() -> None:
-    class Watching(Quadratic):
+def test_fit_trains_in_training_mode_and_ends_in_evaluation_mode() -> None:
+    class ChecksMode(Quadratic):
         def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
             assert self.training
             return super().loss(x, source)
 
-    method = Watching()
+    method = ChecksMode()
     train(method, snapshots=[4], on_snapshot=lambda step: method.eval() and None)
     assert not method.training
 
 
-def test_after_step_is_told_the_progress_up_to_one() -> None:
+def test_after_step_gets_the_progress_up_to_one() -> None:
     method = Quadratic()
     train(method, steps=4)
     assert method.progress == [0.25, 0.5, 0.75, 1]
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_a_loss_that_is_not_finite_names_method_part_step_and_seed(value: float) -> None:
+def test_non_finite_loss_raises_an_error_with_method_step_and_seed(value: float) -> None:
     x = points()
     broken = x.clone()
     broken[2, 0, 0] = value
     batches = itertools.chain([x] * 4, itertools.repeat(broken))
-    with pytest.raises(TrainingDiverged, match=r"^fragile: the loss is not finite at step 4, seed 2$"):
-        train(Quadratic(), batches, name="fragile")
+    with pytest.raises(TrainingDiverged, match=r"^diverging: the loss is not finite at step 4, seed 2$"):
+        train(Quadratic(), batches, name="diverging")
 
 
-def test_a_loss_that_was_not_finite_between_two_logged_steps_is_still_noticed() -> None:
+def test_non_finite_loss_between_two_logged_steps_is_detected() -> None:
     broken = points()
     broken[1, 0, 0] = torch.nan
     batches = itertools.chain([points()] * 4, [broken], itertools.repeat(points()))
@@ -316,7 +317,7 @@ def test_a_loss_that_was_not_finite_between_two_logged_steps_is_still_noticed() 
         train(Quadratic(), batches, log_every=7)
 
 
-def test_a_last_step_that_breaks_the_parameters_is_noticed() -> None:
+def test_non_finite_parameters_after_the_last_step_are_detected() -> None:
     class Breaking(Quadratic):
         def after_step(self, progress: float) -> None:
             if progress == 1:
@@ -326,7 +327,7 @@ def test_a_last_step_that_breaks_the_parameters_is_noticed() -> None:
         train(Breaking())
 
 
-def test_progress_is_printed_in_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_printed_in_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     train(Quadratic(), steps=25)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in lines] == [f"quadratic: step {step} of 25" for step in (0, 10, 20)]

@@ -28,7 +28,7 @@ FORMAT = 2
 """Version of the array and tensor files; increased whenever the meaning of their content changes."""
 VERSION = "format_version"
 """Name of the entry that holds the version."""
-REMEDY = "`dvc repro` makes it anew"
+REMEDY = "`dvc repro` regenerates it"
 """The advice in messages about files that cannot be used."""
 
 
@@ -91,9 +91,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing or damaged.
     """
-    remedy = f"`python -m stages.studies.run {path.stem}` makes it anew" if STUDIES in path.parents else REMEDY
+    remedy = f"`python -m stages.studies.run {path.stem}` regenerates it" if STUDIES in path.parents else REMEDY
     if not path.exists():
-        raise UserError(f"{path} is missing: {remedy.removesuffix(' anew')}")
+        raise UserError(f"{path} is missing: {remedy.replace('regenerates', 'generates')}")
     try:
         content = json.loads(path.read_bytes(), parse_constant=_reject_constant)
     except (ValueError, RecursionError):

@@ -150,7 +150,7 @@ def main(_: Sequence[str]) -> None:
             # With a new time, DVC reads the file instead of trusting the digest that it remembers.
             with suppress(FileNotFoundError):
                 os.utime(file)
-        print(f"verify: {path} differs from {LOCK}: `dvc repro` makes it anew", flush=True)
+        print(f"verify: {path} differs from {LOCK}: `dvc repro` regenerates it", flush=True)
     for path in unfinished():
         path.unlink(missing_ok=True)
 

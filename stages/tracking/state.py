@@ -89,7 +89,7 @@ def collect(params: Params, stages: Mapping[str, Any], facts: Mapping[str, str])
             "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV") or (commit if experiment else ""),
             **{f"{MACHINE}{name}": value for name, value in facts.items()},
         },
-        params=flatten(params.model_dump(exclude={"blocks"}), numbers=False),
+        params=flatten(params.model_dump(exclude={"blocks", "path"}), numbers=False),
         metrics={**_costs(), **summary},
         curves=[],
         artifacts=_existing([PARAMS, CLAIMS, MIXTURES, LOCK, *tables, *pictures]),
