@@ -140,7 +140,7 @@ class Comparison:
         found = mode_weights(self.density, samples, self.region, inside)
         missed = [sampling.mode_weight_tv(weights, self.density.weights) for weights in found]
         few = samples[:, : len(self.exact)]
-        held = (one[kept[: len(self.exact)]] for one, kept in zip(samples, inside, strict=True))
+        held = (one[kept[: len(one)]] for one, kept in zip(few, inside, strict=True))
         shapes = [self.error_within_modes(one, weights) for one, weights in zip(held, found, strict=True)]
         return {
             **({"mode_weight_tv": over_seeds(missed)} if len(self.density.weights) > 1 else {}),
