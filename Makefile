@@ -51,7 +51,7 @@ verify: $(VENV)/.pipeline ## check all cached files and outputs; remove damaged 
 	@python -m stages.tools.verify
 
 JOBS ?=
-repro: check verify ## reproduce the pipeline on all cores and log it to MLflow (JOBS=1: one stage at a time)
+repro: verify ## reproduce the pipeline on all cores and log it to MLflow (JOBS=1: one stage at a time)
 	ENERGY_WELLS_TRACK=later python -m stages.tools.parallel $(JOBS)
 	@$(MAKE) --no-print-directory track
 

@@ -20,7 +20,7 @@ from stages.results.tables import table
 from stages.results.verdicts import MARKS, Decided, decide_all
 
 TABLE = {
-    "contrastive": ("contrastive",),
+    "in-batch negatives": ("in_batch_negatives",),
     "learns score": ("learns_score",),
     "samples": ("samples",),
     "global structure": ("stabler", "global_distances", "some_global_distances", "mixing_weights"),

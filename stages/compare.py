@@ -115,7 +115,7 @@ def main(params: Params) -> None:
             for heading, columns in groups.items()
         ]
         means[domain] = {m: summary(rows[domain][m], keys) for m in methods}
-    files.write_json(artifacts.TABLE, rows)
+    files.write_json(artifacts.TABLE_JSON, rows)
     files.write_text(artifacts.TABLES, "\n".join(filter(None, tables)))
     files.write_json(artifacts.SUMMARY, means)
     _draw(params, metrics_of["mog"])

@@ -35,7 +35,7 @@ def main(params: Params) -> None:
         for message in spool.messages():
             _report(message)
         values = read()
-        stages = locked_stages(values)
+        stages = locked_stages()
         found = differences(stages, values)
         if found:
             print(f"track: nothing is logged, since {found[0]}: run `dvc repro` first")

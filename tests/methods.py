@@ -85,7 +85,7 @@ def _critic(scale: float) -> dict[str, Any]:
     """Metrics of a critic that is the pointwise mutual information times a factor."""
     x, _ = REFERENCE.sample(200, _rng())
     other = x + VIEW * _rng().standard_normal(x.shape)
-    truth = REFERENCE.mutual_information(x[:, None], other[None], 0, VIEW)
+    truth = REFERENCE.pointwise_mutual_information(x[:, None], other[None], 0, VIEW)
     # With a clean first view, p(x' | x) is the density of the noise.
     slope = scale * (-(other - x) / VIEW**2 - REFERENCE.smoothed(VIEW).score(other))
     implied = over_seeds(critics.implied_score_error(slope[None], REFERENCE, x, other, 0, VIEW))
@@ -196,7 +196,8 @@ def _batch_dependence(loss: Callable[[Tensor, FixedNoise], Tensor]) -> dict[str,
 def _exact_info_nce(x: Tensor, source: FixedNoise) -> Tensor:
     """The InfoNCE loss of the pointwise mutual information between points and noisy views of them."""
     first, second = x.numpy(), (x + VIEW * source.normal(x)).numpy()
-    return info_nce(torch.from_numpy(REFERENCE.mutual_information(first[..., :, None, :], second[..., None, :, :], 0, VIEW)))
+    pmi = REFERENCE.pointwise_mutual_information(first[..., :, None, :], second[..., None, :, :], 0, VIEW)
+    return info_nce(torch.from_numpy(pmi))
 
 
 def _zero_score_loss(x: Tensor, source: FixedNoise) -> Tensor:

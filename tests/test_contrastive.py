@@ -30,7 +30,7 @@ def pmi(noises: tuple[float, float], batch: int, batches: int) -> Tensor:
     rng = np.random.default_rng(0)
     x = REFERENCE.sample(batch * batches, rng)[0].reshape(batches, batch, 2)
     first, second = (x + noise * rng.standard_normal(x.shape) for noise in noises)
-    return torch.from_numpy(REFERENCE.mutual_information(first[:, :, None], second[:, None], *noises))
+    return torch.from_numpy(REFERENCE.pointwise_mutual_information(first[:, :, None], second[:, None], *noises))
 
 
 def test_constant_embeddings_have_loss_log_b() -> None:

@@ -71,7 +71,7 @@ def test_loss_is_info_nce_of_a_clean_and_a_noisy_view() -> None:
 
 def test_critic_can_represent_pmi_up_to_a_function_of_the_first_view() -> None:
     x, other = pairs()
-    truth = torch.from_numpy(REFERENCE.mutual_information(x[0, :, None], other[0], 0, NOISE))
+    truth = torch.from_numpy(REFERENCE.pointwise_mutual_information(x[0, :, None], other[0], 0, NOISE))
     difference = optimal().critic(x, other)[0] - truth
     assert_close(difference, difference[:, :1].expand(64, 64), rtol=0, atol=1e-8)
     assert_close(info_nce(optimal().critic(x, other))[0], info_nce(truth))

@@ -259,7 +259,7 @@ def test_committed_results_belong_to_the_committed_code() -> None:
 
 
 def test_committed_results_have_a_record_of_their_machine() -> None:
-    stages = locked_stages(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    stages = locked_stages()
     recorded = json.loads((ROOT / machine.FILE).read_text())
     assert recorded == machine.record(stages, recorded["facts"]) and recorded["facts"]["torch"]
 

@@ -107,7 +107,7 @@ def test_verify_checks_only_the_projects_own_files_of_a_shared_cache(
     monkeypatch.chdir(copied)
     listed = set(verify.objects(cache))
     # The cache also has the file lists of the output folders, and the listed files.
-    assert {path.name for path in listed if path.name.endswith(".dir")} and len(listed) > len(locked_stages(params.read()))
+    assert {path.name for path in listed if path.name.endswith(".dir")} and len(listed) > len(locked_stages())
 
 
 def test_unreadable_cache_file_is_reported_and_skipped(
@@ -152,7 +152,7 @@ def test_lock_file_truncated_anywhere_is_read_or_moved_aside(
     monkeypatch.chdir(copied)
     lock, readable = copied / "dvc.lock", 0
     values = params.read()
-    complete = locked_stages(values)
+    complete = locked_stages()
     assert not differences(complete, values)
     whole, rng = lock.read_text(), random.Random(0)
     ends = [whole.index("\n    outs:\n    - path: ") + len("\n    outs:\n    - path: x"), *range(40)]
@@ -161,7 +161,7 @@ def test_lock_file_truncated_anywhere_is_read_or_moved_aside(
             lock.write_text(whole[:end])
             readable += not remove_unreadable(repo)
             list(damaged_outputs())
-            stages = locked_stages(values)
+            stages = locked_stages()
             assert stages == complete or differences(stages, values)
             machine.record(stages, {})
             inputs(stages)

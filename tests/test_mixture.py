@@ -179,7 +179,7 @@ def test_pointwise_mutual_information_matches_scipys_joint_and_marginals(first: 
         first_marginal += weight * multivariate_normal(mean, a).pdf(x)
         second_marginal += weight * multivariate_normal(mean, b).pdf(x + 0.1 * other)
     kept = joint > 1e-250
-    found = m.mutual_information(x, x + 0.1 * other, first, second)
+    found = m.pointwise_mutual_information(x, x + 0.1 * other, first, second)
     assert kept.sum() > 50
     assert_allclose(found[kept], np.log(joint / first_marginal / second_marginal)[kept], rtol=1e-7, atol=1e-7)
 
@@ -188,16 +188,16 @@ def test_pointwise_mutual_information_matches_scipys_joint_and_marginals(first: 
 def test_mutual_information_of_a_clean_and_a_noisy_view_has_its_reference_value(noise: float, information: float) -> None:
     rng = np.random.default_rng(9)
     x, _ = REFERENCE.sample(40_000, rng)
-    found = REFERENCE.mutual_information(x, x + noise * rng.standard_normal(x.shape), 0, noise)
+    found = REFERENCE.pointwise_mutual_information(x, x + noise * rng.standard_normal(x.shape), 0, noise)
     assert found.mean() == approx(information, abs=3 * found.std() / len(x) ** 0.5)
 
 
 def test_mutual_information_is_symmetric_covers_all_pairs_and_vanishes_under_large_noise() -> None:
     x, other = points[:7], points[7:12]
-    pairs = REFERENCE.mutual_information(x[:, None], other, 0.3, 0.5)
+    pairs = REFERENCE.pointwise_mutual_information(x[:, None], other, 0.3, 0.5)
     assert pairs.shape == (7, 5)
-    assert_allclose(REFERENCE.mutual_information(other, x[:, None], 0.5, 0.3), pairs)
-    assert_allclose(REFERENCE.mutual_information(points, 1e6 * points[::-1], 0.3, 1e6), 0, atol=1e-3)
+    assert_allclose(REFERENCE.pointwise_mutual_information(other, x[:, None], 0.5, 0.3), pairs)
+    assert_allclose(REFERENCE.pointwise_mutual_information(points, 1e6 * points[::-1], 0.3, 1e6), 0, atol=1e-3)
 
 
 @mixtures

@@ -131,7 +131,7 @@ def forge(folder: Path, metrics: dict[str, Any], message: str, **facts: str) -> 
     path.write_text(json.dumps(metrics))
     lock.write_text(lock.read_text().replace(before, file_md5(path)))
     with contextlib.chdir(folder):
-        record = machine.record(locked_stages(params.read()), json.loads(recorded.read_text())["facts"] | facts)
+        record = machine.record(locked_stages(), json.loads(recorded.read_text())["facts"] | facts)
     recorded.write_text(json.dumps(record))
     small.run(folder, "git", "commit", "--quiet", "--all", f"--message={message}")
 

@@ -327,9 +327,9 @@ def test_jointly_varied_params_are_not_combined_with_each_other() -> None:
 
 def test_a_changed_expectation_changes_the_verdict() -> None:
     cell = {"method": "dsm", "settings": {}, "metrics": {"batch_dependence": metric(0.0)}}
-    opposite = CLAIMS.model_copy(update={"expected": {"dsm": {"contrastive": True}}})
+    opposite = CLAIMS.model_copy(update={"expected": {"dsm": {"in_batch_negatives": True}}})
     found = [with_verdicts(example(claims=True), [cell], claims) for claims in (CLAIMS, opposite)]
-    assert [decided[0]["claims"]["contrastive"]["verdict"] for decided in found] == ["holds", "fails"]
+    assert [decided[0]["claims"]["in_batch_negatives"]["verdict"] for decided in found] == ["holds", "fails"]
 
 
 def test_a_complete_study_is_published_again_without_reruns(project: Path) -> None:

@@ -298,7 +298,7 @@ def test_an_experiment_counts_as_done_only_after_its_outputs_were_pushed(
     assert "changed outs" in small.run(shared, "dvc", "status")
     small.run(shared, "dvc", "pull")
     monkeypatch.chdir(shared)
-    made = locked_stages(load_yaml("params.yaml"))
+    made = locked_stages()
     locked = {path: digest for digests in outputs(made).values() for path, digest in digests.items()}
     assert "models/mog/dsm.safetensors" in locked and "models/mog/contrastive.safetensors" not in locked
     assert locked == {path: file_md5(Path(path)) for path in locked}

@@ -98,7 +98,7 @@ class TestDirections:
         found = self.metrics(np.where(inside[:, None], true, -true))
         assert (found["direction_support"], found["direction_outside"]) == (approx(1), approx(-1))
 
-    def test_guess_is_the_better_of_the_gaussian_and_nearest_mean_baselines(self) -> None:
+    def test_baseline_is_the_better_of_the_gaussian_and_nearest_mean_baselines(self) -> None:
         density = REFERENCE.smoothed(0.5)
         mean = density.weights @ density.means
         x, _ = density.sample(200_000, np.random.default_rng(3))
@@ -107,17 +107,18 @@ class TestDirections:
         true = self.metrics(density.score(NODES))
         for name in ("mode_direction_accuracy", "direction_outside"):
             best = max(guess[name] for guess in guesses)
-            assert true[f"{name}_guess"] == approx(best, abs=3e-3)
-            assert true[f"{name}_gain"] == approx(1, abs=1e-3)
-            assert max(guess[f"{name}_gain"] for guess in guesses) == approx(0, abs=0.1)
-            assert self.metrics(-density.score(NODES))[f"{name}_gain"] < -1
+            assert true[f"{name}_baseline"] == approx(best, abs=3e-3)
+            assert true[f"{name}_skill"] == approx(1, abs=1e-3)
+            assert max(guess[f"{name}_skill"] for guess in guesses) == approx(0, abs=0.1)
+            assert self.metrics(-density.score(NODES))[f"{name}_skill"] < -1
 
-    def test_with_one_mode_the_baseline_equals_the_score_and_has_no_gain(self) -> None:
+    def test_with_one_mode_the_baseline_equals_the_score_and_has_no_skill(self) -> None:
         density, grid = Mixture([[1, 2]], [np.eye(2)], [1]), np.linspace(-6, 6, 30)
         nodes = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
         found = scores.direction_metrics(density, density.score(nodes)[None], density.score(nodes), nodes)
-        assert (found["mode_direction_accuracy_guess"], found["direction_outside_guess"]) == (approx(1, abs=2e-3), approx(1))
-        assert "mode_direction_accuracy_gain" not in found and "direction_outside_gain" not in found
+        assert found["mode_direction_accuracy_baseline"] == approx(1, abs=2e-3)
+        assert found["direction_outside_baseline"] == approx(1)
+        assert "mode_direction_accuracy_skill" not in found and "direction_outside_skill" not in found
 
     def test_a_box_inside_the_support_has_no_outside_metrics(self) -> None:
         density, grid = REFERENCE.smoothed(9), np.linspace(-3, 3, 12)

@@ -33,7 +33,10 @@ def method_blocks(path: Path, raw: dict[str, Any]) -> list[str]:
     for key, (prefix, names) in lists.items():
         present = [name for name in known if prefix + name in raw]
         listed = _checked(path, key, names, known, present)
-        blocks += [prefix + name for name in sorted({*listed, *present})]
+        for name in listed:
+            if name not in present:
+                raise InvalidParams(f"{path}: {prefix}{name}: this key is missing, but {key} lists {name}")
+        blocks += [prefix + name for name in present]
     return blocks
 
 
@@ -44,7 +47,7 @@ def _checked(path: Path, key: str, names: Any, known: list[str], present: list[s
         raise InvalidParams(f"{path}: {key}: {show(names)} is not accepted: expected a list of methods")
     for name in names:
         if name not in known:
-            raise InvalidParams(f"{path}: {key}: {show(name)} is not accepted: expected any of {', '.join(present)}")
+            raise InvalidParams(f"{path}: {key}: {show(name)} is not accepted: expected any of {', '.join(present or known)}")
     if len(set(names)) < len(names):
         raise InvalidParams(f"{path}: {key}: {show(names)} is not accepted: expected each method once")
     return names

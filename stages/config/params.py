@@ -59,11 +59,20 @@ def load(path: Path = PARAMS) -> Params:
     blocks = method_blocks(path, raw)
     whole = create_model("Whole", __base__=Settings, **dict.fromkeys(blocks, (dict[str, Any], ...)))  # type: ignore[call-overload]
     checked = check(path, whole, raw)
-    for place, value in _integers(raw):
-        if value > LARGEST_INTEGER:
-            raise InvalidParams(f"{path}: {place}: {show(value)} is not accepted: expected at most {LARGEST_INTEGER}")
     values = {name: getattr(checked, name) for name in Settings.model_fields}
+    check_integers(path, checked.model_dump(include=set(Settings.model_fields)))
     return Params.model_construct(**values, path=path, blocks={name: raw[name] for name in blocks})
+
+
+def check_integers(path: Path, values: dict[str, Any], place: str = "") -> None:
+    """Reject integers above LARGEST_INTEGER in validated values.
+
+    Raises:
+        InvalidParams: there is one.
+    """
+    for key, value in _integers(values, place):
+        if value > LARGEST_INTEGER:
+            raise InvalidParams(f"{path}: {key}: {show(value)} is not accepted: expected at most {LARGEST_INTEGER}")
 
 
 def _integers(value: Any, place: str = "") -> Iterator[tuple[str, int]]:

@@ -14,6 +14,8 @@ from stages.core.errors import InvalidParams
 
 MAX_DEPTH = 100
 """Most nested blocks. At some hundred thousand, the parser in C would crash the process; our files have fewer than ten."""
+MAX_VALUES = 100_000
+"""Most values, each alias counted as often as it is used. Our files have some hundreds."""
 MAX_DIGITS = 30
 """Most digits of an integer; a longer one is read as a float."""
 SCALARS = {
@@ -83,6 +85,18 @@ def _check_depth(text: str) -> None:
             raise yaml.YAMLError(f"more than {MAX_DEPTH} nested blocks")
 
 
+def _check_count(content: Any) -> None:
+    """Refuse content with more than MAX_VALUES values, such as nested aliases or an alias that contains itself."""
+    count, left = 0, [content]
+    while left:
+        value = left.pop()
+        count += 1
+        if count > MAX_VALUES:
+            raise yaml.YAMLError(f"more than {MAX_VALUES:,} values")
+        if isinstance(value, (dict, list)):
+            left.extend(value.values() if isinstance(value, dict) else value)
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read a YAML file without validating its values.
 
@@ -93,6 +107,7 @@ def read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         _check_depth(text)
         raw = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+        _check_count(raw)
     except OSError as error:
         raise InvalidParams(f"{path}: {error.strerror}") from None
     except Exception as error:  # arbitrary bytes can raise anything in the parser

@@ -61,3 +61,8 @@ def watch_interrupts() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
         sys.unraisablehook, sys.excepthook = unraisable, uncaught
+
+
+# Only in a program of this package, not in a notebook: an interrupt during the imports that follow must end it too.
+if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "").startswith("stages."):
+    watch_interrupts()

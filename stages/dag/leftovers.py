@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from stages.config.params import read
 from stages.core.errors import UserError
 from stages.dag.lock import entries, file_md5, outputs, pipeline
 
@@ -19,8 +18,8 @@ def leftovers() -> Iterator[tuple[Path, str]]:
 
     Paths that a current stage writes and paths outside the project are excluded.
     """
-    stages = pipeline(read(), with_track=True)
-    written = {path for name, entry in stages.items() for path in _outputs(entry, name.partition("@")[2])}
+    stages = pipeline(with_track=True)
+    written = {path for entry in stages.values() for path in _outputs(entry)}
     for name, digests in outputs(entries()).items():
         for path, digest in ((Path(path), digest) for path, digest in digests.items()) if name not in stages else ():
             inside = path.parent.resolve().is_relative_to(Path.cwd().resolve())
@@ -28,12 +27,12 @@ def leftovers() -> Iterator[tuple[Path, str]]:
                 yield path, digest
 
 
-def _outputs(entry: Mapping[str, Any], item: str) -> Iterator[Path]:
+def _outputs(entry: Mapping[str, Any]) -> Iterator[Path]:
     """The output paths of a stage in dvc.yaml, where each is a string or a mapping to options."""
     for kind in ("outs", "metrics", "plots"):
         for out in entry.get(kind, []):
             for path in [out] if isinstance(out, str) else out:
-                yield Path(path.replace("${item}", item))
+                yield Path(path)
 
 
 def remove(*, reproducing: bool | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from stages.pipeline.lookup import look_up
 
 LOCK = Path("dvc.lock")
 """DVC's record of the last run of each stage."""
+DVC_YAML = Path("dvc.yaml")
 
 
 def entries(lock: Path = LOCK) -> dict[str, Any]:
@@ -48,18 +49,34 @@ def outputs(stages: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {name: {out["path"]: str(out.get("md5") or "") for out in entry.get("outs", [])} for name, entry in stages.items()}
 
 
-def pipeline(values: Mapping[str, Any], *, with_track: bool = False) -> dict[str, Any]:
-    """The stage definitions of dvc.yaml by name, with each `foreach` expanded by these params; `track` only on request."""
-    found: dict[str, Any] = {}
-    for name, entry in read(Path("dvc.yaml"))["stages"].items():
-        items = look_up(values, entry["foreach"].strip("${}")) if "foreach" in entry else None
-        found |= {name: entry} if items is None else {f"{name}@{item}": entry["do"] for item in items}
-    return {name: entry for name, entry in found.items() if with_track or name != "track"}
+def pipeline(*, with_track: bool = False) -> dict[str, Any]:
+    """The stage definitions of dvc.yaml by name, as DVC expands them with params.yaml; `track` only on request.
+
+    Raises:
+        UserError: DVC does not accept dvc.yaml.
+    """
+    texts = tuple(path.read_bytes() for path in (DVC_YAML, PARAMS))
+    return {name: entry for name, entry in _expanded(Path.cwd(), *texts).items() if with_track or name != "track"}
 
 
-def locked_stages(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of dvc.lock for all stages that dvc.yaml defines with these params, except `track`."""
-    names = pipeline(values)
+@lru_cache(maxsize=4)
+def _expanded(folder: Path, *_: bytes) -> dict[str, Any]:
+    """All stage definitions of a project's folder, cached by the content of dvc.yaml and params.yaml."""
+    from dvc.dvcfile import load_file
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(folder)) as repo:
+            stages: dict[str, Any] = load_file(repo, str(DVC_YAML)).resolver.resolve()["stages"]
+    except DvcException as error:
+        raise UserError(" ".join(str(error).split())) from None
+    return stages
+
+
+def locked_stages() -> dict[str, Any]:
+    """The entries of dvc.lock for all stages that dvc.yaml defines with params.yaml, except `track`."""
+    names = pipeline()
     return {name: entry for name, entry in entries().items() if name in names}
 
 
@@ -72,7 +89,7 @@ def differences(stages: Mapping[str, Any], values: Mapping[str, Any]) -> list[st
         stages: entries of dvc.lock.
         values: the content of params.yaml.
     """
-    incomplete = [name for name, entry in pipeline(values).items() if not _complete(stages.get(name, {}), entry)]
+    incomplete = [name for name, entry in pipeline().items() if not _complete(stages.get(name, {}), entry)]
     found = [f"the entry of {name} in {LOCK} is incomplete" for name in incomplete]
     params = {key: value for entry in stages.values() for key, value in entry.get("params", {}).get(str(PARAMS), {}).items()}
     found += [f"{PARAMS}: {key} differs from {LOCK}" for key, value in params.items() if look_up(values, key) != value]

@@ -4,7 +4,7 @@ Identify, among the second views of a batch, the one that belongs to a first vie
 
     L(θ) = − E log ( exp c(x_i, x'_i) / Σ_j exp c(x_i, x'_j) ),    c(x, x') = cos(f_θ(x), f_θ(x')) / τ
 
-Both views are augmented. The minimiser over all critics c is the pointwise mutual information log p(x' | x) / p(x'), up to a
+Both views are augmented. The minimiser over all critics c is the pointwise mutual information log [p(x' | x) / p(x')], up to a
 function of x. A cosine critic is bounded by ±1/τ and cannot represent it, so this method learns which regions belong together
 but not the density. Constant embeddings have the loss log B.
 
@@ -41,7 +41,7 @@ class Contrastive(JointEmbedding):
         self.temperature = temperature
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
-        """The InfoNCE loss, per seed."""
+        """The InfoNCE loss on points (S, B, d), per seed, or on images (B, 1, H, W)."""
         return {"loss": info_nce(self.critic(self.augment(x, source), self.augment(x, source)))}
 
     def critic(self, x: Tensor, other: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
     L(θ) = − E log ( exp c(x_i, x'_i) / Σ_j exp c(x_i, x'_j) ),    x' = x + sε
     c(x, x') = g(x) · h(x') + b(x')
 
-The minimiser over all critics is c* = log p(x' | x) / p_s(x') + a(x): the pointwise mutual information up to a function of x,
+The minimiser over all critics is c* = log [p(x' | x) / p_s(x')] + a(x): the pointwise mutual information up to a function of x,
 which cancels in the softmax. A cosine critic cannot represent it; a bilinear one can, since
-log p(x' | x) = −‖x' − x‖²/2s² + const is bilinear in features of x and x', and b takes the marginal. A bilinear critic on all
+log p(x' | x) = −‖x' − x‖²/2s² + const is bilinear in features of x and x', and b(x') absorbs −log p_s(x'). A bilinear critic on all
 B² pairs costs one matrix product instead of B² passes through a network.
 
 The critic implies the score of the noisy points, since ∇_{x'} log p(x' | x) = (x − x')/s² vanishes at x' = x:
@@ -56,7 +56,7 @@ class ContrastiveCritic(Method):
         return self.first(x) @ second[..., :-1].mT + second[..., None, :, -1]
 
     def score(self, x: Tensor) -> Tensor:
-        """The implied score ∇ log p_s."""
+        """The implied score ∇ log p_s at points (S, B, d)."""
         first = self.first(x)
 
         def pair(other: Tensor) -> Tensor:

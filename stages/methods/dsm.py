@@ -4,8 +4,7 @@ Train s_θ to point from a noisy point back to the clean one; the minimiser is t
 
     L(θ) = E ‖ s_θ(x + σε) + ε/σ ‖²,    ε ~ N(0, I)        s* = ∇ log p_σ
 
-The minimum is not zero: L(θ) = L(s*) + E ‖s_θ − s*‖², so the excess over L(s*) is the Fisher divergence. With s = −∇E the
-energy E is low on the data.
+The minimum is not zero: L(θ) = L(s*) + E ‖s_θ − s*‖², so the excess over L(s*) is the Fisher divergence.
 
 Vincent 2011, "A connection between score matching and denoising autoencoders", eq. 11.
 """
@@ -41,5 +40,5 @@ class Dsm(Method):
         return {"loss": denoising_loss(self.score, x, source, self.sigma)}
 
     def score(self, x: Tensor) -> Tensor:
-        """The learned ∇ log p_σ. The network predicts E[−ε | x], which is of order one, and the score is that over σ."""
+        """The learned ∇ log p_σ at points (S, B, d): the network predicts E[−ε | x], which is of order one, and is divided by σ."""
         return self.network(x) / self.sigma

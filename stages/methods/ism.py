@@ -39,5 +39,5 @@ class Ism(Method):
         return {"loss": norm + divergence, "norm": norm, "divergence": divergence}
 
     def score(self, x: Tensor) -> Tensor:
-        """The learned ∇ log p."""
+        """The learned ∇ log p at points (S, B, d)."""
         return self.network(x)

@@ -40,7 +40,7 @@ class JepaEma(JointEmbedding):
         predictor: whether there is a predictor h; if not, h is the identity.
         predictor_width: hidden units of h.
         stop_gradient: whether the target branch is excluded from the gradient; if not, both branches share θ.
-        decay: m at the start of training; 0 makes the target the encoder itself.
+        decay: m at the start of training; 0 copies the encoder after every step.
     """
 
     cosine = True
@@ -64,7 +64,7 @@ class JepaEma(JointEmbedding):
         self.decay = decay
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
-        """The cosine loss on a batch x, per seed."""
+        """The cosine loss on points (S, B, d), per seed, or on images (B, 1, H, W)."""
         prediction = self.predictor(self.encoder(self.augment(x, source)))
         if self.stop_gradient:
             with torch.no_grad():
@@ -79,5 +79,5 @@ class JepaEma(JointEmbedding):
         follow(self.target, self.encoder, decay)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Embeddings (..., B, D) by the branch trained on clean inputs, whose BatchNorm statistics fit them."""
+        """Embeddings (..., B, D) by the branch that receives clean inputs, whose BatchNorm statistics match them."""
         return self.target(x) if self.stop_gradient else self.encoder(x)

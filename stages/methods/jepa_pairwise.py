@@ -29,5 +29,5 @@ class JepaPairwise(JointEmbedding):
     """Minimise the distances between all embeddings of a batch and all those of the augmented views."""
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
-        """The mean squared distance of all pairs and its two terms, per seed."""
+        """The mean squared distance of all pairs and its two terms on points (S, B, d), per seed, or on images (B, 1, H, W)."""
         return mean_squared_distance(self.encoder(x), self.encoder(self.augment(x, source)))

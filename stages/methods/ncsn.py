@@ -6,7 +6,7 @@ At a single small σ the score is learned on the data and not between the modes,
 weights. At a large σ the density has one wide mode; annealing from there down to a small σ distributes the particles over the
 modes in the right proportions.
 
-With c the variance of a mode, 1/(σ² + c) is E ‖s*‖² per coordinate, so that every noise level counts by its relative error.
+With c the variance of a mode, 1/(σ² + c) is E ‖s*‖² per coordinate, so that every noise level contributes its relative error to the loss.
 With c = 0, the usual choice, small σ hardly count. Weighting small σ is affordable because ε is used with both signs
 (`denoising_error`). With b > 1, small σ are sampled more often.
 The network's inputs are x / √(a² + σ²) and log₁₀ σ, and its output is divided by √(1 + σ²): both are then of order one at
@@ -79,7 +79,7 @@ class Ncsn(Method):
         return self.network(torch.cat((scaled, sigma.log() / math.log(10)), -1)) / (1 + sigma.square()).sqrt()
 
     def score_at(self, x: Tensor, sigma: float) -> Tensor:
-        """The learned ∇ log p_σ at any σ from `sigma_min` to `sigma_max`."""
+        """The learned ∇ log p_σ at points (S, B, d), for σ from `sigma_min` to `sigma_max`; it extrapolates outside."""
         return self._score(x, torch.full_like(x[..., :1], sigma))
 
     def score(self, x: Tensor) -> Tensor:

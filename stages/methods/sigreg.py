@@ -5,7 +5,7 @@
 
 T is the Epps-Pulley test of normality, averaged over random directions u: by the Cramér-Wold theorem a distribution is standard
 normal if and only if all its projections are. Its expectation is 1.05 for standard normal embeddings, whatever B, and at least
-.40 B for constant ones: with batches of hundreds a collapse costs a hundred times as much.
+.40 B for constant ones: at B = 256 a constant embedding costs about 100 times as much.
 
 Balestriero and LeCun 2025, "LeJEPA", arXiv 2511.08544, sections 4 and 5.
 """
@@ -53,7 +53,7 @@ class Sigreg(JointEmbedding):
         self.directions = directions
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
-        """The loss and its two terms on a batch x, per seed."""
+        """The loss and its two terms on points (S, B, d), per seed, or on images (B, 1, H, W)."""
         first, second = self.two_views(x, source)
         shape = (first.shape[-1], self.directions)
         normal = torch.randn(shape, generator=source.generator, device=x.device, dtype=first.dtype)

@@ -60,7 +60,7 @@ class Vicreg(JointEmbedding):
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
-        """The loss and its three terms on a batch x, per seed."""
+        """The loss and its three terms on points (S, B, d), per seed, or on images (B, 1, H, W)."""
         first, second = self.two_views(x, source)
         invariance = (first - second).square().mean((-2, -1))
         variance = (variance_hinge(first) + variance_hinge(second)) / 2

@@ -5,10 +5,12 @@ Writes encoder and decoder to models/mnist/METHOD.decoder.safetensors, and repor
 
 from __future__ import annotations
 
+from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
 from stages.mnist.decoder.build import untrained_decoder
 from stages.mnist.training.fit import fit_images
 from stages.mnist.training.launch import join_workers, start
+from stages.nn.build import configured
 from stages.nn.distributed import synchronise
 from stages.pipeline import artifacts, files, runner, seeding
 
@@ -16,6 +18,8 @@ from stages.pipeline import artifacts, files, runner, seeding
 def main(params: Params, name: str) -> None:
     """Train the decoder for the method called `name`."""
     seeding.set_up_torch(params.threads)
+    # Also checks the block before further processes are started.
+    configured(params, MNIST_PREFIX + name)
     if start(params, "stages.mnist.reconstruct", name):
         return
     with join_workers(params) as worker:

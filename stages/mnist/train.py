@@ -24,10 +24,10 @@ from stages.pipeline import artifacts, files, runner, seeding
 def main(params: Params, name: str) -> None:
     """Train the method called `name` on the images."""
     seeding.set_up_torch(params.threads)
+    _, train = configured(params, MNIST_PREFIX + name)
     if start(params, "stages.mnist.train", name):
         return
     with join_workers(params) as worker:
-        _, train = configured(params, MNIST_PREFIX + name)
         method = untrained(params, name, augments=True).to(worker.device)
         if worker.shared:
             gather_across_processes(method)

@@ -18,10 +18,10 @@ from pydantic import TypeAdapter, create_model
 from stages.config.base import MNIST_PREFIX, Block, Train
 from stages.config.field_types import OfDomain
 from stages.config.messages import check
-from stages.config.params import Params
+from stages.config.params import Params, check_integers
 from stages.config.schema import IMAGES, POINTS
 from stages.core.errors import InvalidParams
-from stages.core.paths import PARAMS
+from stages.core.paths import PARAMS, ROOT
 from stages.nn.method import Domain, Method
 
 METHODS = "stages.methods"
@@ -29,7 +29,13 @@ METHODS = "stages.methods"
 
 
 def build(name: str, domain: Domain, settings: dict[str, Any]) -> Method:
-    """Construct the method called `name` in a domain; `settings` is its params block without `train`."""
+    """Construct the method called `name` in a domain; `settings` is its params block without `train`.
+
+    The initial weights come from torch's global generator, which the caller seeds.
+
+    Raises:
+        InvalidParams: the method's file is invalid.
+    """
     return method_class(name)(domain, **settings)
 
 
@@ -46,8 +52,9 @@ def configured(params: Params, block: str) -> tuple[dict[str, Any], Train]:
     """
     raw = params.block(block)
     images = block.startswith(MNIST_PREFIX)
-    model = block_model(block.removeprefix(MNIST_PREFIX), images=images)
+    model = block_model(block.removeprefix(MNIST_PREFIX), images=images, path=params.path)
     checked = check(params.path, model, raw, place=block)
+    check_integers(params.path, checked.model_dump(), block)
     if images and (expected := params.accepted_batch(size := checked.train.batch_size)):
         raise InvalidParams(f"{params.path}: {block}.train.batch_size: {size} is not accepted: expected {expected}")
     settings = checked.model_dump()
@@ -56,8 +63,13 @@ def configured(params: Params, block: str) -> tuple[dict[str, Any], Train]:
 
 
 @cache
-def block_model(name: str, *, images: bool) -> Any:
+def block_model(name: str, *, images: bool, path: Path = PARAMS) -> Any:
     """The pydantic model of a method's params block in one of the two domains.
+
+    Args:
+        name: of the method.
+        images: whether the domain is that of the images.
+        path: the params file, for messages.
 
     Raises:
         InvalidParams: the constructor's signature is not that of a method, or the domain cannot train the method.
@@ -76,7 +88,7 @@ def block_model(name: str, *, images: bool) -> Any:
             raise _mistake(name, kind, f"{key} has no annotation: expected the type of its value in params.yaml", key)
         if key == "train" or key.startswith(("_", "model_")) or hasattr(Block, key):
             raise _mistake(name, kind, f"{key} is reserved: give the argument another name", key)
-        fields[key] = (_field_type(name, kind, key, hints[key], domain), ...)
+        fields[key] = (_field_type(name, kind, key, hints[key], domain, path), ...)
     return create_model(name, __base__=Block, **fields)
 
 
@@ -90,13 +102,13 @@ def _annotations(name: str, kind: type[Method]) -> dict[str, Any]:
         raise _mistake(name, kind, f"not a valid type: {_line(error)}", quoted[1] if quoted else "") from None
 
 
-def _field_type(name: str, kind: type[Method], key: str, annotation: Any, domain: Mapping[str, type[Block]]) -> Any:
+def _field_type(name: str, kind: type[Method], key: str, annotation: Any, domain: Mapping[str, type[Block]], path: Path) -> Any:
     """The type that validates a key: its annotation or, if that names a block of the domain, the domain's model."""
     marks = [mark for mark in get_args(annotation) if isinstance(mark, OfDomain)] if get_origin(annotation) is Annotated else []
     for mark in marks:
         if mark.block not in domain:
             where = "mnist.methods" if domain is IMAGES else "methods"
-            raise InvalidParams(f"{PARAMS}: {where}: {name!r} is not accepted: expected any of {', '.join(_trainable(domain))}")
+            raise InvalidParams(f"{path}: {where}: {name!r} is not accepted: expected any of {', '.join(_trainable(domain))}")
         return domain[mark.block]
     try:
         TypeAdapter(annotation)
@@ -129,7 +141,10 @@ def method_class(name: str) -> type[Method]:
     try:
         module = import_module(f"{METHODS}.{name}")
     except SyntaxError as error:
-        raise InvalidParams(f"{file}:{error.lineno or 1}: {error.msg}") from None
+        # It may be in a module that the file imports.
+        raise InvalidParams(f"{_relative(error.filename or file)}:{error.lineno or 1}: {error.msg}") from None
+    except (MemoryError, OSError):
+        raise
     except Exception as error:  # an unfinished file may raise anything
         raise InvalidParams(f"{file}:{_line_in(error, file)}: {type(error).__name__}: {_line(error)}") from None
     kinds = [
@@ -146,9 +161,17 @@ def method_class(name: str) -> type[Method]:
 
 def _mistake(name: str, kind: type[Method], what: str, word: str = "") -> InvalidParams:
     """An error at the line of the class or, with a `word`, at the first line of its constructor that contains it."""
-    lines, first = inspect.getsourcelines(kind.__init__ if word else kind)
+    where = kind.__init__ if word else kind
+    lines, first = inspect.getsourcelines(where)
     found = next((i for i, line in enumerate(lines) if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line)), 0) if word else 0
-    return InvalidParams(f"stages/methods/{name}.py:{first + found}: {what}")
+    file = _relative(inspect.getsourcefile(where) or f"stages/methods/{name}.py")
+    return InvalidParams(f"{file}:{first + found}: {what}")
+
+
+def _relative(file: str) -> str:
+    """A file's path, relative to the project's folder if it is in there."""
+    path = Path(file)
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else file
 
 
 def _line_in(error: BaseException, file: str) -> int:

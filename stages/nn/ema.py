@@ -15,7 +15,7 @@ def frozen_copy(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def follow(target: nn.Module, online: nn.Module, decay: float) -> None:
-    """θ' ← decay · θ' + (1 − decay) · θ for all parameters.
+    """θ' ← decay · θ' + (1 − decay) · θ for all parameters; the networks have the same architecture, and 0 ≤ decay ≤ 1.
 
     Buffers are not averaged: a target in training mode has the BatchNorm statistics of its own inputs, which differ from those
     of the online network (clean instead of augmented images).

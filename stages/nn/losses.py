@@ -34,7 +34,7 @@ def denoising_loss(score: Callable[[Tensor], Tensor], x: Tensor, source: NoiseSo
     Args:
         score: s_θ, from points (S, 2B, d) to scores of the same shape.
         x: clean points (S, B, d).
-        source: of ε; each ε is used with both signs (`denoising_error`).
+        source: source of ε, which is used with both signs (`denoising_error`).
         sigma: σ, in units of x.
 
     Returns:

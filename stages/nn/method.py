@@ -128,7 +128,7 @@ class HasCritic(Protocol):
     def critic(self, x: Tensor, other: Tensor) -> Tensor:
         """The critic c(x_i, x'_j) on all pairs of x (..., B, d) and x' (..., C, d), (..., B, C).
 
-        Its target is the pointwise mutual information log p(x' | x) / p(x'), up to a function of x.
+        Its target is the pointwise mutual information log [p(x' | x) / p(x')], up to a function of x.
         """
         ...
 

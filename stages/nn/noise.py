@@ -13,7 +13,12 @@ from torch import Tensor
 
 
 class NoiseSource(Protocol):
-    """The random numbers of one evaluation of a loss; `progress` runs from 0 to 1 over training."""
+    """The random numbers of one evaluation of a loss.
+
+    Attributes:
+        progress: fraction of the training, from 0 to 1.
+        generator: for other random numbers than the functions below give.
+    """
 
     progress: float
     generator: torch.Generator
@@ -65,7 +70,7 @@ class FixedNoise:
     Args:
         noise: K standard normal arrays (K, B, d), returned one after the other by `normal`.
         mask: visible coordinates (B, d).
-        seed: of the generator, the same for all methods.
+        seed: seed of the generator, the same for all methods.
     """
 
     def __init__(self, noise: Tensor, mask: Tensor, seed: int = 0) -> None:

@@ -85,7 +85,12 @@ def _forked(work: Callable[[], dict[int, Any]], count: int) -> Iterator[list[tup
     try:
         for _ in range(count):
             reading, writing = os.pipe()
-            child = os.fork()
+            try:
+                child = os.fork()
+            except OSError:
+                os.close(reading)
+                os.close(writing)
+                raise
             if not child:
                 os.close(reading)
                 _run_and_exit(work, writing)
@@ -109,8 +114,12 @@ def _run_and_exit(work: Callable[[], dict[int, Any]], writing: int) -> NoReturn:
             outcome: Any = work()
         except Exception as error:
             outcome = error
+        try:
+            content = pickle.dumps(outcome, protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception as error:  # objects raise errors of any type
+            content = pickle.dumps(TypeError(f"a result or an error of a fork cannot be pickled: {error}"))
         with os.fdopen(writing, "wb") as pipe:
-            pickle.dump(outcome, pipe, protocol=pickle.HIGHEST_PROTOCOL)
+            pipe.write(content)
         status = 0
     finally:
         # Also on an interrupt: the parent reports it.

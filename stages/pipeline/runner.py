@@ -15,7 +15,7 @@ from contextlib import suppress
 from stages.config import params as parameters
 from stages.config.base import MNIST_PREFIX
 from stages.core import repository
-from stages.core.errors import UserError, watch_interrupts
+from stages.core.errors import UserError
 from stages.core.paths import cost_file
 from stages.pipeline import files
 from stages.pipeline.ancestors import end_with_runner
@@ -38,7 +38,6 @@ def run(work: Callable[..., None], *, threads: int | None = None) -> None:
         work: the function of the stage.
         threads: CPU threads of linear algebra; `threads` of params.yaml if None.
     """
-    watch_interrupts()
     try:
         end_with_runner()
         repository.check_experiment()

@@ -25,7 +25,7 @@ METRICS = artifacts.ALL_METRICS
 """Folder of all metrics files."""
 UNTRAINED = (
     *("raw", "untrained", "mean_image", "pca", "bayes", "ceiling", "floor", "ideal", "control_", "mnist_baseline"),
-    *("exact", "_guess"),
+    *("exact", "accuracy_baseline", "outside_baseline"),
 )
 """Parts of the names of metrics that no training enters."""
 EXACT = ("thousand_images_seen",)

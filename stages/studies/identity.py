@@ -47,7 +47,7 @@ RELEVANT_EXCEPTIONS = (
     "stages.config.mixture.chosen",
     "stages.pipeline.runner.fix_arithmetic",
 )
-"""Definitions within `IRRELEVANT_CODE` that the metrics of every run do depend on."""
+"""Definitions within `IRRELEVANT_CODE` that some metrics depend on; they are part of every identity."""
 IRRELEVANT_PARAMS = ("page",)
 """Params blocks that no metric depends on."""
 

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
-from stages.config import params as parameters
 from stages.core import repository
 from stages.core.command import ENDINGS, end
 from stages.core.errors import UserError
@@ -36,6 +35,7 @@ from stages.dag.lock import LOCK
 from stages.dag.schedule import Schedule
 from stages.pipeline.concurrent import CORES, cores
 from stages.tools import warm
+from stages.tools.check import check
 from stages.tools.lock_order import put_in_order
 from stages.tools.tasks import tasks
 
@@ -286,8 +286,8 @@ def main(arguments: Sequence[str]) -> None:
     if not options.jobs.isdecimal() or int(options.jobs) < 1:
         raise UserError(f"JOBS: {options.jobs!r} is not accepted: expected a whole number above 0")
     repository.check()
-    # Method names become part of commands and paths, so they are validated before DVC reads them.
-    parameters.load()
+    # Before DVC reads the names of methods, which are part of commands and paths, and before a stage runs.
+    check()
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

@@ -76,7 +76,7 @@ def main(params: Params) -> None:
     if not weights.exists():
         raise UserError(f"{weights} is missing: `dvc repro` makes it, `dvc pull` brings it")
     values = read()
-    stages = locked_stages(values)
+    stages = locked_stages()
     trained = outputs(stages).get(f"mnist_train@{name}", {})
     changes = differences(stages, values)
     changes += [] if file_md5(weights) == trained.get(str(weights)) else [f"{weights} differs from {LOCK}"]

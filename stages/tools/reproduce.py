@@ -27,7 +27,7 @@ from pathlib import Path
 import networkx as nx
 
 from stages.config import params
-from stages.config.params import Params, read
+from stages.config.params import Params
 from stages.core.command import end, environment, output
 from stages.core.errors import UserError
 from stages.core.paths import ROOT
@@ -236,7 +236,7 @@ def _recorded_facts(fresh: Path) -> dict[str, str]:
         UserError: the record belongs to other results.
     """
     with contextlib.chdir(fresh):
-        record, stages = files.read_json(machine.FILE), locked_stages(read())
+        record, stages = files.read_json(machine.FILE), locked_stages()
     if record["outputs"] != machine.record(stages, {})["outputs"]:
         raise UserError(
             f"{machine.FILE} does not belong to the results in {LOCK}: `dvc repro` records the machine; commit both"

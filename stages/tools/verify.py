@@ -19,7 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.config.params import read
 from stages.core import repository
 from stages.core.command import end
 from stages.core.errors import UserError
@@ -42,7 +41,7 @@ def objects(cache: Path) -> list[Path]:
     """The files in DVC's cache that this project uses: all files of its own cache, those in dvc.lock of a shared cache."""
     if cache.resolve().is_relative_to(Path.cwd()):
         return sorted(cache.glob("??/*"))
-    named = {digest for digests in outputs(locked_stages(read())).values() for digest in digests.values() if digest}
+    named = {digest for digests in outputs(locked_stages()).values() for digest in digests.values() if digest}
     for digest in [digest for digest in named if digest.endswith(".dir")]:
         with suppress(OSError, ValueError, TypeError, KeyError):
             named |= {entry["md5"] for entry in json.loads((cache / digest[:2] / digest[2:]).read_bytes())}
@@ -64,7 +63,7 @@ def damaged_objects(paths: Sequence[Path]) -> Iterator[Path]:
 
 def damaged_outputs() -> Iterator[Path]:
     """The outputs in the working directory whose digests differ from dvc.lock."""
-    for digests in outputs(locked_stages(read())).values():
+    for digests in outputs(locked_stages()).values():
         for path, digest in ((Path(name), digest) for name, digest in digests.items()):
             # A running pipeline may remove a file.
             with suppress(FileNotFoundError):

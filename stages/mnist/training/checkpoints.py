@@ -84,7 +84,7 @@ class FileCheckpoints:
         # Machines of different kinds have different digests: all processes use that of rank 0.
         first = self._gather(torch.tensor(list(bytes.fromhex(digest[:32]))))[0]
         self.path = self.folder / f"{name}.{bytes(first.tolist()).hex()}.safetensors"
-        self.fresh = FRESH in os.environ
+        self.fresh = bool(os.environ.get(FRESH))
 
     def save(self, step: int, rows: list[dict[str, float]], method: Method, optimizer: torch.optim.Optimizer) -> None:
         """Save everything that determines the rest of the training; the write is atomic."""

@@ -61,7 +61,7 @@ def prediction_metrics(
     The read-out is the mean of the hidden coordinate over the k training points whose embeddings are nearest to the predicted
     one. `ceiling` is R² of the analytic conditional mean, the best function of the visible coordinate. `ideal` is R² of the
     read-out at that mean, from the training points nearest to (E[x_h | x_v], x_v) in the plane. `mutual_information` of the
-    two coordinates, in nats, is the amount of information there is to learn.
+    two coordinates, in nats, bounds what can be learned.
 
     Args:
         mixture: of the points.
@@ -147,7 +147,7 @@ def expected_embeddings(model: EvaluatedModel, points: Array, hidden: int) -> tu
     nodes, quadrature = hermegauss(NODES)
 
     def expected(weights: Array, means: Array, variances: Array) -> Array:
-        """By weights and means (N, K) and variances (K,) of the hidden coordinate."""
+        """E[z] for weights and means (N, K) and variances (K,) of the hidden coordinate."""
         total = np.zeros(())
         for weight, mean, deviation in zip(weights.T, means.T, np.sqrt(variances), strict=True):
             at = np.repeat(points[:, None], NODES, 1)

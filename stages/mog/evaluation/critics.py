@@ -22,7 +22,7 @@ from stages.nn.losses import info_nce
 PAIRS = 200
 """Views of which all pairs are kept for the scatter plot of a critic."""
 LOWEST_PMI = -10.0
-"""PMI, in nats, below which pairs are left out: they are so rare that no softmax contains them."""
+"""PMI, in nats, below which pairs are left out: their share of the softmax is negligible."""
 
 
 def evaluate_critic(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -35,7 +35,7 @@ def evaluate_critic(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, An
 
     def truth(x: Tensor, other: Tensor) -> Array:
         a, b = x.cpu().double().numpy(), other.cpu().double().numpy()
-        return model.mixture.mutual_information(a[:, None], b[None], first, second)
+        return model.mixture.pointwise_mutual_information(a[:, None], b[None], first, second)
 
     def learned(x: Tensor, other: Tensor) -> Array:
         with torch.no_grad():
@@ -94,7 +94,7 @@ def implied_score_error(slope: Array, mixture: Mixture, x: Array, other: Array, 
 
         s(x') = ∇ log p(x' | x) − ∂c(x, x')/∂x',    E ‖s − ∇ log p‖² / E ‖∇ log p‖²
 
-    over pairs of views. If the critic is the PMI log p(x' | x)/p(x'), then s is the score of the second view's density; so the
+    over pairs of views. If the critic is the PMI log [p(x' | x) / p(x')], then s is the score of the second view's density; so the
     error of s is that of ∂c/∂x'.
 
     Args:
@@ -107,10 +107,11 @@ def implied_score_error(slope: Array, mixture: Mixture, x: Array, other: Array, 
         (S,).
     """
     step = 1e-4
-    differences = [
-        mixture.mutual_information(x, other + axis, first, second) - mixture.mutual_information(x, other - axis, first, second)
-        for axis in step * np.eye(x.shape[-1])
-    ]
+
+    def pmi(second_view: Array) -> Array:
+        return mixture.pointwise_mutual_information(x, second_view, first, second)
+
+    differences = [pmi(other + axis) - pmi(other - axis) for axis in step * np.eye(x.shape[-1])]
     true = mixture.smoothed(second).score(other)
     implied = true + np.stack(differences, -1) / (2 * step) - slope
     return score_error.relative_fisher_error(implied, true)

@@ -16,7 +16,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Region:
-    """The box in which particles move. A particle that leaves it has escaped and stays where it left, on the boundary.
+    """The box in which particles move. A particle that leaves it has escaped: it is projected onto the boundary and no longer moves.
 
     Learned scores are unreliable far from the data and can point outwards there.
 
@@ -60,7 +60,7 @@ def langevin(
         steps: number of steps.
         snapshots: steps after which the particles are recorded, 0 for the start.
         region: the box of the particles.
-        rng: of ξ.
+        rng: generator of ξ.
 
     Returns:
         The last points (..., N, 2) and the recorded ones (F, ..., N, 2).
@@ -97,7 +97,7 @@ def annealed_langevin(
         steps: per noise level.
         snapshots: steps, counted over all noise levels, after which the particles are recorded.
         region: the box of the particles.
-        rng: of ξ.
+        rng: generator of ξ.
 
     Returns:
         The last points (..., N, 2) and the recorded ones (F, ..., N, 2).
@@ -140,5 +140,8 @@ def _run(
             recorded.append(x.copy())
     if not np.isfinite(x).all() or inside.mean() < 0.5:
         largest = max(step_size for _, step_size in plan)
-        raise UserError(f"Langevin dynamics diverged: a step size of {largest:g} is too large for this score")
+        raise UserError(
+            f"Langevin dynamics diverged: a step size of {largest:g} is too large for this score"
+            " (langevin.step_size, annealed.step_ratio)"
+        )
     return x, np.array(recorded)

@@ -22,7 +22,18 @@ CHUNK = 1024
 
 
 class EvaluatedModel:
-    """A trained method, the same method untrained, its snapshots over training (first seed), the points and the grid."""
+    """A trained method with all that its evaluation needs.
+
+    Attributes:
+        trained, untrained: the method after and before training, S copies.
+        snapshots: the first seed's method over training, T copies, at `steps` (T,).
+        train, test: `x` (N, 2) and `component` (N,).
+        views: fixed `noise` (R, 2, N, 2), `visible` (R, N, 2) and `order` (R, N) of the test points.
+        grid_x, grid_y, nodes: coordinates of the grid, (W,) and (H,), and its nodes (H · W, 2).
+
+    Raises:
+        UserError: a file of the model is missing, damaged or does not match the params.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -75,7 +86,7 @@ def apply(function: Any, x: NDArray[Any], device: torch.device) -> Array:
     Args:
         function: from points (..., N, 2) to vectors (S, N, C).
         x: points (N, 2), or (S, N, 2) with separate points for each copy of the network.
-        device: of the network.
+        device: device of the network.
 
     Returns:
         (S, N, C), float64.

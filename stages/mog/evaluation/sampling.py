@@ -84,7 +84,7 @@ class Sampler:
     def evaluate(self, samples: Array, walk: Array, control: Array) -> tuple[dict[str, Any], dict[str, Any]]:
         """Metrics of the samples and of the control against the density at the last σ, and the fields.
 
-        "exact" has the same metrics of equally many exact samples: their values are the error by chance.
+        "exact" has the same metrics of equally many exact samples: their values are the sampling error.
         """
         density = self.densities[self.sigmas[-1]]
         drawn, _ = density.sample(samples.shape[0] * samples.shape[1], self._generator("mog.drawn"))
@@ -118,7 +118,7 @@ class Comparison:
         density: the target.
         inside: samples outside this region have escaped.
         count: samples per seed; at most `COMPARED` are compared pair by pair.
-        rng: of the exact samples.
+        rng: generator of the exact samples.
     """
 
     def __init__(self, density: Mixture, inside: Region, count: int, rng: np.random.Generator) -> None:
@@ -133,8 +133,8 @@ class Comparison:
         """Metrics of samples (S, N, 2).
 
         `escaped` is the fraction outside the region. `mode_discrepancy` is the total variation of the mode weights plus the
-        error within the modes (`error_within_modes`): the fraction of samples in the wrong mode, and how wrong the others are
-        distributed in the right one. With one mode there is no `mode_weight_tv`.
+        error within the modes (`error_within_modes`): the fraction of samples in the wrong mode, and the distance of the
+        others from the exact distribution within their modes. With one mode there is no `mode_weight_tv`.
         """
         inside = self.region.holds(samples)
         found = mode_weights(self.density, samples, self.region, inside)

@@ -31,7 +31,7 @@ BATCH = 4096
 CHUNK = 2**17
 """Points at which scores are compared at once; bounds the memory."""
 LEAST_ADVANTAGE = 0.01
-"""Advantage of the true score over the baseline, below which no `…_gain` is reported."""
+"""Advantage of the true score over the baseline, below which no `…_skill` is reported."""
 
 
 def evaluate_scores(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -131,7 +131,7 @@ def denoising_metrics(
         loss: the method's own loss, from points and noise (N, 2) to (S,); it uses each ε with both signs.
         learned: s_θ, from points (N, 2) to (S, N, 2).
         count: pairs (x, ε).
-        rng: of these pairs.
+        rng: generator of these pairs.
     """
     density = mixture.smoothed(sigma)
     sums = []
@@ -171,9 +171,9 @@ def direction_metrics(density: Mixture, learned: Array, true: Array, nodes: Arra
     its product with the direction to the modes, averaged by their posterior probabilities, is positive. If no node is outside
     the support there is no `direction_outside`.
 
-    These values depend on the mixture. `…_guess` is the value of the better of two baselines that use the modes but not the
+    These values depend on the mixture. `…_baseline` is the value of the better of two baselines that use the modes but not the
     score: the score of the normal density with the mixture's mean and covariance, and the direction to the nearest mean.
-    `…_gain` is the skill over that baseline, (learned − guess) / (true − guess): 1 for the true score, 0 for the baseline; it
+    `…_skill` is the skill over that baseline, (learned − guess) / (true − guess): 1 for the true score, 0 for the baseline; it
     is absent if the denominator is below `LEAST_ADVANTAGE`.
 
     Args:
@@ -196,8 +196,8 @@ def direction_metrics(density: Mixture, learned: Array, true: Array, nodes: Arra
     def with_baseline(name: str, metric: Callable[[Array], Array]) -> dict[str, Any]:
         found, guess = metric(learned), metric(guesses).max()
         advantage = metric(true) - guess
-        metrics = {name: over_seeds(found), f"{name}_guess": rounded(guess)}
-        return metrics | ({f"{name}_gain": over_seeds((found - guess) / advantage)} if advantage > LEAST_ADVANTAGE else {})
+        metrics = {name: over_seeds(found), f"{name}_baseline": rounded(guess)}
+        return metrics | ({f"{name}_skill": over_seeds((found - guess) / advantage)} if advantage > LEAST_ADVANTAGE else {})
 
     guesses = np.stack(_baselines(density, nodes))
     return {

@@ -72,7 +72,7 @@ class Mixture:
         blocks = [[self.covariances + first**2 * eye, self.covariances], [self.covariances, self.covariances + second**2 * eye]]
         return Mixture(np.tile(self.means, 2), np.block(blocks), self.weights)
 
-    def mutual_information(self, x: ArrayLike, other: ArrayLike, first: float, second: float) -> Array:
+    def pointwise_mutual_information(self, x: ArrayLike, other: ArrayLike, first: float, second: float) -> Array:
         """The PMI log p(x, x') − log p(x) − log p(x') in nats, (...), of views x, x' (..., d) with noise levels s₁, s₂."""
         pair = np.concatenate(np.broadcast_arrays(x, other), -1)
         joint = self.views(first, second).log_density(pair)
