@@ -3,10 +3,10 @@
     L(θ) = − E log ( exp c(x_i, x'_i) / Σ_j exp c(x_i, x'_j) ),    x' = x + sε
     c(x, x') = g(x) · h(x') + b(x')
 
-The minimiser over all critics is c* = log [p(x' | x) / p_s(x')] + a(x): the pointwise mutual information up to a function of x,
-which cancels in the softmax. A cosine critic cannot represent it; a bilinear one can, since
-log p(x' | x) = −‖x' − x‖²/2s² + const is bilinear in features of x and x', and b(x') absorbs −log p_s(x'). A bilinear critic on all
-B² pairs costs one matrix product instead of B² passes through a network.
+The minimiser over all critics is c* = log [p(x' | x) / p_s(x')] + a(x): the pointwise mutual information up to a function of
+x, which cancels in the softmax. A cosine critic cannot represent it; a bilinear one can, since log p(x' | x) = −‖x' − x‖²/2s²
++ const is bilinear in features of x and x', and b(x') absorbs −log p_s(x'). A bilinear critic on all B² pairs costs one matrix
+product instead of B² passes through a network.
 
 The critic implies the score of the noisy points, since ∇_{x'} log p(x' | x) = (x − x')/s² vanishes at x' = x:
 

@@ -40,5 +40,5 @@ class Dsm(Method):
         return {"loss": denoising_loss(self.score, x, source, self.sigma)}
 
     def score(self, x: Tensor) -> Tensor:
-        """The learned ∇ log p_σ at points (S, B, d): the network predicts E[−ε | x], which is of order one, and is divided by σ."""
+        """The learned ∇ log p_σ at points (S, B, d): the network, which predicts E[−ε | x], divided by σ."""
         return self.network(x) / self.sigma

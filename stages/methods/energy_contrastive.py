@@ -3,8 +3,8 @@
     L(θ) = E_p [ E_θ(x) ] + E_u [ exp(− E_θ(u)) ],    u uniform on a box of area A        E* = − log p − log A
 
 The loss lowers the energy on the data and raises it on the uniform points, over the whole box at once. So, unlike score
-matching, it determines the relative weights of the modes, and p = exp(−E*)/A without a free constant. The cost is the negatives: most of them
-fall where there is nothing to learn, and in many dimensions nearly all do.
+matching, it determines the relative weights of the modes, and p = exp(−E*)/A without a free constant. The cost is the
+negatives: most of them fall where there is nothing to learn, and in many dimensions nearly all do.
 
 The loss is the variational form of the Kullback-Leibler divergence: Nguyen et al. 2010, "Estimating divergence functionals and
 the likelihood ratio by convex risk minimization", arXiv 0809.0853. As an energy: Gutmann and Hyvärinen 2010,

@@ -6,11 +6,10 @@ At a single small σ the score is learned on the data and not between the modes,
 weights. At a large σ the density has one wide mode; annealing from there down to a small σ distributes the particles over the
 modes in the right proportions.
 
-With c the variance of a mode, 1/(σ² + c) is E ‖s*‖² per coordinate, so that every noise level contributes its relative error to the loss.
-With c = 0, the usual choice, small σ hardly count. Weighting small σ is affordable because ε is used with both signs
-(`denoising_error`). With b > 1, small σ are sampled more often.
-The network's inputs are x / √(a² + σ²) and log₁₀ σ, and its output is divided by √(1 + σ²): both are then of order one at
-every noise level. a is the extent of the data.
+With c the variance of a mode, 1/(σ² + c) is E ‖s*‖² per coordinate, so that every noise level contributes its relative error
+to the loss. With c = 0, the usual choice, small σ hardly count. Weighting small σ is affordable because ε is used with both
+signs (`denoising_error`). With b > 1, small σ are sampled more often. The network's inputs are x / √(a² + σ²) and log₁₀ σ, and
+its output is divided by √(1 + σ²): both are then of order one at every noise level. a is the extent of the data.
 
 Song and Ermon 2019, "Generative modeling by estimating gradients of the data distribution", arXiv 1907.05600, eqs. 5 and 6.
 """

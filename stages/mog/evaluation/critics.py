@@ -94,8 +94,8 @@ def implied_score_error(slope: Array, mixture: Mixture, x: Array, other: Array, 
 
         s(x') = ∇ log p(x' | x) − ∂c(x, x')/∂x',    E ‖s − ∇ log p‖² / E ‖∇ log p‖²
 
-    over pairs of views. If the critic is the PMI log [p(x' | x) / p(x')], then s is the score of the second view's density; so the
-    error of s is that of ∂c/∂x'.
+    over pairs of views. If the critic is the PMI log [p(x' | x) / p(x')], then s is the score of the second view's density; so
+    the error of s is that of ∂c/∂x'.
 
     Args:
         slope: ∂c/∂x' at the pairs, (S, N, 2).

@@ -16,7 +16,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Region:
-    """The box in which particles move. A particle that leaves it has escaped: it is projected onto the boundary and no longer moves.
+    """The box in which particles move. A particle that leaves it has escaped: it stays at the nearest boundary point.
 
     Learned scores are unreliable far from the data and can point outwards there.
 
