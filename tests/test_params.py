@@ -291,7 +291,8 @@ def test_a_misspelt_key_is_reported_as_unknown_rather_than_missing(tmp_path: Pat
     "key", ["seed", "mog.evaluation.grid", "dsm", "dsm.sigma", "dsm.train.warmup", "mnist_jepa_ema", "langevin"]
 )
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
-    assert error_message(tmp_path, yaml.safe_dump(changed(key, MISSING))) == f"{key}: this key is missing"
+    message = error_message(tmp_path, yaml.safe_dump(changed(key, MISSING)))
+    assert re.fullmatch(rf"{re.escape(key)}: this key is missing(, but (mnist\.)?methods lists \w+)?", message)
 
 
 @pytest.mark.parametrize(

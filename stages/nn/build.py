@@ -21,7 +21,7 @@ from stages.config.messages import check
 from stages.config.params import Params, check_integers
 from stages.config.schema import IMAGES, POINTS
 from stages.core.errors import InvalidParams
-from stages.core.paths import PARAMS, ROOT
+from stages.core.paths import PARAMS
 from stages.nn.method import Domain, Method
 
 METHODS = "stages.methods"
@@ -169,9 +169,9 @@ def _mistake(name: str, kind: type[Method], what: str, word: str = "") -> Invali
 
 
 def _relative(file: str) -> str:
-    """A file's path, relative to the project's folder if it is in there."""
-    path = Path(file)
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else file
+    """The path of a file of the package `stages`, relative to the project's folder; others as they are."""
+    _, inside, rest = file.rpartition("/stages/")
+    return f"stages/{rest}" if inside else file
 
 
 def _line_in(error: BaseException, file: str) -> int:
