@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +93,11 @@ def test_the_committed_results_reach_the_accuracy_that_theory_permits() -> None:
     assert metric("energy_contrastive", "score", "energy_spearman_support") >= 0.97
     assert metric("jepa_masked", "conditional", "r2_x1_given_x0") >= 0.88
     assert metric("jepa_masked_density", "conditional", "nll_x0_given_x1") <= 1.49
+
+
+def test_links_of_the_guide_name_definitions_of_the_linked_files() -> None:
+    links = re.findall(r"\[`([^`]+)`\]\(([^)]+)\)", (ROOT / "docs/design.md").read_text(encoding="utf-8"))
+    assert len(links) > 40
+    for name, target in links:
+        text = (ROOT / "docs" / target).read_text(encoding="utf-8")
+        assert name == Path(target).name or re.search(rf"(def|class) {name}\b|^{name}\b", text, re.MULTILINE), (name, target)
