@@ -606,7 +606,7 @@ def test_html_in_params_and_claims_is_escaped(project: Path, tmp_path: Path, bro
     folder = tmp_path / "clone"
     shutil.copytree(project, folder, symlinks=True)
     html = "<img src=x onerror=\"document.title='executed'\">"
-    small.change_params(folder, {"claims.yaml": {"criteria": {"contrastive": {"statement": html}}}})
+    small.change_params(folder, {"claims.yaml": {"criteria": {"in_batch_negatives": {"statement": html}}}})
     params = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(f"# </pre><script>document.title = 'executed'</script>\n{params}")
     small.run(folder, "dvc", "repro", "report")
