@@ -291,8 +291,8 @@ def test_a_misspelt_key_is_reported_as_unknown_rather_than_missing(tmp_path: Pat
     "key", ["seed", "mog.evaluation.grid", "dsm", "dsm.sigma", "dsm.train.warmup", "mnist_jepa_ema", "langevin"]
 )
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
-    message = error_message(tmp_path, yaml.safe_dump(changed(key, MISSING)))
-    assert re.fullmatch(rf"{re.escape(key)}: this key is missing(, but (mnist\.)?methods lists \w+)?", message)
+    lists = {"dsm": ", but methods lists dsm", "mnist_jepa_ema": ", but mnist.methods lists jepa_ema"}
+    assert error_message(tmp_path, yaml.safe_dump(changed(key, MISSING))) == f"{key}: this key is missing{lists.get(key, '')}"
 
 
 @pytest.mark.parametrize(

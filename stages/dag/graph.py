@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import networkx as nx
 
-from stages.core.errors import UserError
+from stages.dag.dvc_repo import open_repo
 
 
 def stage_graph() -> nx.DiGraph:
@@ -13,12 +13,6 @@ def stage_graph() -> nx.DiGraph:
     Raises:
         UserError: DVC rejects dvc.yaml.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with Repo() as repo:
-            stages = repo.index.graph
-    except DvcException as error:
-        raise UserError(" ".join(str(error).split())) from None
+    with open_repo() as repo:
+        stages = repo.index.graph
     return nx.relabel_nodes(stages, {stage: stage.addressing for stage in stages})

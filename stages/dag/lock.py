@@ -14,6 +14,7 @@ import pathspec
 from stages.config.params import read
 from stages.core.errors import UserError
 from stages.core.paths import PARAMS
+from stages.dag.dvc_repo import open_repo
 from stages.pipeline.lookup import look_up
 
 LOCK = Path("dvc.lock")
@@ -63,14 +64,9 @@ def pipeline(*, with_track: bool = False) -> dict[str, Any]:
 def _expanded(folder: Path, *_: bytes) -> dict[str, Any]:
     """All stage definitions of a project's folder, cached by the content of dvc.yaml and params.yaml."""
     from dvc.dvcfile import load_file
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
 
-    try:
-        with Repo(str(folder)) as repo:
-            stages: dict[str, Any] = load_file(repo, str(DVC_YAML)).resolver.resolve()["stages"]
-    except DvcException as error:
-        raise UserError(" ".join(str(error).split())) from None
+    with open_repo(folder) as repo:
+        stages: dict[str, Any] = load_file(repo, str(DVC_YAML)).resolver.resolve()["stages"]
     return stages
 
 

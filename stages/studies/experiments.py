@@ -95,7 +95,7 @@ class Experiments:
         import dvc.api
 
         revision = output("git", "rev-parse", reference).strip()
-        found: Metrics = json.loads(dvc.api.read(MEASURED[run.domain].format(method=run.method), rev=revision))
+        found: Metrics = json.loads(dvc.api.read(MEASURED[run.domain](run.method).as_posix(), rev=revision))
         return Result(run, found, json.loads(output("git", "show", f"{revision}:{machine.FILE.as_posix()}"))["facts"])
 
 

@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,19 @@ import yaml
 
 from stages.core.errors import UserError
 from stages.core.paths import MIXTURES, ROOT
-from stages.pipeline import files
+from stages.pipeline import artifacts, files
 from stages.pipeline.concurrent import CORES, cores
 from stages.studies.engine import Backend, Metrics, Project, Result
 from stages.studies.grid import Run, with_settings
 from stages.studies.identity import clear_caches, commands
 from stages.tools import warm
 
-MEASURED = {
-    "mog": "reports/metrics/mog/{method}.json",
-    "mnist": "reports/measured/mnist/{method}.json",
-    "mnist_reconstruct": "reports/measured/mnist/{method}.reconstruction.json",
+MEASURED: dict[str, Callable[[str], Path]] = {
+    "mog": partial(artifacts.metrics, "mog"),
+    "mnist": artifacts.measured,
+    "mnist_reconstruct": lambda method: artifacts.measured(f"{method}.reconstruction"),
 }
-"""The metrics file of a run, by domain."""
+"""The metrics file of a run, from the method's name, by domain."""
 METHOD_LISTS = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
 """Params that list methods, by part of the pipeline: a run sets each to its own method."""
 
@@ -116,7 +117,7 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[w
                 running.discard(process)
             if status:
                 raise UserError(f"{run}: {printed[-1].strip() if printed else 'no message'}")
-        return files.read_json(there / MEASURED[run.domain].format(method=run.method))
+        return files.read_json(there / MEASURED[run.domain](run.method))
 
 
 def _link_images(params: Mapping[str, Any], there: Path) -> None:

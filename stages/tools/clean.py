@@ -14,6 +14,7 @@ import psutil
 from stages.core.command import end
 from stages.core.errors import UserError
 from stages.core.paths import COSTS
+from stages.dag.dvc_repo import open_repo
 from stages.dag.lock import file_md5
 
 if TYPE_CHECKING:
@@ -71,20 +72,14 @@ def main(_: Sequence[str]) -> None:
     Raises:
         UserError: the pipeline is running, or DVC fails.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with Repo() as repo, repo.lock:
-            if is_running(repo):
-                raise UserError("the pipeline is running")
-            for stage in repo.index.stages:
-                # Files of `dvc add` and outputs of other pipelines are not this pipeline's.
-                for output in stage.outs if stage.path_in_repo == "dvc.yaml" else ():
-                    if output.use_cache:
-                        remove(output)
-    except DvcException as error:
-        raise UserError(" ".join(str(error).split())) from None
+    with open_repo() as repo, repo.lock:
+        if is_running(repo):
+            raise UserError("the pipeline is running")
+        for stage in repo.index.stages:
+            # Files of `dvc add` and outputs of other pipelines are not this pipeline's.
+            for output in stage.outs if stage.path_in_repo == "dvc.yaml" else ():
+                if output.use_cache:
+                    remove(output)
     shutil.rmtree(COSTS, ignore_errors=True)
     for pattern in TEMPORARY:
         for path in Path().glob(pattern):

@@ -31,6 +31,7 @@ from stages.core.command import ENDINGS, end
 from stages.core.errors import UserError
 from stages.core.paths import FRESH
 from stages.dag import leftovers
+from stages.dag.dvc_repo import open_repo
 from stages.dag.lock import LOCK
 from stages.dag.schedule import Schedule
 from stages.pipeline.concurrent import CORES, cores
@@ -288,14 +289,8 @@ def main(arguments: Sequence[str]) -> None:
     repository.check()
     # Before DVC reads the names of methods, which are part of commands and paths, and before a stage runs.
     check()
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with Repo(_wait_for_lock=True) as repo:
-            Reproduction(repo, int(options.jobs), force=options.force, run_cache=not options.no_run_cache).run()
-    except DvcException as error:
-        raise UserError(" ".join(str(error).split())) from None
+    with open_repo(_wait_for_lock=True) as repo:
+        Reproduction(repo, int(options.jobs), force=options.force, run_cache=not options.no_run_cache).run()
 
 
 if __name__ == "__main__":

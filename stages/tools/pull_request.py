@@ -21,7 +21,7 @@ from stages.results.tables import table
 
 ANIMATIONS = artifacts.ANIMATIONS
 """The parent of folders that are not in git; dvc.lock has their digests."""
-CLAIMS = "reports/claims.json"
+CLAIMS = artifacts.CLAIMS.as_posix()
 MAX_ROWS = 60
 """Rows of a table that are shown; further ones are counted."""
 

@@ -106,7 +106,7 @@ def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
             own = {k: v for k, v in stages.items() if k.startswith(f"{domain}_") and k.endswith(f"@{method}")}
             verdicts = _verdicts(claims.get(method, {}) if domain == "mog" else {})
             metrics = artifacts.metrics(domain, method)
-            curves = _existing(sorted(artifacts.curves(domain, "").parent.glob(f"{method}.*csv")))
+            curves = _existing(sorted(artifacts.curves(domain, method).parent.glob(f"{method}.*csv")))
             folders = (artifacts.animations(domain, method), artifacts.figures(domain, method))
             drawings = [path for folder in folders for path in sorted(folder.rglob("*"))]
             uploads = _existing([metrics, *drawings])
