@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stages.config import mixture as mixtures
 from stages.config import params
 from stages.config.claims import load as load_claims
 from stages.core.errors import UserError
@@ -39,7 +40,7 @@ from stages.studies.engine import (
 from stages.studies.grid import Run, Study, all_runs, cells, load, preset, with_settings
 from stages.studies.here import backend, measure
 from stages.studies.identity import RunDigests
-from stages.studies.report import caption, draw, markdown, with_verdicts
+from stages.studies.report import draw, headline, markdown, with_verdicts
 from stages.studies.store import Store
 from stages.tools.small import PARAMS as SMALL
 from stages.tools.small import merged, write_digits
@@ -352,37 +353,127 @@ def metric(mean: float) -> dict[str, Any]:
     return {"mean": mean, "std": 0.5, "values": [mean - 0.5, mean + 0.5]}
 
 
-def test_the_caption_has_the_range_of_each_metric_and_the_failed_claims() -> None:
-    study = example(grid={"dsm.sigma": [0.3, 0.5], "seeds": [8]}, keep=["loss", "absent", "same"], claims=True)
+FALLS = {"metric": "loss", "falls_with": "dsm.sigma"}
+
+
+def found_cells(*means: float, method: str = "dsm") -> list[dict[str, Any]]:
+    """Cells of increasing σ with these losses."""
+    sigmas = (0.3, 0.5, 1.0)
+    return [{"method": method, "settings": {"dsm.sigma": s}, "loss": metric(m)} for s, m in zip(sigmas, means, strict=False)]
+
+
+def test_the_report_has_the_finding_the_metrics_in_words_and_the_verdicts() -> None:
+    study = example(
+        grid={"dsm.sigma": [0.3, 0.5], "seeds": [8]},
+        keep=["heldout_loss", "absent", "same"],
+        labels={"dsm.sigma": "σ ="},
+        claims=True,
+    )
     verdicts = [{"sees_gaps": {"claimed": "no", "verdict": verdict}} for verdict in ("fails", "holds")]
     found = [
         {
             "method": "dsm",
             "settings": {"dsm.sigma": sigma, "seeds": 8},
-            "loss": metric(mean),
+            "heldout_loss": metric(mean),
             "same": metric(1),
             "claims": claims,
         }
         for sigma, mean, claims in zip((0.3, 0.5), (4.0, 2.0), verdicts, strict=True)
     ]
-    text = "*Study s.* loss from 2.000 ± 0.500 (sigma 0.5) to 4.000 ± 0.500 (sigma 0.3). Claims that fail: dsm: sees gaps."
-    assert caption("s", study, found) == text
     lines = markdown("s", study, found, "made here.").splitlines()
-    assert lines[0] == text
-    assert lines[2:5] == ["| cell | loss | same |", "|---|---|---|", "| sigma 0.3 | 4.000 ± 0.500 | 1.000 ± 0.500 |"]
-    assert lines[-4:] == ["| sigma 0.3 | no **✗** |", "| sigma 0.5 | no ✓ |", "", "Made here."]
+    assert lines[0] == "Study s"
+    assert lines[2:5] == [
+        "| setting | held-out loss ↓ | same |",
+        "|---|---|---|",
+        "| σ = 0.3 | 4.000 ± 0.500 | 1.000 ± 0.500 |",
+    ]
+    assert lines[-4:] == ["| σ = 0.3 | no **✗** |", "| σ = 0.5 | no ✓ |", "", "Made here."]
+
+
+@pytest.mark.parametrize(
+    ("condition", "means", "expected"),
+    [
+        ({"metric": "loss", "above": 1}, (2, 3), True),
+        ({"metric": "loss", "above": 1}, (2, 0.5), False),
+        ({"metric": "loss", "below": 1}, (0.2, 0.5), True),
+        ({"metric": "loss", "below": 1}, (0.2, 1.5), False),
+        ({"metric": "loss", "where": {"dsm.sigma": 0.5}, "below": 1}, (2, 0.5), True),
+        ({"metric": "loss", "where": {"{method}.sigma": 0.3}, "below": 1}, (2, 0.5), False),
+        ({"metric": "loss", "methods": ["ism"], "below": 9}, (2, 0.5), False),
+        ({"metric": "other", "below": 9}, (2, 0.5), False),
+        (FALLS, (3, 2, 1), True),
+        (FALLS, (3, 1, 2), False),
+        (FALLS, (3,), False),
+        ({"metric": "loss", "rises_with": "dsm.sigma"}, (1, 2, 3), True),
+        ({"metric": "loss", "rises_with": "dsm.sigma"}, (1, 1, 3), False),
+    ],
+)
+def test_a_finding_is_reported_as_not_shown_if_a_condition_fails(
+    condition: dict[str, Any], means: tuple[float, ...], expected: bool
+) -> None:
+    study = example(keep=["loss", "other"], finding="So it is", shown_by=[condition])
+    text = headline("s", study, found_cells(*means))
+    assert text == ("So it is" if expected else "These runs do not show this: So it is")
+
+
+def test_a_direction_is_required_of_each_method_and_setting_with_jointly_varied_params_as_one() -> None:
+    together = {"{method}.train.batch_size": [16, 64], "{method}.train.steps": [400, 100]}
+    condition = {"metric": "loss", "falls_with": "{method}.train.batch_size"}
+    study = example(methods=["dsm", "ism"], grid={}, together=together, keep=["loss"], finding="So", shown_by=[condition])
+    order = list(cells(study))
+    found = [{"method": m, "settings": s, "loss": metric(v)} for (m, s), v in zip(order, (4, 3, 2, 1), strict=True)]
+    assert headline("s", study, found) == "So"
+    found[-1]["loss"] = metric(9)
+    assert headline("s", study, found) != "So"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"finding": "So"}, "a finding needs `shown_by`"),
+        ({"shown_by": [FALLS], "keep": ["loss"]}, "a finding needs `shown_by`"),
+        ({"finding": "So", "shown_by": [FALLS]}, "loss: not among the metrics of `keep`"),
+        ({"panels": ["loss"]}, "loss: not among the metrics of `keep`"),
+        ({"finding": "So", "shown_by": [{"metric": "heldout_loss"}]}, "a condition needs one of above, below"),
+        ({"finding": "So", "shown_by": [{"metric": "heldout_loss", "above": 1, "below": 2}]}, "a condition needs one of"),
+    ],
+)
+def test_a_finding_without_conditions_that_can_fail_is_rejected(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        example(**changes)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_committed_study_shows_its_finding(name: str) -> None:
+    study = load(name, ROOT / "studies.yaml")
+    committed = json.loads((ROOT / f"reports/studies/{name}.json").read_text())["cells"]
+    assert study.finding and headline(name, study, committed) == study.finding
 
 
 def test_the_first_varied_param_is_the_axis_and_the_second_labels_lines() -> None:
-    study = example(keep=["loss"])
+    study = example(keep=["loss"], labels={"dsm.sigma": "noise level σ"})
     found = [
         {"method": method, "settings": settings, "loss": {"mean": mean, "std": 0.1, "values": [mean]}}
         for mean, (method, settings) in enumerate(cells(study))
     ]
     (axes,) = draw("s", study, found).axes
-    assert axes.get_xlabel() == "dsm.sigma"
+    assert axes.get_xlabel() == "noise level σ"
     drawn = {line.get_label(): line[0].get_xydata().tolist() for line in axes.containers}
     assert drawn == {"steps 4": [[0.3, 0], [0.5, 2]], "steps 5": [[0.3, 1], [0.5, 3]]}
+
+
+def test_a_figure_shows_the_panels_of_the_study_and_at_most_three() -> None:
+    keep = ["loss", "b", "c", "d"]
+    found = [{**cell, **dict.fromkeys("bcd", metric(1))} for cell in found_cells(3, 2)]
+    assert len(draw("s", example(keep=keep), found).axes) == 3
+    (axes,) = draw("s", example(keep=keep, panels=["c"]), found).axes
+    assert axes.get_title() == "c"
+
+
+def test_a_study_of_another_mixture_shows_that_mixture() -> None:
+    study = example(keep=["loss"], grid={"mog.preset": ["ring"], "dsm.sigma": [0.3, 0.5]})
+    first, _ = draw("s", study, found_cells(3, 2), mixtures.load(ROOT / "mixtures.yaml")["ring"]).axes
+    assert first.get_title() == "the mixture “ring”" and first.collections
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -16,6 +16,10 @@ Array = NDArray[Any]
 class Embedding:
     """Fields of a method with an encoder."""
 
+    test: Array
+    """Embeddings of the test points (S, N, D)."""
+    untrained: Array
+    """Embeddings of the test points before training (N, D)."""
     walk: Array
     """Reference path (F, 2)."""
     walk_energy: Array
@@ -30,6 +34,8 @@ class Embedding:
 class Score:
     """Fields of a method with a score."""
 
+    sigma: float
+    """Noise level of the target density; 0 for the data themselves."""
     learned: Array
     """s_θ on the grid (S, H, W, 2)."""
     true: Array
@@ -38,10 +44,28 @@ class Score:
     """Particles of the sampler (F, N, 2)."""
     particle_steps: Array
     """Sampler step of each frame (F,)."""
+    particle_sigmas: Array
+    """Noise level of each frame (F,)."""
     mode_weights: Array
     """Mode weights of samples drawn with the learned score (S, K)."""
     mode_weights_control: Array
     """Mode weights of samples drawn with the true score (S, K)."""
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Fields of a method with a noise schedule, at each of L noise levels."""
+
+    sigmas: Array
+    """σ (L,), decreasing."""
+    energy: Array
+    """Potential of the learned score (L, H, W), in nats."""
+    log_density: Array
+    """log p_σ (L, H, W)."""
+    learned: Array
+    """s_θ (L, H, W, 2)."""
+    true: Array
+    """∇ log p_σ (L, H, W, 2)."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +114,7 @@ class Fields:
     """Learned energy of the first seed at each snapshot (T, H, W)."""
     embedding: Embedding | None
     score: Score | None
+    levels: NoiseLevels | None
     critic: Critic | None
     conditional: Conditional | None
 
@@ -110,6 +135,7 @@ def parse(arrays: Mapping[str, Array]) -> Fields:
         snapshot_energy=arrays["snapshot_energy"],
         embedding=_embedding(arrays) if "embedding" in arrays else None,
         score=_score(arrays) if "score" in arrays else None,
+        levels=_levels(arrays) if "level_sigmas" in arrays else None,
         critic=Critic(arrays["critic_true"], arrays["critic_learned"]) if "critic_true" in arrays else None,
         conditional=_conditional(arrays) if "conditional_axis" in arrays else None,
     )
@@ -117,6 +143,8 @@ def parse(arrays: Mapping[str, Array]) -> Fields:
 
 def _embedding(arrays: Mapping[str, Array]) -> Embedding:
     return Embedding(
+        test=arrays["embedding"],
+        untrained=arrays["embedding_untrained"],
         walk=arrays["walk"],
         walk_energy=arrays["walk_energy"],
         variance_ratio=arrays["snapshot_variance_ratio"],
@@ -126,12 +154,24 @@ def _embedding(arrays: Mapping[str, Array]) -> Embedding:
 
 def _score(arrays: Mapping[str, Array]) -> Score:
     return Score(
+        sigma=float(arrays["sigma"]),
         learned=arrays["score"],
         true=arrays["score_true"],
         particles=arrays["particles"],
         particle_steps=arrays["particle_steps"],
+        particle_sigmas=arrays["particle_sigmas"],
         mode_weights=arrays["mode_weights"],
         mode_weights_control=arrays["mode_weights_control"],
+    )
+
+
+def _levels(arrays: Mapping[str, Array]) -> NoiseLevels:
+    return NoiseLevels(
+        sigmas=arrays["level_sigmas"],
+        energy=arrays["level_energy"],
+        log_density=arrays["level_log_density"],
+        learned=arrays["level_score"],
+        true=arrays["level_score_true"],
     )
 
 

@@ -6,62 +6,102 @@ Curves, maps, pairs of views and the predicted conditional are those of the firs
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stages.plots import comparison
+from stages.mog.problem.gaussian_mixture import Mixture
+from stages.pipeline.descriptions import describe
+from stages.plots import comparison, embedding_space
+from stages.plots.colours import method_colour
+from stages.plots.comparison import Shown
 from stages.plots.fields import Conditional, Fields
 from stages.plots.landscape import Grid
 
 Pair = tuple[Figure, str]
 """A picture and its caption."""
+REACHED = 10.0
+"""Depth below the highest log-density, in nats, down to which errors of scores are shown: hardly any point lies deeper."""
+EMBEDDINGS = (
+    "*Embedding spaces.* L2-normalised embeddings of the test points on their first two principal components, coloured by "
+    "mode, and the standard deviation along every component. A collapsed embedding is a point; one of low rank is a line, and "
+    "its spectrum falls steeply; one that uses the whole sphere is a filled disk with a flat spectrum."
+)
+"""Caption of the embedding spaces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """The mixture, on the grid of all fields and at the test points.
+
+    Args:
+        grid: the nodes.
+        log_density: log p at the nodes (H, W).
+        mixture: the density.
+        component: the component of each test point (N,).
+    """
+
+    grid: Grid
+    log_density: NDArray[Any]
+    mixture: Mixture
+    component: NDArray[np.int64]
 
 
 def pictures(
-    fields: Mapping[str, Fields],
-    metrics: Mapping[str, Any],
-    grid: Grid,
-    points: NDArray[Any],
-    weights: NDArray[Any],
-    collapse: Mapping[str, float],
+    fields: Mapping[str, Fields], metrics: Mapping[str, Any], truth: Truth, collapse: Mapping[str, float]
 ) -> dict[str, Pair]:
     """The pictures and their captions, by name.
 
     Args:
         fields: the fields of each method (reports/fields).
         metrics: the metrics of each method (reports/metrics/mog).
-        grid: the nodes of all fields.
-        points: test points (N, 2).
-        weights: mode weights of the mixture (K,).
+        truth: the mixture.
         collapse: the thresholds of collapse, `variance_ratio` and `normalised_std`.
     """
+    shown = {name: Shown(describe(name).short, method_colour(name)) for name in fields}
     curves = {
-        name: (f.steps, f.embedding.variance_ratio, f.embedding.normalised_std) for name, f in fields.items() if f.embedding
+        name: (shown[name], f.steps, f.embedding.variance_ratio, f.embedding.normalised_std)
+        for name, f in fields.items()
+        if f.embedding
+    }
+    spaces = {
+        name: (shown[name], f.embedding.test[0], bool(metrics[name]["collapse"]["collapsed"]))
+        for name, f in fields.items()
+        if f.embedding
     }
     critics = {
-        name: (f.critic.true, f.critic.learned, metrics[name]["critic"]["r2_pmi"]["mean"])
+        name: (shown[name], f.critic.true, f.critic.learned, metrics[name]["critic"]["r2_pmi"]["mean"])
         for name, f in fields.items()
         if f.critic
     }
     scores = {name: f.score for name, f in fields.items() if f.score}
     errors = {
-        name: (score.learned[0], score.true, metrics[name]["score"]["relative_fisher_error"]["mean"])
+        name: (shown[name], score.learned[0], score.true, metrics[name]["score"]["relative_fisher_error"]["mean"])
         for name, score in scores.items()
     }
-    shares = {name: (score.mode_weights, score.mode_weights_control) for name, score in scores.items()}
+    densities = {name: fields[name].log_density for name in scores}
+    shares = {name: (shown[name], score.mode_weights, score.mode_weights_control) for name, score in scores.items()}
     conditionals = {name: f.conditional for name, f in fields.items() if f.conditional}
+    mixture, grid = truth.mixture, truth.grid
     return {
         "collapse": (
             comparison.collapse(curves, collapse["variance_ratio"], collapse["normalised_std"]),
             _collapse(metrics),
         ),
-        "conditional": (comparison.conditional(conditionals), _conditional(conditionals, metrics)),
+        "embeddings": (embedding_space.overview(spaces, truth.component), EMBEDDINGS),
+        "conditional": (
+            comparison.conditional({name: (shown[name], one) for name, one in conditionals.items()}),
+            _conditional(conditionals, metrics),
+        ),
         "critics": (comparison.critics(critics), _critics(metrics)),
-        "score_errors": (comparison.score_errors(grid, errors, points), _score_errors(metrics)),
-        "mode_weights": (comparison.mode_weights(shares, weights), _mode_weights(metrics)),
+        "score_errors": (comparison.score_errors(grid, errors, densities, REACHED), _score_errors(metrics)),
+        "mode_weights": (
+            comparison.mode_weights(shares, mixture.weights, mixture.means, grid, truth.log_density),
+            _mode_weights(metrics),
+        ),
     }
 
 

@@ -21,8 +21,40 @@ FILE = Path("studies.yaml")
 """The declarations of the studies."""
 REPORTS = paths.STUDIES
 """Folder of the published studies."""
+MOST_PANELS = 3
+"""Most metrics in the figure of a study."""
 Domain = Literal["mog", "mnist", "mnist_reconstruct"]
 """Domain of a study: the mixture, phase 1 on the images, or both phases."""
+
+
+class Condition(Block):
+    """What a finding requires of the cells: a threshold for the mean of a metric, or its direction along a param.
+
+    `methods` and `where`, params and their values, restrict it to some of the cells. `above` and `below` are thresholds;
+    `rises_with` and `falls_with` name a param, and all else being equal the mean must change strictly in that direction.
+    """
+
+    metric: str
+    methods: list[str] = Field(default_factory=list)
+    where: dict[str, Any] = Field(default_factory=dict)
+    above: float | None = None
+    below: float | None = None
+    rises_with: str | None = None
+    falls_with: str | None = None
+
+    @model_validator(mode="after")
+    def _requires_one_thing(self) -> Self:
+        if sum(one is not None for one in (self.above, self.below, self.rises_with, self.falls_with)) != 1:
+            raise ValueError("a condition needs one of above, below, rises_with and falls_with")
+        return self
+
+
+class Case(Block):
+    """One cell of a study that lists its cells: a method, params that differ from params.yaml, and the metrics to look at."""
+
+    method: str
+    settings: Annotated[dict[str, Any], Field(min_length=1)]
+    shows: Annotated[list[str], Field(min_length=1)]
 
 
 class Study(Block):
@@ -30,25 +62,50 @@ class Study(Block):
 
     Each combination of the values in `grid` is a cell; the lists in `together` are varied jointly, position by position.
     `settings` apply to all cells. With `runs`, each cell is run once per seed, and its metrics are over these runs. `{method}`
-    in the name of a param is replaced by the method of the cell. `keep` names the reported metrics. With `claims`, the claims
-    about the method of each cell are decided, on the domain `mog` only; `studies` maps a study that a claim names to the study
-    that replaces it.
+    in the name of a param is replaced by the method of the cell. `keep` names the reported metrics. A study can list its cells
+    in `cases` instead, which also say their methods and metrics. With `claims`, the claims about the method of each cell are
+    decided, on the domain `mog` only; `studies` maps a study that a claim names to the study that replaces it.
+
+    `finding` says in a sentence what the study shows, and `shown_by` lists the conditions under which it is true. `panels`
+    names the metrics of the figure, by default the first of `keep`; `labels` names the varied params in words.
     """
 
     domain: Domain = "mog"
-    methods: Annotated[list[str], Field(min_length=1)]
+    methods: list[str] = Field(default_factory=list)
+    cases: list[Case] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)
     runs: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     together: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    keep: Annotated[list[str], Field(min_length=1)]
+    keep: list[str] = Field(default_factory=list)
+    panels: Annotated[list[str], Field(max_length=MOST_PANELS)] = Field(default_factory=list)
+    labels: dict[str, str] = Field(default_factory=dict)
+    finding: str = ""
+    shown_by: list[Condition] = Field(default_factory=list)
     claims: bool = False
     studies: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_cells(self) -> Self:
+        if bool(self.cases) == bool(self.methods and self.keep):
+            raise ValueError("a study needs either `cases`, or `methods` and `keep`")
+        self.methods = self.methods or list(dict.fromkeys(case.method for case in self.cases))
+        self.keep = self.keep or list(dict.fromkeys(key for case in self.cases for key in case.shows))
+        return self
 
     @model_validator(mode="after")
     def _of_one_length(self) -> Self:
         if len({len(values) for values in self.together.values()}) > 1:
             raise ValueError("the lists of `together` must have equal lengths")
+        return self
+
+    @model_validator(mode="after")
+    def _finding_can_be_wrong(self) -> Self:
+        if bool(self.finding) != bool(self.shown_by):
+            raise ValueError("a finding needs `shown_by`, conditions under which it is true, and conditions a finding")
+        unknown = {c.metric for c in self.shown_by} | set(self.panels)
+        if unknown - set(self.keep):
+            raise ValueError(f"{', '.join(sorted(unknown - set(self.keep)))}: not among the metrics of `keep`")
         return self
 
     @property
@@ -85,6 +142,10 @@ def load(name: str, path: Path = FILE) -> Study:
 
 def cells(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each method with each combination of the varied params and the settings of all cells."""
+    for case in study.cases:
+        yield case.method, dict(case.settings)
+    if study.cases:
+        return
     steps = list(zip(*study.together.values(), strict=True)) or [()]
     for method in study.methods:
         names = [key.format(method=method) for key in (*study.grid, *study.together)]
