@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup shell cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm screenshots readme requirements audit licences clean
+.PHONY: help setup shell cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm docs screenshots readme requirements audit licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -106,10 +106,17 @@ studies: $(VENV)/.pipeline ## run the missing runs of all studies (all runs: abo
 confirm: $(VENV)/.pipeline ## rerun a sample of the studies' runs and compare, after a change that should not affect metrics
 	@python -m stages.studies.confirm
 
+$(VENV)/.docs: requirements-docs.txt $(VENV)/.pipeline
+	@$(BIN)/python $(ENVIRONMENT) $(VENV) requirements-docs.txt
+	@touch $@
+
+docs: $(VENV)/.docs ## build the book into site/, running its tutorials (some minutes; QUICK=1: with hardly any training)
+	OMP_NUM_THREADS=2 ENERGY_WELLS_QUICK=$(QUICK) python -m mkdocs build --strict
+
 screenshots: $(VENV)/.development ## take the README's pictures of the page in the system's Chromium
 	@python -m stages.tools.screenshots
 
-readme: $(VENV)/.pipeline ## update the generated parts of the README
+readme: $(VENV)/.pipeline ## update what the README and the book take from the results
 	@python -m stages.tools.readme
 
 UPGRADE ?= --upgrade
@@ -117,6 +124,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 requirements: $(VENV)/.development ## pin the newest releases that requirements*.in allow (UPGRADE=: keep the current pins)
 	$(COMPILE) $(UPGRADE) requirements-dev.in --output-file requirements-dev.txt
 	$(COMPILE) --constraint requirements-dev.txt requirements-cluster.in --output-file requirements-cluster.txt
+	$(COMPILE) --constraint requirements-dev.txt requirements-docs.in --output-file requirements-docs.txt
 	$(COMPILE) --constraint requirements-dev.txt requirements.in --output-file requirements.txt
 
 audit: $(VENV)/.development ## check the pinned packages of this platform for known vulnerabilities

@@ -50,9 +50,10 @@ BOX, GAP = (150, 30), (24, 46)
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the linked files outside docs/, the pages of linked sources, the executed tutorials and the reference."""
-    from mkdocs.structure.files import File
 
     def add(uri: str, **content: Any) -> None:
+        from mkdocs.structure.files import File
+
         if files.get_file_from_path(uri) is None:
             files.append(File.generated(config, uri, **content))
 
