@@ -113,7 +113,7 @@ $(VENV)/.docs: requirements-docs.txt $(VENV)/.pipeline
 docs: $(VENV)/.docs ## build the book into site/, running its tutorials (some minutes; QUICK=1: with hardly any training)
 	OMP_NUM_THREADS=2 ENERGY_WELLS_QUICK=$(QUICK) python -m mkdocs build --strict
 
-screenshots: $(VENV)/.development ## take the README's pictures of the page in the system's Chromium
+screenshots: $(VENV)/.development ## take the book's pictures of the page in the system's Chromium
 	@python -m stages.tools.screenshots
 
 readme: $(VENV)/.pipeline ## update what the README and the book take from the results

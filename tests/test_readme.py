@@ -96,7 +96,7 @@ def test_every_linked_file_and_figure_is_committed(page: Path) -> None:
     local = {
         posixpath.normpath(posixpath.join(page.parent.as_posix(), link)) for link in links if not re.match(r"[a-z]+:", link)
     }
-    wrong = {link for link in local if link not in tracked | GENERATED and not link.startswith("reports/animations/")}
+    wrong = {link for link in local if link not in tracked | GENERATED}
     assert not wrong
 
 

@@ -1,4 +1,4 @@
-"""`make screenshots`: take the README's pictures of the page.
+"""`make screenshots`: take the book's pictures of the page.
 
     python -m stages.tools.screenshots
 
@@ -24,6 +24,7 @@ PAGE = artifacts.PAGE
 FOLDER = Path("docs")
 ANIMATIONS = {
     "walk-contrastive": "mog/contrastive/walk.gif",
+    "walk-dsm": "mog/dsm/walk.gif",
     "walk-ncsn": "mog/ncsn/walk.gif",
     "training-digits": "mnist/jepa_ema/pca.gif",
     "interpolation": "mnist/jepa_ema/interpolation.gif",
