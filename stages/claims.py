@@ -1,9 +1,8 @@
 """Stage claims: the claims of the literature about the methods, each decided by a metric.
 
 Writes reports/claims.json, {METHOD: {CLAIM: {statement, claimed, metric, threshold, direction, mean, std, met, barred,
-verdict, narrow, figure, reason, paper}}}, reports/claims.md, the same as tables, and reports/figures/claims.png, all verdicts
-as a matrix; results/verdicts.py decides. A claim is not applicable if the method lacks the metric, or if the deciding study was
-run with other params than this run.
+verdict, narrow, figure, reason, paper}}}, and reports/claims.md, the same as tables; results/verdicts.py decides. A claim is
+not applicable if the method lacks the metric, or if the deciding study was run with other params than this run.
 """
 
 from __future__ import annotations
@@ -12,16 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from stages.config.claims import load
 from stages.config.params import Params
 from stages.core import paths
 from stages.dag import leftovers
 from stages.pipeline import artifacts, files, runner
-from stages.pipeline.descriptions import describe
-from stages.plots import verdicts
-from stages.plots.canvas import write_png
 from stages.results.tables import table
 from stages.results.verdicts import MARKS, Decided, decide_all
 
@@ -49,19 +43,6 @@ def main(params: Params) -> None:
         decided[method] = decide_all(method, claims, metrics, studies)
     files.write_json(artifacts.CLAIMS, decided)
     files.write_text(artifacts.CLAIMS_TABLE, markdown(decided))
-    write_png(artifacts.FIGURES / "claims.png", draw(decided))
-
-
-def draw(decided: Mapping[str, Decided]) -> Figure:
-    """All verdicts as a matrix, method by claim."""
-    shown = {
-        (describe(method).short, entry["statement"]): (entry["verdict"], entry["claimed"].split()[0])
-        for method, claims in decided.items()
-        for entry in claims.values()
-    }
-    methods = list(dict.fromkeys(method for method, _ in shown))
-    claims = list(dict.fromkeys(claim for _, claim in shown))
-    return verdicts.matrix(methods, claims, shown, "What the literature says (yes or no), and whether the measurement agrees")
 
 
 def _of_this_run(study: Mapping[str, Any], params: Params) -> list[Mapping[str, Any]]:
