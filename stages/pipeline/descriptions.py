@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stages.core.paths import ROOT
 
-FIRST_LINE = re.compile(r"(?P<title>[^:(.]+?)(?: \((?P<short>[^)]+)\))?(?:: (?P<summary>.+))?\.?")
+FIRST_LINE = re.compile(r"(?P<title>[^:(.]+?)(?: \((?P<short>[^)]+)\))?(?:: (?P<summary>.+?))?\.?")
 """The form of the first line."""
 
 

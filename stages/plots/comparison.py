@@ -114,8 +114,8 @@ def conditional(shown: Mapping[str, tuple[Shown, Conditional]]) -> Figure:
         panel.axvline(fields.point, c=method.colour, lw=1.8, ls="--")
         panel.set_title(method.title)
         panel.set_xlabel("hidden coordinate x₀")
-        panel.set_ylim(bottom=0)
     panels[0].set_ylabel("density")
+    panels[0].set_ylim(bottom=0)
     handles = [
         Patch(color=TRUTH_FILL, label="true density"),
         Line2D([], [], c=TRUTH, lw=1.2, ls=":", label="true mean"),
