@@ -122,8 +122,8 @@ FIGURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
         ),
         (1.9 + 0.5 * 4, 2.7 + 0.6),
     ),
-    "mistakes": (lambda: sheets.mistakes(DIGITS, LABELS[:6], LABELS[1:7], "t"), (1.8 + 6.6, 0.7 + 0.58 * 6)),
-    "no mistakes": (lambda: sheets.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], "t"), (1.8 + 6.6, 1.28)),
+    "mistakes": (lambda: sheets.mistakes(DIGITS, LABELS[:6], LABELS[1:7], "t"), (2.4 + 6.6, 0.7 + 0.58 * 6)),
+    "no mistakes": (lambda: sheets.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], "t"), (2.4 + 6.6, 1.28)),
     "neighbours": (
         lambda: sheets.neighbours(DIGITS[:2], DIGITS[None, 2:].repeat(2, 0), np.eye(2, 4, dtype=bool), "t"),
         (0.62 * 5.4, 0.6 + 0.62 * 2),

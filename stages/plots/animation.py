@@ -13,6 +13,8 @@ from stages.plots.colours import REFERENCE
 from stages.plots.landscape import COSINE, NATS, Grid, Scale, format_axes
 
 Array = NDArray[Any]
+FEW = 500
+"""Points in the landscape over training."""
 SIZE, SMALL = (4.6, 4.0), (3.6, 3.2)
 """Size of a frame in inches; the landscape over training is small, since its files are committed to Git."""
 
@@ -24,7 +26,7 @@ def _setup(grid: Grid, energy: Array, scale: Scale, title: str, size: tuple[floa
         energy,
         extent=grid.extent,
         origin="lower",
-        cmap=scale.colours,
+        cmap=scale.bands,
         vmin=scale.low,
         vmax=scale.high,
         interpolation="bilinear",
@@ -82,17 +84,23 @@ def training(
         reference: the reference point of a joint embedding.
     """
     figure, axes, image = _setup(grid, energies[0], scale, title, SMALL)
-    moving = [image, axes.scatter(*points.T, s=2, c="white", alpha=0.35, linewidths=0, zorder=2)]
+    moving = [image, axes.scatter(*points[:FEW].T, s=2, c="white", alpha=0.35, linewidths=0, zorder=2)]
     if reference:
         moving += axes.plot(*reference, "*", ms=13, c=REFERENCE, mec="black", zorder=3)
     label = _label(axes)
+    shown = every_second(len(steps))
 
     def update(frame: int) -> None:
-        snapshot = min(frame, len(steps) - 1)
+        snapshot = shown[min(frame, len(shown) - 1)]
         image.set_data(energies[snapshot])
         label.set_text(f"training step {steps[snapshot]:,}")
 
-    return animate(figure, [*moving, label], update, len(steps) + len(steps) // 4)
+    return animate(figure, [*moving, label], update, len(shown) + len(shown) // 4)
+
+
+def every_second(snapshots: int) -> list[int]:
+    """Every second snapshot and the last one, to halve the size of files that are committed to Git."""
+    return [*range(0, snapshots - 1, 2), snapshots - 1]
 
 
 def particles(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.pipeline import files
-from stages.plots.colours import ACCENT, COSINE_MAP, ENERGY_MAP, REFERENCE
+from stages.plots.colours import ACCENT, BANDS, COSINE_MAP, ENERGY_MAP, REFERENCE
 
 # Ignore the matplotlibrc of the user and of the working directory.
 matplotlib.rcdefaults()
@@ -75,9 +75,10 @@ def animate(figure: Figure, moving: list[Artist], update: Callable[[int], None],
 
 
 def palette(accents: Sequence[str]) -> Image.Image:
-    """The palette of animations: both colour maps, their blends with translucent white dots, greys, and the accents."""
-    scale = np.concatenate([colour_map(np.linspace(0, 1, 48))[:, :3] for colour_map in (ENERGY_MAP, COSINE_MAP)])
-    dotted = np.concatenate([scale[::3] * (1 - alpha) + alpha for alpha in (0.35, 0.6, 0.8)])
+    """The palette of animations: the bands of both colour maps, their blends with white dots, greys, and the accents."""
+    bands = [colour_map.resampled(BANDS)(np.arange(BANDS))[:, :3] for colour_map in (ENERGY_MAP, COSINE_MAP)]
+    scale = np.concatenate(bands)
+    dotted = np.concatenate([scale * (1 - alpha) + alpha for alpha in (0.35, 0.6, 0.8)])
     grey = np.repeat(np.linspace(0, 1, 16)[:, None], 3, -1)
     colours = np.concatenate((scale, dotted, grey, [to_rgb(accent) for accent in accents]))
     image = Image.new("P", (1, 1))

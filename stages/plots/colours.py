@@ -12,6 +12,8 @@ ENERGY_MAP: Colormap = colormaps["viridis"]
 """Energies in nats. Dark is low, so a well looks deep. Perceptually uniform, so readable in greyscale and when colour-blind."""
 COSINE_MAP: Colormap = ListedColormap(colormaps["magma"](np.linspace(0.05, 0.88, 256)), "cosine")
 """−cos, from −1 to 1. Dark is low here as well; another map than that of energies, since the values have another meaning."""
+BANDS = 20
+"""Colours of an energy in contours and animations; large areas of one colour also make small files."""
 ERROR_MAP: Colormap = colormaps["YlOrBr"]
 """Errors; dark is large."""
 TRUTH = "#444444"

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from stages.plots.animation import FEW, every_second
 from stages.plots.canvas import ANIMATION_DPI, DPI, animate, blank
 from stages.plots.colours import REFERENCE
 from stages.plots.landscape import COSINE, NATS, Grid, Scale, draw, draw_points, draw_reference, format_axes, mark_collapse
@@ -119,18 +120,15 @@ def formation(
     for block in blocks:
         low, high = block.scale.low, block.scale.high
         for axes, one in zip(block.panels.ravel(), block.landscapes, strict=False):
-            image = axes.imshow(
-                one.energy[0], extent=grid.extent, origin="lower", cmap=block.scale.colours, vmin=low, vmax=high
-            )
+            image = axes.imshow(one.energy[0], extent=grid.extent, origin="lower", cmap=block.scale.bands, vmin=low, vmax=high)
             _format(axes, grid, one.title)
             axes.title.set_fontsize(6.5)
             images.append((image, one.energy))
-            fixed.append(axes.scatter(*points.T, s=1, c="white", alpha=0.3, linewidths=0, zorder=2))
+            fixed.append(axes.scatter(*points[:FEW].T, s=1, c="white", alpha=0.3, linewidths=0, zorder=2))
             if one.embedding:
                 fixed.append(axes.plot(*reference, "*", ms=7, c=REFERENCE, mec="black", mew=0.5, zorder=3)[0])
     label = figure.text(0.995, 0.01, "", ha="right", va="bottom", fontsize=8, fontweight="bold")
-    # Every second snapshot, to halve the size of a file that is committed to Git.
-    shown = [*range(0, len(progress) - 1, 2), len(progress) - 1]
+    shown = every_second(len(progress))
 
     def update(frame: int) -> None:
         snapshot = shown[min(frame, len(shown) - 1)]

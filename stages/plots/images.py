@@ -136,7 +136,8 @@ def knn(errors: Sequence[tuple[Shown, float]], title: str, target: float | None 
     axes = figure.add_subplot()
     for row, (shown, error) in enumerate(errors):
         axes.barh(row, error, color=shown.colour, height=0.7)
-        axes.annotate(f"{100 * error:.2f} %", (error, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        style = {"va": "center", "fontsize": 8, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}, "zorder": 3}
+        axes.annotate(f"{100 * error:.2f} %", (error, row), xytext=(4, 0), textcoords="offset points", **style)
     if target is not None:
         axes.axvline(target, c="black", lw=1, ls="--")
         axes.annotate(f"target {100 * target:.2f} %", (target, 1), xycoords=("data", "axes fraction"), fontsize=8, va="bottom")

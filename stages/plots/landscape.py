@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.plots.canvas import blank
-from stages.plots.colours import ACCENT, COSINE_MAP, ENERGY_MAP, REFERENCE
+from stages.plots.colours import ACCENT, BANDS, COSINE_MAP, ENERGY_MAP, REFERENCE
 
 Array = NDArray[Any]
 DEPTH = 20.0
@@ -30,12 +30,15 @@ class Scale:
     colours: Colormap
     low: float
     high: float
-    levels: int
-    """Contour levels between both ends."""
     ticks: tuple[float, ...]
     label: str
     open_above: bool
     """Whether values above `high` occur; they get the colour of `high`, and the colour bar an arrow."""
+
+    @property
+    def bands(self) -> Colormap:
+        """The colours between the contour levels."""
+        return self.colours.resampled(BANDS)
 
     @property
     def bar(self) -> dict[str, Any]:
@@ -47,7 +50,6 @@ COSINE = Scale(
     colours=COSINE_MAP,
     low=-1,
     high=1,
-    levels=20,
     ticks=(-1, -0.5, 0, 0.5, 1),
     label="−cos of the embeddings of x and the reference point",
     open_above=False,
@@ -57,7 +59,6 @@ NATS = Scale(
     colours=ENERGY_MAP,
     low=0,
     high=DEPTH,
-    levels=20,
     ticks=(0, 5, 10, 15, 20),
     label="energy above the lowest true energy, nats",
     open_above=True,
@@ -91,7 +92,7 @@ def format_axes(axes: Axes, grid: Grid, title: str) -> None:
 
 def draw(axes: Axes, grid: Grid, energy: Array, scale: Scale, title: str) -> Any:
     """Draw filled contours of an energy (H, W); values outside the scale get the colour of its nearer end."""
-    levels = np.linspace(scale.low, scale.high, scale.levels + 1)
+    levels = np.linspace(scale.low, scale.high, BANDS + 1)
     # In double precision, as the levels: a limit rounded to single precision may exceed the last level and be left white.
     shown = energy.astype(np.float64).clip(scale.low, None if scale.open_above else scale.high)
     extend = "max" if scale.open_above else "neither"

@@ -82,7 +82,7 @@ def mistakes(images: Array, true: Array, predicted: Array, title: str) -> Figure
     confused = list(zip(true.tolist(), predicted.tolist(), strict=True))
     frequency = Counter(confused)
     pairs = sorted(frequency, key=lambda pair: (-frequency[pair], pair))[:PAIRS]
-    figure = blank(1.8 + 0.55 * COLUMNS, 0.7 + 0.58 * max(len(pairs), 1))
+    figure = blank(2.4 + 0.55 * COLUMNS, 0.7 + 0.58 * max(len(pairs), 1))
     axes = figure.add_subplot()
     places = [[i for i, pair in enumerate(confused) if pair == wanted][:COLUMNS] for wanted in pairs]
     grid: list[list[Array | None]] = [[_grey(images[i]) for i in row] + [None] * (COLUMNS - len(row)) for row in places]

@@ -30,9 +30,7 @@ def decide_all(method: str, claims: Claims, metrics: Metrics, studies: Mapping[s
     """The verdicts on all claims about one method; `studies` has the cells of each study."""
     labels = claims.expected_label.get(method, {})
     return {
-        name: decide(
-            expected, claims.criteria[name], method, metrics, studies, labels.get(name), claims.paper(method, name)
-        )
+        name: decide(expected, claims.criteria[name], method, metrics, studies, labels.get(name), claims.paper(method, name))
         for name, expected in claims.expected.get(method, {}).items()
     }
 

@@ -71,13 +71,13 @@ class Study(Block):
     """
 
     domain: Domain = "mog"
-    methods: list[str] = Field(default_factory=list)
+    methods: Annotated[list[str], Field(min_length=1)]
     cases: list[Case] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)
     runs: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     together: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    keep: list[str] = Field(default_factory=list)
+    keep: Annotated[list[str], Field(min_length=1)]
     panels: Annotated[list[str], Field(max_length=MOST_PANELS)] = Field(default_factory=list)
     labels: dict[str, str] = Field(default_factory=dict)
     finding: str = ""
@@ -85,13 +85,17 @@ class Study(Block):
     claims: bool = False
     studies: dict[str, str] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _has_cells(self) -> Self:
-        if bool(self.cases) == bool(self.methods and self.keep):
+    @model_validator(mode="before")
+    @classmethod
+    def _of_cases(cls, raw: Any) -> Any:
+        given = raw if isinstance(raw, dict) else {}
+        if ("cases" in given) == ("methods" in given or "keep" in given):
             raise ValueError("a study needs either `cases`, or `methods` and `keep`")
-        self.methods = self.methods or list(dict.fromkeys(case.method for case in self.cases))
-        self.keep = self.keep or list(dict.fromkeys(key for case in self.cases for key in case.shows))
-        return self
+        if "cases" not in given:
+            return raw
+        cases = [Case.model_validate(case) for case in given["cases"]]
+        methods, keys = (dict.fromkeys(values) for values in ((c.method for c in cases), (k for c in cases for k in c.shows)))
+        return {**given, "methods": list(methods), "keep": list(keys)}
 
     @model_validator(mode="after")
     def _of_one_length(self) -> Self:
