@@ -90,7 +90,7 @@ def test_links_lead_to_what_the_site_has(markdown: str, uri: str, expected: str)
 
 def test_source_of_a_method_is_shown_in_place() -> None:
     text = rewritten("[stages/methods/dsm.py](../../stages/methods/dsm.py)", "methods/dsm.md")
-    assert text.startswith("::: stages.methods.dsm\n")
+    assert text == f"```python\n{(ROOT / 'stages/methods/dsm.py').read_text()}```"
 
 
 def test_source_page_has_a_fence_that_the_source_does_not_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +103,14 @@ def test_a_link_to_a_missing_file_stops_the_build() -> None:
     page = SimpleNamespace(src_uri="x.md", content_string="![a](../reports/no_such.png)")
     with pytest.raises(FileNotFoundError, match=r"x\.md links to reports/no_such\.png"):
         book.on_files([page], {})
+
+
+@pytest.mark.parametrize(
+    ("letter", "variant", "expected"),
+    [("E", "double-struck", "𝔼"), ("R", "double-struck", "ℝ"), ("L", "script", "ℒ"), ("N", "script", "𝒩")],
+)
+def test_letters_of_mathematical_alphabets(letter: str, variant: str, expected: str) -> None:
+    assert book._letter(letter, variant) == expected
 
 
 def test_graph_has_each_node_once_below_what_it_depends_on() -> None:

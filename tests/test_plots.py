@@ -137,13 +137,17 @@ FIGURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
 }
 ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
     "walk": (lambda: animation.walk(GRID, SNAPSHOTS, WALK, POINTS, "t"), (4.6, 4.0), 5),
-    "training": (lambda: animation.training(GRID, SNAPSHOTS, STEPS, COSINE, POINTS, "t", (0, 0)), animation.SMALL, 6),
+    # This animation and `formation` show every second snapshot.
+    "training": (
+        lambda: animation.training(GRID, SNAPSHOTS.repeat(2, 0)[1:], np.arange(9), COSINE, POINTS, "t", (0, 0)),
+        animation.SMALL,
+        6,
+    ),
     "particles": (
         lambda: animation.particles(GRID, SNAPSHOTS, PROJECTED, STEPS, np.array([9.0, 9, 3, 3, 1]), "t"),
         (4.6, 4.0),
         6,
     ),
-    # This animation shows every second snapshot.
     "formation": (
         lambda: gallery.formation(
             GRID, landscapes("a", "b", energy=SNAPSHOTS.repeat(2, 0)[1:]), np.linspace(0, 1, 9), POINTS, (0, 0)

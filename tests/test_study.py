@@ -78,6 +78,19 @@ def test_cells_are_all_combinations_of_the_grid_for_every_method() -> None:
     assert len(found) == 8 and found[1] == ("dsm", {"dsm.sigma": 0.3, "dsm.train.steps": 5})
 
 
+def test_cells_can_be_listed_with_their_methods_and_metrics() -> None:
+    cases = [
+        {"method": "dsm", "settings": {"dsm.sigma": 1.0}, "shows": ["a", "b"]},
+        {"method": "ism", "settings": {"mog.preset": "ring"}, "shows": ["b", "c"]},
+    ]
+    study = Study.model_validate({"cases": cases})
+    assert (study.methods, study.keep) == (["dsm", "ism"], ["a", "b", "c"])
+    assert list(cells(study)) == [("dsm", {"dsm.sigma": 1.0}), ("ism", {"mog.preset": "ring"})]
+    for wrong in ({"cases": cases, "methods": ["dsm"]}, {"methods": ["dsm"]}, {}):
+        with pytest.raises(ValueError, match=r"either `cases`, or `methods` and `keep`|Field required"):
+            Study.model_validate(wrong)
+
+
 def test_a_setting_changes_only_its_param() -> None:
     changed = with_settings(RAW, {"dsm.sigma": 0.1})
     assert changed["dsm"].pop("sigma") == 0.1
@@ -443,7 +456,7 @@ def test_a_finding_without_conditions_that_can_fail_is_rejected(changes: dict[st
         example(**changes)
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "exercises"])
 def test_every_committed_study_shows_its_finding(name: str) -> None:
     study = load(name, ROOT / "studies.yaml")
     committed = json.loads((ROOT / f"reports/studies/{name}.json").read_text())["cells"]
@@ -465,8 +478,9 @@ def test_the_first_varied_param_is_the_axis_and_the_second_labels_lines() -> Non
 def test_a_figure_shows_the_panels_of_the_study_and_at_most_three() -> None:
     keep = ["loss", "b", "c", "d"]
     found = [{**cell, **dict.fromkeys("bcd", metric(1))} for cell in found_cells(3, 2)]
-    assert len(draw("s", example(keep=keep), found).axes) == 3
-    (axes,) = draw("s", example(keep=keep, panels=["c"]), found).axes
+    one: dict[str, Any] = {"keep": keep, "grid": {"dsm.sigma": [0.3, 0.5]}}
+    assert len(draw("s", example(**one), found).axes) == 3
+    (axes,) = draw("s", example(**one, panels=["c"]), found).axes
     assert axes.get_title() == "c"
 
 
@@ -486,8 +500,9 @@ def test_committed_studies_match_the_committed_code(name: str, monkeypatch: pyte
     assert all(any(key in cell for cell in committed["cells"]) for key in study.keep)
     decided = with_verdicts(study, assembled(study, store), CLAIMS)
     assert (ROOT / f"reports/studies/{name}.md").read_text() == markdown(name, study, decided, store.standing())
-    assert (ROOT / f"reports/figures/studies/{name}.png").exists()
-    assert draw(name, study, decided).axes
+    if not study.cases:
+        assert (ROOT / f"reports/figures/studies/{name}.png").exists()
+        assert draw(name, study, decided).axes
 
 
 def test_every_study_uses_existing_methods_and_params() -> None:

@@ -10,7 +10,7 @@
 # in ways that leave the digit what it is; train an encoder whose embeddings agree over such views; and ask whether the nearest
 # neighbours of an image have its digit.
 #
-# The loss is that of [`jepa_ema`](../methods/jepa_ema.md), $2 - 2\cos\bigl(h(f(x')), \operatorname{sg} f'(x)\bigr)$.
+# The loss is that of [`jepa_ema`](../methods/jepa_ema.md), $2 - 2\cos(h(f(x')), \operatorname{sg} f'(x))$.
 
 # %%
 import torch

@@ -11,7 +11,7 @@
 #
 # Add noise, $\tilde x = x + \sigma\varepsilon$. For the noisy density $p_\sigma$, Tweedie's formula says
 #
-# $$\nabla\log p_\sigma(\tilde x) = \mathbb E\Bigl[-\frac{\varepsilon}{\sigma}\,\Big|\,\tilde x\Bigr],$$
+# $$\nabla\log p_\sigma(\tilde x) = \mathbb E[-\frac{\varepsilon}{\sigma}\,|\,\tilde x],$$
 #
 # so the best prediction of $-\varepsilon/\sigma$ from $\tilde x$, in the sense of least squares, *is* the score.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import posixpath
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,18 @@ LANGUAGES = {
     ".md": "markdown",
 }
 """Language of a source by the ending of its file; others are text."""
+VARIANT = re.compile(r'<mi mathvariant="(double-struck|script)">([A-Z])</mi>')
+FENCE = '<mo stretchy="false">{}</mo>'
+"""A bar as high as a letter."""
 PICTURES = (".png", ".gif", ".svg")
 REFERENCE = ("stages/methods", "stages/nn", "stages/metrics", "stages/mog/problem", "stages/mog/evaluation", "stages/plots")
 """Packages with a page of reference for each module."""
 PAGE = ("reports/index.html", "reports/page_data")
 """The interactive page and its data."""
-BOX, GAP = (150, 30), (24, 46)
-"""Width and height of a node of a graph, and the gaps between nodes."""
+HEIGHT, GAP = 30, (24, 46)
+"""Height of a node of a graph, and the gaps between nodes."""
+LETTER = 6.4
+"""Width of a letter in it."""
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -59,7 +65,7 @@ def on_files(files: Any, config: Any) -> Any:
 
     for page in [file for file in files if file.src_uri.endswith(".md")]:
         for path in _outside(page.content_string, page.src_uri):
-            if not (ROOT / path).is_file():
+            if not (ROOT / path).exists():
                 raise FileNotFoundError(
                     f"{page.src_uri} links to {path}, which does not exist: `make repro` makes the pictures"
                 )
@@ -73,6 +79,7 @@ def on_files(files: Any, config: Any) -> Any:
         if script.name != HELPER:
             text, pictures = execute(script)
             add(f"{TUTORIALS}/{script.stem}.md", content=text)
+            add(f"source/docs/{TUTORIALS}/{script.name}.md", content=_source_page(f"docs/{TUTORIALS}/{script.name}"))
             for name, data in pictures.items():
                 add(f"{TUTORIALS}/{name}", content=data)
     for part in PAGE:
@@ -105,11 +112,19 @@ def _uri(path: str) -> str:
 
 
 def _source_page(path: str) -> str:
-    """A page that shows a source."""
+    """A page that shows a source, or lists the files of a folder."""
+    if (ROOT / path).is_dir():
+        names = sorted(f"{file.name}/" if file.is_dir() else file.name for file in (ROOT / path).iterdir())
+        return f"# {path}\n\n" + "".join(f"- {name}\n" for name in names if not name.startswith(("_", ".")))
+    return f"# {path}\n\n{_code(path)}\n"
+
+
+def _code(path: str) -> str:
+    """A file as a block of code."""
     text = (ROOT / path).read_text(encoding="utf-8")
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=2) + 1)
     fence = fence if len(fence) > 3 else "```"
-    return f"# {path}\n\n{fence}{LANGUAGES.get(Path(path).suffix, 'text')}\n{text}{fence}\n"
+    return f"{fence}{LANGUAGES.get(Path(path).suffix, 'text')}\n{text}{fence}"
 
 
 def _reference() -> Iterator[tuple[str, str]]:
@@ -164,7 +179,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         return f"{found['before']}{posixpath.relpath(place, base or '.')}{found['after']}"
 
     if uri.startswith("methods/"):
-        markdown = SOURCE.sub(r"::: stages.methods.\1\n    options: {show_root_heading: false, heading_level: 3}", markdown)
+        markdown = SOURCE.sub(lambda found: _code(f"stages/methods/{found[1]}.py"), markdown)
     markdown = MERMAID.sub(lambda found: f'<div class="graph">{graph(found[1])}</div>', markdown)
     return TARGET.sub(target, markdown)
 
@@ -174,10 +189,21 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     from latex2mathml.converter import convert
 
     def mathml(latex: str, display: str) -> str:
-        return str(convert(html.unescape(latex), display=display))
+        found = VARIANT.sub(lambda m: f"<mi>{_letter(m[2], m[1])}</mi>", convert(html.unescape(latex), display=display))
+        return found.replace("<mo>&#x02016;</mo>", FENCE.format("&#x02016;")).replace("<mo>&#x0007C;</mo>", FENCE.format("|"))
 
     output = BLOCK.sub(lambda found: mathml(found[1], "block"), output)
     return INLINE.sub(lambda found: mathml(found[1], "inline"), output)
+
+
+def _letter(letter: str, variant: str) -> str:
+    """The Unicode character of a letter in an alphabet of mathematics; browsers ignore MathML's attribute `mathvariant`."""
+    name = {"double-struck": "DOUBLE-STRUCK", "script": "SCRIPT"}[variant]
+    try:
+        return unicodedata.lookup(f"MATHEMATICAL {name} CAPITAL {letter}")
+    except KeyError:
+        # Some letters have been in Unicode for longer than the alphabets.
+        return unicodedata.lookup(f"{name} CAPITAL {letter}")
 
 
 def graph(mermaid: str) -> str:
@@ -192,23 +218,28 @@ def graph(mermaid: str) -> str:
             path.append(name)
         nx.add_path(edges, path)
     layers = [sorted(layer) for layer in nx.topological_generations(edges)]
-    width = max(len(layer) for layer in layers) * (BOX[0] + GAP[0])
+    wide = {name: LETTER * len(labels[name]) + 16 for name in edges}
+    width = max(sum(wide[name] + GAP[0] for name in layer) for layer in layers)
     places = {}
     for row, layer in enumerate(layers):
-        for column, name in enumerate(layer):
-            places[name] = (width * (column + 0.5) / len(layer), GAP[1] / 2 + row * (BOX[1] + GAP[1]) + BOX[1] / 2)
-    height = len(layers) * (BOX[1] + GAP[1])
+        spare = (width - sum(wide[name] for name in layer)) / len(layer)
+        x = 0.0
+        for name in layer:
+            x += spare / 2 + wide[name] / 2
+            places[name] = (x, GAP[1] / 2 + row * (HEIGHT + GAP[1]) + HEIGHT / 2)
+            x += spare / 2 + wide[name] / 2
+    height = len(layers) * (HEIGHT + GAP[1])
     head = '<path d="M0 0L8 4L0 8z" fill="#888"/>'
     arrow = f'<marker id="arrow" orient="auto" markerWidth="8" markerHeight="8" refX="7" refY="4">{head}</marker>'
     parts = [f"<defs>{arrow}</defs>"]
     for tail, head in edges.edges:
         (x, y), (to_x, to_y) = places[tail], places[head]
         parts.append(
-            f'<line x1="{x:.0f}" y1="{y + BOX[1] / 2:.0f}" x2="{to_x:.0f}" y2="{to_y - BOX[1] / 2:.0f}" stroke="#888" '
+            f'<line x1="{x:.0f}" y1="{y + HEIGHT / 2:.0f}" x2="{to_x:.0f}" y2="{to_y - HEIGHT / 2:.0f}" stroke="#888" '
             'marker-end="url(#arrow)"/>'
         )
     for name, (x, y) in places.items():
-        box = f'x="{x - BOX[0] / 2:.0f}" y="{y - BOX[1] / 2:.0f}" width="{BOX[0]}" height="{BOX[1]}" rx="5"'
+        box = f'x="{x - wide[name] / 2:.0f}" y="{y - HEIGHT / 2:.0f}" width="{wide[name]:.0f}" height="{HEIGHT}" rx="5"'
         parts.append(f'<rect {box} fill="#eef" stroke="#669"/>')
         style = 'text-anchor="middle" dominant-baseline="middle" font-size="11" fill="#222"'
         parts.append(f'<text x="{x:.0f}" y="{y:.0f}" {style}>{html.escape(labels[name])}</text>')
