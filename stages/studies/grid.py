@@ -55,6 +55,8 @@ class Case(Block):
     method: str
     settings: Annotated[dict[str, Any], Field(min_length=1)]
     shows: Annotated[list[str], Field(min_length=1)]
+    why: str = ""
+    """What the metrics show, in a sentence."""
 
 
 class Study(Block):

@@ -168,19 +168,22 @@ def exercise(method: str, number: str) -> str:
     found = [one for one in _exercises() if one["method"] == method]
     case = found[int(number) - 1]
     changed = " ".join(f"-S {key}={_value(value)}" for key, value in case["settings"].items())
-    shown = [key for key in case if key not in ("method", "settings")]
+    shown = [key for key in case if key not in ("method", "settings", "why")]
     metrics = _metrics("mog", method)
     rows = [[name(key).with_arrow, cell(look_up(metrics, key)), cell(case[key])] for key in shown]
     answer = table(["metric", "as committed", "with the change"], rows)
+    answer += f"\n{case['why']}\n" if case["why"] else ""
     return f"```bash\ndvc exp run {changed}\n```\n\n<details><summary>Answer</summary>\n\n{answer}\n</details>\n"
 
 
 def _exercises() -> list[Any]:
     """The cells of the study `exercises`, each with the metrics that its case shows."""
     cells = files.read_json(paths.STUDIES / "exercises.json")["cells"]
-    shows = [case.shows for case in load_study("exercises").cases]
-    kept = [{"method", "settings", *keys} for keys in shows]
-    return [{key: value for key, value in one.items() if key in keys} for one, keys in zip(cells, kept, strict=True)]
+    found = []
+    for cell_, case in zip(cells, load_study("exercises").cases, strict=True):
+        kept = {"method", "settings", *case.shows}
+        found.append({**{key: value for key, value in cell_.items() if key in kept}, "why": case.why})
+    return found
 
 
 def _value(value: Any) -> str:
