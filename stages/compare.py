@@ -174,7 +174,13 @@ def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
         frames = gallery.formation(grid, energies, first.steps / first.steps[-1], points, reference)
         write_gif(artifacts.FIGURES / "gallery.gif", frames, seconds=6)
 
-    truth = comparison.Truth(grid=grid, log_density=log_density, mixture=mixture, component=test["component"])
+    truth = comparison.Truth(
+        grid=grid,
+        log_density=log_density,
+        weights=mixture.weights,
+        means=mixture.means,
+        component=test["component"],
+    )
     pictures = comparison.pictures(shown, metrics, truth, params.collapse.model_dump())
     folder = artifacts.figures("mog")
     drawn = [partial(write_png, folder / f"{name}.png", picture) for name, (picture, _) in pictures.items()]

@@ -103,9 +103,9 @@ class Claims(Described):
                     raise refusal(key, claim, f"any of expected.{method}: " + ", ".join(claims))
         for method, sources in self.sources.items():
             for claim, paper in sources.items():
-                claims = ("default", *self.expected.get(method, {}))
-                if claim not in claims:
-                    raise refusal(f"sources.{method}.{claim}", claim, "any of " + ", ".join(claims))
+                accepted = ("default", *self.expected.get(method, {}))
+                if claim not in accepted:
+                    raise refusal(f"sources.{method}.{claim}", claim, "any of " + ", ".join(accepted))
                 if paper is not None and paper not in self.papers:
                     raise refusal(f"sources.{method}.{claim}", paper, "any of papers: " + ", ".join(self.papers))
         return self

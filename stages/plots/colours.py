@@ -62,4 +62,4 @@ CLASSES = (
 def shades(colour: str, count: int) -> list[str]:
     """`count` shades of a colour, from the colour itself to a light tint."""
     base = np.array(to_rgb(colour))
-    return [to_hex(base + (1 - base) * 0.6 * k / max(count - 1, 1)) for k in range(count)]
+    return [to_hex(tuple(base + (1 - base) * 0.6 * k / max(count - 1, 1))) for k in range(count)]

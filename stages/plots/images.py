@@ -45,8 +45,9 @@ def movie(frames: Array, titles: Sequence[str]) -> list[NDArray[np.uint8]]:
 
 
 def _pca_axes(axes: Axes, explained: Array) -> None:
-    for set_label, component, share in zip((axes.set_xlabel, axes.set_ylabel), COMPONENTS, explained, strict=True):
-        set_label(f"{component} principal component, {100 * share:.0f} % of the variance")
+    pairs = zip(COMPONENTS, explained, strict=True)
+    across, up = (f"{name} principal component, {100 * share:.0f} % of the variance" for name, share in pairs)
+    axes.set(xlabel=across, ylabel=up)
 
 
 def _class_handles(classes: int) -> list[Line2D]:
@@ -68,7 +69,7 @@ def pca(points: Array, labels: Array, explained: Array, title: str) -> Figure:
     for k in np.unique(labels):
         place = np.median(points[labels == k], 0)
         outline = [withStroke(linewidth=3, foreground="white")]
-        axes.text(*place, str(k), fontsize=13, fontweight="bold", ha="center", va="center", path_effects=outline)
+        axes.text(place[0], place[1], str(k), fontsize=13, fontweight="bold", ha="center", va="center", path_effects=outline)
     _pca_axes(axes, explained)
     axes.set_title(title)
     return figure
@@ -86,7 +87,9 @@ def pca_over_training(snapshots: Array, labels: Array, steps: Array, explained: 
     """
     figure = blank(5, 4.2, ANIMATION_DPI)
     axes = figure.add_subplot()
-    dots = axes.scatter(*snapshots[-1].T, s=7, c=[CLASSES[k % len(CLASSES)] for k in labels], linewidths=0)
+    dots = axes.scatter(
+        snapshots[-1][:, 0], snapshots[-1][:, 1], s=7, c=[CLASSES[k % len(CLASSES)] for k in labels], linewidths=0
+    )
     axes.legend(handles=_class_handles(int(labels.max()) + 1), fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     _pca_axes(axes, explained)
     low, high = snapshots[-1].min(0), snapshots[-1].max(0)
@@ -136,7 +139,12 @@ def knn(errors: Sequence[tuple[Shown, float]], title: str, target: float | None 
     axes = figure.add_subplot()
     for row, (shown, error) in enumerate(errors):
         axes.barh(row, error, color=shown.colour, height=0.7)
-        style = {"va": "center", "fontsize": 8, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}, "zorder": 3}
+        style: dict[str, Any] = {
+            "va": "center",
+            "fontsize": 8,
+            "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},
+            "zorder": 3,
+        }
         axes.annotate(f"{100 * error:.2f} %", (error, row), xytext=(4, 0), textcoords="offset points", **style)
     if target is not None:
         axes.axvline(target, c="black", lw=1, ls="--")

@@ -107,8 +107,8 @@ def lines(
                 values += measured["values"]
             mean, std = ([m[key] for m in present.values()] for key in ("mean", "std"))
             several = any(len(m["values"]) > 1 for m in present.values())
-            style = {"c": one.colour, "ls": one.dash, "capsize": 3, "lw": 1.7, "marker": "o", "ms": 4}
-            axes.errorbar(list(present), mean, yerr=std if several else None, label=one.label, **style)
+            line: dict[str, Any] = {"c": one.colour, "ls": one.dash, "capsize": 3, "lw": 1.7, "marker": "o", "ms": 4}
+            axes.errorbar(list(present), mean, yerr=std if several else None, label=one.label, **line)
         if logarithmic:
             axes.set_xscale("log")
         if logarithmic or not apart:

@@ -13,7 +13,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stages.mog.problem.gaussian_mixture import Mixture
 from stages.pipeline.descriptions import describe
 from stages.plots import comparison, embedding_space
 from stages.plots.colours import method_colour
@@ -40,13 +39,15 @@ class Truth:
     Args:
         grid: the nodes.
         log_density: log p at the nodes (H, W).
-        mixture: the density.
+        weights: mode weights (K,).
+        means: means of the modes (K, 2).
         component: the component of each test point (N,).
     """
 
     grid: Grid
     log_density: NDArray[Any]
-    mixture: Mixture
+    weights: NDArray[Any]
+    means: NDArray[Any]
     component: NDArray[np.int64]
 
 
@@ -85,7 +86,7 @@ def pictures(
     densities = {name: fields[name].log_density for name in scores}
     shares = {name: (shown[name], score.mode_weights, score.mode_weights_control) for name, score in scores.items()}
     conditionals = {name: f.conditional for name, f in fields.items() if f.conditional}
-    mixture, grid = truth.mixture, truth.grid
+    grid = truth.grid
     return {
         "collapse": (
             comparison.collapse(curves, collapse["variance_ratio"], collapse["normalised_std"]),
@@ -99,7 +100,7 @@ def pictures(
         "critics": (comparison.critics(critics), _critics(metrics)),
         "score_errors": (comparison.score_errors(grid, errors, densities, REACHED), _score_errors(metrics)),
         "mode_weights": (
-            comparison.mode_weights(shares, mixture.weights, mixture.means, grid, truth.log_density),
+            comparison.mode_weights(shares, truth.weights, truth.means, grid, truth.log_density),
             _mode_weights(metrics),
         ),
     }
