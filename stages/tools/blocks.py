@@ -36,8 +36,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 """Columns of the overview and the claims in each, of which a method has one or more."""
 EQUATION = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 """The first equation of a method's page: its loss."""
-PAPER = re.compile(r"^Paper: (?P<link>\[.+?\]\(.+?\))", re.MULTILINE)
-"""The line of a method's page with its paper."""
+PAPER = re.compile(r"^Paper: \[(?P<cite>[^*\]]+?),? \*.+?\]\((?P<url>.+?)\)", re.MULTILINE)
+"""The line of a method's page with its paper: authors and year, the title in italics, the link."""
 KNN = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 """Metrics of k-NN on the images."""
 
@@ -61,8 +61,8 @@ def methods() -> str:
     for method in parameters.load().methods:
         loss, paper = _of_page(method)
         picture = f'<img src="/{artifacts.figures("mog", method)}/training.gif" width="120" alt="">'
-        rows.append([f"[`{method}`](/{page(method)})", describe(method).title, loss, paper, picture])
-    return table(["method", "name", "loss", "paper", "landscape over training"], rows)
+        rows.append([picture, f"[{describe(method).title}](/{page(method)})<br>`{method}`", loss, paper])
+    return table(["over training", "method", "loss", "paper"], rows)
 
 
 def _of_page(method: str) -> tuple[str, str]:
@@ -74,7 +74,7 @@ def _of_page(method: str) -> tuple[str, str]:
     equation, paper = EQUATION.search(text), PAPER.search(text)
     if not equation or not paper:
         raise UserError(f"{file}: expected an equation between $$ and a line that starts with Paper:")
-    return f"${' '.join(equation[1].split()).rstrip('.,')}$", paper["link"]
+    return f"${' '.join(equation[1].split()).rstrip('.,')}$", f"[{paper['cite']}]({paper['url']})"
 
 
 def overview() -> str:

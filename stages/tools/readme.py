@@ -91,6 +91,8 @@ def updated(text: str, page: Path) -> str:
         return f"{found['start']}{blocks.value(found['key'], found['spec'] or '')}{found['end']}"
 
     expected = 2 * (len(BLOCK.findall(text)) + len(VALUE.findall(text)))
+    if re.search(r"^\s*<!--=", text, re.MULTILINE):
+        raise UserError(f"{page}: a value at the start of a line ends the paragraph: join it with the line before")
     if len(MARKER.findall(text)) != expected:
         raise UserError(f"{page}: a generated part has no start or no end")
     return VALUE.sub(value, BLOCK.sub(block, text))
