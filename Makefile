@@ -129,6 +129,7 @@ requirements: $(VENV)/.development ## pin the newest releases that requirements*
 
 audit: $(VENV)/.development ## check the pinned packages of this platform for known vulnerabilities
 	pip-audit --requirement requirements-dev.txt --require-hashes --disable-pip --strict
+	pip-audit --requirement requirements-docs.txt --require-hashes --disable-pip --strict
 
 licences: $(VENV)/.development ## list the licences of the pipeline's packages
 	@pip-licenses --order=license --packages $$(sed -nE "s/^([a-z0-9.-]+)==.*/\1/p" requirements.txt)

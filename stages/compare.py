@@ -145,6 +145,7 @@ def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[st
 def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
     """Draw the pictures that compare the methods on the mixture, and write their captions."""
     shown = {name: parse(files.read_arrays(artifacts.fields("mog", name))) for name in params.methods}
+    thresholds = params.collapse.model_dump()
     first = shown[params.methods[0]]
     grid = Grid(x=first.grid_x, y=first.grid_y)
     test, reference = files.read_arrays(artifacts.data("mog", "test")), tuple(params.mog.evaluation.reference)
@@ -155,10 +156,11 @@ def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
     def landscapes(energies: Mapping[str, NDArray[Any]]) -> list[gallery.Landscape]:
         return [
             gallery.Landscape(
-                title=describe(method).short,
-                energy=energies[method] - (fields.lowest if fields.score else 0),
+                title=describe(method).short + (f", σ = {fields.score.sigma:g}" if fields.score and fields.score.sigma else ""),
+                energy=fields.relative(energies[method]),
                 embedding=fields.embedding is not None,
-                collapsed=bool(look_up(metrics[method], "collapse.collapsed")),
+                collapsed=fields.embedding is not None and fields.embedding.collapsed(thresholds),
+                progress=fields.steps / fields.steps[-1],
             )
             for method, fields in shown.items()
         ]
@@ -171,7 +173,7 @@ def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
 
     def formation() -> None:
         energies = landscapes({method: fields.snapshot_energy for method, fields in shown.items()})
-        frames = gallery.formation(grid, energies, first.steps / first.steps[-1], points, reference)
+        frames = gallery.formation(grid, energies, points, reference)
         write_gif(artifacts.FIGURES / "gallery.gif", frames, seconds=6)
 
     truth = comparison.Truth(
@@ -181,7 +183,7 @@ def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
         means=mixture.means,
         component=test["component"],
     )
-    pictures = comparison.pictures(shown, metrics, truth, params.collapse.model_dump())
+    pictures = comparison.pictures(shown, metrics, truth, thresholds)
     folder = artifacts.figures("mog")
     drawn = [partial(write_png, folder / f"{name}.png", picture) for name, (picture, _) in pictures.items()]
     concurrently(formation, *drawn, final)

@@ -15,7 +15,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from stages.config.params import Params
 from stages.core.paths import PARAMS, ROOT
@@ -24,9 +23,9 @@ from stages.dag.requirements import direct
 from stages.mog.problem import setup
 from stages.pipeline import artifacts, digests, files, page_script, runner
 from stages.pipeline.descriptions import describe
-from stages.plots import verdicts
 from stages.plots.canvas import write_png
 from stages.plots.colours import CLASSES, ENERGY_MAP
+from stages.results import verdict_matrix
 
 PAGE = ROOT / "stages/page"
 """Folder of the page's sources."""
@@ -58,7 +57,9 @@ def main(params: Params) -> None:
     mnist = {m: files.read_json(artifacts.metrics("mnist", m)) for m in params.mnist.methods}
     reconstructed = params.mnist_reconstruct.methods
     decided = files.read_json(artifacts.CLAIMS)
-    write_png(artifacts.FIGURES / "claims.png", verdict_matrix(decided))
+    every = ((method, entry) for method, claims in decided.items() for entry in claims.values())
+    title = "What the literature says (yes or no), and whether the measurement agrees"
+    write_png(artifacts.FIGURES / "claims.png", verdict_matrix.matrix(every, title))
     claims = [claim(method, entry) for method, entries in decided.items() for entry in entries.values()]
     page_script.write(artifacts.DOMAINS, "domains", domains(params))
     environment = Environment(
@@ -152,18 +153,6 @@ def heat(accuracy: float) -> dict[str, Any]:
     red, green, blue, _ = ENERGY_MAP(accuracy)
     ink = "#000" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18 else "#fff"
     return {"accuracy": accuracy, "colour": to_hex((red, green, blue)), "ink": ink}
-
-
-def verdict_matrix(decided: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """All verdicts as a matrix, method by claim."""
-    shown = {
-        (describe(method).short, entry["statement"]): (entry["verdict"], entry["claimed"].split()[0])
-        for method, claims in decided.items()
-        for entry in claims.values()
-    }
-    methods = list(dict.fromkeys(method for method, _ in shown))
-    claims = list(dict.fromkeys(claim for _, claim in shown))
-    return verdicts.matrix(methods, claims, shown, "What the literature says (yes or no), and whether the measurement agrees")
 
 
 def claim(method: str, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from stages.core.paths import ROOT
 from stages.tools import book
 from tests.small import environment
 
-METHODS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["methods"]
+METHODS = sorted(path.stem for path in (ROOT / "docs/methods").glob("*.md") if path.stem != "index")
 TUTORIALS = sorted(path.stem for path in (ROOT / "docs/tutorials").glob("*.py") if path.stem != "tutorial")
 SECTIONS = ("The idea", "The code", "What it learns", "What to expect, and what goes wrong", "Measured", "Exercises")
 
@@ -31,7 +32,7 @@ def nav(entries: Any) -> list[str]:
 
 def rewritten(markdown: str, uri: str) -> str:
     """A page's text after the hook."""
-    return book.on_page_markdown(markdown, SimpleNamespace(file=SimpleNamespace(src_uri=uri)), {}, [])
+    return book.on_page_markdown(markdown, SimpleNamespace(file=SimpleNamespace(src_uri=uri), meta={}), {}, [])
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -48,7 +49,7 @@ def test_page_of_a_method_has_all_sections_pictures_and_exercises(method: str) -
     assert [heading for heading in re.findall(r"^## (.+)$", text, re.MULTILINE) if heading in SECTIONS] == list(SECTIONS)
     assert f"reports/figures/mog/{method}/landscape.png" in text and f"reports/figures/mog/{method}/training.gif" in text
     assert re.findall(rf"<!-- exercise {method} (\d):start -->", text) == ["1", "2", "3"]
-    assert text.count("dvc exp run -S ") == 3 and text.count("<summary>Answer</summary>") == 3
+    assert text.count("\ndvc exp run -S ") == 3 and text.count("<summary>Answer</summary>") == 3
 
 
 @pytest.mark.parametrize("name", TUTORIALS)
@@ -99,10 +100,29 @@ def test_source_page_has_a_fence_that_the_source_does_not_close(tmp_path: Path, 
     assert "````markdown\n```\ncode\n```\n````" in book._source_page("a.md")
 
 
-def test_a_link_to_a_missing_file_stops_the_build() -> None:
-    page = SimpleNamespace(src_uri="x.md", content_string="![a](../reports/no_such.png)")
-    with pytest.raises(FileNotFoundError, match=r"x\.md links to reports/no_such\.png"):
+@pytest.mark.parametrize(
+    ("link", "path"), [("../reports/no_such.png", "reports/no_such.png"), ("../../../etc/hostname", "../../etc/hostname")]
+)
+def test_a_link_to_a_missing_or_foreign_file_stops_the_build(link: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exceptions = SimpleNamespace(PluginError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "mkdocs.exceptions", exceptions)
+    page = SimpleNamespace(src_uri="x.md", content_string=f"![a]({link})")
+    with pytest.raises(RuntimeError, match=f"x.md links to {re.escape(path)}, which does not exist"):
         book.on_files([page], {})
+
+
+def test_a_server_runs_tutorials_in_their_quick_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENERGY_WELLS_QUICK", "")
+    book.on_startup("build", dirty=False)
+    assert os.environ["ENERGY_WELLS_QUICK"] == ""
+    book.on_startup("serve", dirty=False)
+    assert os.environ["ENERGY_WELLS_QUICK"] == "1"
+
+
+def test_wide_pages_have_no_table_of_contents() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="results.md"), meta={})
+    book.on_page_markdown("", page, {}, [])
+    assert page.meta == {"hide": ["toc"]}
 
 
 @pytest.mark.parametrize(

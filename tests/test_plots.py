@@ -65,7 +65,9 @@ def series(label: str, **measured: list[Mapping[str, Any] | None]) -> Series:
 
 def landscapes(*names: str, energy: np.ndarray = ENERGY, embedding: bool = True, collapsed: bool = False) -> list[Landscape]:
     """The landscapes of methods with these titles."""
-    return [Landscape(title=name, energy=energy, embedding=embedding, collapsed=collapsed) for name in names]
+    progress = np.linspace(0, 1, len(energy)) if energy.ndim == 3 else np.ones(1)
+    shared = {"energy": energy, "embedding": embedding, "collapsed": collapsed, "progress": progress}
+    return [Landscape(title=name, **shared) for name in names]
 
 
 MIXTURE = Map(title="m", grid=GRID, log_density=-ENERGY)
@@ -115,12 +117,15 @@ FIGURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
     ),
     "verdicts": (
         lambda: verdicts.matrix(
-            ["p", "q"],
-            ["a", "b"],
-            {("p", "a"): ("holds", "yes"), ("p", "b"): ("fails", "no"), ("q", "b"): ("not applicable", "yes")},
+            {"p": "P", "q": "P"},
+            {
+                ("p", "a"): {"verdict": "holds", "claimed": "yes", "narrow": True},
+                ("p", "b"): {"verdict": "fails", "claimed": "no (local only)", "narrow": False},
+                ("q", "b"): {"verdict": "not applicable", "claimed": "yes", "narrow": False},
+            },
             "t",
         ),
-        (1.9 + 0.5 * 4, 2.7 + 0.6),
+        (1.9 + 0.5 * 4, 2.9 + 0.6),
     ),
     "mistakes": (lambda: sheets.mistakes(DIGITS, LABELS[:6], LABELS[1:7], "t"), (2.4 + 6.6, 0.7 + 0.58 * 6)),
     "no mistakes": (lambda: sheets.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], "t"), (2.4 + 6.6, 1.28)),
@@ -150,7 +155,7 @@ ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
     ),
     "formation": (
         lambda: gallery.formation(
-            GRID, landscapes("a", "b", energy=SNAPSHOTS.repeat(2, 0)[1:]), np.linspace(0, 1, 9), POINTS, (0, 0)
+            GRID, landscapes("a", energy=SNAPSHOTS.repeat(2, 0)[1:]) + landscapes("b", energy=SNAPSHOTS), POINTS, (0, 0)
         ),
         (2 * 1.35 + 0.8, 1.75),
         6,
@@ -489,7 +494,7 @@ def test_figure_of_constant_data_is_drawn_without_a_warning(draw: Draw, tmp_path
         lambda: animation.walk(GRID, np.stack([FLAT] * 5), WALK, POINTS, "t"),
         lambda: animation.training(GRID, np.stack([FLAT] * 5), STEPS, NATS, POINTS, "t"),
         lambda: animation.particles(GRID, np.stack([FLAT] * 2), np.zeros((2, 4, 2)), STEPS[:2], np.ones(2), "t"),
-        lambda: gallery.formation(GRID, landscapes("a", energy=np.stack([FLAT] * 5)), STEPS / 100, POINTS, (0, 0)),
+        lambda: gallery.formation(GRID, landscapes("a", energy=np.stack([FLAT] * 5)), POINTS, (0, 0)),
         lambda: images.pca_over_training(np.zeros((2, 40, 2)), LABELS, STEPS[:2], 0 * EXPLAINED, "t"),
     ],
     ids=["walk", "training", "particles", "formation", "pca"],
@@ -506,3 +511,16 @@ def test_plots_import_neither_torch_nor_pyplot() -> None:
     code = f"import sys, {', '.join(modules)}; print(*({{'torch', 'matplotlib.pyplot'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_landscapes_of_unequally_long_trainings_are_shown_at_the_same_progress() -> None:
+    (short,), (long,) = (landscapes("a", energy=np.arange(n)[:, None, None] * np.ones((1, 2, 2))) for n in (3, 9))
+    assert [short.nearest(p)[0, 0] for p in (0, 0.4, 0.6, 1)] == [0, 1, 1, 2]
+    assert [long.nearest(p)[0, 0] for p in (0, 0.4, 0.6, 1)] == [0, 3, 5, 8]
+
+
+def test_verdicts_of_methods_with_equal_names_have_rows_of_their_own() -> None:
+    entry = {"verdict": "holds", "claimed": "yes", "narrow": False}
+    figure = verdicts.matrix({"p": "same", "q": "same"}, {("p", "a"): entry, ("q", "a"): entry}, "t")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["same", "same"]
+    assert sorted(float(line.get_ydata()[0]) for line in figure.axes[0].lines) == [0, 1]

@@ -17,6 +17,7 @@ from stages.config.images import Dataset
 from stages.core.errors import UserError
 from stages.core.paths import ROOT
 from stages.mog.problem import setup
+from stages.tools import blocks
 from stages.tools.readme import mermaid, pages, relative, updated
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -54,6 +55,10 @@ def test_the_readme_is_short_and_the_tool_knows_all_pages(monkeypatch: pytest.Mo
         ("<!-- methods:start -->\n", "no start or no end"),
         ("<!-- results dsm:start -->\n<!-- results ism:end -->", "no start or no end"),
         ("<!--= mog.dsm.no_such_metric -->1<!--/-->", "mog.dsm.no_such_metric is not a metric"),
+        ("<!--= mog.dsm.no_such-floor -->1<!--/-->", "mog.dsm.no_such-floor is not a metric"),
+        ("<!--= count.nothing -->1<!--/-->", "count.nothing is not a metric"),
+        ("<!-- exercise dsm 0:start -->\n<!-- exercise dsm 0:end -->", "dsm has no exercise 0"),
+        ("<!-- exercise dsm 4:start -->\n<!-- exercise dsm 4:end -->", "dsm has no exercise 4"),
     ],
 )
 def test_a_page_with_a_wrong_marker_is_rejected(text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +73,29 @@ def test_a_value_in_a_sentence_is_replaced_in_its_format(monkeypatch: pytest.Mon
     shown = re.sub("<!--.*?-->", "", updated(text, Path("docs/page.md")))
     methods = yaml.safe_load((ROOT / "params.yaml").read_text())["methods"]
     assert shown == f"about {metric('dsm', 'score', 'relative_fisher_error'):.2f}, {len(methods)} methods"
+
+
+def test_a_value_may_be_a_difference_a_plain_number_or_that_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    density = "jepa_masked_density"
+    found, floor = (metric(density, "conditional", f"nll_x0_given_x1{end}") for end in ("", "_floor"))
+    cell = json.loads((ROOT / "reports/studies/mnist_seeds.json").read_text())["cells"][0]["knn.accuracy"]["mean"]
+    assert blocks.value(f"mog.{density}.conditional.nll_x0_given_x1-floor") == f"{found - floor:.4g}"
+    assert blocks.value(f"mog.{density}.conditional.nll_x0_given_x1-floor", ".2f") == f"{found - floor:.2f}"
+    assert blocks.value(f"mog.{density}.conditional.nll_x0_given_x1_floor", ".3f") == f"{floor:.3f}"
+    assert blocks.value("mnist_seeds.study.1.knn.accuracy", ".4f") == f"{cell:.4f}"
+
+
+def test_results_of_a_method_that_is_not_in_this_run_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    params = blocks.parameters.load()
+    methods = [name for name in params.methods if name != "ism"]
+    monkeypatch.setattr(blocks.parameters, "load", lambda: params.model_copy(update={"methods": methods}))
+    decided = {name: claims for name, claims in blocks._claims().items() if name != "ism"}
+    monkeypatch.setattr(blocks, "_claims", lambda: decided)
+    left_out = [blocks.results("ism"), blocks.claims("ism"), blocks.exercise("ism", "1")]
+    assert left_out == [blocks.NOT_HERE] * 3 and blocks.value("mog.ism.heldout_loss") == "–"
+    assert "ism" not in blocks.methods()
 
 
 def test_links_of_a_block_are_relative_to_the_page() -> None:

@@ -67,7 +67,7 @@ class Paper(Described):
     """Authors and year, as cited in the text."""
     title: str
     """The title."""
-    url: Annotated[str, Field(pattern=r"^https://")]
+    url: Annotated[str, Field(pattern=r'^https://[^\s"()<>|]+$')]
     """Where it can be read."""
 
 
@@ -76,7 +76,8 @@ class Claims(Described):
 
     `expected` has, for each method and claim, whether the literature claims that the criterion is met. `expected_label` has
     the literature's answer if it is neither yes nor no. `sources` has the paper that makes the claim; its key `default` serves
-    all claims about the method that it does not list. A claim with the source `null` has no paper.
+    all claims with `true` that it does not list, since a paper rarely says what its method does not do. A claim with the source
+    `null` has no paper: it is an expectation.
     """
 
     criteria: dict[str, Claim]
@@ -85,7 +86,7 @@ class Claims(Described):
     expected_label: dict[str, dict[str, str]]
     """The literature's answer if it is neither yes nor no."""
     sources: dict[str, dict[str, str | None]] = Field(default_factory=dict)
-    """The paper behind each claim, a key of `papers`; `default` for all others about the method; null for none."""
+    """The paper behind each claim, a key of `papers`; `default` for all others that are true of the method; null for none."""
     papers: dict[str, Paper] = Field(default_factory=dict)
     """The papers."""
 
@@ -113,7 +114,8 @@ class Claims(Described):
     def paper(self, method: str, claim: str) -> Paper | None:
         """The paper that makes a claim about a method; None if there is none."""
         sources = self.sources.get(method, {})
-        key = sources.get(claim, sources.get("default"))
+        default = sources.get("default") if self.expected[method][claim] else None
+        key = sources.get(claim, default)
         return self.papers[key] if key else None
 
 

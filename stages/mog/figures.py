@@ -40,14 +40,14 @@ def main(_: Params, name: str) -> None:
     folder, animations = artifacts.figures("mog", name), artifacts.animations("mog", name)
     grid, points, title = Grid(x=fields.grid_x, y=fields.grid_y), test["x"], describe(name).title
     scale, reference = (NATS, None) if fields.score else (COSINE, tuple(protocol["evaluation"]["reference"]))
-    energy = _relative(fields, fields.energy[0])
-    collapsed = has_collapsed(fields, protocol["collapse"])
+    energy = fields.relative(fields.energy[0])
+    collapsed = fields.embedding is not None and fields.embedding.collapsed(protocol["collapse"])
 
     def picture() -> None:
         if fields.score:
             drawn = landscape.score(
                 grid,
-                (energy, _relative(fields, -fields.log_density)),
+                (energy, fields.relative(-fields.log_density)),
                 (fields.score.learned[0], fields.score.true),
                 points,
                 f"{title}\nlearned, first seed",
@@ -83,25 +83,12 @@ def main(_: Params, name: str) -> None:
         write_gif(animations / "walk.gif", frames, seconds=4)
 
     def formation() -> None:
-        energies = _relative(fields, fields.snapshot_energy)
+        energies = fields.relative(fields.snapshot_energy)
         heading = f"{title}:\nthe landscape over training"
         frames = animation.training(grid, energies, fields.steps, scale, points, heading, reference)
         write_gif(folder / "training.gif", frames, seconds=6)
 
     concurrently(formation, walk, picture, spaces, levels)
-
-
-def _relative(fields: Fields, energy: Array) -> Array:
-    """An energy as it is drawn: −cos, or nats above the lowest true energy."""
-    return energy - fields.lowest if fields.score else energy
-
-
-def has_collapsed(fields: Fields, thresholds: dict[str, float]) -> bool:
-    """Whether the first seed's embedding has collapsed at the end of the training, by either threshold."""
-    shown = fields.embedding
-    return shown is not None and bool(
-        shown.variance_ratio[-1] < thresholds["variance_ratio"] or shown.normalised_std[-1] < thresholds["normalised_std"]
-    )
 
 
 def noise_of_target(score: Score) -> str:
@@ -131,13 +118,16 @@ def energies_of_levels(fields: Fields, levels: NoiseLevels) -> tuple[Array, Arra
 
 
 def _noise_levels(grid: Grid, fields: Fields, levels: NoiseLevels, score: Score, title: str) -> Figure:
-    """The picture of some noise levels, from the largest to the smallest, with the particles at the end of each."""
+    """The picture of some noise levels, from the largest to the smallest, with the particles at the end of each.
+
+    A level during which no frame was recorded has no particles.
+    """
     chosen = np.linspace(0, len(levels.sigmas) - 1, min(LEVELS, len(levels.sigmas))).round().astype(int)
     learned, true = energies_of_levels(fields, levels)
     shown = [(float(levels.sigmas[k]), learned[k], levels.learned[k], true[k], levels.true[k]) for k in chosen]
     last = [np.flatnonzero(np.isclose(score.particle_sigmas, levels.sigmas[k])) for k in chosen]
-    particles = [score.particles[frames[-1] if len(frames) else -1, :PARTICLES] for frames in last]
-    heading = f"{title}: from one wide mode down to the data, first seed"
+    particles = [score.particles[frames[-1], :PARTICLES] if len(frames) else np.empty((0, 2)) for frames in last]
+    heading = f"{title}: energy, score and particles at {len(chosen)} of {len(levels.sigmas)} noise levels, first seed"
     return landscape.noise_levels(grid, shown, particles, heading)
 
 

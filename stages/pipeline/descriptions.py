@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from stages.core.paths import ROOT
 
-FIRST_LINE = re.compile(r"(?P<title>[^:(.]+?)(?: \((?P<short>[^)]+)\))?(?:: (?P<summary>.+?))?\.?")
+FIRST_LINE = re.compile(r"(?P<title>[^(:].*?)(?: \((?P<short>[^()]+)\))?(?:: .+?)?\.?")
 """The form of the first line."""
+LONGEST, LONGEST_SHORT = 60, 30
+"""Most letters in a title and in a short name: there is no room for more in tables and figures."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +24,18 @@ class Description:
     Args:
         title: its full name.
         short: its name where there is little room.
-        summary: what it does, in a few words; empty if the file does not say it.
     """
 
     title: str
     short: str
-    summary: str
 
 
 def describe(name: str) -> Description:
-    """The description of the method called `name`; the name in words if its file has no docstring of that form."""
+    """The names of the method called `name`: `name` in words where its file gives none, or too long a one."""
     file = ROOT / f"stages/methods/{name}.py"
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) if file.is_file() else None
     found = FIRST_LINE.fullmatch((docstring or "").partition("\n")[0])
-    if not found:
-        words = name.replace("_", " ")
-        return Description(words, words, "")
-    return Description(found["title"], found["short"] or found["title"], found["summary"] or "")
+    words = name.replace("_", " ")
+    title = found["title"] if found and len(found["title"]) <= LONGEST else words
+    short = (found["short"] if found else None) or title
+    return Description(title, short if len(short) <= LONGEST_SHORT else words)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stages.plots.canvas import blank
 from stages.plots.colours import ACCENT, ERROR_MAP, TRUTH, TRUTH_FILL
 from stages.plots.fields import Conditional
-from stages.plots.landscape import Grid, format_axes
+from stages.plots.landscape import Grid, draw_density, format_axes
 
 Array = NDArray[Any]
 DASHES = ("-", "--", ":")
@@ -174,7 +174,7 @@ def score_errors(
         panel.set_facecolor("#e6e6e6")
         masked = np.ma.masked_where(~reached, error_map)
         image = panel.imshow(masked, extent=grid.extent, origin="lower", cmap=ERROR_MAP, vmin=-2, vmax=1)
-        format_axes(panel, grid, f"{method.title}\nrelative Fisher divergence {error:.3f}")
+        format_axes(panel, grid, f"{method.title}\nrelative Fisher divergence {error:.3f} over all seeds")
     bar = figure.colorbar(image, ax=panels, label="‖s_θ − s‖, in 1 / unit of x", shrink=0.8, extend="both")
     bar.set_ticks([-2, -1, 0, 1], labels=["0.01", "0.1", "1", "10"])
     figure.suptitle(
@@ -199,17 +199,17 @@ def mode_weights(
         return _placeholder("samples")
     figure = blank(max(1.5 * len(shown) + 3.4, 7), 3.6)
     small, axes = figure.subplots(1, 2, width_ratios=(1, 0.52 * len(shown) + 0.4))
-    levels = log_density.max() - np.array([8.0, 4.5, 2.0, 0.5])
-    small.contour(grid.x, grid.y, log_density, levels=levels, colors=TRUTH_FILL, linewidths=0.9, linestyles="solid")
-    format_axes(small, grid, "the modes")
+    draw_density(small, grid, log_density, "the modes")
     for mode, mean in enumerate(means, 1):
         small.text(*mean, str(mode), ha="center", va="center", fontweight="bold", fontsize=11)
     modes = len(truth)
+    several = min(len(learned) for _, learned, _ in shown.values()) > 1
     width = 0.84 / modes
     for place, (method, learned, control) in enumerate(shown.values()):
         for mode in range(modes):
             x = place + (mode - (modes - 1) / 2) * width
-            axes.bar(x, learned[:, mode].mean(), width * 0.9, yerr=learned[:, mode].std(), color=method.colour, capsize=2)
+            spread = learned[:, mode].std() if several else None
+            axes.bar(x, learned[:, mode].mean(), width * 0.9, yerr=spread, color=method.colour, capsize=2)
             axes.plot(x, control[:, mode].mean(), "D", ms=4, c="white", mec=TRUTH)
             axes.hlines(truth[mode], x - width / 2, x + width / 2, colors=TRUTH, lw=2)
             axes.text(x, 0.006, str(mode + 1), ha="center", va="bottom", color="white", fontsize=8, fontweight="bold")
@@ -220,5 +220,5 @@ def mode_weights(
         Line2D([], [], marker="D", ls="", c="white", mec=TRUTH, label="same sampler with the true score"),
     ]
     figure.legend(handles=handles, fontsize=8, loc="outside lower right", ncols=2)
-    figure.suptitle("Mode weights of the samples, mean ± std over seeds")
+    figure.suptitle(f"Mode weights of the samples, {'mean ± std over seeds' if several else 'one seed'}")
     return figure

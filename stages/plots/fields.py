@@ -29,6 +29,15 @@ class Embedding:
     normalised_std: Array
     """√D × std of the normalised embeddings at each snapshot (T,)."""
 
+    def collapsed(self, thresholds: Mapping[str, float]) -> bool:
+        """Whether the first seed's embedding has collapsed at the end of the training.
+
+        Args:
+            thresholds: `variance_ratio` and `normalised_std`, below either of which it has.
+        """
+        final = {"variance_ratio": self.variance_ratio[-1], "normalised_std": self.normalised_std[-1]}
+        return any(bool(value < thresholds[key]) for key, value in final.items())
+
 
 @dataclass(frozen=True)
 class Score:
@@ -118,10 +127,9 @@ class Fields:
     critic: Critic | None
     conditional: Conditional | None
 
-    @property
-    def lowest(self) -> float:
-        """The lowest true energy on the grid, in nats."""
-        return float(-self.log_density.max())
+    def relative(self, energy: Array) -> Array:
+        """An energy as it is drawn: in nats above the lowest true energy on the grid, or −cos as it is."""
+        return energy + self.log_density.max() if self.score else energy
 
 
 def parse(arrays: Mapping[str, Array]) -> Fields:

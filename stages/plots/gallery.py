@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import fill
 from typing import Any
 
@@ -34,6 +34,12 @@ class Landscape:
     embedding: bool
     """Whether the method is a joint embedding."""
     collapsed: bool = False
+    progress: Array = field(default_factory=lambda: np.ones(1))
+    """Training step of each of the T landscapes divided by the number of steps (T,), increasing to 1."""
+
+    def nearest(self, progress: float) -> Array:
+        """The landscape (H, W) whose progress is nearest to `progress`."""
+        return np.asarray(self.energy[np.abs(self.progress - progress).argmin()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,20 +108,21 @@ def gallery(
 
 
 def formation(
-    grid: Grid, landscapes: Sequence[Landscape], progress: Array, points: Array, reference: tuple[float, ...]
+    grid: Grid, landscapes: Sequence[Landscape], points: Array, reference: tuple[float, ...]
 ) -> list[NDArray[np.uint8]]:
     """The energy landscapes of all methods over training, side by side; the last snapshot is held.
 
+    Methods may have trained for different numbers of steps: a frame shows all of them at the same fraction of their training,
+    or at the nearest snapshot.
+
     Args:
         grid: the nodes of all landscapes.
-        landscapes: of all methods, with energies (T, H, W).
-        progress: training step of each snapshot divided by the number of steps (T,); the steps are evenly spaced in their
-            logarithm.
+        landscapes: of all methods, with energies (T, H, W) and their progress.
         points: test points (N, 2).
         reference: the reference point of the joint embeddings.
     """
     figure, blocks = _figure(landscapes, 1.35, 1.75, ANIMATION_DPI)
-    images: list[tuple[Any, Array]] = []
+    images: list[tuple[Any, Landscape]] = []
     fixed: list[Any] = []
     for block in blocks:
         low, high = block.scale.low, block.scale.high
@@ -123,18 +130,19 @@ def formation(
             image = axes.imshow(one.energy[0], extent=grid.extent, origin="lower", cmap=block.scale.bands, vmin=low, vmax=high)
             _format(axes, grid, one.title)
             axes.title.set_fontsize(6.5)
-            images.append((image, one.energy))
+            images.append((image, one))
             fixed.append(axes.scatter(*points[:FEW].T, s=1, c="white", alpha=0.3, linewidths=0, zorder=2))
             if one.embedding:
                 fixed.append(axes.plot(*reference, "*", ms=7, c=REFERENCE, mec="black", mew=0.5, zorder=3)[0])
     label = figure.text(0.995, 0.01, "", ha="right", va="bottom", fontsize=8, fontweight="bold")
-    shown = every_second(len(progress))
+    progress = max((one.progress for one in landscapes), key=len)
+    shown = progress[every_second(len(progress))]
 
     def update(frame: int) -> None:
-        snapshot = shown[min(frame, len(shown) - 1)]
-        for image, energies in images:
-            image.set_data(energies[snapshot])
-        label.set_text(f"{100 * progress[snapshot]:.2g} % of the training steps")
+        done = shown[min(frame, len(shown) - 1)]
+        for image, one in images:
+            image.set_data(one.nearest(done))
+        label.set_text(f"{100 * done:.2g} % of the training steps")
 
     moving = [image for image, _ in images] + fixed + [label]
     return animate(figure, moving, update, len(shown) + len(shown) // 4)

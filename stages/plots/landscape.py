@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.plots.canvas import blank
-from stages.plots.colours import ACCENT, BANDS, COSINE_MAP, ENERGY_MAP, REFERENCE
+from stages.plots.colours import ACCENT, BANDS, COSINE_MAP, ENERGY_MAP, REFERENCE, TRUTH_FILL
 
 Array = NDArray[Any]
 DEPTH = 20.0
@@ -51,7 +51,7 @@ COSINE = Scale(
     low=-1,
     high=1,
     ticks=(-1, -0.5, 0, 0.5, 1),
-    label="−cos of the embeddings of x and the reference point",
+    label="−cos to the reference point",
     open_above=False,
 )
 """The energy of a joint embedding. The scale is fixed, so a collapsed embedding looks flat."""
@@ -99,6 +99,13 @@ def draw(axes: Axes, grid: Grid, energy: Array, scale: Scale, title: str) -> Any
     filled = axes.contourf(grid.x, grid.y, shown, levels=levels, cmap=scale.colours, extend=extend)
     format_axes(axes, grid, title)
     return filled
+
+
+def draw_density(axes: Axes, grid: Grid, log_density: Array, title: str) -> None:
+    """Draw a few contours of a density from its logarithm (H, W)."""
+    levels = log_density.max() - np.array([8.0, 4.5, 2.0, 0.5])
+    axes.contour(grid.x, grid.y, log_density, levels=levels, colors=TRUTH_FILL, linewidths=0.9, linestyles="solid")
+    format_axes(axes, grid, title)
 
 
 def draw_points(axes: Axes, points: Array, size: float = 1.5) -> None:

@@ -24,7 +24,7 @@ COLUMNS = 12
 """Misclassified images of a confusion."""
 
 
-def _grey(images: Array) -> Array:
+def grey(images: Array) -> Array:
     """Images, bytes or floats in [0, 1], as floats in [0, 1]."""
     return images / 255 if images.dtype == np.uint8 else images
 
@@ -61,7 +61,7 @@ def sheet(rows: Mapping[str, Array], title: str, columns: Sequence[str] = ()) ->
     count = max(len(images) for images in rows.values())
     figure = blank(1.6 + 0.62 * count, 0.7 + 0.66 * len(rows))
     axes = figure.add_subplot()
-    height, width = _tiles(axes, [list(_grey(images)) for images in rows.values()])
+    height, width = _tiles(axes, [list(grey(images)) for images in rows.values()])
     for row, name in enumerate(rows):
         axes.text(-0.15 * width, (row + 0.5) * height - GAP, name, ha="right", va="center", fontsize=8)
     for column, heading in zip(range(count), columns, strict=False):
@@ -85,7 +85,7 @@ def mistakes(images: Array, true: Array, predicted: Array, title: str) -> Figure
     figure = blank(2.4 + 0.55 * COLUMNS, 0.7 + 0.58 * max(len(pairs), 1))
     axes = figure.add_subplot()
     places = [[i for i, pair in enumerate(confused) if pair == wanted][:COLUMNS] for wanted in pairs]
-    grid: list[list[Array | None]] = [[_grey(images[i]) for i in row] + [None] * (COLUMNS - len(row)) for row in places]
+    grid: list[list[Array | None]] = [[grey(images[i]) for i in row] + [None] * (COLUMNS - len(row)) for row in places]
     height, width = _tiles(axes, grid)
     for row, pair in enumerate(pairs):
         more = "" if frequency[pair] <= COLUMNS else f", first {COLUMNS}"
@@ -108,7 +108,7 @@ def neighbours(queries: Array, nearest: Array, same_class: Array, title: str) ->
     count, columns = nearest.shape[:2]
     figure = blank(0.62 * (columns + 1.4), 0.6 + 0.62 * count)
     axes = figure.add_subplot()
-    rows = [[query, None, *others] for query, others in zip(_grey(queries), _grey(nearest), strict=True)]
+    rows = [[query, None, *others] for query, others in zip(grey(queries), grey(nearest), strict=True)]
     height, width = _tiles(axes, rows)
     for row, matches in enumerate(same_class):
         for column, match in enumerate(matches):

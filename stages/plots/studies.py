@@ -14,16 +14,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from stages.plots.canvas import blank
-from stages.plots.colours import TRUTH
-from stages.plots.landscape import Grid, format_axes
+from stages.plots.landscape import Grid, draw_density
 
 Array = NDArray[Any]
 Measured = Mapping[str, Any]
 """A metric over seeds: mean, std, values."""
 MIN_GAP = 0.05
 """Smallest gap between two values, as a fraction of the axis, at which their markers do not overlap."""
-MOST_PANELS = 3
-"""Most panels of metrics in a figure."""
 WIDE_RANGE = 20.0
 """Largest over smallest positive value from which on an axis is logarithmic."""
 WIDTH, WIDTH_OF_BARS = 3.2, 2.6
@@ -65,11 +62,7 @@ def _figure(
     axes = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
     figure.suptitle("\n".join(textwrap.wrap(title, int(15 * sum(widths)))))
     if mixture:
-        small = axes.pop(0)
-        levels = mixture.log_density.max() - np.array([8.0, 4.5, 2.0, 0.5])
-        contour = {"colors": TRUTH, "linewidths": 0.7, "linestyles": "solid"}
-        small.contour(mixture.grid.x, mixture.grid.y, mixture.log_density, levels=levels, **contour)
-        format_axes(small, mixture.grid, mixture.title)
+        draw_density(axes.pop(0), mixture.grid, mixture.log_density, mixture.title)
     return figure, axes
 
 

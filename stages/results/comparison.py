@@ -19,6 +19,7 @@ from stages.plots.colours import method_colour
 from stages.plots.comparison import Shown
 from stages.plots.fields import Conditional, Fields
 from stages.plots.landscape import Grid
+from stages.results.tables import cell
 
 Pair = tuple[Figure, str]
 """A picture and its caption."""
@@ -69,9 +70,7 @@ def pictures(
         if f.embedding
     }
     spaces = {
-        name: (shown[name], f.embedding.test[0], bool(metrics[name]["collapse"]["collapsed"]))
-        for name, f in fields.items()
-        if f.embedding
+        name: (shown[name], f.embedding.test[0], f.embedding.collapsed(collapse)) for name, f in fields.items() if f.embedding
     }
     critics = {
         name: (shown[name], f.critic.true, f.critic.learned, metrics[name]["critic"]["r2_pmi"]["mean"])
@@ -90,7 +89,7 @@ def pictures(
     return {
         "collapse": (
             comparison.collapse(curves, collapse["variance_ratio"], collapse["normalised_std"]),
-            _collapse(metrics),
+            _collapse(metrics, collapse["variance_ratio"]),
         ),
         "embeddings": (embedding_space.overview(spaces, truth.component), EMBEDDINGS),
         "conditional": (
@@ -111,14 +110,18 @@ def _list(names: list[str]) -> str:
     return "none" if not quoted else quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
-def _collapse(metrics: Mapping[str, Any]) -> str:
-    collapsed = {name: m["collapse"]["collapsed"] for name, m in metrics.items() if "collapse" in m}
-    ratios = {name: metrics[name]["collapse"]["variance_ratio"]["mean"] for name, verdict in collapsed.items() if verdict}
-    kept = "; ".join(f"`{name}` keeps {ratio:.1g} of its variance" for name, ratio in ratios.items())
+def _collapse(metrics: Mapping[str, Any], smallest: float) -> str:
+    found = {name: m["collapse"] for name, m in metrics.items() if "collapse" in m}
+    collapsed = [name for name, one in found.items() if one["collapsed"]]
+    kept = []
+    for name in collapsed:
+        ratio, std = (found[name][key]["mean"] for key in ("variance_ratio", "normalised_std"))
+        kept.append(f"`{name}` keeps {ratio:.1g} of its variance" if ratio < smallest else f"`{name}` has the std {std:.1g}")
+    values = f" ({'; '.join(kept)})" if kept else ""
     return (
-        "*Collapse over training.* An embedding below either dashed line counts as collapsed: it is nearly constant. "
-        f"Collapsed: {_list(list(ratios))}{f' ({kept})' if kept else ''}. "
-        f"Not collapsed: {_list([name for name, verdict in collapsed.items() if not verdict])}."
+        "*Collapse over training.* An embedding in the shaded part of either panel counts as collapsed: it is nearly constant. "
+        f"Collapsed: {_list(collapsed)}{values}. "
+        f"Not collapsed: {_list([name for name in found if name not in collapsed])}."
     )
 
 
@@ -132,7 +135,7 @@ def _conditional(shown: Mapping[str, Conditional], metrics: Mapping[str, Any]) -
         measured = metrics[name]["conditional"]
         if "nll_x0_given_x1" in measured:
             nll, floor = measured["nll_x0_given_x1"], measured["nll_x0_given_x1_floor"]
-            text += f", and its NLL is {nll['mean']:.3f} ± {nll['std']:.3f} nats, against {floor:.3f} for the true density"
+            text += f", and its NLL is {cell(nll)} nats, against {floor:.3f} for the true density"
         parts.append(text)
     peak = max(float(field.true.max()) for field in shown.values())
     return f"*A conditional with several modes.* The maximum of the true density is {peak:.2g}. {'; '.join(parts)}."
@@ -141,8 +144,7 @@ def _conditional(shown: Mapping[str, Conditional], metrics: Mapping[str, Any]) -
 def _critics(metrics: Mapping[str, Any]) -> str:
     found = {name: m["critic"] for name, m in metrics.items() if "critic" in m}
     parts = [
-        f"`{name}` reaches R² {c['r2_pmi']['mean']:.3f} ± {c['r2_pmi']['std']:.3f} and a held-out loss "
-        f"{c['excess_loss']['mean']:.3f} ± {c['excess_loss']['std']:.3f} nats above the optimum"
+        f"`{name}` reaches R² {cell(c['r2_pmi'])} and a held-out loss {cell(c['excess_loss'])} nats above the optimum"
         for name, c in found.items()
     ]
     return f"*Critics against pointwise mutual information.* {'; '.join(parts) or 'No method in this run has a critic'}."
@@ -150,9 +152,9 @@ def _critics(metrics: Mapping[str, Any]) -> str:
 
 def _score_errors(metrics: Mapping[str, Any]) -> str:
     found = {name: m["score"]["relative_fisher_error"] for name, m in metrics.items() if "score" in m}
-    parts = [f"`{name}` {error['mean']:.3f} ± {error['std']:.3f}" for name, error in found.items()]
+    parts = [f"`{name}` {cell(error)}" for name, error in found.items()]
     return (
-        "*Errors of the learned scores.* Dark means a small error. Learned scores are unreliable far from the data, which the "
+        "*Errors of the learned scores.* Dark means a large error. Learned scores are unreliable far from the data, which the "
         f"metric does not cover. Relative Fisher divergence: {', '.join(parts) or 'no method in this run has a score'}."
     )
 

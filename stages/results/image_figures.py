@@ -108,17 +108,12 @@ def of_reconstructions(name: str, metrics: Mapping[str, Any], fields: Fields) ->
     for place, strength in enumerate(metrics["per_perturbation"][kinds[0]]):
         for state in ("perturbed", "reconstructed"):
             label = f"{state}, {images.strength_label(strength)}"
-            severity[label] = np.stack([_unit(fields[f"{kind}_{state}"][place]) for kind in kinds])
+            severity[label] = np.stack([sheets.grey(fields[f"{kind}_{state}"][place]) for kind in kinds])
     columns = [kind.replace("_", "\n") for kind in kinds]
     return {
         "reconstructions": sheets.sheet(rows, f"{title}: MSE {mse:.4f}, PSNR {psnr:.1f} dB, SSIM {ssim:.3f}"),
         "severity": sheets.sheet(severity, f"{title}: one digit, perturbed more and more, and its reconstruction", columns),
     }
-
-
-def _unit(image: NDArray[Any]) -> NDArray[Any]:
-    """An image, bytes or floats, with values in [0, 1]."""
-    return image / 255 if image.dtype == np.uint8 else image
 
 
 def interpolation(name: str, fields: Fields) -> list[NDArray[np.uint8]]:

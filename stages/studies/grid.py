@@ -23,6 +23,10 @@ REPORTS = paths.STUDIES
 """Folder of the published studies."""
 MOST_PANELS = 3
 """Most metrics in the figure of a study."""
+ALIKE = 0.1
+"""Largest relative difference of two metrics that count as alike."""
+Change = Literal["higher", "lower", "alike"]
+"""How a metric differs from the pipeline's: by more than two standard errors, or not by more than `ALIKE` or these."""
 Domain = Literal["mog", "mnist", "mnist_reconstruct"]
 """Domain of a study: the mixture, phase 1 on the images, or both phases."""
 
@@ -30,13 +34,15 @@ Domain = Literal["mog", "mnist", "mnist_reconstruct"]
 class Condition(Block):
     """What a finding requires of the cells: a threshold for the mean of a metric, or its direction along a param.
 
-    `methods` and `where`, params and their values, restrict it to some of the cells. `above` and `below` are thresholds;
-    `rises_with` and `falls_with` name a param, and all else being equal the mean must change strictly in that direction.
+    `methods` and `where`, params and their values, restrict it to some of the cells. `above` and `below` are thresholds, of the
+    difference to the cell with the settings (and the method) in `against` if given; `rises_with` and `falls_with` name a param,
+    and all else being equal the mean must change in that direction.
     """
 
     metric: str
     methods: list[str] = Field(default_factory=list)
     where: dict[str, Any] = Field(default_factory=dict)
+    against: dict[str, Any] = Field(default_factory=dict)
     above: float | None = None
     below: float | None = None
     rises_with: str | None = None
@@ -46,7 +52,28 @@ class Condition(Block):
     def _requires_one_thing(self) -> Self:
         if sum(one is not None for one in (self.above, self.below, self.rises_with, self.falls_with)) != 1:
             raise ValueError("a condition needs one of above, below, rises_with and falls_with")
+        if self.against and self.above is None and self.below is None:
+            raise ValueError("`against` needs above or below")
         return self
+
+    def check(self, study: Study) -> None:
+        """Check that all methods, params and values occur in the study, since the condition could not be met otherwise.
+
+        Raises:
+            ValueError: one of them does not.
+        """
+        unknown = set(self.methods) | ({self.against["method"]} if "method" in self.against else set())
+        if unknown - set(study.methods):
+            raise ValueError(f"{', '.join(sorted(unknown - set(study.methods)))}: not among the methods of the study")
+        values = {key.format(method=method): v for key, v in varied(study).items() for method in study.methods}
+        for key, value in [*self.where.items(), *((k, v) for k, v in self.against.items() if k != "method")]:
+            if not any(value in values.get(key.format(method=method), ()) for method in study.methods):
+                raise ValueError(f"{key}={value}: no cell of the study has that")
+        along = self.rises_with or self.falls_with
+        for method in study.methods if along else ():
+            steps = values.get(str(along).format(method=method), [])
+            if len(steps) < 2 or any(steps.count(value) > 1 for value in steps):
+                raise ValueError(f"{along}: the study does not vary it, or repeats a value")
 
 
 class Case(Block):
@@ -54,9 +81,10 @@ class Case(Block):
 
     method: str
     settings: Annotated[dict[str, Any], Field(min_length=1)]
-    shows: Annotated[list[str], Field(min_length=1)]
+    shows: Annotated[dict[str, Change], Field(min_length=1)]
+    """The metrics, and how they differ from the pipeline's."""
     why: str = ""
-    """What the metrics show, in a sentence."""
+    """The reason, in a sentence."""
 
 
 class Study(Block):
@@ -112,6 +140,8 @@ class Study(Block):
         unknown = {c.metric for c in self.shown_by} | set(self.panels)
         if unknown - set(self.keep):
             raise ValueError(f"{', '.join(sorted(unknown - set(self.keep)))}: not among the metrics of `keep`")
+        for condition in self.shown_by:
+            condition.check(self)
         return self
 
     @property
@@ -224,7 +254,7 @@ def block(study: Study, method: str) -> str:
 
 def preset(study: Study, raw: Mapping[str, Any]) -> str:
     """The mixture of all cells; empty if cells differ in it."""
-    presets = study.grid.get("mog.preset", [raw["mog"]["preset"]])
+    presets = study.grid.get("mog.preset", [study.settings.get("mog.preset", raw["mog"]["preset"])])
     return str(presets[0]) if len(presets) == 1 else ""
 
 

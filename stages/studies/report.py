@@ -10,17 +10,20 @@ from matplotlib.figure import Figure
 
 from stages.config.claims import Claims
 from stages.config.mixture import MixtureParams
+from stages.core.errors import UserError
 from stages.mog.problem import setup
 from stages.pipeline import files
 from stages.pipeline.descriptions import describe
-from stages.plots import studies, verdicts
+from stages.plots import studies
 from stages.plots.colours import method_colour, shades
+from stages.plots.comparison import DASHES
 from stages.plots.landscape import Grid
 from stages.plots.studies import Map, Series
+from stages.results import claim_cells, verdict_matrix
 from stages.results.metric_names import name as metric_name
 from stages.results.tables import cell as shown
 from stages.results.tables import table
-from stages.results.verdicts import MARKS, decide_all
+from stages.results.verdicts import decide_all
 from stages.studies import finding
 from stages.studies.grid import MOST_PANELS, REPORTS, Study, varied
 
@@ -46,7 +49,9 @@ def markdown(name: str, study: Study, found: Sequence[Mapping[str, Any]], standi
     text += table(["setting", *headings], ([_label(cell, study), *(shown(cell.get(key)) for key in keys)] for cell in found))
     if study.claims:
         names = list(dict.fromkeys(name for cell in found for name in cell["claims"]))
-        rows = ([_label(cell, study), *(_verdict(cell["claims"].get(name)) for name in names)] for cell in found)
+        decided = [[cell["claims"].get(name) for name in names] for cell in found]
+        marks = [["–" if claim is None else claim_cells.in_short(claim) for claim in claims] for claims in decided]
+        rows = ([_label(cell, study), *cells] for cell, cells in zip(found, marks, strict=True))
         text += "\n" + table(["setting", *(name.replace("_", " ") for name in names)], rows)
     return f"{text}\n{standing[0].upper()}{standing[1:]}\n"
 
@@ -56,11 +61,6 @@ def headline(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str
     if not study.finding:
         return f"Study {name}"
     return study.finding if finding.shown(study, found) else f"These runs do not show this: {study.finding}"
-
-
-def _verdict(claim: Mapping[str, Any] | None) -> str:
-    """The literature's answer with a mark that says whether the measurement agrees."""
-    return f"{claim['claimed']} {MARKS[claim['verdict']]}" if claim else "–"
 
 
 def draw(name: str, study: Study, found: list[dict[str, Any]], mixture: MixtureParams | None = None) -> Figure:
@@ -74,8 +74,10 @@ def draw(name: str, study: Study, found: list[dict[str, Any]], mixture: MixtureP
     """
     title = headline(name, study, found)
     if study.claims:
-        return _verdicts(found, title)
-    keys = [key for key in study.panels or study.keep if any(key in cell for cell in found)][:MOST_PANELS]
+        return verdict_matrix.matrix(((cell["method"], claim) for cell in found for claim in cell["claims"].values()), title)
+    keys = [key for key in study.panels or study.keep if any(_measured(cell.get(key)) for cell in found)][:MOST_PANELS]
+    if not keys:
+        raise UserError(f"study {name}: no cell has a number for any of {', '.join(study.panels or study.keep)}")
     panels = {key: metric_name(key).with_arrow for key in keys}
     beside = _map(mixture, study) if mixture else None
     axis = _axis(study)
@@ -84,44 +86,39 @@ def draw(name: str, study: Study, found: list[dict[str, Any]], mixture: MixtureP
             Series(
                 label=_label(cell, study),
                 colour=method_colour(cell["method"]),
-                measured={title: [cell.get(key)] for key, title in panels.items()},
+                measured={title: [_measured(cell.get(key))] for key, title in panels.items()},
             )
             for cell in found
         ]
         return studies.bars(rows, list(panels.values()), title, _settings(study, found), beside)
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for cell in found:
-        groups.setdefault(_label(cell, study, without=axis[0]), []).append(cell)
-    alone = len(study.methods) == 1
-    tints = shades(method_colour(study.methods[0]), len(groups))
-    lines = [
-        Series(
-            label=label,
-            colour=tints[number] if alone else method_colour(along[0]["method"]),
-            dash=("-", "--", ":")[number % 3] if alone else "-",
-            measured={title: [cell.get(key) for cell in along] for key, title in panels.items()},
-        )
-        for number, (label, along) in enumerate(groups.items())
-    ]
+    lines = []
+    for method in study.methods:
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for cell in found:
+            if cell["method"] == method:
+                groups.setdefault(_label(cell, study, without=axis[0]), []).append(cell)
+        tints = shades(method_colour(method), len(groups))
+        for number, (label, along) in enumerate(groups.items()):
+            measured = {title: [_measured(cell.get(key)) for cell in along] for key, title in panels.items()}
+            lines.append(Series(label=label, colour=tints[number], dash=DASHES[number % len(DASHES)], measured=measured))
     return studies.lines(axis[1], lines, list(panels.values()), _words(axis[0], study), title, beside)
 
 
-def _verdicts(found: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """The verdicts of all cells as a matrix."""
-    decided = {
-        (describe(cell["method"]).short, claim["statement"]): (claim["verdict"], claim["claimed"].split()[0])
-        for cell in found
-        for claim in cell["claims"].values()
-    }
-    methods = list(dict.fromkeys(method for method, _ in decided))
-    claims = list(dict.fromkeys(claim for _, claim in decided))
-    return verdicts.matrix(methods, claims, decided, title)
+def _measured(value: Any) -> Mapping[str, Any] | None:
+    """A metric as the mean of its values; a plain number has no spread, and anything else cannot be drawn."""
+    if isinstance(value, Mapping):
+        return value
+    return None if value is None or isinstance(value, bool) else {"mean": value, "std": 0.0, "values": [value]}
 
 
 def _map(mixture: MixtureParams, study: Study) -> Map:
     grid_x, grid_y = setup.grid_axes(mixture, MAP_NODES)
     density = setup.mixture(mixture).log_density(np.stack(np.meshgrid(grid_x, grid_y), -1))
-    return Map(title=f"the mixture “{study.grid['mog.preset'][0]}”", grid=Grid(x=grid_x, y=grid_y), log_density=density)
+    return Map(title=f"the mixture “{_preset(study)}”", grid=Grid(x=grid_x, y=grid_y), log_density=density)
+
+
+def _preset(study: Study) -> str:
+    return str(study.settings.get("mog.preset") or study.grid["mog.preset"][0])
 
 
 def _settings(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

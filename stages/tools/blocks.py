@@ -17,27 +17,22 @@ from stages.core.errors import UserError
 from stages.pipeline import artifacts, files
 from stages.pipeline.descriptions import describe
 from stages.pipeline.lookup import look_up
+from stages.results import claim_cells
 from stages.results.metric_names import NAMES, name
 from stages.results.tables import cell, table
-from stages.results.verdicts import MARKS
 from stages.studies.grid import load as load_study
+from stages.studies.grid import names as study_names
 
 METHOD_PAGES = Path("docs/methods")
 """Folder of the pages of the methods."""
 OVERVIEW = ("contrastive", "dsm", "jepa_pairwise", "jepa_masked", "jepa_ema")
 """Methods of the overview, by name."""
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "in-batch negatives": ("in_batch_negatives",),
-    "learns score": ("learns_score",),
-    "samples": ("samples",),
-    "global structure": ("global_distances", "some_global_distances", "mixing_weights", "stabler"),
-    "masked prediction": ("masked_prediction",),
-}
-"""Columns of the overview and the claims in each, of which a method has one or more."""
 EQUATION = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 """The first equation of a method's page: its loss."""
 PAPER = re.compile(r"^Paper: \[(?P<cite>[^*\]]+?),? \*.+?\]\((?P<url>.+?)\)", re.MULTILINE)
 """The line of a method's page with its paper: authors and year, the title in italics, the link."""
+NOT_HERE = "*This run does not have this method.*\n"
+"""In place of the results of a method that is not in `methods`."""
 KNN = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 """Metrics of k-NN on the images."""
 
@@ -61,8 +56,14 @@ def methods() -> str:
     for method in parameters.load().methods:
         loss, paper = _of_page(method)
         picture = f'<img src="/{artifacts.figures("mog", method)}/training.gif" width="120" alt="">'
-        rows.append([picture, f"[{describe(method).title}](/{page(method)})<br>`{method}`", loss, paper])
-    return table(["over training", "method", "loss", "paper"], rows)
+        rows.append([picture, f"{_linked(method)}<br>`{method}`", paper, loss])
+    return table(["over training", "method", "paper", "loss"], rows)
+
+
+def _linked(method: str) -> str:
+    """The name of a method, linked to its page if it has one."""
+    title = describe(method).title
+    return f"[{title}](/{page(method)})" if page(method).is_file() else title
 
 
 def _of_page(method: str) -> tuple[str, str]:
@@ -81,12 +82,9 @@ def overview() -> str:
     """What the literature says of five methods, and whether the measurement agrees."""
     decided = _claims()
     rows = []
-    for method in OVERVIEW:
-        found = decided.get(method, {})
-        grouped = [[found[claim] for claim in claims if claim in found] for claims in COLUMNS.values()]
-        cells = ["; ".join(f"{one['claimed']} {MARKS[one['verdict']]}" for one in entries) or "–" for entries in grouped]
-        rows.append([f"[{describe(method).title}](/{page(method)})", *cells])
-    return table(["method", *COLUMNS], rows)
+    for method in filter(decided.__contains__, OVERVIEW):
+        rows.append([_linked(method), *claim_cells.columns(decided[method])])
+    return table(["method", *claim_cells.COLUMNS], rows)
 
 
 def mnist() -> str:
@@ -104,8 +102,9 @@ def mnist() -> str:
 
 def results(method: str) -> str:
     """The metrics of a method on the mixture and, if it is trained on them, on the images."""
-    found = _metrics("mog", method)
-    text = _metrics_table(found)
+    if method not in parameters.load().methods:
+        return NOT_HERE
+    text = _metrics_table(_metrics("mog", method))
     if method in parameters.load().mnist.methods:
         text += f"\nOn {parameters.load().mnist.title}:\n\n" + _metrics_table(_metrics("mnist", method))
     return text
@@ -119,8 +118,8 @@ def _metrics_table(found: Mapping[str, Any]) -> str:
 
 def claims(method: str) -> str:
     """The claims about a method, what was measured, and whether they agree."""
-    rows = [[one["statement"], *_claim(one)] for one in _claims()[method].values()]
-    return table(["claim", "literature says", "measured", "criterion", "agree?"], rows)
+    rows = [[one["statement"], *_claim(one)] for one in _claims().get(method, {}).values()]
+    return table(["claim", *claim_cells.HEADING], rows) if rows else NOT_HERE
 
 
 def all_claims() -> str:
@@ -128,52 +127,56 @@ def all_claims() -> str:
     decided, criteria = _claims(), load_claims().criteria
     sections = []
     for key, claim in criteria.items():
-        rows = [[f"[{describe(m).title}](/{page(m)})", *_claim(of[key])] for m, of in decided.items() if key in of]
+        rows = [[_linked(m), *_claim(of[key])] for m, of in decided.items() if key in of]
         if rows:
-            reasons = dict.fromkeys(of[key]["reason"] for of in decided.values() if key in of and of[key]["mean"] is not None)
-            explained = "".join(f"- {reason[0].upper()}{reason[1:]}.\n" for reason in reasons)
+            measured = [of[key] for of in decided.values() if key in of and of[key]["mean"] is not None]
+            reasons = {one["metric"]: one["reason"] for one in measured}
+            explained = "".join(f"- `{metric}`: {reason}.\n" for metric, reason in reasons.items())
             heading = f"{claim.statement[0].upper()}{claim.statement[1:]}"
-            head = ["method", "literature says", "measured", "criterion", "agree?"]
-            sections.append(f"### {heading}\n\n{explained}{explained and chr(10)}{table(head, rows)}")
+            text = table(["method", *claim_cells.HEADING], rows)
+            sections.append(f"### {heading}\n\n{explained}{explained and chr(10)}{text}")
     return "\n".join(sections)
 
 
 def _claim(entry: Mapping[str, Any]) -> list[str]:
-    """Cells of a claim: the literature's answer and paper, the measured value, the criterion, and whether both agree."""
-    paper = entry["paper"]
-    source = f"{entry['claimed']} ([{paper['cite']}]({paper['url']}))" if paper else f"{entry['claimed']} (no paper)"
-    if entry["mean"] is None:
-        return [source, "–", "–", "not applicable"]
-    measured = f"{entry['mean']:.3g} ± {entry['std']:.2g}" if entry["std"] else f"{entry['mean']:.3g}"
-    agree = "**no**" if entry["verdict"] == "fails" else "yes"
-    shown = f"[{agree}](/{entry['figure']}){', narrowly' if entry['narrow'] else ''}"
-    return [source, measured, f"{entry['metric']} {entry['direction']} {entry['threshold']:g}", shown]
+    """Cells of a claim, with a link from the project's folder."""
+    return [cell_.replace("](reports/", "](/reports/") for cell_ in claim_cells.row(entry)]
 
 
 def studies() -> str:
     """All studies: finding, picture, table and provenance."""
     sections = []
-    for file in sorted(paths.STUDIES.glob("*.md")):
-        if not (artifacts.FIGURES / f"studies/{file.stem}.png").is_file():
+    for study in study_names():
+        file = paths.STUDIES / f"{study}.md"
+        if load_study(study).cases or not file.is_file():
             continue
         finding, _, rest = file.read_text(encoding="utf-8").strip().partition("\n")
-        picture = f"![{finding}](/{artifacts.FIGURES}/studies/{file.stem}.png)"
-        command = f"Study `{file.stem}`: `python -m stages.studies.run {file.stem}`"
+        picture = f"![{finding}](/{artifacts.FIGURES}/studies/{study}.png)"
+        command = f"Study `{study}`: `python -m stages.studies.run {study}`"
         sections.append(f"## {finding}\n\n{picture}\n\n{command}\n{rest.rstrip()}\n")
     return "\n".join(sections)
 
 
 def exercise(method: str, number: str) -> str:
-    """The command of an exercise and, folded, the metrics with and without its change."""
+    """The command of an exercise and, folded, the metrics with and without its change.
+
+    Raises:
+        UserError: there is no such exercise.
+    """
     found = [one for one in _exercises() if one["method"] == method]
+    if not number.isdigit() or not 1 <= int(number) <= len(found):
+        raise UserError(f"{method} has no exercise {number}: the study `exercises` has {len(found)} cases of it")
+    if method not in parameters.load().methods:
+        return NOT_HERE
     case = found[int(number) - 1]
     changed = " ".join(f"-S {key}={_value(value)}" for key, value in case["settings"].items())
     shown = [key for key in case if key not in ("method", "settings", "why")]
+    stage = f" mog_evaluate@{method}" if any(key.startswith("mog.") for key in case["settings"]) else ""
     metrics = _metrics("mog", method)
     rows = [[name(key).with_arrow, cell(look_up(metrics, key)), cell(case[key])] for key in shown]
     answer = table(["metric", "as committed", "with the change"], rows)
     answer += f"\n{case['why']}\n" if case["why"] else ""
-    return f"```bash\ndvc exp run {changed}\n```\n\n<details><summary>Answer</summary>\n\n{answer}\n</details>\n"
+    return f"```bash\ndvc exp run {changed}{stage}\n```\n\n<details><summary>Answer</summary>\n\n{answer}\n</details>\n"
 
 
 def _exercises() -> list[Any]:
@@ -199,25 +202,51 @@ def value(key: str, spec: str = "") -> str:
     """A metric in a sentence: mean ± std, or the mean in a format.
 
     Args:
-        key: DOMAIN.METHOD.METRIC, with the ending `-floor` minus its floor; or count.methods, count.claims, count.agree,
+        key: DOMAIN.METHOD.METRIC; METRIC-OTHER for the difference of the mean to that of the metric METRIC_OTHER, such as a
+            floor; STUDY.study.NUMBER.METRIC for cell NUMBER of a study, from 1; or count.methods, count.claims, count.agree,
             count.disagree.
-        spec: a format such as .3f; empty for mean ± std.
+        spec: a format such as .3f for the mean; empty for mean ± std.
 
     Raises:
         UserError: there is no such metric.
     """
     domain, _, rest = key.partition(".")
     if domain == "count":
-        return str(_counts()[rest])
+        return str(_look_up(_counts(), rest, key))
     method, _, metric = rest.partition(".")
-    name, _, ending = metric.partition("-")
+    if method == "study":
+        number, _, metric = metric.partition(".")
+        found = _look_up(files.read_json(paths.STUDIES / f"{domain}.json")["cells"][int(number) - 1], metric, key)
+        return format(_mean(found), spec) if spec else cell(found)
+    if method not in _methods_of(domain) and Path(f"stages/methods/{method}.py").is_file():
+        return "–"
+    base, _, ending = metric.partition("-")
     metrics = _metrics(domain, method)
-    found, floor = look_up(metrics, name), look_up(metrics, f"{name}_{ending}") if ending else 0.0
-    if found is None or floor is None:
+    found = _look_up(metrics, base, key)
+    if ending:
+        return format(_mean(found) - _mean(_look_up(metrics, f"{base}_{ending}", key)), spec or ".4g")
+    return format(_mean(found), spec) if spec else cell(found)
+
+
+def _methods_of(domain: str) -> list[str]:
+    params = parameters.load()
+    return params.methods if domain == "mog" else params.mnist.methods
+
+
+def _look_up(metrics: Mapping[str, Any], metric: str, key: str) -> Any:
+    """A metric under a dotted key, or a flat one.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = metrics.get(metric, look_up(metrics, metric))
+    if found is None:
         raise UserError(f"{key} is not a metric of the committed results")
-    if not spec:
-        return cell(found) if isinstance(found, Mapping) else f"{found:.4g}"
-    return format((found["mean"] if isinstance(found, Mapping) else found) - floor, spec)
+    return found
+
+
+def _mean(metric: Any) -> float:
+    return float(metric["mean"] if isinstance(metric, Mapping) else metric)
 
 
 def _counts() -> dict[str, int]:

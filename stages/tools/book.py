@@ -7,9 +7,12 @@ is shown in place, tutorials are executed, equations become MathML and graphs SV
 
 from __future__ import annotations
 
+import hashlib
 import html
+import os
 import posixpath
 import re
+import subprocess
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,16 +49,33 @@ FENCE = '<mo stretchy="false">{}</mo>'
 PICTURES = (".png", ".gif", ".svg")
 REFERENCE = ("stages/methods", "stages/nn", "stages/metrics", "stages/mog/problem", "stages/mog/evaluation", "stages/plots")
 """Packages with a page of reference for each module."""
-PAGE = ("reports/index.html", "reports/page_data")
-"""The interactive page and its data."""
+PAGE = ("reports/index.html", "reports/page_data", "reports/figures")
+"""The interactive page, its data, and the pictures to which it links."""
+WIDE = ("methods/index.md", "results.md", "studies.md")
+"""Pages with wide tables, which get the place of the table of contents."""
 HEIGHT, GAP = 30, (24, 46)
 """Height of a node of a graph, and the gaps between nodes."""
 LETTER = 6.4
 """Width of a letter in it."""
 
 
+_executed: dict[str, tuple[str, dict[str, bytes]]] = {}
+"""Tutorials that this process has executed, by the digest of what they are made from: a server builds after every change."""
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Let a server (`mkdocs serve`) run the tutorials with hardly any training."""
+    if command == "serve":
+        os.environ["ENERGY_WELLS_QUICK"] = "1"
+
+
 def on_files(files: Any, config: Any) -> Any:
-    """Add the linked files outside docs/, the pages of linked sources, the executed tutorials and the reference."""
+    """Add the linked files outside docs/, the pages of linked sources, the executed tutorials and the reference.
+
+    Raises:
+        PluginError: a page links to a file that is not there, or the pipeline has not been run.
+    """
+    from mkdocs.exceptions import PluginError
 
     def add(uri: str, **content: Any) -> None:
         from mkdocs.structure.files import File
@@ -65,26 +85,31 @@ def on_files(files: Any, config: Any) -> Any:
 
     for page in [file for file in files if file.src_uri.endswith(".md")]:
         for path in _outside(page.content_string, page.src_uri):
-            if not (ROOT / path).exists():
-                raise FileNotFoundError(
-                    f"{page.src_uri} links to {path}, which does not exist: `make repro` makes the pictures"
-                )
+            if path.startswith("../") or not (ROOT / path).exists():
+                raise PluginError(f"{page.src_uri} links to {path}, which does not exist: `make repro` makes pictures and page")
             if path.endswith(PICTURES):
                 add(_uri(path), abs_src_path=str(ROOT / path))
             elif path not in PAGE:
-                add(_uri(path), content=_source_page(path))
+                try:
+                    add(_uri(path), content=_source_page(path))
+                except UnicodeDecodeError:
+                    raise PluginError(f"{page.src_uri} links to {path}, which is neither text nor a picture") from None
     for uri, content in _reference():
         add(uri, content=content)
     for script in sorted((DOCS / TUTORIALS).glob("*.py")):
         if script.name != HELPER:
-            text, pictures = execute(script)
+            code = [script, DOCS / TUTORIALS / HELPER, *sorted((ROOT / "stages").rglob("*.py"))]
+            key = hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()
+            if key not in _executed:
+                _executed[key] = execute(script)
+            text, pictures = _executed[key]
             add(f"{TUTORIALS}/{script.stem}.md", content=text)
             add(f"source/docs/{TUTORIALS}/{script.name}.md", content=_source_page(f"docs/{TUTORIALS}/{script.name}"))
             for name, data in pictures.items():
                 add(f"{TUTORIALS}/{name}", content=data)
     for part in PAGE:
         place = ROOT / part
-        for file in sorted(place.rglob("*.js")) if place.is_dir() else [place] if place.is_file() else []:
+        for file in sorted(place.rglob("*.*")) if place.is_dir() else [place]:
             add(f"page/{file.relative_to(ROOT / 'reports').as_posix()}", abs_src_path=str(file))
     return files
 
@@ -114,8 +139,10 @@ def _uri(path: str) -> str:
 def _source_page(path: str) -> str:
     """A page that shows a source, or lists the files of a folder."""
     if (ROOT / path).is_dir():
-        names = sorted(f"{file.name}/" if file.is_dir() else file.name for file in (ROOT / path).iterdir())
-        return f"# {path}\n\n" + "".join(f"- {name}\n" for name in names if not name.startswith(("_", ".")))
+        listed = ["git", "ls-files", "--", f"{path}/*"]
+        tracked = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
+        names = dict.fromkeys(name.removeprefix(f"{path}/").split("/")[0] for name in tracked)
+        return f"# {path}\n\n" + "".join(f"- {name}\n" for name in names)
     return f"# {path}\n\n{_code(path)}\n"
 
 
@@ -163,6 +190,8 @@ def execute(script: Path) -> tuple[str, dict[str, bytes]]:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Point links outside docs/ to their copies, show methods' sources in place, draw graphs."""
     uri = page.file.src_uri
+    if uri in WIDE:
+        page.meta["hide"] = ["toc"]
 
     def target(found: re.Match[str]) -> str:
         path = _resolved(found["path"], uri)
@@ -229,8 +258,8 @@ def graph(mermaid: str) -> str:
             places[name] = (x, GAP[1] / 2 + row * (HEIGHT + GAP[1]) + HEIGHT / 2)
             x += spare / 2 + wide[name] / 2
     height = len(layers) * (HEIGHT + GAP[1])
-    head = '<path d="M0 0L8 4L0 8z" fill="#888"/>'
-    arrow = f'<marker id="arrow" orient="auto" markerWidth="8" markerHeight="8" refX="7" refY="4">{head}</marker>'
+    tip = '<path d="M0 0L8 4L0 8z" fill="#888"/>'
+    arrow = f'<marker id="arrow" orient="auto" markerWidth="8" markerHeight="8" refX="7" refY="4">{tip}</marker>'
     parts = [f"<defs>{arrow}</defs>"]
     for tail, head in edges.edges:
         (x, y), (to_x, to_y) = places[tail], places[head]
