@@ -60,15 +60,15 @@ def _figure(
     widths = [*([2.4] if mixture else []), *([table] if table else []), *[width] * panels]
     figure = blank(sum(widths) + 0.4, height)
     axes = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
-    figure.suptitle("\n".join(textwrap.wrap(title, int(15 * sum(widths)))))
+    figure.suptitle(_wrapped(title, 12.5 * sum(widths)))
     if mixture:
         draw_density(axes.pop(0), mixture.grid, mixture.log_density, mixture.title)
     return figure, axes
 
 
-def _heading(text: str, width: float) -> str:
-    """The title of a panel of that width in inches, in several lines if need be."""
-    return "\n".join(textwrap.wrap(text, int(11 * width)))
+def _wrapped(text: str, letters: float) -> str:
+    """The text in lines of at most that many letters."""
+    return "\n".join(textwrap.wrap(text, int(letters)))
 
 
 def lines(
@@ -110,9 +110,9 @@ def lines(
         if values and min(values) > 0 and max(values) / min(values) > WIDE_RANGE:
             axes.set_yscale("log")
         axes.set_xlabel(label)
-        axes.set_title(_heading(panel, WIDTH))
+        axes.set_title(_wrapped(panel, 11 * WIDTH))
     handles = {h.get_label(): h for axes in axes_of_panels for h in axes.get_legend_handles_labels()[0]}
-    note = _note(m for one in series for values in one.measured.values() for m in values)
+    note = _note((m for one in series for values in one.measured.values() for m in values), figure)
     if len(series) > 1:
         style: dict[str, Any] = {"fontsize": 8, "title": note, "title_fontsize": 8}
         figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=min(len(series), 4), **style)
@@ -157,8 +157,8 @@ def bars(
         axes.set_ylim(len(series) - 0.5, -0.7)
         axes.set_yticks(rows, [""] * len(rows))
         axes.grid(axis="y", lw=0.3)
-        axes.set_title(_heading(panel, WIDTH_OF_BARS))
-    figure.supxlabel(_note(m for one in series for values in one.measured.values() for m in values), fontsize=8)
+        axes.set_title(_wrapped(panel, 11 * WIDTH_OF_BARS))
+    figure.supxlabel(_note((m for one in series for values in one.measured.values() for m in values), figure), fontsize=8)
     return figure
 
 
@@ -181,11 +181,11 @@ def _row(axes: Axes, row: int, measured: Measured, colour: str) -> None:
         axes.plot(measured["values"], [row + 0.27] * len(measured["values"]), ".", ms=3, c="black", alpha=0.5)
 
 
-def _note(measured: Iterable[Measured | None]) -> str:
-    """What arrows, points and error bars are."""
+def _note(measured: Iterable[Measured | None], figure: Figure) -> str:
+    """What arrows, points and error bars are, in lines that fit the figure."""
     counts = sorted({len(one["values"]) for one in measured if one})
     if counts[-1:] == [1]:
         spread = "one run per setting"
     else:
         spread = f"mean ± std over {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds; dots: seeds"
-    return f"↑ higher is better, ↓ lower is better; {spread}"
+    return _wrapped(f"↑ higher is better, ↓ lower is better; {spread}", 16 * figure.get_figwidth())
