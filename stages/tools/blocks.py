@@ -152,9 +152,16 @@ def studies() -> str:
             continue
         finding, _, rest = file.read_text(encoding="utf-8").strip().partition("\n")
         picture = f"![{finding}](/{artifacts.FIGURES}/studies/{study}.png)"
-        command = f"Study `{study}`: `python -m stages.studies.run {study}`"
+        command = f"Study `{study}`, {_repetitions(study)}: `python -m stages.studies.run {study}`"
         sections.append(f"## {finding}\n\n{picture}\n\n{command}\n{rest.rstrip()}\n")
     return "\n".join(sections)
+
+
+def _repetitions(study: str) -> str:
+    """How many seeds, or single runs, the metrics of a study are over."""
+    cells = files.read_json(paths.STUDIES / f"{study}.json")["cells"]
+    counts = {len(value["values"]) for one in cells for value in one.values() if isinstance(value, Mapping) and "values" in value}
+    return "one run per setting" if max(counts) == 1 else f"{max(counts)} seeds per setting"
 
 
 def exercise(method: str, number: str) -> str:
