@@ -166,7 +166,7 @@ def score_errors(
     """
     if not shown:
         return _placeholder("has a score")
-    figure, panels = _panels(len(shown), 3.0, 3.0, columns=3)
+    figure, panels = _panels(len(shown), 3.0, 3.2, columns=3)
     image: Any = None
     for panel, (name, (method, learned, true, error)) in zip(panels, shown.items(), strict=False):
         error_map = np.log10(np.maximum(np.linalg.norm(learned - true, axis=-1), 1e-3))
@@ -174,7 +174,7 @@ def score_errors(
         panel.set_facecolor("#e6e6e6")
         masked = np.ma.masked_where(~reached, error_map)
         image = panel.imshow(masked, extent=grid.extent, origin="lower", cmap=ERROR_MAP, vmin=-2, vmax=1)
-        format_axes(panel, grid, f"{method.title}\nrelative Fisher divergence {error:.3f} over all seeds")
+        format_axes(panel, grid, f"{method.title}\nrelative Fisher divergence\n{error:.3f} over all seeds")
     bar = figure.colorbar(image, ax=panels, label="‖s_θ − s‖, in 1 / unit of x", shrink=0.8, extend="both")
     bar.set_ticks([-2, -1, 0, 1], labels=["0.01", "0.1", "1", "10"])
     figure.suptitle(

@@ -142,7 +142,7 @@ def formation(
         done = shown[min(frame, len(shown) - 1)]
         for image, one in images:
             image.set_data(one.nearest(done))
-        label.set_text(f"{100 * done:.2g} % of the training steps")
+        label.set_text(f"{done:.2%} of the training steps" if done < 0.1 else f"{done:.0%} of the training steps")
 
     moving = [image for image, _ in images] + fixed + [label]
     return animate(figure, moving, update, len(shown) + len(shown) // 4)

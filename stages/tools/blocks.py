@@ -160,7 +160,9 @@ def studies() -> str:
 def _repetitions(study: str) -> str:
     """How many seeds, or single runs, the metrics of a study are over."""
     cells = files.read_json(paths.STUDIES / f"{study}.json")["cells"]
-    counts = {len(value["values"]) for one in cells for value in one.values() if isinstance(value, Mapping) and "values" in value}
+    counts = {
+        len(value["values"]) for one in cells for value in one.values() if isinstance(value, Mapping) and "values" in value
+    }
     return "one run per setting" if max(counts) == 1 else f"{max(counts)} seeds per setting"
 
 
