@@ -71,7 +71,7 @@ test: $(VENV)/.development ## lint and run all tests except the slow ones, in pa
 .PHONY: tests
 # Many tests wait for a process or a page, so one worker more than a small machine has cores keeps the cores busy.
 tests: $(VENV)/.development
-	OMP_NUM_THREADS=1 pytest -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 pytest -n 4 --dist worksteal
 
 integration: $(VENV)/.development ## run the tests with real services, several machines and killed processes
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m integration

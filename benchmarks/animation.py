@@ -38,7 +38,7 @@ def formation(params: Params) -> tuple[Grid, Array, Array]:
 
 def redrawn(grid: Grid, energy: Array, step: int) -> NDArray[np.uint8]:
     """One frame (H, W, 3), drawn with the whole figure."""
-    figure = canvas.blank(*animation.SIZE)
+    figure = canvas.blank(*animation.SMALL, canvas.ANIMATION_DPI)
     axes = figure.add_subplot()
     filled = landscape.draw(axes, grid, energy, NATS, TITLE)
     figure.colorbar(filled, ax=axes, shrink=0.85, **NATS.bar)

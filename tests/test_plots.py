@@ -278,7 +278,7 @@ def test_single_runs_are_not_called_means(values: list[float], said: str) -> Non
         studies.lines([1, 2], [series("m", a=[measured] * 2)], ["a"], "l", "t"),
         studies.bars([series("m", a=[measured])], ["a"], "t"),
     ):
-        assert said in figure.get_supxlabel()
+        assert said in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_settings_of_a_study_are_a_table_aligned_with_its_rows() -> None:

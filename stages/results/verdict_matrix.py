@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from stages.pipeline.descriptions import describe
 from stages.plots import verdicts
-from stages.results.claim_cells import Entry
 
 
-def matrix(decided: Iterable[tuple[str, Entry]], title: str) -> Figure:
+def matrix(decided: Iterable[tuple[str, Mapping[str, Any]]], title: str) -> Figure:
     """Verdicts by method and claim.
 
     Args:
