@@ -44,7 +44,7 @@ def groups(stages: nx.DiGraph) -> nx.DiGraph:
 
 def mermaid(graph: nx.DiGraph) -> str:
     """A graph as a Mermaid block, which GitHub renders; each line is a path, and each edge is on one of them."""
-    left = nx.DiGraph(graph.edges)
+    left = nx.DiGraph(sorted(graph.edges))
     lines = []
     while left.edges:
         path = nx.dag_longest_path(left)
