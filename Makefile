@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup shell cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm screenshots readme requirements audit licences clean
+.PHONY: help setup shell cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm docs screenshots readme requirements audit licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -71,7 +71,7 @@ test: $(VENV)/.development ## lint and run all tests except the slow ones, in pa
 .PHONY: tests
 # Many tests wait for a process or a page, so one worker more than a small machine has cores keeps the cores busy.
 tests: $(VENV)/.development
-	OMP_NUM_THREADS=1 pytest -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 pytest -n 4 --dist worksteal
 
 integration: $(VENV)/.development ## run the tests with real services, several machines and killed processes
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m integration
@@ -106,10 +106,17 @@ studies: $(VENV)/.pipeline ## run the missing runs of all studies (all runs: abo
 confirm: $(VENV)/.pipeline ## rerun a sample of the studies' runs and compare, after a change that should not affect metrics
 	@python -m stages.studies.confirm
 
-screenshots: $(VENV)/.development ## take the README's pictures of the page in the system's Chromium
+$(VENV)/.docs: requirements-docs.txt $(VENV)/.pipeline
+	@$(BIN)/python $(ENVIRONMENT) $(VENV) requirements-docs.txt
+	@touch $@
+
+docs: $(VENV)/.docs ## build the book into site/, running its tutorials (some minutes; QUICK=1: with hardly any training)
+	OMP_NUM_THREADS=2 ENERGY_WELLS_QUICK=$(QUICK) python -m mkdocs build --strict
+
+screenshots: $(VENV)/.development ## take the book's pictures of the page in the system's Chromium
 	@python -m stages.tools.screenshots
 
-readme: $(VENV)/.pipeline ## update the generated parts of the README
+readme: $(VENV)/.pipeline ## update what the README and the book take from the results
 	@python -m stages.tools.readme
 
 UPGRADE ?= --upgrade
@@ -117,10 +124,12 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 requirements: $(VENV)/.development ## pin the newest releases that requirements*.in allow (UPGRADE=: keep the current pins)
 	$(COMPILE) $(UPGRADE) requirements-dev.in --output-file requirements-dev.txt
 	$(COMPILE) --constraint requirements-dev.txt requirements-cluster.in --output-file requirements-cluster.txt
+	$(COMPILE) --constraint requirements-dev.txt requirements-docs.in --output-file requirements-docs.txt
 	$(COMPILE) --constraint requirements-dev.txt requirements.in --output-file requirements.txt
 
 audit: $(VENV)/.development ## check the pinned packages of this platform for known vulnerabilities
 	pip-audit --requirement requirements-dev.txt --require-hashes --disable-pip --strict
+	pip-audit --requirement requirements-docs.txt --require-hashes --disable-pip --strict
 
 licences: $(VENV)/.development ## list the licences of the pipeline's packages
 	@pip-licenses --order=license --packages $$(sed -nE "s/^([a-z0-9.-]+)==.*/\1/p" requirements.txt)

@@ -131,7 +131,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     facts += [memory(device), f"Images: {source}", f"Turns: {FULL.turns}; for the seeds: {FULL.seed_turns}"]
-    text = document(rows, "python -m benchmarks.gpu", facts)
+    text = document(rows, "python -m benchmarks.gpu", facts, "Benchmark on a GPU")
     print(text, end="")
     files.write_text(OUTPUT, text)
     return 0

@@ -13,94 +13,93 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.config.params import Params
 from stages.dag import leftovers
 from stages.mog.problem import setup
 from stages.pipeline import artifacts, files, runner
 from stages.pipeline.concurrent import concurrently
+from stages.pipeline.descriptions import describe
 from stages.pipeline.lookup import look_up
 from stages.plots import gallery
 from stages.plots.canvas import write_gif, write_png
-from stages.plots.fields import Fields, parse
-from stages.plots.landscape import DEPTH, Grid
+from stages.plots.fields import parse
+from stages.plots.landscape import Grid
 from stages.results import comparison
+from stages.results.metric_names import name
 from stages.results.tables import cell, table
 
-MOG_COLUMNS = {
-    "Joint embeddings": {
-        "held-out loss": "heldout_loss",
-        "variance after / before": "collapse.variance_ratio",
-        "normalised std": "collapse.normalised_std",
-        "collapsed": "collapse.collapsed",
-        "distances, Spearman": "structure.distance_spearman",
-        "distances after L2 normalisation, Spearman": "structure.direction_spearman",
-        "component k-NN accuracy": "clusters.knn_accuracy",
-        "k-NN on raw inputs": "clusters.knn_accuracy_raw",
-        "k-NN, untrained": "clusters.knn_accuracy_untrained",
-        "Bayes accuracy": "clusters.bayes_accuracy",
-    },
-    "Scores and energies": {
-        "held-out loss": "heldout_loss",
-        "relative Fisher divergence": "score.relative_fisher_error",
-        "energy within modes, Spearman": "score.energy_spearman_within_modes",
-        "between-mode log-density error, nats": "score.energy_gap_error",
-        "Langevin mode weights, TV": "sampling.langevin.mode_weight_tv",
-        "Langevin with true score, TV": "sampling.control_langevin.mode_weight_tv",
-        "annealed mode weights, TV": "sampling.annealed.mode_weight_tv",
-        "annealed with true score, TV": "sampling.control_annealed.mode_weight_tv",
-    },
-    "Critics": {
-        "PMI, R²": "critic.r2_pmi",
-        "PMI, Spearman": "critic.spearman_pmi",
-        "loss above the optimum, nats": "critic.excess_loss",
-    },
-    "Conditionals": {
-        "R² of x₁ from x₀": "conditional.r2_x1_given_x0",
-        "R² of x₀ from x₁": "conditional.r2_x0_given_x1",
-        "dependence error, x₁ on x₀": "conditional.dependence_error_x1_given_x0",
-        "dependence error, x₀ on x₁": "conditional.dependence_error_x0_given_x1",
-        "NLL of x₁ given x₀, nats": "conditional.nll_x1_given_x0",
-        "NLL of x₀ given x₁, nats": "conditional.nll_x0_given_x1",
-    },
+MOG_TABLES = {
+    "Joint embeddings": (
+        "heldout_loss",
+        "collapse.variance_ratio",
+        "collapse.normalised_std",
+        "collapse.collapsed",
+        "structure.distance_spearman",
+        "structure.direction_spearman",
+        "clusters.knn_accuracy",
+        "clusters.knn_accuracy_raw",
+        "clusters.knn_accuracy_untrained",
+        "clusters.bayes_accuracy",
+    ),
+    "Scores and energies": (
+        "heldout_loss",
+        "score.relative_fisher_error",
+        "score.energy_spearman_within_modes",
+        "score.energy_gap_error",
+        "sampling.langevin.mode_weight_tv",
+        "sampling.control_langevin.mode_weight_tv",
+        "sampling.annealed.mode_weight_tv",
+        "sampling.control_annealed.mode_weight_tv",
+    ),
+    "Critics": ("critic.r2_pmi", "critic.spearman_pmi", "critic.excess_loss"),
+    "Conditionals": (
+        "conditional.r2_x1_given_x0",
+        "conditional.r2_x0_given_x1",
+        "conditional.dependence_error_x1_given_x0",
+        "conditional.dependence_error_x0_given_x1",
+        "conditional.nll_x1_given_x0",
+        "conditional.nll_x0_given_x1",
+    ),
 }
-"""The tables of the mixture: title, then label of the column and key of its metric. Labels are unique within a domain."""
-MNIST_COLUMNS = {
-    "{title}, phase 1": {
-        "k-NN accuracy": "knn.accuracy",
-        "precision": "knn.precision_macro",
-        "recall": "knn.recall_macro",
-        "F1": "knn.f1_macro",
-        "k-NN, held-out training images": "knn_validation.accuracy",
-        "k-NN on raw pixels": "knn_raw_pixels.accuracy",
-        "k-NN, untrained": "knn_untrained.accuracy",
-        "linear probe": "linear_probe.accuracy",
-        "thousand images seen": "thousand_images_seen",
-        "normalised std": "collapse.normalised_std",
-        "RankMe": "collapse.rankme",
-        "collapsed": "collapse.collapsed",
-    },
-    "{title}, phase 2": {
-        "reconstruction MSE": "reconstruction.mse",
-        "MSE of the mean image": "reconstruction.mean_image_mse",
-        "MSE of PCA, clean images": "reconstruction.pca{components}_mse",
-        "PSNR, dB": "reconstruction.psnr",
-        "SSIM": "reconstruction.ssim",
-    },
+"""The tables of the mixture: title and keys of the metrics, whose names are those of results/metric_names.py."""
+MNIST_TABLES = {
+    "{title}, phase 1": (
+        "knn.accuracy",
+        "knn.precision_macro",
+        "knn.recall_macro",
+        "knn.f1_macro",
+        "knn_validation.accuracy",
+        "knn_raw_pixels.accuracy",
+        "knn_untrained.accuracy",
+        "linear_probe.accuracy",
+        "thousand_images_seen",
+        "collapse.normalised_std",
+        "collapse.rankme",
+        "collapse.collapsed",
+    ),
+    "{title}, phase 2": (
+        "reconstruction.mse",
+        "reconstruction.mean_image_mse",
+        "reconstruction.pca{components}_mse",
+        "reconstruction.psnr",
+        "reconstruction.ssim",
+    ),
 }
 """The same for the images; `title` is that of the data set, `components` the number of principal components."""
 
-Columns = Mapping[str, Mapping[str, str]]
-"""Titles of tables, labels of columns and keys of metrics."""
+Groups = Mapping[str, tuple[str, ...]]
+"""Titles of tables and keys of metrics."""
 
 
 def main(params: Params) -> None:
     """Write the tables, the summary and the pictures that compare all methods."""
     leftovers.remove()
     components = params.mnist_reconstruct.pca_components
-    domains: dict[str, tuple[list[str], Columns]] = {
-        "mog": (params.methods, MOG_COLUMNS),
-        "mnist": (params.mnist.methods, MNIST_COLUMNS),
+    domains: dict[str, tuple[list[str], Groups]] = {
+        "mog": (params.methods, MOG_TABLES),
+        "mnist": (params.mnist.methods, MNIST_TABLES),
     }
     rows: dict[str, Any] = {}
     tables = []
@@ -108,17 +107,24 @@ def main(params: Params) -> None:
     metrics_of: dict[str, dict[str, Any]] = {}
     for domain, (methods, groups) in domains.items():
         metrics = metrics_of[domain] = {m: files.read_json(artifacts.metrics(domain, m)) for m in methods}
-        keys = {c: key.format(components=components) for columns in groups.values() for c, key in columns.items()}
+        labels = {heading: _labels(keys, components) for heading, keys in groups.items()}
+        keys = {label: key for columns in labels.values() for label, key in columns.items()}
         rows[domain] = {m: {column: look_up(metrics[m], key) for column, key in keys.items()} for m in methods}
         tables += [
             markdown(heading.format(title=params.mnist.title), rows[domain], list(columns))
-            for heading, columns in groups.items()
+            for heading, columns in labels.items()
         ]
         means[domain] = {m: summary(rows[domain][m], keys) for m in methods}
     files.write_json(artifacts.TABLE_JSON, rows)
     files.write_text(artifacts.TABLES, "\n".join(filter(None, tables)))
     files.write_json(artifacts.SUMMARY, means)
     _draw(params, metrics_of["mog"])
+
+
+def _labels(keys: tuple[str, ...], components: int) -> dict[str, str]:
+    """The keys of metrics by the labels of their columns."""
+    pca = "reconstruction.pca{components}_mse"
+    return {"MSE of PCA, clean images" if k == pca else name(k).label: k.format(components=components) for k in keys}
 
 
 def summary(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
@@ -139,31 +145,50 @@ def markdown(title: str, rows: Mapping[str, Mapping[str, Any]], columns: list[st
 def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
     """Draw the pictures that compare the methods on the mixture, and write their captions."""
     shown = {name: parse(files.read_arrays(artifacts.fields("mog", name))) for name in params.methods}
+    thresholds = params.collapse.model_dump()
     first = shown[params.methods[0]]
     grid = Grid(x=first.grid_x, y=first.grid_y)
-    points = files.read_arrays(artifacts.data("mog", "test"))["x"]
+    test, reference = files.read_arrays(artifacts.data("mog", "test")), tuple(params.mog.evaluation.reference)
     mixture = setup.mixture(setup.read())
-    truth = -mixture.log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
-    final = {name: (f.energy[0], _limits(f)) for name, f in shown.items()}
-    over_training = {name: (f.snapshot_energy, _limits(f)) for name, f in shown.items()}
+    log_density = mixture.log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
+    points = test["x"]
 
-    def landscapes() -> None:
-        write_png(artifacts.FIGURES / "gallery.png", gallery.gallery(grid, final, points, truth))
+    def landscapes(energies: Mapping[str, NDArray[Any]]) -> list[gallery.Landscape]:
+        return [
+            gallery.Landscape(
+                title=describe(method).short + (f", σ = {fields.score.sigma:g}" if fields.score and fields.score.sigma else ""),
+                energy=fields.relative(energies[method]),
+                embedding=fields.embedding is not None,
+                collapsed=fields.embedding is not None and fields.embedding.collapsed(thresholds),
+                progress=fields.steps / fields.steps[-1],
+            )
+            for method, fields in shown.items()
+        ]
+
+    def final() -> None:
+        energies = landscapes({method: fields.energy[0] for method, fields in shown.items()})
+        truth = log_density.max() - log_density
+        title = "Energy landscapes after training, first seed; star: reference point of the joint embeddings"
+        write_png(artifacts.FIGURES / "gallery.png", gallery.gallery(grid, energies, points, truth, reference, title))
 
     def formation() -> None:
-        write_gif(artifacts.FIGURES / "gallery.gif", gallery.formation(grid, over_training, points), seconds=6)
+        energies = landscapes({method: fields.snapshot_energy for method, fields in shown.items()})
+        frames = gallery.formation(grid, energies, points, reference)
+        write_gif(artifacts.FIGURES / "gallery.gif", frames, seconds=6)
 
-    pictures = comparison.pictures(shown, metrics, grid, points, mixture.weights, params.collapse.model_dump())
+    truth = comparison.Truth(
+        grid=grid,
+        log_density=log_density,
+        weights=mixture.weights,
+        means=mixture.means,
+        component=test["component"],
+    )
+    pictures = comparison.pictures(shown, metrics, truth, thresholds)
     folder = artifacts.figures("mog")
     drawn = [partial(write_png, folder / f"{name}.png", picture) for name, (picture, _) in pictures.items()]
-    concurrently(formation, *drawn, landscapes)
+    concurrently(formation, *drawn, final)
     sections = [f"![{name}](figures/mog/{name}.png)\n\n{caption}\n" for name, (_, caption) in pictures.items()]
     files.write_text(artifacts.COMPARISON, "\n".join(sections))
-
-
-def _limits(shown: Fields) -> tuple[float, float]:
-    """The limits of the colour scale, of −cos or of an energy in nats."""
-    return (-1.0, 1.0) if shown.embedding else (shown.lowest, shown.lowest + DEPTH)
 
 
 if __name__ == "__main__":

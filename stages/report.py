@@ -2,19 +2,18 @@
 
 Writes reports/index.html, which opens from the file system without a server or a network, and reports/page_data/domains.js with
 the data that all methods share: the mixture, its test points, the images. The page loads the scripts of reports/page_data on
-demand. Its sources are in stages/page: a template, a style sheet, scripts, and the published build of d3.
+demand. Its sources are in stages/page: a template, a style sheet, scripts, and the published build of d3. Also writes
+reports/figures/claims.png, all verdicts as a matrix.
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from stages.config.params import Params
@@ -23,8 +22,10 @@ from stages.dag import leftovers
 from stages.dag.requirements import direct
 from stages.mog.problem import setup
 from stages.pipeline import artifacts, digests, files, page_script, runner
-from stages.plots.canvas import ENERGY_MAP
-from stages.plots.images import CLASS_COLOURS
+from stages.pipeline.descriptions import describe
+from stages.plots.canvas import write_png
+from stages.plots.colours import CLASSES, ENERGY_MAP
+from stages.results import verdict_matrix
 
 PAGE = ROOT / "stages/page"
 """Folder of the page's sources."""
@@ -56,6 +57,9 @@ def main(params: Params) -> None:
     mnist = {m: files.read_json(artifacts.metrics("mnist", m)) for m in params.mnist.methods}
     reconstructed = params.mnist_reconstruct.methods
     decided = files.read_json(artifacts.CLAIMS)
+    every = ((method, entry) for method, claims in decided.items() for entry in claims.values())
+    title = "What the literature says (yes or no), and whether the measurement agrees"
+    write_png(artifacts.FIGURES / "claims.png", verdict_matrix.matrix(every, title))
     claims = [claim(method, entry) for method, entries in decided.items() for entry in entries.values()]
     page_script.write(artifacts.DOMAINS, "domains", domains(params))
     environment = Environment(
@@ -96,7 +100,7 @@ def domains(params: Params) -> dict[str, Any]:
     shown = slice(params.mnist.snapshot_images)
     return {
         "mog": {
-            "methods": [{"name": name, "title": title(name)} for name in params.methods],
+            "methods": [{"name": name, "title": describe(name).title} for name in params.methods],
             "seeds": params.seeds,
             "weights": mixture.weights.tolist(),
             "means": mixture.means.tolist(),
@@ -120,7 +124,7 @@ def results(mnist: Mapping[str, Any], reconstructed: list[str]) -> dict[str, Any
     """Metrics that the page's scripts show beside the pictures."""
     kept = ("clean", "per_perturbation", "mean_image_mse")
     return {
-        "class_colours": CLASS_COLOURS,
+        "class_colours": CLASSES,
         "reconstruction": {name: {key: mnist[name]["reconstruction"][key] for key in kept} for name in reconstructed},
     }
 
@@ -146,15 +150,9 @@ def robustness(mnist: Mapping[str, Any]) -> dict[str, Any]:
 
 def heat(accuracy: float) -> dict[str, Any]:
     """An accuracy with the colours of its cell and its text."""
-    red, green, blue, _ = colormaps[ENERGY_MAP](accuracy)
+    red, green, blue, _ = ENERGY_MAP(accuracy)
     ink = "#000" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18 else "#fff"
     return {"accuracy": accuracy, "colour": to_hex((red, green, blue)), "ink": ink}
-
-
-def title(name: str) -> str:
-    """The first line of a method's module docstring, read without importing the module."""
-    tree = ast.parse((ROOT / f"stages/methods/{name}.py").read_text(encoding="utf-8"))
-    return (ast.get_docstring(tree) or name).splitlines()[0].rstrip(".")
 
 
 def claim(method: str, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from stages.nn.conv import as_images
 from stages.nn.noise import TrainingNoise
 from stages.pipeline import files
 from stages.plots import animation as pipelines_animation
+from stages.plots.landscape import NATS
 from stages.results.targets import KNN
 from tests import small
 
@@ -202,9 +203,9 @@ def test_lightly_loads_the_clean_and_the_augmented_view(images: Tensor) -> None:
 
 
 def test_both_sides_of_the_animation_draw_frames_of_equal_size() -> None:
-    grid, energies, steps, limits = animation.formation(PARAMS)
-    few = pipelines_animation.training(grid, energies[:2], steps[:2], limits, "t", "u")
-    assert few[0].shape == animation.redrawn(grid, energies[1], 1, limits).shape
+    grid, energies, steps = animation.formation(PARAMS)
+    few = pipelines_animation.training(grid, energies[:2], steps[:2], NATS, animation.NO_POINTS, "t")
+    assert few[0].shape == animation.redrawn(grid, energies[1], 1).shape
     assert energies.shape == (PARAMS.mog.snapshots, PARAMS.mog.evaluation.grid, PARAMS.mog.evaluation.grid)
 
 

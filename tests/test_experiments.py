@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from tests import small
 from tests.test_pipeline import COMPARING, read, runs
+from tests.test_readme import readme_block
 
 ONE_MODE = {
     "means": [[0, 0]],
@@ -40,15 +41,23 @@ def test_pipeline_runs_on_other_mixtures(copied: Path, preset: str) -> None:
 
 
 def test_new_method_needs_only_its_file_and_its_params(copied: Path) -> None:
+    # One with an encoder and a param of its own, and the one in the README.
     (copied / "stages/methods/jepa_scaled.py").write_text(NEW_METHOD)
-    block = {**yaml.safe_load((copied / "params.yaml").read_text())["contrastive"], "scale": 2.0}
+    (copied / "stages/methods/mine.py").write_text(readme_block("python"))
+    blocks = yaml.safe_load((copied / "params.yaml").read_text())
+    block = {**blocks["contrastive"], "scale": 2.0}
     del block["temperature"]
-    small.change_params(copied, {"methods": ["contrastive", "dsm", "jepa_scaled"], "jepa_scaled": block})
+    mine = {"network": blocks["dsm"]["network"], "train": blocks["dsm"]["train"]}
+    changed = {"methods": ["contrastive", "dsm", "jepa_scaled", "mine"], "jepa_scaled": block, "mine": mine}
+    small.change_params(copied, changed)
     ran = set(small.stages_run(small.reproduce(copied, "2")))
-    assert ran == {f"mog_{part}@jepa_scaled" for part in ("train", "evaluate", "figures")} | COMPARING
-    row = read(copied, "reports/table.json")["mog"]["jepa_scaled"]
-    assert row["held-out loss"]["mean"] > 0
+    new = {f"mog_{part}@{name}" for part in ("train", "evaluate", "figures") for name in ("jepa_scaled", "mine")}
+    # A new file in stages/methods is a dependency of all stages that name methods.
+    assert ran == new | COMPARING | {"mnist_figures"}
+    table = read(copied, "reports/table.json")["mog"]
+    assert table["jepa_scaled"]["held-out loss"]["mean"] > 0 and table["mine"]["relative Fisher divergence"]["mean"] > 0
     assert "| jepa_scaled |" in (copied / "reports/table.md").read_text()
+    assert (copied / "reports/figures/mog/mine/landscape.png").is_file()
 
 
 NEW_METHOD = '''"""A method for this test."""

@@ -16,6 +16,8 @@ from PIL import Image
 from stages.core.paths import ROOT
 from stages.metrics.collapse import normalise
 from stages.mog.evaluation.model import EvaluatedModel, apply
+from stages.pipeline import artifacts
+from stages.tools import screenshots
 from stages.tools.browser import find
 from tests import small
 
@@ -412,7 +414,12 @@ def test_images_are_filtered_selected_and_shown_with_their_nearest_neighbours(op
 
 
 def test_screenshots_of_the_page_are_written(project: Path, tmp_path: Path) -> None:
+    for source in screenshots.ANIMATIONS.values():
+        (project / artifacts.ANIMATIONS / source).parent.mkdir(parents=True, exist_ok=True)
+        (project / artifacts.ANIMATIONS / source).write_bytes(source.encode())
     small.run(project, "python", "-m", "stages.tools.screenshots")
+    for name, source in screenshots.ANIMATIONS.items():
+        assert (project / f"docs/{name}.gif").read_bytes() == source.encode()
     for name in ("maps", "particles", "digits"):
         picture = np.asarray(Image.open(project / f"docs/page-{name}.png").convert("RGB"))
         assert picture.shape[0] > 200 and picture.std() > 20

@@ -134,19 +134,20 @@ def test_table_has_every_method_of_the_params(reproduced: Path) -> None:
 def test_all_figures_and_animations_are_written(reproduced: Path) -> None:
     figures, animations = reproduced / "reports/figures", reproduced / "reports/animations"
     for method in ("contrastive", "dsm"):
-        assert names(figures / "mog" / method) == {"landscape.png"}
-        assert names(animations / "mog" / method) == {"training.gif", "walk.gif"}
-    comparisons = {"collapse.png", "conditional.png", "critics.png", "mode_weights.png", "score_errors.png"}
+        own = {"embedding.png"} if method == "contrastive" else set()
+        assert names(figures / "mog" / method) == {"landscape.png", "training.gif", *own}
+        assert names(animations / "mog" / method) == {"walk.gif"}
+    comparisons = {"collapse.png", "conditional.png", "critics.png", "embeddings.png", "mode_weights.png", "score_errors.png"}
     assert names(figures / "mog") == {*comparisons, "contrastive", "dsm"}
-    per_method = {"pca.png", "knn.png", "confusion.png", "mistakes.png", "neighbours.png", "robustness.png"}
+    per_method = {"pca.png", "confusion.png", "mistakes.png", "neighbours.png", "robustness.png"}
     assert names(figures / "mnist/contrastive") == per_method
     assert names(figures / "mnist/jepa_ema") == {*per_method, "reconstruction"}
     assert names(figures / "mnist/jepa_ema/reconstruction") == {"reconstructions.png", "severity.png"}
     assert names(animations / "mnist/contrastive") == {"pca.gif"}
     assert names(animations / "mnist/jepa_ema") == {"pca.gif", "interpolation.gif"}
-    comparisons = {"few_labels.png", "perturbations.png", "robustness.png"}
+    comparisons = {"few_labels.png", "knn.png", "perturbations.png", "robustness.png"}
     assert names(figures / "mnist") == {*comparisons, "contrastive", "jepa_ema"}
-    assert names(figures) == {"gallery.png", "gallery.gif", "mog", "mnist"}
+    assert names(figures) == {"claims.png", "gallery.png", "gallery.gif", "mog", "mnist"}
 
 
 def names(folder: Path) -> set[str]:

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +22,14 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
 from stages.core.paths import ROOT
-from stages.plots import animation, comparison, gallery, images, landscape, sheets, studies
-from stages.plots.canvas import ACCENT, DPI, write_gif, write_png
+from stages.plots import animation, colours, comparison, embedding_space, gallery, images, landscape, sheets, studies, verdicts
+from stages.plots.canvas import ANIMATION_DPI, DPI, write_gif, write_png
+from stages.plots.colours import ACCENT, CLASSES, REFERENCE
+from stages.plots.comparison import Shown
 from stages.plots.fields import Conditional
-from stages.plots.landscape import Grid
+from stages.plots.gallery import Landscape
+from stages.plots.landscape import COSINE, NATS, Grid
+from stages.plots.studies import Map, Series
 
 RNG = np.random.default_rng(0)
 GRID = Grid(x=np.linspace(-10, 10, 20), y=np.linspace(-5, 15, 21))
@@ -38,7 +44,9 @@ FIELD = np.stack(np.gradient(-ENERGY)[::-1], -1)
 DIGITS = RNG.integers(256, size=(6, 28, 28), dtype=np.uint8)
 LABELS = np.arange(40) % 10
 PROJECTED = RNG.normal(size=(5, 40, 2)).astype(np.float32)
-SCORES = {"ours": {"accuracy": 0.99, "recall": 0.98}, "raw": {"accuracy": 0.96, "recall": 0.95}}
+EXPLAINED = np.array([0.5, 0.25])
+A, B = Shown("method a", "#0072b2"), Shown("method b", "#d55e00")
+EMBEDDED = RNG.normal(size=(40, 6)).astype(np.float32)
 
 MEASURED = {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}
 ROBUST = {
@@ -49,58 +57,117 @@ ROBUST = {
 Draw = Callable[[], Figure]
 Animate = Callable[[], list[np.ndarray]]
 
+
+def series(label: str, **measured: list[Mapping[str, Any] | None]) -> Series:
+    """A series of cells with the metrics of each panel."""
+    return Series(label=label, colour="#0072b2", measured=measured)
+
+
+def landscapes(*names: str, energy: np.ndarray = ENERGY, embedding: bool = True, collapsed: bool = False) -> list[Landscape]:
+    """The landscapes of methods with these titles."""
+    progress = np.linspace(0, 1, len(energy)) if energy.ndim == 3 else np.ones(1)
+    shared = {"energy": energy, "embedding": embedding, "collapsed": collapsed, "progress": progress}
+    return [Landscape(title=name, **shared) for name in names]
+
+
+MIXTURE = Map(title="m", grid=GRID, log_density=-ENERGY)
 FIGURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
-    "joint embedding": (lambda: landscape.joint_embedding(GRID, ENERGY, POINTS, (0, 0), "f"), (5.6, 4.9)),
-    "score": (lambda: landscape.score(GRID, ENERGY, -ENERGY, FIELD, POINTS, "s"), (9.6, 4.6)),
-    "gallery": (lambda: gallery.gallery(GRID, {"a": (ENERGY, (-1, 1))}, POINTS, ENERGY), (5.0, 2.5)),
+    "joint embedding": (
+        lambda: landscape.joint_embedding(GRID, ENERGY, POINTS, (0, 0), "f", collapsed=True),
+        (5.4, 4.6),
+    ),
+    "score": (lambda: landscape.score(GRID, (ENERGY, -ENERGY), (FIELD, -FIELD), POINTS, "s", "t"), (9.6, 4.7)),
+    "noise levels": (
+        lambda: landscape.noise_levels(GRID, [(s, ENERGY, FIELD, ENERGY, FIELD) for s in (9, 1)], [POINTS] * 2, "t"),
+        (5.6, 5.2),
+    ),
+    "gallery": (
+        lambda: gallery.gallery(GRID, landscapes("a", collapsed=True), POINTS, ENERGY, (0, 0), "t"),
+        (2.3 + 0.8, 5.2),
+    ),
+    "embedding space": (
+        lambda: embedding_space.of_method((EMBEDDED, EMBEDDED**3), LABELS, A, collapsed=True),
+        (9.6, 3.5),
+    ),
+    "embedding spaces": (
+        lambda: embedding_space.overview({k: (A, EMBEDDED, k == "c") for k in "abcde"}, LABELS),
+        (10.0, 6.8),
+    ),
     "sheet": (lambda: sheets.sheet({"bytes": DIGITS, "floats": DIGITS[:4] / 255}, "t", "abcdef"), (5.32, 2.02)),
-    "pca": (lambda: images.pca(PROJECTED[0], LABELS, "t"), (6.4, 5)),
-    "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, "t"), (5.2, 4.8)),
-    "dots": (lambda: images.dots(SCORES, "t", "score", 0.9901), (7.2, 3.6)),
+    "pca": (lambda: images.pca(PROJECTED[0], LABELS, EXPLAINED, "t"), (6.2, 5)),
+    "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, "t"), (5.8, 5.4)),
+    "knn": (lambda: images.knn([(A, 0.01), (B, 0.03)], "t", 0.0099), (6.6, 1.62)),
     "study lines": (
         lambda: studies.lines(
-            [0.1, 1.0], {"a.b": {"m": [MEASURED] * 2, "n": [None, MEASURED]}, "c": {"m": [MEASURED] * 2}}, "l", "t"
+            [0.1, 1.0],
+            [series("m", a=[MEASURED] * 2, b=[MEASURED] * 2), series("n", a=[None, MEASURED], b=[None] * 2)],
+            ["a", "b"],
+            "l",
+            "t",
         ),
-        (6.4, 3.2),
+        (6.8, 3.9),
     ),
-    "study bars": (lambda: studies.bars(["p", "q"], {"a.b": [MEASURED, None], "c": [MEASURED] * 2}, "t"), (7.2, 1.52)),
-    "study verdicts": (
-        lambda: studies.verdicts(
-            {"p": {"a": "holds", "b": "fails"}, "q": {"b": "not applicable"}}, {"l": [MEASURED, None]}, "t"
+    "study bars": (
+        lambda: studies.bars([series("p", a=[MEASURED], b=[None]), series("q", a=[MEASURED], b=[MEASURED])], ["a", "b"], "t"),
+        (0.95 + 5.2 + 0.4, 2.58),
+    ),
+    "study bars with settings": (
+        lambda: studies.bars([series("p", a=[MEASURED])], ["a"], "t", {"x": ["✓"], "y": ["0.5"]}, MIXTURE),
+        (2.4 + 1.9 + 2.6 + 0.4, 2.9),
+    ),
+    "verdicts": (
+        lambda: verdicts.matrix(
+            {"p": "P", "q": "P"},
+            {
+                ("p", "a"): {"verdict": "holds", "claimed": "yes", "narrow": True},
+                ("p", "b"): {"verdict": "fails", "claimed": "no (local only)", "narrow": False},
+                ("q", "b"): {"verdict": "not applicable", "claimed": "yes", "narrow": False},
+            },
+            "t",
         ),
-        (2.2 + 0.84 + 1.8, 2.2 + 0.52),
+        (1.9 + 0.5 * 4, 2.9 + 0.6),
     ),
-    "mistakes": (lambda: sheets.mistakes(DIGITS, LABELS[:6], LABELS[1:7], "t"), (9.6, 1.4)),
-    "no mistakes": (lambda: sheets.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], "t"), (9.6, 1.4)),
+    "mistakes": (lambda: sheets.mistakes(DIGITS, LABELS[:6], LABELS[1:7], "t"), (2.4 + 6.6, 0.7 + 0.58 * 6)),
+    "no mistakes": (lambda: sheets.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], "t"), (2.4 + 6.6, 1.28)),
     "neighbours": (
         lambda: sheets.neighbours(DIGITS[:2], DIGITS[None, 2:].repeat(2, 0), np.eye(2, 4, dtype=bool), "t"),
         (0.62 * 5.4, 0.6 + 0.62 * 2),
     ),
     "robustness of all": (
         lambda: images.robustness_of_all({"m": ROBUST}, 1000),
-        (3.8, 1.92),
+        (3.8, 1.4 + 0.24 * 3),
     ),
-    "few labels": (lambda: images.few_labels({k: {"10": MEASURED, "100": MEASURED} for k in "abcd"}), (6.4, 3.8)),
-    "robustness": (lambda: images.robustness({"affine": {"0.5": 0.9, "1": 0.7}}, 0.99, "t"), (5.2, 3.4)),
+    "few labels": (lambda: images.few_labels([(A, {"10": MEASURED, "100": MEASURED})] * 4), (6.6, 4.2)),
+    "robustness": (lambda: images.robustness({"affine": {"0.5": 0.9, "1": 0.7}}, 0.99, "t"), (5.2, 3.8)),
 }
 ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
-    "walk": (lambda: animation.walk(GRID, SNAPSHOTS, WALK, POINTS, "t"), (4.4, 4.0), 5),
-    "training": (lambda: animation.training(GRID, SNAPSHOTS, STEPS, (-1, 1), "t", "u"), (4.4, 4.0), 6),
-    "particles": (lambda: animation.particles(GRID, ENERGY, PROJECTED, STEPS, (-1, 1), "t"), (4.4, 4.0), 6),
-    # This animation shows every second snapshot.
-    "formation": (
-        lambda: gallery.formation(GRID, {k: (SNAPSHOTS.repeat(2, 0)[1:], (-1, 1)) for k in "ab"}, POINTS),
-        (2.8, 1.55),
+    "walk": (lambda: animation.walk(GRID, SNAPSHOTS, WALK, POINTS, "t"), (4.6, 4.0), 5),
+    # This animation and `formation` show every second snapshot.
+    "training": (
+        lambda: animation.training(GRID, SNAPSHOTS.repeat(2, 0)[1:], np.arange(9), COSINE, POINTS, "t", (0, 0)),
+        animation.SMALL,
         6,
     ),
-    "movie": (lambda: images.movie(DIGITS[:5] / 255, "t"), (2.6, 2.8), 5),
-    "pca over training": (lambda: images.pca_over_training(PROJECTED, LABELS, STEPS, "t"), (5, 4.2), 6),
+    "particles": (
+        lambda: animation.particles(GRID, SNAPSHOTS, PROJECTED, STEPS, np.array([9.0, 9, 3, 3, 1]), "t"),
+        (4.6, 4.0),
+        6,
+    ),
+    "formation": (
+        lambda: gallery.formation(
+            GRID, landscapes("a", energy=SNAPSHOTS.repeat(2, 0)[1:]) + landscapes("b", energy=SNAPSHOTS), POINTS, (0, 0)
+        ),
+        (2 * 1.35 + 0.8, 1.75),
+        6,
+    ),
+    "movie": (lambda: images.movie(DIGITS[:5] / 255, ["from 0 to 1"] * 5), (2.6, 2.9), 5),
+    "pca over training": (lambda: images.pca_over_training(PROJECTED, LABELS, STEPS, EXPLAINED, "t"), (5, 4.2), 6),
 }
 
 
-def pixels(inches: tuple[float, float]) -> tuple[int, int]:
+def pixels(inches: tuple[float, float], dpi: int) -> tuple[int, int]:
     """Width and height in pixels."""
-    return int(inches[0] * DPI + 1e-6), int(inches[1] * DPI + 1e-6)
+    return int(inches[0] * dpi + 1e-6), int(inches[1] * dpi + 1e-6)
 
 
 @cache
@@ -111,7 +178,7 @@ def png(name: str) -> bytes:
         return (Path(folder) / "new folder" / "a.png").read_bytes()
 
 
-def gif(frames: list[np.ndarray], seconds: float = 3, accents: Sequence[str] = (ACCENT,)) -> bytes:
+def gif(frames: list[np.ndarray], seconds: float = 3, accents: Sequence[str] = (ACCENT, REFERENCE)) -> bytes:
     """The content of an animation's GIF file."""
     with TemporaryDirectory() as folder:
         write_gif(Path(folder) / "new folder" / "a.gif", frames, seconds, accents)
@@ -150,7 +217,7 @@ def count(frame: np.ndarray, colour: str) -> int:
 def test_figure_is_a_png_of_the_given_size_and_not_blank(name: str) -> None:
     (frame,) = opened(png(name))
     assert png(name).startswith(b"\x89PNG")
-    assert (frame.shape[1], frame.shape[0]) == pixels(FIGURES[name][1])
+    assert (frame.shape[1], frame.shape[0]) == pixels(FIGURES[name][1], DPI)
     assert len(np.unique(frame.reshape(-1, 3), axis=0)) > 10
 
 
@@ -162,7 +229,7 @@ def test_animation_is_a_looping_gif_of_the_given_size_whose_frames_differ(name: 
     written = opened(content)
     assert content.startswith(b"GIF89a") and b"NETSCAPE2.0\x03\x01\x00\x00" in content
     assert len(written) == 5, "the held frame is stored as one long frame"
-    assert all((frame.shape[1], frame.shape[0]) == pixels(inches) for frame in written)
+    assert all((frame.shape[1], frame.shape[0]) == pixels(inches, ANIMATION_DPI) for frame in written)
     assert all((a != b).any() for a, b in pairwise(written))
     assert seconds(content) == pytest.approx(3, abs=0.1)
 
@@ -178,19 +245,22 @@ def test_animation_drawn_twice_has_the_same_bytes(name: str) -> None:
 
 
 def test_methods_keep_their_colours_across_panels_and_missing_values_are_omitted() -> None:
-    metrics = {"a": {"m": [None, None], "n": [MEASURED] * 2}, "b": {"m": [MEASURED] * 2, "n": [MEASURED, None]}}
-    left, right = studies.lines([1, 2], metrics, "l", "t").axes
+    shown = [
+        Series(label="m", colour="#111111", measured={"a": [None, None], "b": [MEASURED] * 2}),
+        Series(label="n", colour="#222222", measured={"a": [MEASURED] * 2, "b": [MEASURED, None]}),
+    ]
+    left, right = studies.lines([1, 2], shown, ["a", "b"], "l", "t").axes
 
     def lines(axes: Axes) -> dict[str, tuple[str, int]]:
         return {c.get_label(): (c[0].get_color(), len(c[0].get_xdata())) for c in axes.containers}
 
-    assert lines(left)["n"] == (studies.SERIES[0], 2) and lines(left)["m"][1] == 0
-    assert lines(right) == {"m": (ACCENT, 2), "n": (studies.SERIES[0], 1)}
+    assert lines(left) == {"n": ("#222222", 2)}
+    assert lines(right) == {"m": ("#111111", 2), "n": ("#222222", 1)}
 
 
 def test_values_too_close_on_an_axis_are_evenly_spaced_and_labelled() -> None:
     def ticks(values: list[float]) -> tuple[str, list[str]]:
-        (axes,) = studies.lines(values, {"a": {"m": [MEASURED] * len(values)}}, "l", "t").axes
+        (axes,) = studies.lines(values, [series("m", a=[MEASURED] * len(values))], ["a"], "l", "t").axes
         return axes.get_xscale(), [label.get_text() for label in axes.get_xticklabels()]
 
     assert ticks([0, 0.9, 0.99, 0.999]) == ("linear", ["0", "0.9", "0.99", "0.999"])
@@ -199,32 +269,47 @@ def test_values_too_close_on_an_axis_are_evenly_spaced_and_labelled() -> None:
     assert ticks([0.5]) == ticks([0.5])
 
 
-def test_panel_title_is_the_shortest_unique_suffix_of_the_metric() -> None:
-    assert studies.short(["mse", "clean.mse", "noisy.clean.mse", "a.some_name", "b.affine.1"]) == {
-        "mse": "mse",
-        "clean.mse": "clean mse",
-        "noisy.clean.mse": "noisy clean mse",
-        "a.some_name": "some name",
-        "b.affine.1": "affine 1",
-    }
+@pytest.mark.parametrize(
+    ("values", "said"), [([0.4, 0.6], "mean ± std over 2 seeds"), ([0.5], "one run per setting")], ids=["seeds", "single"]
+)
+def test_single_runs_are_not_called_means(values: list[float], said: str) -> None:
+    measured = {"mean": 0.5, "std": 0.1, "values": values}
+    for figure in (
+        studies.lines([1, 2], [series("m", a=[measured] * 2)], ["a"], "l", "t"),
+        studies.bars([series("m", a=[measured])], ["a"], "t"),
+    ):
+        assert said in figure.get_supxlabel().replace("\n", " ")
 
 
-def test_many_panels_of_bars_fill_several_rows() -> None:
-    figure = studies.bars(["p", "q"], {f"metric_{number}": [MEASURED] * 2 for number in range(10)}, "t")
-    drawn = [axes for axes in figure.axes if axes.axison]
-    assert [axes.get_title() for axes in drawn] == [f"metric {number}" for number in range(10)]
-    assert len({round(axes.get_position().y0, 3) for axes in drawn}) == 2
+def test_settings_of_a_study_are_a_table_aligned_with_its_rows() -> None:
+    rows = [series(name, a=[MEASURED]) for name in "pqr"]
+    table, panel = studies.bars(rows, ["a"], "t", {"flag": ["✓", "✗", "✓"], "decay": ["0", "0.9", "1"]}).axes
+    assert table.get_ylim() == panel.get_ylim()
+    entries = {text.get_text(): text.get_position() for text in table.texts}
+    assert entries["0.9"] == (1, 1) and entries["✗"] == (0, 1) and entries["decay"][0] == 1
 
 
-def test_gallery_has_four_panels_per_row_or_five_with_many_methods() -> None:
-    sizes = []
-    for names in ("abc", "abcd", "abcdefghij"):
-        figure = gallery.gallery(GRID, dict.fromkeys(names, (ENERGY, (-1, 1))), POINTS, ENERGY)
-        sizes.append((round(figure.get_figwidth(), 1), round(figure.get_figheight(), 1)))
-    assert sizes == [(10.0, 2.5), (10.0, 5.0), (12.5, 7.5)]
+@pytest.mark.parametrize(("methods", "columns"), [(1, 2), (3, 4), (7, 4), (8, 3), (14, 5)])
+def test_gallery_has_the_columns_that_leave_fewest_places_empty(methods: int, columns: int) -> None:
+    shown = landscapes(*map(str, range(methods)), embedding=False)
+    figure = gallery.gallery(GRID, shown, POINTS, ENERGY, (0, 0), "t")
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert len(panels) == methods + 1
+    assert len({round(axes.get_position().x0, 3) for axes in panels}) == columns
 
 
-CURVES = {name: (STEPS, np.geomspace(1, end, 5), np.geomspace(1, end, 5)) for name, end in (("a", 1e-3), ("b", 10.0))}
+def test_gallery_separates_the_scales_and_marks_collapse_and_reference_point() -> None:
+    shown = [*landscapes("nats", embedding=False), *landscapes("flat", collapsed=True), *landscapes("fine")]
+    figure = gallery.gallery(GRID, shown, POINTS, ENERGY, (1, 2), "t")
+    bars = {axes.get_ylabel() for axes in figure.axes if not axes.get_title() and axes.get_ylabel()}
+    assert bars == {NATS.label, COSINE.label}
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    stars = {title for title, axes in panels.items() if any(line.get_marker() == "*" for line in axes.lines)}
+    assert stars == {"flat", "fine"}
+    assert {title for title, axes in panels.items() if any(t.get_text() == "collapsed" for t in axes.texts)} == {"flat"}
+
+
+CURVES = {name: (A, STEPS, np.geomspace(1, end, 5), np.geomspace(1, end, 5)) for name, end in (("a", 1e-3), ("b", 10.0))}
 CONDITIONAL = Conditional(
     seen=2.0,
     axis=np.linspace(-5, 5, 50),
@@ -233,19 +318,24 @@ CONDITIONAL = Conditional(
     point=1.0,
     density=np.linspace(1, 0, 50),
 )
+MEANS = np.array([[-5.0, 0], [5, 0], [0, 5]])
 COMPARISONS: Mapping[str, Draw] = {
     "collapse": lambda: comparison.collapse(CURVES, 0.01, 0.1),
-    "conditional": lambda: comparison.conditional({"a": CONDITIONAL}),
-    "critics": lambda: comparison.critics({"a": (POINTS[:, 0], POINTS[:, 1], 0.5)}),
-    "score errors": lambda: comparison.score_errors(GRID, {"a": (FIELD, 0 * FIELD, 0.1), "b": (FIELD, FIELD, 0.0)}, POINTS),
-    "mode weights": lambda: comparison.mode_weights({"a": (np.full((2, 3), 0.3), np.full((2, 3), 0.4))}, np.full(3, 1 / 3)),
+    "conditional": lambda: comparison.conditional({"a": (A, CONDITIONAL)}),
+    "critics": lambda: comparison.critics({"a": (A, POINTS[:, 0], POINTS[:, 1], 0.5)}),
+    "score errors": lambda: comparison.score_errors(
+        GRID, {"a": (A, FIELD, 0 * FIELD, 0.1), "b": (B, FIELD, FIELD, 0.0)}, {"a": -ENERGY, "b": -ENERGY}, 1.0
+    ),
+    "mode weights": lambda: comparison.mode_weights(
+        {"a": (A, np.full((2, 3), 0.3), np.full((2, 3), 0.4))}, np.full(3, 1 / 3), MEANS, GRID, -ENERGY
+    ),
 }
 EMPTY: Mapping[str, Draw] = {
     "collapse": lambda: comparison.collapse({}, 0.01, 0.1),
     "conditional": lambda: comparison.conditional({}),
     "critics": lambda: comparison.critics({}),
-    "score errors": lambda: comparison.score_errors(GRID, {}, POINTS),
-    "mode weights": lambda: comparison.mode_weights({}, np.ones(3)),
+    "score errors": lambda: comparison.score_errors(GRID, {}, {}, 1.0),
+    "mode weights": lambda: comparison.mode_weights({}, np.ones(3), MEANS, GRID, -ENERGY),
 }
 
 
@@ -260,24 +350,60 @@ def test_comparison_is_drawn_with_and_without_methods(draw: Draw, tmp_path: Path
     assert len(np.unique(frame.reshape(-1, 3), axis=0)) > 10
 
 
-def test_exact_score_is_dark_everywhere_on_the_error_map() -> None:
-    wrong, right = comparison.score_errors(GRID, {"a": (FIELD + 9, FIELD, 1.0), "b": (FIELD, FIELD, 0.0)}, POINTS).axes[:2]
-    assert wrong.images[0].get_array().min() > right.images[0].get_array().max()
+def test_error_map_shows_a_wrong_score_and_hides_what_no_data_reaches() -> None:
+    shown = {"a": (A, FIELD + 9, FIELD, 1.0), "b": (B, FIELD, FIELD, 0.0)}
+    wrong, right = comparison.score_errors(GRID, shown, dict.fromkeys("ab", -ENERGY), 1.0).axes[:2]
+    errors = [panel.images[0].get_array() for panel in (wrong, right)]
+    assert errors[0].min() > errors[1].max()
+    reached = (-ENERGY).max() - 1.0 < -ENERGY
+    assert all(np.array_equal(~np.ma.getmaskarray(error), reached) for error in errors)
+
+
+def test_critics_have_equal_axes() -> None:
+    values = np.array([-3.0, 1, 2])
+    panels = comparison.critics({"a": (A, values, 2 * values, 0.5), "b": (B, values, values, 1.0)}).axes
+    assert all(panel.get_xlim() == panel.get_ylim() == panels[0].get_xlim() for panel in panels)
+
+
+def test_conditionals_have_common_axes() -> None:
+    other = replace(CONDITIONAL, true=3 * CONDITIONAL.true, density=None)
+    left, right = comparison.conditional({"a": (A, CONDITIONAL), "b": (B, other)}).axes
+    assert left.get_ylim() == right.get_ylim() and left.get_ylim()[1] >= 3
+
+
+def test_spectrum_is_the_standard_deviation_along_each_principal_component() -> None:
+    z = RNG.normal(size=(500, 5)) * [3, 1, 0.5, 0.1, 0.1] + 4
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    projected, spectrum = embedding_space.principal_components(z)
+    np.testing.assert_allclose(np.sort(spectrum**2), np.linalg.eigvalsh(np.cov(unit.T, bias=True)), atol=1e-12)
+    np.testing.assert_allclose(projected.std(0), spectrum[:2])
+
+
+def test_collapsed_embedding_is_a_point_with_no_spectrum() -> None:
+    projected, spectrum = embedding_space.principal_components(np.ones((30, 4)))
+    assert np.abs(projected).max() < 1e-12 and spectrum.max() < 1e-12
+
+
+def test_each_method_has_its_own_colour_and_an_unknown_one_a_constant_colour() -> None:
+    assert len(set(colours.METHODS.values())) == len(colours.METHODS)
+    assert not set(colours.METHODS.values()) & {colours.TRUTH, colours.TRUTH_FILL, colours.BASELINE, ACCENT}
+    assert colours.method_colour("dsm") == colours.METHODS["dsm"]
+    assert colours.method_colour("new_method") == colours.method_colour("new_method") != colours.method_colour("other")
 
 
 # ---------------------------------------------------------------- colours and content
 
 
 def test_reference_point_keeps_its_colour_in_every_frame() -> None:
-    assert min(count(frame, ACCENT) for frame in opened(gif(frames("walk")))) >= 10
+    assert min(count(frame, REFERENCE) for frame in opened(gif(frames("walk")))) >= 10
 
 
 def test_classes_keep_their_ten_colours_in_every_frame() -> None:
-    for frame in opened(gif(frames("pca over training"), accents=images.CLASS_COLOURS)):
-        assert all(count(frame, colour) >= 10 for colour in images.CLASS_COLOURS)
+    for frame in opened(gif(frames("pca over training"), accents=CLASSES)):
+        assert all(count(frame, colour) >= 10 for colour in CLASSES)
 
 
-@pytest.mark.parametrize("colours", [images.CLASS_COLOURS, (ACCENT,)], ids=["classes", "accent"])
+@pytest.mark.parametrize("colours", [CLASSES, (ACCENT,)], ids=["classes", "accent"])
 def test_palette_of_an_animation_keeps_accent_colours_exactly(colours: tuple[str, ...]) -> None:
     stripes = np.round(np.array([to_rgb(c) for c in (*colours, "white")]) * 255).astype(np.uint8).repeat(8, 0)
     squares = np.stack([stripes] * 8)
@@ -286,25 +412,29 @@ def test_palette_of_an_animation_keeps_accent_colours_exactly(colours: tuple[str
 
 
 def test_low_energy_is_darker_than_high_energy() -> None:
-    low, high = animation.training(GRID, np.stack([FLAT, -FLAT]), STEPS[:2], (-1, 1), "t", "u")
+    low, high = animation.training(GRID, np.stack([FLAT, -FLAT]), STEPS[:2], COSINE, np.zeros((0, 2)), "t")
     assert low[120:200, 100:200].mean() < high[120:200, 100:200].mean()
 
 
 def test_landscape_above_the_colour_scale_is_not_white() -> None:
-    limits = (2.8378770664093453, 22.837877066409345)
-    figure = landscape.score(
-        GRID, np.full(ENERGY.shape, 1e3, np.float32), np.full(ENERGY.shape, -limits[0]), FIELD, POINTS, "s"
-    )
+    high = np.full(ENERGY.shape, 1e3, np.float32)
+    figure = landscape.score(GRID, (high, high), (0 * FIELD, 0 * FIELD), np.zeros((0, 2)), "s", "t")
     figure.canvas.draw()
     image = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
     height, width = image.shape[:2]
     inside = image[height // 3 : height // 2, width // 8 : width // 3].reshape(-1, 3)
-    assert (inside == 255).all(-1).mean() < 0.2
+    assert (inside == 255).all(-1).mean() < 0.01
+
+
+def test_arrows_of_learned_and_true_scores_have_one_scale() -> None:
+    left, right, *_ = landscape.score(GRID, (ENERGY, ENERGY), (FIELD / 4, FIELD), POINTS, "s", "t").axes
+    learned, true = (np.hypot(panel.collections[-1].U, panel.collections[-1].V) for panel in (left, right))
+    np.testing.assert_allclose(learned, true / 2)
 
 
 def test_second_coordinate_points_up_in_figures_and_animations() -> None:
     upper = np.where(Y > 5, 1.0, -1.0)
-    figure = landscape.joint_embedding(GRID, upper, np.zeros((0, 2)), (100, 100), "f")
+    figure = landscape.joint_embedding(GRID, upper, np.zeros((0, 2)), (100, 100), "f", collapsed=False)
     figure.canvas.draw()
     image = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
     first, *_ = animation.walk(GRID, np.stack([upper] * 2), np.full((2, 2), 100), np.zeros((0, 2)), "t")
@@ -336,20 +466,22 @@ def test_sheet_shows_bytes_and_floats_on_the_same_scale() -> None:
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: landscape.joint_embedding(GRID, FLAT, POINTS, (0, 0), "f"),
-        lambda: landscape.joint_embedding(GRID, FLAT - 1e-7, POINTS, (0, 0), "f"),
-        lambda: gallery.gallery(GRID, {"a": (FLAT, (-1, 1))}, POINTS, FLAT),
+        lambda: landscape.joint_embedding(GRID, FLAT, POINTS, (0, 0), "f", collapsed=False),
+        lambda: landscape.joint_embedding(GRID, FLAT - 1e-7, POINTS, (0, 0), "f", collapsed=False),
+        lambda: gallery.gallery(GRID, landscapes("a", energy=FLAT), POINTS, 0 * FLAT, (0, 0), "t"),
+        lambda: embedding_space.of_method((0 * EMBEDDED, 0 * EMBEDDED + 1), LABELS, A, collapsed=True),
+        lambda: embedding_space.overview({}, LABELS),
         lambda: images.confusion(np.eye(10, dtype=int) * 5, "t"),
         lambda: sheets.sheet({"black": np.zeros((2, 28, 28), np.uint8), "none": np.zeros((0, 28, 28))}, "t"),
-        pytest.param(
-            lambda: landscape.score(GRID, FLAT, FLAT, np.zeros((*FLAT.shape, 2)), POINTS, "s"),
-        ),
-        pytest.param(
-            lambda: images.dots({"a": {"accuracy": 1.0}}, "t", "u"),
-        ),
+        lambda: landscape.score(GRID, (FLAT, FLAT), (0 * FIELD, 0 * FIELD), POINTS, "s", "t"),
+        lambda: landscape.noise_levels(GRID, [(1.0, FLAT, 0 * FIELD, FLAT, 0 * FIELD)], [POINTS], "t"),
+        lambda: images.knn([(A, 0.0)], "t"),
     ],
-    ids=["embedding", "embedding below the scale", "gallery", "confusion", "sheet", "score", "dots"],
-)
+    ids=[
+        "embedding", "embedding below the scale", "gallery", "embedding space", "no embedding space", "confusion", "sheet",
+        "score", "noise levels", "knn",
+    ],
+)  # fmt: skip
 def test_figure_of_constant_data_is_drawn_without_a_warning(draw: Draw, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -360,12 +492,10 @@ def test_figure_of_constant_data_is_drawn_without_a_warning(draw: Draw, tmp_path
     "draw",
     [
         lambda: animation.walk(GRID, np.stack([FLAT] * 5), WALK, POINTS, "t"),
-        lambda: animation.training(GRID, np.stack([FLAT] * 5), STEPS, (-1, 1), "t", "u"),
-        lambda: animation.particles(GRID, FLAT, np.zeros((2, 4, 2)), STEPS[:2], (-1, 19), "t"),
-        lambda: gallery.formation(GRID, {"a": (np.stack([FLAT] * 5), (-1, 1))}, POINTS),
-        pytest.param(
-            lambda: images.pca_over_training(np.zeros((2, 40, 2)), LABELS, STEPS[:2], "t"),
-        ),
+        lambda: animation.training(GRID, np.stack([FLAT] * 5), STEPS, NATS, POINTS, "t"),
+        lambda: animation.particles(GRID, np.stack([FLAT] * 2), np.zeros((2, 4, 2)), STEPS[:2], np.ones(2), "t"),
+        lambda: gallery.formation(GRID, landscapes("a", energy=np.stack([FLAT] * 5)), POINTS, (0, 0)),
+        lambda: images.pca_over_training(np.zeros((2, 40, 2)), LABELS, STEPS[:2], 0 * EXPLAINED, "t"),
     ],
     ids=["walk", "training", "particles", "formation", "pca"],
 )
@@ -381,3 +511,16 @@ def test_plots_import_neither_torch_nor_pyplot() -> None:
     code = f"import sys, {', '.join(modules)}; print(*({{'torch', 'matplotlib.pyplot'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_landscapes_of_unequally_long_trainings_are_shown_at_the_same_progress() -> None:
+    (short,), (long,) = (landscapes("a", energy=np.arange(n)[:, None, None] * np.ones((1, 2, 2))) for n in (3, 9))
+    assert [short.nearest(p)[0, 0] for p in (0, 0.4, 0.6, 1)] == [0, 1, 1, 2]
+    assert [long.nearest(p)[0, 0] for p in (0, 0.4, 0.6, 1)] == [0, 3, 5, 8]
+
+
+def test_verdicts_of_methods_with_equal_names_have_rows_of_their_own() -> None:
+    entry = {"verdict": "holds", "claimed": "yes", "narrow": False}
+    figure = verdicts.matrix({"p": "same", "q": "same"}, {("p", "a"): entry, ("q", "a"): entry}, "t")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["same", "same"]
+    assert sorted(float(line.get_ydata()[0]) for line in figure.axes[0].lines) == [0, 1]

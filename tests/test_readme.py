@@ -1,47 +1,189 @@
-"""The README shows the committed results, and these reach their targets."""
+"""The README and the book show the committed results, and these reach their targets."""
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
+from stages.config import mixture as mixtures
+from stages.config.images import Dataset
+from stages.core.errors import UserError
 from stages.core.paths import ROOT
-from stages.tools.readme import parts, with_part, with_parts
+from stages.mog.problem import setup
+from stages.tools import blocks
+from stages.tools.readme import mermaid, pages, relative, updated
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [path.relative_to(ROOT) for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]]
+GENERATED = {"reports/index.html"}
+"""Linked files that the pipeline makes and git does not hold."""
 
 
-def test_generated_parts_of_the_readme_are_up_to_date() -> None:
-    assert with_parts(README, parts(ROOT)) == README
+def readme_block(language: str, containing: str = "") -> str:
+    """The only fenced block of the README in a language that contains a text."""
+    found = [
+        block for block in re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE) if containing in block
+    ]
+    assert len(found) == 1, f"{len(found)} blocks of {language} with {containing!r}"
+    return found[0]
 
 
-def test_a_readme_without_the_markers_of_a_part_is_rejected() -> None:
-    with pytest.raises(ValueError, match="0 places for table"):
-        with_part("nothing", "table", "text")
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_generated_parts_of_a_page_are_up_to_date(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = page.read_text(encoding="utf-8")
+    assert updated(text, page) == text, "make readme"
 
 
-def test_every_linked_file_and_figure_is_committed() -> None:
-    tracked = set(subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
-    links = {link for link in re.findall(r"\]\(([^)#]+)\)", README) if not link.startswith("http")}
-    assert links
-    for link in links:
-        assert link in tracked or any(name.startswith(f"{link}/") for name in tracked), link
+def test_the_readme_is_short_and_the_tool_knows_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert len(README.splitlines()) <= 200
+    assert set(pages()) == set(PAGES)
 
 
-def test_every_make_target_in_the_readme_exists() -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- nothing:start -->\n<!-- nothing:end -->", "there is no block nothing"),
+        ("<!-- methods:start -->\n", "no start or no end"),
+        ("<!-- results dsm:start -->\n<!-- results ism:end -->", "no start or no end"),
+        ("a <!--= mog.dsm.no_such_metric -->1<!--/-->", "mog.dsm.no_such_metric is not a metric"),
+        ("a <!--= mog.dsm.no_such-floor -->1<!--/-->", "mog.dsm.no_such-floor is not a metric"),
+        ("a <!--= count.nothing -->1<!--/-->", "count.nothing is not a metric"),
+        ("<!-- exercise dsm 0:start -->\n<!-- exercise dsm 0:end -->", "dsm has no exercise 0"),
+        ("<!-- exercise dsm 4:start -->\n<!-- exercise dsm 4:end -->", "dsm has no exercise 4"),
+    ],
+)
+def test_a_page_with_a_wrong_marker_is_rejected(text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match=message):
+        updated(text, Path("docs/page.md"))
+
+
+def test_a_value_in_a_sentence_is_replaced_in_its_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = "about <!--= mog.dsm.score.relative_fisher_error .2f -->9<!--/-->, <!--= count.methods -->?<!--/--> methods"
+    shown = re.sub("<!--.*?-->", "", updated(text, Path("docs/page.md")))
+    methods = yaml.safe_load((ROOT / "params.yaml").read_text())["methods"]
+    assert shown == f"about {metric('dsm', 'score', 'relative_fisher_error'):.2f}, {len(methods)} methods"
+
+
+def test_a_value_may_be_a_difference_a_plain_number_or_that_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    density = "jepa_masked_density"
+    found, floor = (metric(density, "conditional", f"nll_x0_given_x1{end}") for end in ("", "_floor"))
+    cell = json.loads((ROOT / "reports/studies/mnist_seeds.json").read_text())["cells"][0]["knn.accuracy"]["mean"]
+    assert blocks.value(f"mog.{density}.conditional.nll_x0_given_x1-floor") == f"{found - floor:.4g}"
+    assert blocks.value(f"mog.{density}.conditional.nll_x0_given_x1-floor", ".2f") == f"{found - floor:.2f}"
+    assert blocks.value(f"mog.{density}.conditional.nll_x0_given_x1_floor", ".3f") == f"{floor:.3f}"
+    assert blocks.value("mnist_seeds.study.1.knn.accuracy", ".4f") == f"{cell:.4f}"
+
+
+def test_results_of_a_method_that_is_not_in_this_run_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    params = blocks.parameters.load()
+    methods = [name for name in params.methods if name != "ism"]
+    monkeypatch.setattr(blocks.parameters, "load", lambda: params.model_copy(update={"methods": methods}))
+    decided = {name: claims for name, claims in blocks._claims().items() if name != "ism"}
+    monkeypatch.setattr(blocks, "_claims", lambda: decided)
+    left_out = [blocks.results("ism"), blocks.claims("ism"), blocks.exercise("ism", "1")]
+    assert left_out == [blocks.NOT_HERE] * 3 and blocks.value("mog.ism.heldout_loss") == "–"
+    assert "ism" not in blocks.methods()
+
+
+def test_links_of_a_block_are_relative_to_the_page() -> None:
+    assert relative('[a](/reports/a.png) <img src="/b.png"> [c](https://c)', Path("docs/methods/x.md")) == (
+        '[a](../../reports/a.png) <img src="../../b.png"> [c](https://c)'
+    )
+
+
+def test_each_edge_of_the_graph_is_drawn_once() -> None:
+    import networkx as nx
+
+    graph = nx.DiGraph([("a", "b"), ("b", "c"), ("a", "d"), ("d", "c")])
+    drawn = [line.split(" --> ") for line in mermaid(graph).splitlines() if "-->" in line]
+    edges = [edge for path in drawn for edge in zip(map(str.strip, path), map(str.strip, path[1:]), strict=False)]
+    assert sorted(edges) == sorted(graph.edges)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_linked_file_and_figure_is_committed(page: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    tracked = set(listed.split("\n"))
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'<img src="([^"]+)"', text)
+    local = {
+        posixpath.normpath(posixpath.join(page.parent.as_posix(), link)) for link in links if not re.match(r"[a-z]+:", link)
+    }
+    folders = {parent.as_posix() for name in tracked for parent in Path(name).parents}
+    wrong = {link for link in local if link not in tracked | folders | GENERATED}
+    assert not wrong
+
+
+def test_every_make_target_in_the_pages_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / page).read_text(), re.MULTILINE)}
     assert {"repro", "test"} <= named <= targets
 
 
-def test_the_readme_states_the_measured_ceilings_of_r2() -> None:
-    conditional = json.loads((ROOT / "reports/metrics/mog/jepa_masked.json").read_text())["conditional"]
-    assert f"{conditional['r2_x1_given_x0_ceiling']:.3f} for x₁ from x₀" in README
-    assert f"{conditional['r2_x0_given_x1_ceiling']:.3f} for x₀ from x₁" in README
+def test_the_mixture_in_the_readme_is_accepted_and_has_a_density(tmp_path: Path) -> None:
+    file = tmp_path / "mixtures.yaml"
+    file.write_text(readme_block("yaml", "covariances"))
+    described = mixtures.load(file)["mine"]
+    density = setup.mixture(described)
+    assert np.isfinite(density.log_density(density.means)).all()
+
+
+def test_the_data_set_in_the_readme_is_accepted() -> None:
+    block = readme_block("yaml", "digests").replace("SHA256", "a" * 64)
+    assert Dataset.model_validate(yaml.safe_load(block)["mine"]).title == "My images"
+
+
+def test_the_pages_name_existing_params() -> None:
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    named = {key for page in PAGES for key in re.findall(r"-S '?([a-z_]+(?:\.[a-z_]+)+)=", (ROOT / page).read_text())}
+    assert "dsm.sigma" in named
+    for key in named - {"mnist.dataset", "mog.preset"}:
+        value = raw
+        for part in key.split("."):
+            value = value[part]
+
+
+def test_every_metric_is_explained() -> None:
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    explained = {re.split(r"…|KIND|N$", name)[0] for name in re.findall(r"`([a-z_0-9.…A-Z]+)`", text)}
+    endings = ("_untrained", "_raw", "_floor", "_ceiling", "_ideal", "_baseline", "_skill")
+
+    def known(key: str) -> bool:
+        plain = key
+        for ending in endings:
+            plain = plain.removesuffix(ending)
+        plain = re.sub(r"^sampling\.\w+\.", "sampling.….", plain)
+        return key in names or any(plain == name or (name.endswith(".") and plain.startswith(name)) for name in names)
+
+    names = explained | set(re.findall(r"`(sampling\.….\w+)`", text))
+    keys = set()
+    for file in (ROOT / "reports/metrics/mog").glob("*.json"):
+        keys |= set(flat(json.loads(file.read_text())))
+    assert not {key for key in keys if not known(key) and not key.startswith("score.per_sigma.")}
+
+
+def flat(values: dict, prefix: str = "") -> list[str]:
+    """The dotted keys of all metrics."""
+    found = []
+    for key, value in values.items():
+        inner = isinstance(value, dict) and "values" not in value
+        found += flat(value, f"{prefix}{key}.") if inner else [f"{prefix}{key}"]
+    return found
 
 
 def test_k_nn_on_mnist_embeddings_reaches_its_target() -> None:
@@ -72,7 +214,7 @@ def metric(method: str, *keys: str) -> float:
     value = json.loads((ROOT / f"reports/metrics/mog/{method}.json").read_text())
     for key in keys:
         value = value[key]
-    return value["mean"]
+    return value["mean"] if isinstance(value, dict) else value
 
 
 def test_the_committed_results_reach_the_accuracy_that_theory_permits() -> None:

@@ -59,10 +59,6 @@ def test_the_text_of_a_cell_contrasts_with_its_colour(accuracy: float, ink: str)
     assert cell["ink"] == ink and cell["colour"].startswith("#")
 
 
-def test_the_title_of_a_method_is_the_first_line_of_its_docstring() -> None:
-    assert report.title("dsm") == "Denoising score matching at one noise level"
-
-
 def test_claims_are_counted_by_verdict() -> None:
     claims = [report.claim("x", {**ENTRY, "verdict": verdict}) for verdict in ("holds", "holds", "fails", "not applicable")]
     assert report.counts(claims) == "2 hold, 1 fail, 1 are not applicable."

@@ -20,7 +20,7 @@ def pins(name: str) -> dict[str, str]:
     return dict(pin.split("==") for pin in pinned(ROOT / f"{name}.txt"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "requirements-docs"])
 def test_every_requirement_is_pinned_within_its_range(name: str) -> None:
     lines = (ROOT / f"{name}.in").read_text(encoding="utf-8").splitlines()
     required = [Requirement(line.split("#")[0]) for line in lines if line and not line.startswith(("#", "-r"))]
@@ -32,13 +32,17 @@ def test_every_requirement_is_pinned_within_its_range(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "requirements-docs"])
 def test_every_pin_has_digests(name: str) -> None:
     text = (ROOT / f"{name}.txt").read_text(encoding="utf-8")
     entries = [entry for entry in re.split(r"(?m)^(?=[a-z0-9])", text) if "==" in entry.split("\n", 1)[0]]
     assert len(entries) == len(pinned(ROOT / f"{name}.txt"))
     assert all("--hash=sha256:" in entry for entry in entries)
     assert "://" not in text
+
+
+def test_packages_of_the_book_agree_with_those_of_the_pipeline() -> None:
+    assert pins("requirements").items() <= pins("requirements-docs").items()
 
 
 def test_larger_sets_of_requirements_contain_the_pins_of_smaller_ones() -> None:

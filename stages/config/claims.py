@@ -60,11 +60,24 @@ class Claim(Described):
     """Criteria in order of precedence; the first one whose metric the method has decides."""
 
 
+class Paper(Described):
+    """A publication."""
+
+    cite: str
+    """Authors and year, as cited in the text."""
+    title: str
+    """The title."""
+    url: Annotated[str, Field(pattern=r'^https://[^\s"()<>|]+$')]
+    """Where it can be read."""
+
+
 class Claims(Described):
     """The claims of the literature about the methods on the mixture, and the criteria that decide them.
 
     `expected` has, for each method and claim, whether the literature claims that the criterion is met. `expected_label` has
-    the literature's answer if it is neither yes nor no.
+    the literature's answer if it is neither yes nor no. `sources` has the paper that makes the claim; its key `default` serves
+    all claims with `true` that it does not list, since a paper rarely says what its method does not do. A claim with the source
+    `null` has no paper: it is an expectation.
     """
 
     criteria: dict[str, Claim]
@@ -72,6 +85,10 @@ class Claims(Described):
     """true: the literature claims it of the method; false: it claims the opposite."""
     expected_label: dict[str, dict[str, str]]
     """The literature's answer if it is neither yes nor no."""
+    sources: dict[str, dict[str, str | None]] = Field(default_factory=dict)
+    """The paper behind each claim, a key of `papers`; `default` for all others that are true of the method; null for none."""
+    papers: dict[str, Paper] = Field(default_factory=dict)
+    """The papers."""
 
     @model_validator(mode="after")
     def _known(self) -> Claims:
@@ -85,7 +102,21 @@ class Claims(Described):
                 if claim not in claims:
                     key = f"expected_label.{method}.{claim}"
                     raise refusal(key, claim, f"any of expected.{method}: " + ", ".join(claims))
+        for method, sources in self.sources.items():
+            for claim, paper in sources.items():
+                accepted = ("default", *self.expected.get(method, {}))
+                if claim not in accepted:
+                    raise refusal(f"sources.{method}.{claim}", claim, "any of " + ", ".join(accepted))
+                if paper is not None and paper not in self.papers:
+                    raise refusal(f"sources.{method}.{claim}", paper, "any of papers: " + ", ".join(self.papers))
         return self
+
+    def paper(self, method: str, claim: str) -> Paper | None:
+        """The paper that makes a claim about a method; None if there is none."""
+        sources = self.sources.get(method, {})
+        default = sources.get("default") if self.expected[method][claim] else None
+        key = sources.get(claim, default)
+        return self.papers[key] if key else None
 
 
 def load(path: Path = CLAIMS) -> Claims:

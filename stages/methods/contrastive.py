@@ -1,6 +1,4 @@
-"""Contrastive joint embedding (InfoNCE).
-
-Identify, among the second views of a batch, the one that belongs to a first view.
+"""Contrastive joint embedding (InfoNCE): identify the second view of a point among those of a batch.
 
     L(θ) = − E log ( exp c(x_i, x'_i) / Σ_j exp c(x_i, x'_j) ),    c(x, x') = cos(f_θ(x), f_θ(x')) / τ
 

@@ -1,4 +1,4 @@
-"""InfoNCE with an unconstrained critic on pairs.
+"""InfoNCE with an unconstrained critic (InfoNCE critic): the critic is a function of pairs, not a cosine.
 
     L(θ) = − E log ( exp c(x_i, x'_i) / Σ_j exp c(x_i, x'_j) ),    x' = x + sε
     c(x, x') = g(x) · h(x') + b(x')

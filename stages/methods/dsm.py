@@ -1,10 +1,9 @@
-"""Denoising score matching at one noise level.
-
-Train s_θ to point from a noisy point back to the clean one; the minimiser is the score of the density smoothed by σ.
+"""Denoising score matching (DSM): point from a noisy point back to the clean one, at one noise level.
 
     L(θ) = E ‖ s_θ(x + σε) + ε/σ ‖²,    ε ~ N(0, I)        s* = ∇ log p_σ
 
-The minimum is not zero: L(θ) = L(s*) + E ‖s_θ − s*‖², so the excess over L(s*) is the Fisher divergence.
+The minimiser is the score of the density smoothed by σ. The minimum is not zero: L(θ) = L(s*) + E ‖s_θ − s*‖², so the excess
+over L(s*) is the Fisher divergence.
 
 Vincent 2011, "A connection between score matching and denoising autoencoders", eq. 11.
 """

@@ -1,4 +1,4 @@
-"""Denoising score matching of a scalar energy.
+"""Denoising score matching of a scalar energy (Energy DSM): the score is minus the gradient of the energy.
 
 The score is minus the gradient of a scalar network, so it is a gradient field by construction and the energy needs no
 integration.

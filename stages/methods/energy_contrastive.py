@@ -1,4 +1,4 @@
-"""Contrastive learning of a scalar energy with uniform negatives.
+"""Contrastive energy with uniform negatives (Contrastive energy): low on the data, high elsewhere in the box.
 
     L(θ) = E_p [ E_θ(x) ] + E_u [ exp(− E_θ(u)) ],    u uniform on a box of area A        E* = − log p − log A
 

@@ -1,4 +1,4 @@
-"""Implicit score matching: the score of the data itself, without noise.
+"""Implicit score matching (ISM): the score of the data itself, without noise.
 
     L(θ) = E [ ½ ‖ s_θ(x) ‖² + tr ∇s_θ(x) ]        s* = ∇ log p
 

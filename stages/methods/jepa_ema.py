@@ -1,6 +1,4 @@
-"""JEPA with an EMA target (BYOL-style).
-
-The embedding of an augmented view predicts the EMA target's embedding of the clean view.
+"""JEPA with an EMA target (EMA JEPA): predict a slowly moving copy's embedding of the clean view, as BYOL does.
 
     L(θ, φ) = E [ 2 − 2 cos( h_φ(f_θ(x')), sg f_θ'(x) ) ],    θ' ← m θ' + (1 − m) θ after every step
 

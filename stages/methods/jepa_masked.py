@@ -1,4 +1,4 @@
-"""Masked-coordinate JEPA: predict the embedding of the whole point from one of its coordinates.
+"""Masked-coordinate JEPA (Masked JEPA): predict the embedding of the whole point from one of its coordinates.
 
     L(θ, φ) = E ‖ h_φ(f_θ(x ⊙ m, m)) − sg f_θ'(x, 1) ‖²,    θ' ← decay · θ' + (1 − decay) · θ after every step
 

@@ -1,4 +1,4 @@
-"""Masked-coordinate JEPA with a density: predict the distribution of the hidden coordinate, not only a mean.
+"""Masked-coordinate JEPA with a density (Masked density JEPA): predict the distribution of the hidden coordinate.
 
     L(θ, φ, ψ) = E ‖ h_φ(f_θ(x ⊙ m, m)) − sg f_θ'(x, 1) ‖² − E log q_ψ(x_hidden | f_θ(x ⊙ m, m))
     q_ψ(y | z) = Σ_k π_k(z) N(y; μ_k(z), s_k(z)²)

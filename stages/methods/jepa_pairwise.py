@@ -1,4 +1,4 @@
-"""Global pairwise JEPA: all first views against all second views.
+"""Global pairwise JEPA (Pairwise JEPA): all first views against all second views.
 
     L(θ) = 1/B² Σ_ij ‖ a_i − b_j ‖²,    a_i = f_θ(x_i),  b_j = f_θ(x'_j)
          = tr Cov(a) + tr Cov(b) + ‖ ā − b̄ ‖²

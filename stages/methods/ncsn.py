@@ -1,4 +1,4 @@
-"""Noise-conditional score network: one network for a schedule of noise levels.
+"""Noise-conditional score network (NCSN): one network for a schedule of noise levels.
 
     L(θ) = E_σ E (σ² + c) ‖ s_θ(x + σε, σ) + ε/σ ‖²,    ε ~ N(0, I)        s_θ(·, σ)* = ∇ log p_σ
 

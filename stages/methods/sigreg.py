@@ -1,4 +1,4 @@
-"""SIGReg (LeJEPA): invariance between two views, with embeddings regularised towards a standard normal distribution.
+"""Sketched isotropic Gaussian regularisation (SIGReg): equal views, with embeddings drawn to a standard normal distribution.
 
     L(θ) = (1 − λ) · mean ‖ z − z' ‖²/D + λ/2 · [ T(z) + T(z') ]
     T(z) = mean_u B ∫_{−3}^{3} | φ̂_u(t) − e^{−t²/2} |² e^{−t²/2} dt,    φ̂_u(t) = 1/B Σ_i exp(i t u·z_i)

@@ -1,4 +1,4 @@
-"""VICReg: invariance between two views, with a variance hinge and a covariance penalty.
+"""Variance-invariance-covariance regularisation (VICReg): equal views, with a variance hinge and a covariance penalty.
 
     L(θ) = α · mean ‖ z − z' ‖²/D + β/2 · [ v(z) + v(z') ] + γ · [ c(z) + c(z') ]
     v(z) = 1/D Σ_d max(0, 1 − √(Var z_d + 10⁻⁴)),    c(z) = 1/D Σ_{d≠e} Cov(z)_de²

@@ -4,7 +4,8 @@ Writes reports/measured/mnist/METHOD.json, the metrics; reports/embeddings/mnist
 (M, D), in the form that k-NN uses, and `train_labels`, `test_labels`; the page's data, reports/page_data/mnist/METHOD.js
 (pipeline/page_script.py); and reports/fields/mnist/METHOD.npz, from which figures and paired tests are made:
 
-- `steps` (T,) and `pca` (T, P, 2): the first test images at each snapshot, in the projection of the last one;
+- `steps` (T,) and `pca` (T, P, 2): the first test images at each snapshot, in the projection of the last one; `pca_explained`
+  (2,), the fraction of the last one's variance along each component;
 - `predicted` and `predicted_untrained` (M,): classes of the test images by k-NN, for the trained and the untrained encoder;
 - the results per image of `probes.downstream` for both encoders, and `robust_right` of `probes.robustness` for the trained one;
 - `queries` (10,) and `nearest` (10, K): indices of test images and of their nearest neighbours among the test images.
@@ -100,9 +101,11 @@ def main(params: Params, name: str) -> None:
     )
     snapshots = files.read_arrays(artifacts.embedding_snapshots(name))
     queries, others = probes.examples(z_test, test["labels"], SHOWN)
+    projected, explained = probes.projections(snapshots["embedding"])
     fields = {
         "steps": snapshots["steps"],
-        "pca": probes.projections(snapshots["embedding"]),
+        "pca": projected,
+        "pca_explained": explained,
         "predicted": predicted,
         "predicted_untrained": predicted_untrained,
         **of_trained[1],

@@ -1,7 +1,7 @@
 """Stage mnist_figures: figures and animations of the methods on the images.
 
-Writes to reports/figures/mnist/: robustness.png and few_labels.png, of all methods; perturbations.png, the fixed perturbed
-images; in METHOD/, pca.png, knn.png, confusion.png, mistakes.png, neighbours.png and robustness.png; and, for methods with a
+Writes to reports/figures/mnist/: knn.png, robustness.png and few_labels.png, of all methods; perturbations.png, the fixed
+perturbed images; in METHOD/, pca.png, confusion.png, mistakes.png, neighbours.png and robustness.png; and, for methods with a
 decoder, reconstructions.png and severity.png in METHOD/reconstruction/. Writes to reports/animations/mnist/METHOD/: pca.gif,
 the embeddings over training; and interpolation.gif, images decoded along a path through the embeddings.
 """
@@ -17,10 +17,11 @@ from stages.pipeline import artifacts, files, runner
 from stages.pipeline.concurrent import concurrently
 from stages.plots import images
 from stages.plots.canvas import write_gif, write_png
+from stages.plots.colours import CLASSES
 from stages.results import image_figures
 
-RAW, UNTRAINED = "raw pixels", "untrained encoder"
-"""Labels of the two baselines in the figures."""
+UNTRAINED, RAW = image_figures.BASELINES
+"""The appearance of the two baselines."""
 
 
 def main(params: Params) -> None:
@@ -38,15 +39,13 @@ def main(params: Params) -> None:
             metrics[name],
             fields,
             test,
-            test_digest=params.mnist.chosen.digests["test_images"],
-            neighbours=params.mnist.evaluation.neighbours,
             robustness_images=params.mnist.evaluation.robustness_images,
             shown=shown,
         )
         for key, picture in pictures.items():
             write_png(artifacts.figures("mnist", name) / f"{key}.png", picture)
         frames = image_figures.over_training(name, fields, test["labels"][:shown])
-        write_gif(artifacts.animations("mnist", name) / "pca.gif", frames, seconds=5, accents=images.CLASS_COLOURS)
+        write_gif(artifacts.animations("mnist", name) / "pca.gif", frames, seconds=5, accents=CLASSES)
 
     def of_reconstructions(name: str) -> None:
         fields = files.read_arrays(artifacts.fields("mnist", f"{name}.reconstruction"))
@@ -58,17 +57,24 @@ def main(params: Params) -> None:
 
     def of_all() -> None:
         first, folder = next(iter(metrics.values())), artifacts.figures("mnist")
-        robust = {**metrics, RAW: first["raw_pixels"]}
+        titles = {name: image_figures.of_shown(name) for name in metrics}
+        robust = {**{titles[name].title: m for name, m in metrics.items()}, RAW.title: first["raw_pixels"]}
+        write_png(
+            folder / "knn.png",
+            image_figures.knn(
+                metrics,
+                test_digest=params.mnist.chosen.digests["test_images"],
+                neighbours=params.mnist.evaluation.neighbours,
+            ),
+        )
         write_png(
             folder / "robustness.png",
             images.robustness_of_all(robust, params.mnist.evaluation.robustness_images),
         )
         # The untrained encoders have the same weights and differ only in the normalisation of embeddings: one is shown.
-        few_labels = {**metrics, UNTRAINED: first["untrained"], RAW: first["raw_pixels"]}
-        write_png(
-            folder / "few_labels.png",
-            images.few_labels({name: v["few_labels"] for name, v in few_labels.items()}),
-        )
+        few_labels = [(titles[name], m["few_labels"]) for name, m in metrics.items()]
+        few_labels += [(UNTRAINED, first["untrained"]["few_labels"]), (RAW, first["raw_pixels"]["few_labels"])]
+        write_png(folder / "few_labels.png", images.few_labels(few_labels))
         strengths = params.mnist.evaluation.strengths
         sheet = image_figures.contact_sheet(test["images"], perturbed, kinds(perturbed), strengths)
         write_png(folder / "perturbations.png", sheet)

@@ -6,7 +6,8 @@ reports/fields/mnist/METHOD.reconstruction.npz, from which the figures are made:
 
 - `original`, `perturbed`, `reconstructed` (K, 28, 28): test images under the training augmentation;
 - for each perturbation, `KIND_perturbed` and `KIND_reconstructed` (L, 28, 28): one image at each strength;
-- `interpolation` (F, 28, 28): images decoded along a path through the embeddings of one image per class.
+- `interpolation` (F, 28, 28): images decoded along a closed path through the embeddings of one image per class, whose classes
+  are `interpolation_labels` (C,).
 
 All choices were made by `validation`, on the held-out training images; the test images are only for the report.
 """
@@ -65,7 +66,8 @@ def main(params: Params, name: str) -> None:
             "per_perturbation": per_perturbation,
         },
     )
-    ends = np.stack([test["images"][np.flatnonzero(test["labels"] == label)[0]] for label in np.unique(test["labels"])])
+    classes = np.unique(test["labels"])
+    ends = np.stack([test["images"][np.flatnonzero(test["labels"] == label)[0]] for label in classes])
     files.write_arrays(
         artifacts.fields("mnist", f"{name}.reconstruction"),
         {
@@ -73,6 +75,7 @@ def main(params: Params, name: str) -> None:
             "perturbed": perturbed["mixed"][:SHOWN],
             "reconstructed": found["mixed"][:SHOWN].astype(np.float32),
             "interpolation": quality.interpolations(decoder, ends, FRAMES, device),
+            "interpolation_labels": classes,
             **shown,
         },
     )

@@ -4,11 +4,14 @@ Writes reports/metrics/mog/METHOD.json, the metrics over seeds; reports/page_dat
 (evaluation/page_data.py); and reports/fields/METHOD.npz, the arrays of the figures:
 
 - `grid_x` (W,), `grid_y` (H,), `energy` (S, H, W) and `log_density` (H, W), that of p_σ for a score-based method, else of p;
-- with an encoder: `embedding` (S, N, D) of the test points; `walk` (F, 2), the path of the reference point, and `walk_energy`
-  (F, H, W); `snapshot_variance_ratio` and `snapshot_normalised_std` (T,), the collapse over training;
-- with a score: `score` (S, H, W, 2), `score_true` (H, W, 2), `samples` (S, N, 2), `mode_weights` and `mode_weights_control`
-  (S, K); `particles` (F, N, 2) at the sampler's steps `particle_steps` (F,). `energy` is the method's own, else the potential
-  of the score;
+- with an encoder: `embedding` (S, N, D) of the test points, and `embedding_untrained` (N, D); `walk` (F, 2), the path of the
+  reference point, and `walk_energy` (F, H, W); `snapshot_variance_ratio` and `snapshot_normalised_std` (T,), the collapse over
+  training;
+- with a score: `sigma` (), the noise level of p_σ; `score` (S, H, W, 2), `score_true` (H, W, 2), `samples` (S, N, 2),
+  `mode_weights` and `mode_weights_control` (S, K); `particles` (F, N, 2) at the sampler's steps `particle_steps` (F,) and noise
+  levels `particle_sigmas` (F,). `energy` is the method's own, else the potential of the score;
+- with a noise schedule: `level_sigmas` (L,), and at each of them `level_energy` and `level_log_density` (L, H, W),
+  `level_score` and `level_score_true` (L, H, W, 2);
 - with a critic: `critic_true` and `critic_learned` (P,), PMI and critic of pairs of views, centred for each first view;
 - with a predictor: `conditional_axis` (C,) with `conditional_true`, `conditional_density` (C,), `conditional_mean` and
   `conditional_point` (1,), the conditional of x₀ at x₁ = `conditional_seen`;

@@ -10,7 +10,6 @@ from typing import Any
 import imageio.v3 as imageio
 import matplotlib
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -19,22 +18,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.pipeline import files
+from stages.plots.colours import ACCENT, BANDS, COSINE_MAP, ENERGY_MAP, REFERENCE
 
 # Ignore the matplotlibrc of the user and of the working directory.
 matplotlib.rcdefaults()
-DPI = 80
-"""Pixels per inch of all figures."""
-
-ENERGY_MAP = "viridis"
-"""Dark is low energy, so a well looks deep. Perceptually uniform: readable with colour blindness and in greyscale print."""
-
-ACCENT = "#d55e00"
-"""Colour of what the eye should find first, such as the reference point."""
+matplotlib.rcParams.update({"font.size": 9, "axes.titlesize": 9, "figure.titlesize": 10, "legend.frameon": False})
+DPI = 100
+"""Pixels per inch of figures."""
+ANIMATION_DPI = 80
+"""Pixels per inch of animations."""
 
 
-def blank(width: float, height: float) -> Figure:
+def blank(width: float, height: float, dpi: int = DPI) -> Figure:
     """An empty figure with the Agg backend; width and height in inches."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -78,9 +75,10 @@ def animate(figure: Figure, moving: list[Artist], update: Callable[[int], None],
 
 
 def palette(accents: Sequence[str]) -> Image.Image:
-    """The palette of animations: the energy colours, their blends with translucent white dots, greys, and the accents."""
-    scale = colormaps[ENERGY_MAP](np.linspace(0, 1, 60))[:, :3]
-    dotted = np.concatenate([scale[::3] * (1 - alpha) + alpha for alpha in (0.35, 0.6, 0.8)])
+    """The palette of animations: the bands of both colour maps, their blends with white dots, greys, and the accents."""
+    bands = [colour_map.resampled(BANDS)(np.arange(BANDS))[:, :3] for colour_map in (ENERGY_MAP, COSINE_MAP)]
+    scale = np.concatenate(bands)
+    dotted = np.concatenate([scale * (1 - alpha) + alpha for alpha in (0.35, 0.6, 0.8)])
     grey = np.repeat(np.linspace(0, 1, 16)[:, None], 3, -1)
     colours = np.concatenate((scale, dotted, grey, [to_rgb(accent) for accent in accents]))
     image = Image.new("P", (1, 1))
@@ -88,7 +86,9 @@ def palette(accents: Sequence[str]) -> Image.Image:
     return image
 
 
-def write_gif(path: Path, images: Iterable[NDArray[np.uint8]], seconds: float, accents: Sequence[str] = (ACCENT,)) -> None:
+def write_gif(
+    path: Path, images: Iterable[NDArray[np.uint8]], seconds: float, accents: Sequence[str] = (ACCENT, REFERENCE)
+) -> None:
     """Write a looping GIF in the colours of `palette`.
 
     Args:

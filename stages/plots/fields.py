@@ -16,6 +16,10 @@ Array = NDArray[Any]
 class Embedding:
     """Fields of a method with an encoder."""
 
+    test: Array
+    """Embeddings of the test points (S, N, D)."""
+    untrained: Array
+    """Embeddings of the test points before training (N, D)."""
     walk: Array
     """Reference path (F, 2)."""
     walk_energy: Array
@@ -25,11 +29,22 @@ class Embedding:
     normalised_std: Array
     """√D × std of the normalised embeddings at each snapshot (T,)."""
 
+    def collapsed(self, thresholds: Mapping[str, float]) -> bool:
+        """Whether the first seed's embedding has collapsed at the end of the training.
+
+        Args:
+            thresholds: `variance_ratio` and `normalised_std`, below either of which it has.
+        """
+        final = {"variance_ratio": self.variance_ratio[-1], "normalised_std": self.normalised_std[-1]}
+        return any(bool(value < thresholds[key]) for key, value in final.items())
+
 
 @dataclass(frozen=True)
 class Score:
     """Fields of a method with a score."""
 
+    sigma: float
+    """Noise level of the target density; 0 for the data themselves."""
     learned: Array
     """s_θ on the grid (S, H, W, 2)."""
     true: Array
@@ -38,10 +53,28 @@ class Score:
     """Particles of the sampler (F, N, 2)."""
     particle_steps: Array
     """Sampler step of each frame (F,)."""
+    particle_sigmas: Array
+    """Noise level of each frame (F,)."""
     mode_weights: Array
     """Mode weights of samples drawn with the learned score (S, K)."""
     mode_weights_control: Array
     """Mode weights of samples drawn with the true score (S, K)."""
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Fields of a method with a noise schedule, at each of L noise levels."""
+
+    sigmas: Array
+    """σ (L,), decreasing."""
+    energy: Array
+    """Potential of the learned score (L, H, W), in nats."""
+    log_density: Array
+    """log p_σ (L, H, W)."""
+    learned: Array
+    """s_θ (L, H, W, 2)."""
+    true: Array
+    """∇ log p_σ (L, H, W, 2)."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +123,13 @@ class Fields:
     """Learned energy of the first seed at each snapshot (T, H, W)."""
     embedding: Embedding | None
     score: Score | None
+    levels: NoiseLevels | None
     critic: Critic | None
     conditional: Conditional | None
 
-    @property
-    def lowest(self) -> float:
-        """The lowest true energy on the grid, in nats."""
-        return float(-self.log_density.max())
+    def relative(self, energy: Array) -> Array:
+        """An energy as it is drawn: in nats above the lowest true energy on the grid, or −cos as it is."""
+        return energy + self.log_density.max() if self.score else energy
 
 
 def parse(arrays: Mapping[str, Array]) -> Fields:
@@ -110,6 +143,7 @@ def parse(arrays: Mapping[str, Array]) -> Fields:
         snapshot_energy=arrays["snapshot_energy"],
         embedding=_embedding(arrays) if "embedding" in arrays else None,
         score=_score(arrays) if "score" in arrays else None,
+        levels=_levels(arrays) if "level_sigmas" in arrays else None,
         critic=Critic(arrays["critic_true"], arrays["critic_learned"]) if "critic_true" in arrays else None,
         conditional=_conditional(arrays) if "conditional_axis" in arrays else None,
     )
@@ -117,6 +151,8 @@ def parse(arrays: Mapping[str, Array]) -> Fields:
 
 def _embedding(arrays: Mapping[str, Array]) -> Embedding:
     return Embedding(
+        test=arrays["embedding"],
+        untrained=arrays["embedding_untrained"],
         walk=arrays["walk"],
         walk_energy=arrays["walk_energy"],
         variance_ratio=arrays["snapshot_variance_ratio"],
@@ -126,12 +162,24 @@ def _embedding(arrays: Mapping[str, Array]) -> Embedding:
 
 def _score(arrays: Mapping[str, Array]) -> Score:
     return Score(
+        sigma=float(arrays["sigma"]),
         learned=arrays["score"],
         true=arrays["score_true"],
         particles=arrays["particles"],
         particle_steps=arrays["particle_steps"],
+        particle_sigmas=arrays["particle_sigmas"],
         mode_weights=arrays["mode_weights"],
         mode_weights_control=arrays["mode_weights_control"],
+    )
+
+
+def _levels(arrays: Mapping[str, Array]) -> NoiseLevels:
+    return NoiseLevels(
+        sigmas=arrays["level_sigmas"],
+        energy=arrays["level_energy"],
+        log_density=arrays["level_log_density"],
+        learned=arrays["level_score"],
+        true=arrays["level_score_true"],
     )
 
 

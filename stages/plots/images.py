@@ -2,125 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from stages.plots.canvas import animate, blank
+from stages.plots.canvas import ANIMATION_DPI, animate, blank
+from stages.plots.colours import BASELINE, CLASSES, TRUTH
+from stages.plots.comparison import Shown
 
 Array = NDArray[Any]
-CLASS_COLOURS = (
-    "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#666666",
-)  # fmt: skip
-"""Colours of the ten classes, which colour-blind readers can tell apart: Paul Tol's muted scheme and a grey."""
+COMPONENTS = ("first", "second")
+"""Names of the two principal components that are drawn."""
 
 
-def movie(frames: Array, title: str) -> list[NDArray[np.uint8]]:
-    """An animation of greyscale images (T, H, W) with values in [0, 1], one per frame."""
-    figure = blank(2.6, 2.8)
+def strength_label(strength: str | float) -> str:
+    """A strength, a fraction of the strongest setting, as a percentage."""
+    return f"{100 * float(strength):.0f} %"
+
+
+def movie(frames: Array, titles: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """An animation of greyscale images (T, H, W) with values in [0, 1], one per frame, each with its title."""
+    figure = blank(2.6, 2.9, ANIMATION_DPI)
     axes = figure.add_subplot()
     axes.axis("off")
+    # Room for the titles, which change.
+    axes.set_title(max(titles, key=len), fontsize=9, color="white")
     picture = axes.imshow(frames[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_title(title, fontsize=8)
-    return animate(figure, [picture], lambda frame: picture.set_data(frames[frame]), len(frames))
+    label = figure.text(0.5, 0.97, "", ha="center", va="top", fontsize=9)
+
+    def update(frame: int) -> None:
+        picture.set_data(frames[frame])
+        label.set_text(titles[frame])
+
+    return animate(figure, [picture, label], update, len(frames))
 
 
-def _scatter(axes: Axes, points: Array, labels: Array) -> Any:
-    axes.set_xlabel("first principal component")
-    axes.set_ylabel("second principal component")
-    handles = [Line2D([], [], marker="o", ls="", c=colour, ms=5) for colour in CLASS_COLOURS]
-    axes.legend(handles, [str(k) for k in range(10)], fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    return axes.scatter(points[:, 0], points[:, 1], s=7, c=[CLASS_COLOURS[k] for k in labels], linewidths=0)
+def _pca_axes(axes: Axes, explained: Array) -> None:
+    pairs = zip(COMPONENTS, explained, strict=True)
+    across, up = (f"{name} principal component, {100 * share:.0f} % of the variance" for name, share in pairs)
+    axes.set(xlabel=across, ylabel=up)
 
 
-def pca(points: Array, labels: Array, title: str) -> Figure:
-    """Scatter plot of embeddings on their first two principal components (N, 2), coloured by class."""
-    figure = blank(6.4, 5)
+def _class_handles(classes: int) -> list[Line2D]:
+    return [Line2D([], [], marker="o", ls="", c=CLASSES[k % len(CLASSES)], ms=5, label=str(k)) for k in range(classes)]
+
+
+def pca(points: Array, labels: Array, explained: Array, title: str) -> Figure:
+    """Scatter plot of embeddings on their first two principal components, each class named at its median.
+
+    Args:
+        points: projected embeddings (N, 2).
+        labels: classes (N,).
+        explained: fraction of the variance along each component (2,).
+        title: above the plot.
+    """
+    figure = blank(6.2, 5)
     axes = figure.add_subplot()
-    _scatter(axes, points, labels)
-    axes.set_title(title, fontsize=9)
+    axes.scatter(points[:, 0], points[:, 1], s=7, c=[CLASSES[k % len(CLASSES)] for k in labels], linewidths=0)
+    for k in np.unique(labels):
+        place = np.median(points[labels == k], 0)
+        outline = [withStroke(linewidth=3, foreground="white")]
+        axes.text(place[0], place[1], str(k), fontsize=13, fontweight="bold", ha="center", va="center", path_effects=outline)
+    _pca_axes(axes, explained)
+    axes.set_title(title)
     return figure
 
 
-def pca_over_training(snapshots: Array, labels: Array, steps: Array, title: str) -> list[NDArray[np.uint8]]:
+def pca_over_training(snapshots: Array, labels: Array, steps: Array, explained: Array, title: str) -> list[NDArray[np.uint8]]:
     """Scatter plot of embeddings over training, in one common projection; the last snapshot is held.
 
     Args:
         snapshots: projected embeddings at each snapshot (T, N, 2).
         labels: classes (N,).
         steps: training step of each snapshot (T,).
+        explained: fraction of the last snapshot's variance along each component (2,).
         title: above the plot.
     """
-    figure = blank(5, 4.2)
+    figure = blank(5, 4.2, ANIMATION_DPI)
     axes = figure.add_subplot()
-    dots = _scatter(axes, snapshots[-1], labels)
+    dots = axes.scatter(
+        snapshots[-1][:, 0], snapshots[-1][:, 1], s=7, c=[CLASSES[k % len(CLASSES)] for k in labels], linewidths=0
+    )
+    axes.legend(handles=_class_handles(int(labels.max()) + 1), fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    _pca_axes(axes, explained)
     low, high = snapshots[-1].min(0), snapshots[-1].max(0)
     margin = np.maximum((high - low) * 0.08, 1e-6)
     axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
     axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title)
     label = axes.text(0.03, 0.96, "", transform=axes.transAxes, va="top", fontsize=9, fontweight="bold")
 
     def update(frame: int) -> None:
         snapshot = min(frame, len(steps) - 1)
         dots.set_offsets(snapshots[snapshot])
-        label.set_text(f"step {steps[snapshot]}")
+        label.set_text(f"training step {steps[snapshot]:,}")
 
     return animate(figure, [dots, label], update, len(steps) + len(steps) // 4)
 
 
 def confusion(counts: Array, title: str) -> Figure:
     """Confusion matrix, true class by row and predicted class by column; only the off-diagonal errors are coloured."""
-    figure = blank(5.2, 4.8)
+    figure = blank(5.8, 5.4)
     axes = figure.add_subplot()
     errors = counts - np.diag(np.diag(counts))
     axes.imshow(errors, cmap="Oranges", vmin=0)
+    dark = errors.max() * 0.6
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            axes.text(column, row, str(count), ha="center", va="center", fontsize=7, c="#555" if row == column else "black")
+            colour = BASELINE if row == column else "white" if count > dark else "black"
+            weight = "normal" if row == column else "bold"
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=9, c=colour, fontweight=weight)
     axes.set_xticks(range(len(counts)))
     axes.set_yticks(range(len(counts)))
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title)
     return figure
 
 
-def dots(groups: Mapping[str, Mapping[str, float]], title: str, unit: str, target: float | None = None) -> Figure:
-    """Dot plot of several metrics for several embeddings.
+def knn(errors: Sequence[tuple[Shown, float]], title: str, target: float | None = None) -> Figure:
+    """Test error of k-NN, one bar per embedding.
 
     Args:
-        groups: embedding and metric to value.
-        title: above the plot.
-        unit: label of the axis of values.
-        target: reference value, drawn as a line.
+        errors: the appearance of each embedding and its test error.
+        title: above the bars.
+        target: the error to stay below, drawn as a line.
     """
-    names = list(groups)
-    metrics = list(groups[names[0]])
-    figure = blank(7.2, 3.6)
+    figure = blank(6.6, 0.9 + 0.36 * len(errors))
     axes = figure.add_subplot()
-    for k, name in enumerate(names):
-        values = [groups[name][metric] for metric in metrics]
-        at = np.arange(len(metrics)) + (k - (len(names) - 1) / 2) * 0.8 / len(names)
-        axes.plot(at, values, "osD^"[k % 4], label=name, c=("#332288", "#999933", "#88ccee", "#cc6677")[k % 4], ms=6)
-        for place in zip(at, values, strict=True):
-            axes.annotate(
-                f"{place[1]:.4f}", place, ha="center", va="bottom", fontsize=6, xytext=(0, 5), textcoords="offset points"
-            )
-    axes.margins(x=0.05, y=0.15)
-    axes.grid(axis="y", lw=0.3)
+    for row, (shown, error) in enumerate(errors):
+        axes.barh(row, error, color=shown.colour, height=0.7)
+        style: dict[str, Any] = {
+            "va": "center",
+            "fontsize": 8,
+            "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},
+            "zorder": 3,
+        }
+        axes.annotate(f"{100 * error:.2f} %", (error, row), xytext=(4, 0), textcoords="offset points", **style)
     if target is not None:
-        axes.axhline(target, c="black", lw=0.8, ls="--", label=f"target: {target}")
-    axes.set_xticks(range(len(metrics)), metrics)
-    axes.set_ylabel(unit)
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    axes.set_title(title, fontsize=9)
+        axes.axvline(target, c="black", lw=1, ls="--")
+        axes.annotate(f"target {100 * target:.2f} %", (target, 1), xycoords=("data", "axes fraction"), fontsize=8, va="bottom")
+    axes.set_yticks(range(len(errors)), [shown.title for shown, _ in errors])
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel("misclassified test images")
+    axes.set_title(title, pad=16)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
     return figure
 
 
@@ -133,13 +169,13 @@ def robustness(accuracies: Mapping[str, Mapping[str, float]], clean: float, titl
         title: above the map.
     """
     kinds, strengths = list(accuracies), list(next(iter(accuracies.values())))
-    figure = blank(5.2, 3.4)
+    figure = blank(5.2, 3.8)
     axes = figure.add_subplot()
     _heat_map(figure, axes, np.array([[accuracies[kind][strength] for strength in strengths] for kind in kinds]))
-    axes.set_xticks(range(len(strengths)), strengths)
+    axes.set_xticks(range(len(strengths)), [strength_label(strength) for strength in strengths])
     axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
-    axes.set_xlabel("strength as a fraction of mnist_severity")
-    axes.set_title(f"{title}\nunperturbed images: {clean:.4f}", fontsize=9)
+    axes.set_xlabel("strength of the perturbation, of the strongest setting")
+    axes.set_title(f"{title}\nunperturbed: {clean:.3f}")
     return figure
 
 
@@ -155,41 +191,41 @@ def robustness_of_all(embeddings: Mapping[str, Mapping[str, Any]], count: int) -
     """Heat map of k-NN accuracy by perturbation and strength (row) and embedding (column).
 
     Args:
-        embeddings: embedding to its metrics; `robustness` maps perturbation and strength to an accuracy.
+        embeddings: title of the embedding to its metrics; `robustness` maps perturbation and strength to an accuracy.
         count: images in each perturbed test set.
     """
     rows = [(kind, s) for kind, group in next(iter(embeddings.values()))["robustness"].items() for s in group]
-    figure = blank(2.8 + 1.0 * len(embeddings), 1.2 + 0.24 * len(rows))
+    figure = blank(2.8 + 1.0 * len(embeddings), 1.4 + 0.24 * len(rows))
     axes = figure.add_subplot()
     values = [[metrics["robustness_clean"]["accuracy"]["mean"] for metrics in embeddings.values()]]
     values += [[metrics["robustness"][kind][s]["mean"] for metrics in embeddings.values()] for kind, s in rows]
     _heat_map(figure, axes, np.array(values))
-    labels = ["unperturbed", *(f"{kind.replace('_', ' ')} {strength}" for kind, strength in rows)]
-    axes.set_xticks(range(len(embeddings)), list(embeddings))
+    labels = ["unperturbed", *(f"{kind.replace('_', ' ')}, {strength_label(strength)}" for kind, strength in rows)]
+    axes.set_xticks(range(len(embeddings)), [title.replace(" ", "\n") for title in embeddings], fontsize=8)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.set_title(
-        f"k-NN on {count:,} perturbed test images (standard error up to {0.5 / np.sqrt(count):.3f})\n"
-        "strength as a fraction of mnist_severity",
-        fontsize=9,
+        f"k-NN on {count:,} perturbed test images (standard error at most {0.5 / np.sqrt(count):.3f})\n"
+        "strength of the perturbation in percent of the strongest setting"
     )
     return figure
 
 
-def few_labels(embeddings: Mapping[str, Mapping[str, Any]]) -> Figure:
+def few_labels(embeddings: Sequence[tuple[Shown, Mapping[str, Any]]]) -> Figure:
     """Test error of a linear probe against the number of labels, mean ± std over random subsets of labelled images.
 
     Args:
-        embeddings: embedding and number of labels to the accuracy.
+        embeddings: the appearance of each embedding, and the accuracy by number of labels.
     """
-    figure = blank(6.4, 3.8)
+    figure = blank(6.6, 4.2)
     axes = figure.add_subplot()
-    for number, (name, accuracies) in enumerate(embeddings.items()):
+    counts: list[int] = []
+    for number, (shown, accuracies) in enumerate(embeddings):
         counts = [int(count) for count in accuracies]
         mean, std = [1 - one["mean"] for one in accuracies.values()], [one["std"] for one in accuracies.values()]
-        colour, line = CLASS_COLOURS[number % 9], "--" if number >= len(embeddings) - 2 else "-"
         # Shifted sideways, so that error bars do not overlap.
         places = [count * 1.03 ** (number - len(embeddings) / 2) for count in counts]
-        axes.errorbar(places, mean, yerr=std, marker="o", ms=4, capsize=3, label=name, c=colour, ls=line)
+        line = "--" if shown.colour in (BASELINE, TRUTH) else "-"
+        axes.errorbar(places, mean, yerr=std, marker="o", ms=4, capsize=3, label=shown.title, c=shown.colour, ls=line)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -197,9 +233,9 @@ def few_labels(embeddings: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(counts, [str(count) for count in counts], minor=False)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("labelled training images (class-balanced)")
-    axes.set_ylabel("test error")
-    axes.set_title("linear probe with few labels, mean ± std over random labelled subsets", fontsize=9)
-    axes.legend(fontsize=8, frameon=False, loc="lower left")
+    axes.set_xlabel("labelled training images, equally many of each class")
+    axes.set_ylabel("misclassified test images")
+    axes.set_title("Linear probe with few labels, mean ± std over random labelled subsets")
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
     axes.grid(lw=0.3, which="both")
     return figure

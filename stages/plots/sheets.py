@@ -12,18 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from stages.plots.canvas import ACCENT, blank
+from stages.plots.canvas import blank
+from stages.plots.colours import ACCENT
 
 Array = NDArray[Any]
 GAP = 3
 """White pixels between two images."""
-MAX_MISTAKES = 160
-"""Misclassified images on one sheet."""
-COLUMNS = 16
-"""Misclassified images in a row."""
+PAIRS = 12
+"""Confusions on one sheet of misclassified images."""
+COLUMNS = 12
+"""Misclassified images of a confusion."""
 
 
-def _grey(images: Array) -> Array:
+def grey(images: Array) -> Array:
     """Images, bytes or floats in [0, 1], as floats in [0, 1]."""
     return images / 255 if images.dtype == np.uint8 else images
 
@@ -60,17 +61,17 @@ def sheet(rows: Mapping[str, Array], title: str, columns: Sequence[str] = ()) ->
     count = max(len(images) for images in rows.values())
     figure = blank(1.6 + 0.62 * count, 0.7 + 0.66 * len(rows))
     axes = figure.add_subplot()
-    height, width = _tiles(axes, [list(_grey(images)) for images in rows.values()])
+    height, width = _tiles(axes, [list(grey(images)) for images in rows.values()])
     for row, name in enumerate(rows):
         axes.text(-0.15 * width, (row + 0.5) * height - GAP, name, ha="right", va="center", fontsize=8)
     for column, heading in zip(range(count), columns, strict=False):
         axes.text((column + 0.5) * width - GAP, -GAP, heading, ha="center", va="bottom", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title)
     return figure
 
 
 def mistakes(images: Array, true: Array, predicted: Array, title: str) -> Figure:
-    """Misclassified images, the most frequent confusions first; at most `MAX_MISTAKES` of them.
+    """Misclassified images, one row per confusion, the most frequent first: at most `PAIRS` rows of `COLUMNS` images.
 
     Args:
         images: misclassified images (N, H, W), bytes.
@@ -78,25 +79,20 @@ def mistakes(images: Array, true: Array, predicted: Array, title: str) -> Figure
         predicted: predicted classes (N,).
         title: above the sheet; the number of images is added.
     """
-    pairs = list(zip(true.tolist(), predicted.tolist(), strict=True))
-    frequency = Counter(pairs)
-    order = sorted(range(len(pairs)), key=lambda i: (-frequency[pairs[i]], pairs[i], i))[:MAX_MISTAKES]
-    lines = max(-(-len(order) // COLUMNS), 1)
-    figure = blank(0.6 * COLUMNS, 0.6 + 0.8 * lines)
+    confused = list(zip(true.tolist(), predicted.tolist(), strict=True))
+    frequency = Counter(confused)
+    pairs = sorted(frequency, key=lambda pair: (-frequency[pair], pair))[:PAIRS]
+    figure = blank(2.4 + 0.55 * COLUMNS, 0.7 + 0.58 * max(len(pairs), 1))
     axes = figure.add_subplot()
-    image_height = images.shape[1]
-    # The strip above each image holds its label.
-    strip = round(0.45 * image_height)
-    padded = np.pad(_grey(images[order]), ((0, 0), (strip, 0), (0, 0)), constant_values=1.0)
-    grid = [[*padded[row * COLUMNS : (row + 1) * COLUMNS]] for row in range(lines)]
-    grid[0] += [None] * (COLUMNS - len(grid[0]))
+    places = [[i for i, pair in enumerate(confused) if pair == wanted][:COLUMNS] for wanted in pairs]
+    grid: list[list[Array | None]] = [[grey(images[i]) for i in row] + [None] * (COLUMNS - len(row)) for row in places]
     height, width = _tiles(axes, grid)
-    for place, index in enumerate(order):
-        row, column = divmod(place, COLUMNS)
-        label = f"{pairs[index][0]} → {pairs[index][1]}"
-        axes.text((column + 0.5) * width - GAP, row * height + strip - 2, label, ha="center", va="bottom", fontsize=8)
-    shown = f"{len(order)} of {len(pairs)}" if len(order) < len(pairs) else f"all {len(pairs)}"
-    figure.suptitle(f"{title}, {shown} misclassified, most frequent confusions first: true → predicted", fontsize=9)
+    for row, pair in enumerate(pairs):
+        more = "" if frequency[pair] <= COLUMNS else f", first {COLUMNS}"
+        label = f"{pair[0]} taken for {pair[1]}: {frequency[pair]}{more}"
+        axes.text(-0.2 * width, (row + 0.5) * height - GAP, label, ha="right", va="center", fontsize=8)
+    rest = f"the {PAIRS} most frequent of {len(frequency)} confusions" if len(frequency) > PAIRS else "by confusion"
+    figure.suptitle(f"{title}: {len(confused)} misclassified, {rest}")
     return figure
 
 
@@ -112,7 +108,7 @@ def neighbours(queries: Array, nearest: Array, same_class: Array, title: str) ->
     count, columns = nearest.shape[:2]
     figure = blank(0.62 * (columns + 1.4), 0.6 + 0.62 * count)
     axes = figure.add_subplot()
-    rows = [[query, None, *others] for query, others in zip(_grey(queries), _grey(nearest), strict=True)]
+    rows = [[query, None, *others] for query, others in zip(grey(queries), grey(nearest), strict=True)]
     height, width = _tiles(axes, rows)
     for row, matches in enumerate(same_class):
         for column, match in enumerate(matches):
@@ -121,5 +117,5 @@ def neighbours(queries: Array, nearest: Array, same_class: Array, title: str) ->
                 axes.add_patch(Rectangle(corner, width - GAP + 2, height - GAP + 2, fill=False, ec=ACCENT, lw=2.5))
     axes.text(0.5 * width - GAP, -GAP, "query", ha="center", va="bottom", fontsize=8)
     axes.text(2.5 * width - GAP, -GAP, "nearest", ha="center", va="bottom", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title)
     return figure

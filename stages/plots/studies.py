@@ -2,158 +2,190 @@
 
 from __future__ import annotations
 
-import itertools
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-from stages.plots.canvas import ACCENT, blank
+from stages.plots.canvas import blank
+from stages.plots.landscape import Grid, draw_density
 
-SERIES = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9")
-"""Line colours of methods, after the accent colour."""
-VERDICTS = {"holds": ("o", "#0072b2"), "fails": ("X", ACCENT), "not applicable": ("_", "#aaaaaa")}
-"""Marker and colour of each verdict; the markers alone distinguish them."""
+Array = NDArray[Any]
 Measured = Mapping[str, Any]
 """A metric over seeds: mean, std, values."""
 MIN_GAP = 0.05
 """Smallest gap between two values, as a fraction of the axis, at which their markers do not overlap."""
-PANELS_PER_ROW = 8
-"""Most panels in a row."""
+WIDE_RANGE = 20.0
+"""Largest over smallest positive value from which on an axis is logarithmic."""
+WIDTH, WIDTH_OF_BARS = 3.2, 2.6
+"""Width of a panel with lines and of one with rows, in inches."""
 
 
-def short(names: Sequence[str]) -> dict[str, str]:
-    """Map each dotted name to the shortest suffix that is unique and starts with a letter, or to all of it."""
-    shortest = {}
-    for name in names:
-        parts = name.split(".")
-        tails = (parts[-length:] for length in range(1, len(parts) + 1) if parts[-length][:1].isalpha())
-        unique = (tail for tail in tails if sum(other.split(".")[-len(tail) :] == tail for other in names) == 1)
-        shortest[name] = " ".join(next(unique, parts)).replace("_", " ")
-    return shortest
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """The cells that are drawn as one line or row.
+
+    Args:
+        label: what distinguishes them.
+        colour: of the line or row.
+        dash: line style.
+        measured: by the title of the panel, the metric of each cell; None if a cell lacks it.
+    """
+
+    label: str
+    colour: str
+    dash: str = "-"
+    measured: Mapping[str, Sequence[Measured | None]]
 
 
-def lines(x: Sequence[float], metrics: Mapping[str, Mapping[str, Sequence[Measured | None]]], label: str, title: str) -> Figure:
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """The mixture of all cells, drawn beside the metrics where it is not the one of the pipeline."""
+
+    title: str
+    grid: Grid
+    log_density: Array
+
+
+def _figure(
+    panels: int, width: float, height: float, mixture: Map | None, title: str, table: float = 0
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `panels` axes; at their left the map of the mixture, if there is one, and a table of that width."""
+    widths = [*([2.4] if mixture else []), *([table] if table else []), *[width] * panels]
+    figure = blank(sum(widths) + 0.4, height)
+    axes = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
+    figure.suptitle(_wrapped(title, 12.5 * sum(widths)))
+    if mixture:
+        draw_density(axes.pop(0), mixture.grid, mixture.log_density, mixture.title)
+    return figure, axes
+
+
+def _wrapped(text: str, letters: float) -> str:
+    """The text in lines of at most that many letters."""
+    return "\n".join(textwrap.wrap(text, int(letters)))
+
+
+def lines(
+    x: Sequence[float], series: Sequence[Series], panels: Sequence[str], label: str, title: str, mixture: Map | None = None
+) -> Figure:
     """Metrics against a numeric param, one panel per metric: mean ± std over seeds, and each seed as a dot.
 
     Args:
         x: values of the param. They are evenly spaced if their markers would overlap on a linear axis and the axis is not
             logarithmic.
-        metrics: metric and method to one measured value per value of the param; None if the cell lacks the metric.
+        series: one line each, with one measured value per value of the param.
+        panels: titles of the panels.
         label: the param.
-        title: above the panels.
+        title: the finding.
+        mixture: the map beside the panels.
     """
-    figure = blank(3.2 * len(metrics), 3.2)
-    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
-    names = list(next(iter(metrics.values())))
-    titles, logarithmic = short(list(metrics)), min(x) > 0 and max(x) / min(x) > 5
+    figure, axes_of_panels = _figure(len(panels), WIDTH, 3.9, mixture, title)
+    logarithmic = min(x) > 0 and max(x) / min(x) > 5
     apart = logarithmic or min(abs(np.diff(sorted(x))), default=1) > MIN_GAP * (max(x) - min(x))
     places = list(x) if apart else list(range(len(x)))
-    for axes, (name, methods) in zip(panels, metrics.items(), strict=True):
+    for axes, panel in zip(axes_of_panels, panels, strict=True):
         values = []
-        for (method, measured), colour in zip(methods.items(), itertools.cycle((ACCENT, *SERIES)), strict=False):
-            present = {place: one for place, one in zip(places, measured, strict=True) if one is not None}
-            for place, one in present.items():
-                axes.plot([place] * len(one["values"]), one["values"], ".", ms=3, c=colour, alpha=0.4)
-                values += one["values"]
-            mean, std = ([one[key] for one in present.values()] for key in ("mean", "std"))
-            several = any(len(one["values"]) > 1 for one in present.values())
-            axes.errorbar(list(present), mean, yerr=std if several else None, c=colour, capsize=3, lw=1.5, label=method)
+        for one in series:
+            present = {p: m for p, m in zip(places, one.measured[panel], strict=True) if m is not None}
+            if not present:
+                continue
+            for place, measured in present.items():
+                axes.plot([place] * len(measured["values"]), measured["values"], ".", ms=3, c=one.colour, alpha=0.4)
+                values += measured["values"]
+            mean, std = ([m[key] for m in present.values()] for key in ("mean", "std"))
+            several = any(len(m["values"]) > 1 for m in present.values())
+            line: dict[str, Any] = {"c": one.colour, "ls": one.dash, "capsize": 3, "lw": 1.7, "marker": "o", "ms": 4}
+            axes.errorbar(list(present), mean, yerr=std if several else None, label=one.label, **line)
         if logarithmic:
             axes.set_xscale("log")
         if logarithmic or not apart:
             axes.set_xticks(places, [f"{value:g}" for value in x], minor=False)
             axes.minorticks_off()
-        if min(values) > 0 and max(values) / min(values) > 20:
+        if values and min(values) > 0 and max(values) / min(values) > WIDE_RANGE:
             axes.set_yscale("log")
         axes.set_xlabel(label)
-        axes.set_title(titles[name], fontsize=9)
-    if len(names) > 1:
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(names), fontsize=7, frameon=False)
-    figure.suptitle(f"{title}{'' if len(names) > 1 else f': {names[0]}'}{_spread(metrics.values())}", fontsize=9)
+        axes.set_title(_wrapped(panel, 11 * WIDTH))
+    handles = {h.get_label(): h for axes in axes_of_panels for h in axes.get_legend_handles_labels()[0]}
+    note = _note((m for one in series for values in one.measured.values() for m in values), figure)
+    if len(series) > 1:
+        style: dict[str, Any] = {"fontsize": 8, "title": note, "title_fontsize": 8}
+        figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=min(len(series), 4), **style)
+    else:
+        figure.supxlabel(note, fontsize=8)
     return figure
 
 
-def verdicts(cells: Mapping[str, Mapping[str, str]], metrics: Mapping[str, Sequence[Measured | None]], title: str) -> Figure:
-    """Verdicts by cell (row) and claim (column), with panels of metrics beside them.
-
-    Args:
-        cells: label of the cell and name of the claim to its verdict.
-        metrics: name to one measured value per cell; None if the cell lacks the metric.
-        title: above the grid.
-    """
-    claims = list(dict.fromkeys(name for found in cells.values() for name in found))
-    wide = [0.42 * len(claims), *[1.8] * len(metrics)]
-    figure = blank(2.2 + sum(wide), 2.2 + 0.26 * len(cells))
-    axes, *others = figure.subplots(1, len(wide), sharey=True, width_ratios=wide, squeeze=False)[0]
-    for row, found in enumerate(cells.values()):
-        for name, verdict in found.items():
-            mark, colour = VERDICTS[verdict]
-            axes.plot(claims.index(name), row, ls="none", marker=mark, ms=9, c=colour)
-    for verdict, (mark, colour) in VERDICTS.items():
-        axes.plot([], [], ls="none", marker=mark, ms=9, c=colour, label=verdict)
-    axes.set_xticks(range(len(claims)), [name.replace("_", " ") for name in claims], rotation=50, ha="right", fontsize=7)
-    axes.set_yticks(range(len(cells)), list(cells), fontsize=7)
-    axes.set_xlim(-0.6, len(claims) - 0.4)
-    axes.set_ylim(len(cells) - 0.4, -0.6)
-    titles = short(list(metrics))
-    for panel, (name, measured) in zip(others, metrics.items(), strict=True):
-        _rows(panel, titles[name], measured)
-        panel.axvline(0, lw=0.8, c="black")
-    for one in (axes, *others):
-        one.grid(lw=0.3)
-        one.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=7, frameon=False)
-    figure.suptitle(title, fontsize=9)
-    return figure
-
-
-def _rows(axes: Axes, title: str, measured: Sequence[Measured | None]) -> None:
-    """Draw a metric of all cells, one per row: mean ± std over seeds, and each seed as a dot."""
-    mean, std = (np.array([np.nan if one is None else one[key] for one in measured]) for key in ("mean", "std"))
-    several = any(len(one["values"]) > 1 for one in measured if one)
-    axes.errorbar(mean, np.arange(len(measured)), xerr=std if several else None, fmt="o", ms=5, c=ACCENT, capsize=2)
-    for row, one in enumerate(measured):
-        if several and one:
-            axes.plot(one["values"], [row + 0.25] * len(one["values"]), ".", ms=3, c="black", alpha=0.5)
-    axes.set_title(title, fontsize=8)
-    axes.tick_params(axis="x", labelsize=7)
-
-
-def bars(labels: Sequence[str], metrics: Mapping[str, Sequence[Measured | None]], title: str) -> Figure:
+def bars(
+    series: Sequence[Series],
+    panels: Sequence[str],
+    title: str,
+    table: Mapping[str, Sequence[str]] | None = None,
+    mixture: Map | None = None,
+) -> Figure:
     """Metrics of cells without a numeric axis: one row per cell and one panel per metric, mean ± std over seeds.
 
     Args:
-        labels: labels of the cells.
-        metrics: name to one measured value per cell; None if the cell lacks the metric.
-        title: above the panels.
+        series: one row each, with one cell.
+        panels: titles of the panels.
+        title: the finding.
+        table: heading of each column of settings to its entries, drawn instead of the labels.
+        mixture: the map beside the panels.
     """
-    titles, columns = short(list(metrics)), min(len(metrics), PANELS_PER_ROW)
-    lines_of_panels = -(-len(metrics) // columns)
-    figure = blank(2.4 + 2.4 * columns, lines_of_panels * (1.0 + 0.26 * len(labels)))
-    grid = figure.subplots(lines_of_panels, columns, squeeze=False, sharey=True)
-    rows = np.arange(len(labels))
-    for axes, (name, measured) in zip(grid.flat, metrics.items(), strict=False):
-        _rows(axes, titles[name], measured)
-        mean = np.array([np.nan if one is None else one["mean"] for one in measured])
-        if np.nanmin(mean) > 0 and np.nanmax(mean) / np.nanmin(mean) > 20:
+    height = max(1.9 + 0.34 * len(series), 2.9 if mixture else 0)
+    labels = table or {"": [one.label for one in series]}
+    margin = max(0.95 * len(labels), 0.075 * max(len(one.label) for one in series) * (not table))
+    figure, axes_of_panels = _figure(len(panels), WIDTH_OF_BARS, height, mixture, title, margin)
+    rows = np.arange(len(series))
+    _table(axes_of_panels.pop(0), labels, len(series))
+    for axes, panel in zip(axes_of_panels, panels, strict=True):
+        means = []
+        for row, one in enumerate(series):
+            (measured,) = one.measured[panel]
+            if measured:
+                means.append(measured["mean"])
+                _row(axes, row, measured, one.colour)
+        if means and min(means) > 0 and max(means) / min(means) > WIDE_RANGE:
             axes.set_xscale("log")
-        axes.set_yticks(rows, labels, fontsize=7)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.set_ylim(len(series) - 0.5, -0.7)
+        axes.set_yticks(rows, [""] * len(rows))
         axes.grid(axis="y", lw=0.3)
-        if axes.get_xscale() == "linear":
-            axes.xaxis.set_major_locator(MaxNLocator(3))
-    for empty in grid.flat[len(metrics) :]:
-        empty.set_axis_off()
-    grid[0, 0].invert_yaxis()
-    figure.suptitle(f"{title}{_spread([metrics])}", fontsize=9)
+        axes.set_title(_wrapped(panel, 11 * WIDTH_OF_BARS))
+    figure.supxlabel(_note((m for one in series for values in one.measured.values() for m in values), figure), fontsize=8)
     return figure
 
 
-def _spread(groups: Iterable[Mapping[str, Sequence[Measured | None]]]) -> str:
-    """The explanation of the error bars, for the title; empty if there are none."""
-    measured = (one for group in groups for series in group.values() for one in series if one)
-    return ", mean ± std over seeds" if any(len(one["values"]) > 1 for one in measured) else ""
+def _table(axes: Axes, columns: Mapping[str, Sequence[str]], rows: int) -> None:
+    """Draw entries as text, aligned with the rows of the panels; one column without a heading is aligned to its right end."""
+    axes.axis("off")
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(rows - 0.5, -0.7))
+    labels = list(columns) == [""]
+    for column, (heading, entries) in enumerate(columns.items()):
+        axes.text(column, -0.75, "\n".join(textwrap.wrap(heading, 12)), ha="center", va="bottom", fontsize=8)
+        for row, entry in enumerate(entries):
+            axes.text(column + 0.48 * labels, row, entry, ha="right" if labels else "center", va="center", fontsize=9)
+
+
+def _row(axes: Axes, row: int, measured: Measured, colour: str) -> None:
+    """Draw a metric of one cell: mean ± std over seeds, and each seed as a dot below."""
+    several = len(measured["values"]) > 1
+    axes.errorbar(measured["mean"], row, xerr=measured["std"] if several else None, fmt="o", ms=5, c=colour, capsize=3)
+    if several:
+        axes.plot(measured["values"], [row + 0.27] * len(measured["values"]), ".", ms=3, c="black", alpha=0.5)
+
+
+def _note(measured: Iterable[Measured | None], figure: Figure) -> str:
+    """What arrows, points and error bars are, in lines that fit the figure."""
+    counts = sorted({len(one["values"]) for one in measured if one})
+    if counts[-1:] == [1]:
+        spread = "one run per setting"
+    else:
+        spread = f"mean ± std over {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds; dots: seeds"
+    return _wrapped(f"↑ higher is better, ↓ lower is better; {spread}", 16 * figure.get_figwidth())

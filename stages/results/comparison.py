@@ -6,62 +6,102 @@ Curves, maps, pairs of views and the predicted conditional are those of the firs
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stages.plots import comparison
+from stages.pipeline.descriptions import describe
+from stages.plots import comparison, embedding_space
+from stages.plots.colours import method_colour
+from stages.plots.comparison import Shown
 from stages.plots.fields import Conditional, Fields
 from stages.plots.landscape import Grid
+from stages.results.tables import cell
 
 Pair = tuple[Figure, str]
 """A picture and its caption."""
+REACHED = 10.0
+"""Depth below the highest log-density, in nats, down to which errors of scores are shown: hardly any point lies deeper."""
+EMBEDDINGS = (
+    "*Embedding spaces.* L2-normalised embeddings of the test points on their first two principal components, coloured by "
+    "mode, and the standard deviation along every component. A collapsed embedding is a point; one of low rank is a line, and "
+    "its spectrum falls steeply; one that uses the whole sphere is a filled disk with a flat spectrum."
+)
+"""Caption of the embedding spaces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """The mixture, on the grid of all fields and at the test points.
+
+    Args:
+        grid: the nodes.
+        log_density: log p at the nodes (H, W).
+        weights: mode weights (K,).
+        means: means of the modes (K, 2).
+        component: the component of each test point (N,).
+    """
+
+    grid: Grid
+    log_density: NDArray[Any]
+    weights: NDArray[Any]
+    means: NDArray[Any]
+    component: NDArray[np.int64]
 
 
 def pictures(
-    fields: Mapping[str, Fields],
-    metrics: Mapping[str, Any],
-    grid: Grid,
-    points: NDArray[Any],
-    weights: NDArray[Any],
-    collapse: Mapping[str, float],
+    fields: Mapping[str, Fields], metrics: Mapping[str, Any], truth: Truth, collapse: Mapping[str, float]
 ) -> dict[str, Pair]:
     """The pictures and their captions, by name.
 
     Args:
         fields: the fields of each method (reports/fields).
         metrics: the metrics of each method (reports/metrics/mog).
-        grid: the nodes of all fields.
-        points: test points (N, 2).
-        weights: mode weights of the mixture (K,).
+        truth: the mixture.
         collapse: the thresholds of collapse, `variance_ratio` and `normalised_std`.
     """
+    shown = {name: Shown(describe(name).short, method_colour(name)) for name in fields}
     curves = {
-        name: (f.steps, f.embedding.variance_ratio, f.embedding.normalised_std) for name, f in fields.items() if f.embedding
+        name: (shown[name], f.steps, f.embedding.variance_ratio, f.embedding.normalised_std)
+        for name, f in fields.items()
+        if f.embedding
+    }
+    spaces = {
+        name: (shown[name], f.embedding.test[0], f.embedding.collapsed(collapse)) for name, f in fields.items() if f.embedding
     }
     critics = {
-        name: (f.critic.true, f.critic.learned, metrics[name]["critic"]["r2_pmi"]["mean"])
+        name: (shown[name], f.critic.true, f.critic.learned, metrics[name]["critic"]["r2_pmi"]["mean"])
         for name, f in fields.items()
         if f.critic
     }
     scores = {name: f.score for name, f in fields.items() if f.score}
     errors = {
-        name: (score.learned[0], score.true, metrics[name]["score"]["relative_fisher_error"]["mean"])
+        name: (shown[name], score.learned[0], score.true, metrics[name]["score"]["relative_fisher_error"]["mean"])
         for name, score in scores.items()
     }
-    shares = {name: (score.mode_weights, score.mode_weights_control) for name, score in scores.items()}
+    densities = {name: fields[name].log_density for name in scores}
+    shares = {name: (shown[name], score.mode_weights, score.mode_weights_control) for name, score in scores.items()}
     conditionals = {name: f.conditional for name, f in fields.items() if f.conditional}
+    grid = truth.grid
     return {
         "collapse": (
             comparison.collapse(curves, collapse["variance_ratio"], collapse["normalised_std"]),
-            _collapse(metrics),
+            _collapse(metrics, collapse["variance_ratio"]),
         ),
-        "conditional": (comparison.conditional(conditionals), _conditional(conditionals, metrics)),
+        "embeddings": (embedding_space.overview(spaces, truth.component), EMBEDDINGS),
+        "conditional": (
+            comparison.conditional({name: (shown[name], one) for name, one in conditionals.items()}),
+            _conditional(conditionals, metrics),
+        ),
         "critics": (comparison.critics(critics), _critics(metrics)),
-        "score_errors": (comparison.score_errors(grid, errors, points), _score_errors(metrics)),
-        "mode_weights": (comparison.mode_weights(shares, weights), _mode_weights(metrics)),
+        "score_errors": (comparison.score_errors(grid, errors, densities, REACHED), _score_errors(metrics)),
+        "mode_weights": (
+            comparison.mode_weights(shares, truth.weights, truth.means, grid, truth.log_density),
+            _mode_weights(metrics),
+        ),
     }
 
 
@@ -70,14 +110,18 @@ def _list(names: list[str]) -> str:
     return "none" if not quoted else quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
-def _collapse(metrics: Mapping[str, Any]) -> str:
-    collapsed = {name: m["collapse"]["collapsed"] for name, m in metrics.items() if "collapse" in m}
-    ratios = {name: metrics[name]["collapse"]["variance_ratio"]["mean"] for name, verdict in collapsed.items() if verdict}
-    kept = "; ".join(f"`{name}` keeps {ratio:.1g} of its variance" for name, ratio in ratios.items())
+def _collapse(metrics: Mapping[str, Any], smallest: float) -> str:
+    found = {name: m["collapse"] for name, m in metrics.items() if "collapse" in m}
+    collapsed = [name for name, one in found.items() if one["collapsed"]]
+    kept = []
+    for name in collapsed:
+        ratio, std = (found[name][key]["mean"] for key in ("variance_ratio", "normalised_std"))
+        kept.append(f"`{name}` keeps {ratio:.1g} of its variance" if ratio < smallest else f"`{name}` has the std {std:.1g}")
+    values = f" ({'; '.join(kept)})" if kept else ""
     return (
-        "*Collapse over training.* An embedding below either dashed line counts as collapsed: it is nearly constant. "
-        f"Collapsed: {_list(list(ratios))}{f' ({kept})' if kept else ''}. "
-        f"Not collapsed: {_list([name for name, verdict in collapsed.items() if not verdict])}."
+        "*Collapse over training.* An embedding in the shaded part of either panel counts as collapsed: it is nearly constant. "
+        f"Collapsed: {_list(collapsed)}{values}. "
+        f"Not collapsed: {_list([name for name in found if name not in collapsed])}."
     )
 
 
@@ -91,7 +135,7 @@ def _conditional(shown: Mapping[str, Conditional], metrics: Mapping[str, Any]) -
         measured = metrics[name]["conditional"]
         if "nll_x0_given_x1" in measured:
             nll, floor = measured["nll_x0_given_x1"], measured["nll_x0_given_x1_floor"]
-            text += f", and its NLL is {nll['mean']:.3f} ± {nll['std']:.3f} nats, against {floor:.3f} for the true density"
+            text += f", and its NLL is {cell(nll)} nats, against {floor:.3f} for the true density"
         parts.append(text)
     peak = max(float(field.true.max()) for field in shown.values())
     return f"*A conditional with several modes.* The maximum of the true density is {peak:.2g}. {'; '.join(parts)}."
@@ -100,8 +144,7 @@ def _conditional(shown: Mapping[str, Conditional], metrics: Mapping[str, Any]) -
 def _critics(metrics: Mapping[str, Any]) -> str:
     found = {name: m["critic"] for name, m in metrics.items() if "critic" in m}
     parts = [
-        f"`{name}` reaches R² {c['r2_pmi']['mean']:.3f} ± {c['r2_pmi']['std']:.3f} and a held-out loss "
-        f"{c['excess_loss']['mean']:.3f} ± {c['excess_loss']['std']:.3f} nats above the optimum"
+        f"`{name}` reaches R² {cell(c['r2_pmi'])} and a held-out loss {cell(c['excess_loss'])} nats above the optimum"
         for name, c in found.items()
     ]
     return f"*Critics against pointwise mutual information.* {'; '.join(parts) or 'No method in this run has a critic'}."
@@ -109,9 +152,9 @@ def _critics(metrics: Mapping[str, Any]) -> str:
 
 def _score_errors(metrics: Mapping[str, Any]) -> str:
     found = {name: m["score"]["relative_fisher_error"] for name, m in metrics.items() if "score" in m}
-    parts = [f"`{name}` {error['mean']:.3f} ± {error['std']:.3f}" for name, error in found.items()]
+    parts = [f"`{name}` {cell(error)}" for name, error in found.items()]
     return (
-        "*Errors of the learned scores.* Dark means a small error. Learned scores are unreliable far from the data, which the "
+        "*Errors of the learned scores.* Dark means a large error. Learned scores are unreliable far from the data, which the "
         f"metric does not cover. Relative Fisher divergence: {', '.join(parts) or 'no method in this run has a score'}."
     )
 

@@ -9,11 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from stages.pipeline.descriptions import describe
 from stages.plots import images, sheets
+from stages.plots.colours import BASELINE, TRUTH, method_colour
+from stages.plots.comparison import Shown
 from stages.results.targets import KNN, MNIST_TEST
 
-KNN_METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
-"""Metrics of k-NN in the picture that compares it with the baselines."""
+BASELINES = {Shown("untrained encoder", BASELINE): "knn_untrained", Shown("raw pixels", TRUTH): "knn_raw_pixels"}
+"""The baselines of k-NN: their appearance and their groups in the metrics."""
 CLASSES = 10
 """Number of classes."""
 SHOWN = 12
@@ -23,15 +26,7 @@ Fields = Mapping[str, NDArray[Any]]
 
 
 def of_method(
-    name: str,
-    metrics: Mapping[str, Any],
-    fields: Fields,
-    test: Fields,
-    *,
-    test_digest: str,
-    neighbours: int,
-    robustness_images: int,
-    shown: int,
+    name: str, metrics: Mapping[str, Any], fields: Fields, test: Fields, *, robustness_images: int, shown: int
 ) -> dict[str, Figure]:
     """Pictures of a method's embedding and of its k-NN metrics, by their names.
 
@@ -40,36 +35,56 @@ def of_method(
         metrics: content of its metrics file, reports/metrics/mnist.
         fields: content of its fields file, reports/fields/mnist.
         test: the test images with their labels.
-        test_digest: the sha256 of the test images, which determines whether the target applies.
-        neighbours: k of the k-NN.
         robustness_images: number of images in each perturbed set.
         shown: number of test images in the scatter plot.
     """
     byte_images, true, predicted = test["images"], test["labels"], fields["predicted"]
-    labels = true[:shown]
+    labels, title = true[:shown], describe(name).title
     accuracy, clean, precision = (
         metrics[group][key]["mean"]
         for group, key in (("knn", "accuracy"), ("robustness_clean", "accuracy"), ("retrieval", "map"))
     )
-    target = KNN if test_digest == MNIST_TEST else None
-    compared = {name: "knn", "raw pixels": "knn_raw_pixels", "untrained encoder": "knn_untrained"}
-    groups = {label: {m.replace("_", "\n"): metrics[key][m]["mean"] for m in KNN_METRICS} for label, key in compared.items()}
     robustness = {kind: {s: v["mean"] for s, v in group.items()} for kind, group in metrics["robustness"].items()}
     wrong = predicted != true
-    on_test = f"{name}: k-NN on the test images"
     return {
-        "pca": images.pca(fields["pca"][-1], labels, f"{name}: PCA of the embeddings of the first {len(labels):,} test images"),
-        "knn": images.dots(groups, f"{on_test}, k = {neighbours}", "score", target),
-        "confusion": images.confusion(confusion(true, predicted, CLASSES), f"{on_test}, accuracy {accuracy:.4f}"),
-        "mistakes": sheets.mistakes(byte_images[wrong], true[wrong], predicted[wrong], on_test),
+        "pca": images.pca(
+            fields["pca"][-1],
+            labels,
+            fields["pca_explained"],
+            f"{title}\nembeddings of the first {len(labels):,} test images",
+        ),
+        "confusion": images.confusion(
+            confusion(true, predicted, CLASSES), f"{title}\nk-NN on the test images, accuracy {accuracy:.4f}"
+        ),
+        "mistakes": sheets.mistakes(byte_images[wrong], true[wrong], predicted[wrong], title),
         "neighbours": sheets.neighbours(
             byte_images[fields["queries"]],
             byte_images[fields["nearest"]],
             true[fields["nearest"]] == true[fields["queries"]][:, None],
-            f"{name}: test images and their nearest neighbours; mean average precision {precision:.3f}",
+            f"{title}\ntest images and their nearest neighbours; mean average precision {precision:.3f}",
         ),
-        "robustness": images.robustness(robustness, clean, f"{name}: k-NN on {robustness_images:,} perturbed test images"),
+        "robustness": images.robustness(robustness, clean, f"{title}\nk-NN on {robustness_images:,} perturbed test images"),
     }
+
+
+def knn(metrics: Mapping[str, Mapping[str, Any]], *, test_digest: str, neighbours: int) -> Figure:
+    """The test error of k-NN on the embedding of each method, on untrained ones and on raw pixels.
+
+    Args:
+        metrics: of each method.
+        test_digest: the sha256 of the test images, which determines whether the target applies.
+        neighbours: k of the k-NN.
+    """
+    first = next(iter(metrics.values()))
+    errors = [(of_shown(name), 1 - m["knn"]["accuracy"]["mean"]) for name, m in metrics.items()]
+    errors += [(label, 1 - first[key]["accuracy"]["mean"]) for label, key in BASELINES.items()]
+    target = 1 - KNN if test_digest == MNIST_TEST else None
+    return images.knn(errors, f"k-NN with k = {neighbours} on the test images", target)
+
+
+def of_shown(name: str) -> Shown:
+    """The appearance of a method."""
+    return Shown(describe(name).short, method_colour(name))
 
 
 def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -79,35 +94,42 @@ def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], classes: in
 
 def over_training(name: str, fields: Fields, labels: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
     """Frames of the PCA of the embeddings of test images over training."""
-    title = f"{name}: test embeddings over training"
-    return images.pca_over_training(fields["pca"], labels, fields["steps"], title)
+    title = f"{describe(name).title}\nembeddings of test images over training"
+    return images.pca_over_training(fields["pca"], labels, fields["steps"], fields["pca_explained"], title)
 
 
 def of_reconstructions(name: str, metrics: Mapping[str, Any], fields: Fields) -> dict[str, Figure]:
     """Pictures of original, perturbed and reconstructed images, and of each perturbation at increasing strength."""
     mse, psnr, ssim = (metrics[key]["mean"] for key in ("mse", "psnr", "ssim"))
+    title = describe(name).title
     rows = {row: fields[row] for row in ("original", "perturbed", "reconstructed")}
+    kinds = list(metrics["per_perturbation"])
     severity = {}
-    for kind in metrics["per_perturbation"]:
-        severity[kind.replace("_", " ")] = fields[f"{kind}_perturbed"]
-        severity[f"{kind.replace('_', ' ')} → clean"] = fields[f"{kind}_reconstructed"]
-    strengths = list(next(iter(metrics["per_perturbation"].values())))
+    for place, strength in enumerate(metrics["per_perturbation"][kinds[0]]):
+        for state in ("perturbed", "reconstructed"):
+            label = f"{state}, {images.strength_label(strength)}"
+            severity[label] = np.stack([sheets.grey(fields[f"{kind}_{state}"][place]) for kind in kinds])
+    columns = [kind.replace("_", "\n") for kind in kinds]
     return {
-        "reconstructions": sheets.sheet(rows, f"{name}: MSE {mse:.4f}, PSNR {psnr:.1f} dB, SSIM {ssim:.3f}"),
-        "severity": sheets.sheet(severity, f"{name}: severity increases to the right", strengths),
+        "reconstructions": sheets.sheet(rows, f"{title}: MSE {mse:.4f}, PSNR {psnr:.1f} dB, SSIM {ssim:.3f}"),
+        "severity": sheets.sheet(severity, f"{title}: one digit, perturbed more and more, and its reconstruction", columns),
     }
 
 
 def interpolation(name: str, fields: Fields) -> list[NDArray[np.uint8]]:
-    """Frames of decoded interpolations between the embeddings of images."""
-    return images.movie(fields["interpolation"], f"{name}: interpolation of embeddings")
+    """Frames of decoded interpolations between the embeddings of images, each with the classes at both ends."""
+    frames, labels = fields["interpolation"], fields["interpolation_labels"].tolist()
+    between = len(frames) // len(labels)
+    ends = list(zip(labels, [*labels[1:], labels[0]], strict=True))
+    titles = [f"{describe(name).short}: from {a} to {b}" for a, b in (ends[frame // between] for frame in range(len(frames)))]
+    return images.movie(frames, titles)
 
 
 def contact_sheet(clean: NDArray[np.uint8], perturbed: Fields, kinds: Sequence[str], strengths: Sequence[float]) -> Figure:
     """The first test images under each perturbation at each strength."""
     shown = perturbed["rows"][:SHOWN]
-    rows = {"original": clean[shown], "training view": perturbed["mixed"][shown]}
+    rows = {"original": clean[shown], "as in training": perturbed["mixed"][shown]}
     for kind in kinds:
         for strength, images_of_kind in zip(strengths, perturbed[kind], strict=True):
-            rows[f"{kind.replace('_', ' ')} {strength:g}"] = images_of_kind[:SHOWN]
-    return sheets.sheet(rows, "perturbations, with their strength as a fraction of mnist_severity")
+            rows[f"{kind.replace('_', ' ')}, {images.strength_label(strength)}"] = images_of_kind[:SHOWN]
+    return sheets.sheet(rows, "Perturbations, at a percentage of their strongest setting")

@@ -22,6 +22,8 @@ def cell(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return f"{value:.4g}"
     mean, std = value["mean"], value["std"]
     if len(value["values"]) == 1:
         return f"{mean:.4g}"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.config.claims import Claim, Claims, Criterion
+from stages.config.claims import Claim, Claims, Criterion, Paper
 from stages.core.errors import UserError
 from stages.metrics.summary import over_seeds
 from stages.pipeline.lookup import look_up
@@ -30,7 +30,7 @@ def decide_all(method: str, claims: Claims, metrics: Metrics, studies: Mapping[s
     """The verdicts on all claims about one method; `studies` has the cells of each study."""
     labels = claims.expected_label.get(method, {})
     return {
-        name: decide(expected, claims.criteria[name], method, metrics, studies, labels.get(name))
+        name: decide(expected, claims.criteria[name], method, metrics, studies, labels.get(name), claims.paper(method, name))
         for name, expected in claims.expected.get(method, {}).items()
     }
 
@@ -42,6 +42,7 @@ def decide(
     metrics: Metrics,
     studies: Mapping[str, list[Metrics]] | None = None,
     label: str | None = None,
+    paper: Paper | None = None,
 ) -> dict[str, Any]:
     """The verdict on one claim, by the first criterion whose metric exists.
 
@@ -52,11 +53,12 @@ def decide(
         metrics: the metrics of the method.
         studies: the cells of each study.
         label: the literature's answer where it is neither yes nor no.
+        paper: the publication that claims it.
 
     Raises:
         UserError: the deciding metric is not finite.
     """
-    label = label or ("yes" if expected else "no")
+    said = label or ("yes" if expected else "no"), paper
     for criterion in claim.decided_by:
         measured = measure(criterion, method, metrics, studies or {})
         if measured is None:
@@ -68,9 +70,9 @@ def decide(
         barred = bool(criterion.unless and look_up(metrics, criterion.unless))
         verdict = "holds" if (met and not barred) == expected else "fails"
         narrow = not barred and abs(measured["mean"] - threshold) < 2 * measured["error"]
-        return _entry(claim, label, criterion, method, verdict, {**measured, "met": met, "barred": barred}, narrow=narrow)
+        return _entry(claim, said, criterion, method, verdict, {**measured, "met": met, "barred": barred}, narrow=narrow)
     unmeasured = {"mean": None, "std": None, "met": None, "barred": False}
-    return _entry(claim, label, claim.decided_by[0], method, "not applicable", unmeasured, narrow=False)
+    return _entry(claim, said, claim.decided_by[0], method, "not applicable", unmeasured, narrow=False)
 
 
 def measure(criterion: Criterion, method: str, metrics: Metrics, studies: Mapping[str, list[Metrics]]) -> dict[str, Any] | None:
@@ -118,10 +120,18 @@ def threshold_of(criterion: Criterion) -> tuple[str, float]:
 
 
 def _entry(
-    claim: Claim, label: str, criterion: Criterion, method: str, verdict: str, measured: Mapping[str, Any], *, narrow: bool
+    claim: Claim,
+    said: tuple[str, Paper | None],
+    criterion: Criterion,
+    method: str,
+    verdict: str,
+    measured: Mapping[str, Any],
+    *,
+    narrow: bool,
 ) -> dict[str, Any]:
     direction, threshold = threshold_of(criterion)
     place = "figures/studies" if criterion.study else "figures/mog"
+    label, paper = said
     return {
         "statement": claim.statement,
         "claimed": label,
@@ -136,6 +146,7 @@ def _entry(
         "narrow": narrow,
         "figure": f"reports/{place}/{criterion.figure.format(method=method)}",
         "reason": criterion.reason,
+        "paper": paper.model_dump() if paper else None,
     }
 
 

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.config import mixture as mixtures
 from stages.config import params as parameters
 from stages.config import yaml_file
 from stages.config.claims import load as load_claims
@@ -153,7 +154,11 @@ def publish(name: str, study: Study, store: Store, project: Project) -> None:
     files.write_json(REPORTS / f"{name}.json", content(name, study, store, project))
     decided = with_verdicts(study, assembled(study, store), load_claims())
     files.write_text(REPORTS / f"{name}.md", markdown(name, study, decided, store.standing()))
-    write_png(artifacts.FIGURES / f"studies/{name}.png", draw(name, study, decided))
+    if study.cases:
+        return
+    preset = "" if study.images else grid.preset(study, project.raw)
+    mixture = mixtures.load().get(preset) if preset != project.raw["mog"]["preset"] else None
+    write_png(artifacts.FIGURES / f"studies/{name}.png", draw(name, study, decided, mixture))
 
 
 def assembled(study: Study, store: Store) -> list[dict[str, Any]]:

@@ -1,19 +1,36 @@
-"""Table, caption and picture of a study."""
+"""Table, finding and picture of a study."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from stages.config.claims import Claims
+from stages.config.mixture import MixtureParams
+from stages.core.errors import UserError
+from stages.mog.problem import setup
 from stages.pipeline import files
+from stages.pipeline.descriptions import describe
 from stages.plots import studies
+from stages.plots.colours import method_colour, shades
+from stages.plots.comparison import DASHES
+from stages.plots.landscape import Grid
+from stages.plots.studies import Map, Series
+from stages.results import claim_cells, verdict_matrix
+from stages.results.metric_names import name as metric_name
 from stages.results.tables import cell as shown
 from stages.results.tables import table
-from stages.results.verdicts import MARKS, decide_all
-from stages.studies.grid import REPORTS, Study, varied
+from stages.results.verdicts import decide_all
+from stages.studies import finding
+from stages.studies.grid import MOST_PANELS, REPORTS, Study, varied
+
+MAP_NODES = 120
+"""Nodes along each side of the map of a mixture."""
+FLAGS = {True: "✓", False: "✗"}
+"""Marks of a flag in a table of settings."""
 
 
 def with_verdicts(study: Study, found: Sequence[dict[str, Any]], claims: Claims) -> list[dict[str, Any]]:
@@ -25,60 +42,97 @@ def with_verdicts(study: Study, found: Sequence[dict[str, Any]], claims: Claims)
 
 
 def markdown(name: str, study: Study, found: Sequence[Mapping[str, Any]], standing: str) -> str:
-    """Caption, metrics with one row per cell, verdicts if claims were decided, and provenance."""
+    """The finding, metrics with one row per cell, verdicts if claims were decided, and provenance."""
     keys = [key for key in study.keep if any(key in cell for cell in found)]
-    text = caption(name, study, found) + "\n\n"
-    text += table(["cell", *keys], ([_label(cell, study), *(shown(cell.get(key)) for key in keys)] for cell in found))
+    headings = [metric_name(key).with_arrow for key in keys]
+    text = headline(name, study, found) + "\n\n"
+    text += table(["setting", *headings], ([_label(cell, study), *(shown(cell.get(key)) for key in keys)] for cell in found))
     if study.claims:
         names = list(dict.fromkeys(name for cell in found for name in cell["claims"]))
-        rows = ([_label(cell, study), *(_verdict(cell["claims"].get(name)) for name in names)] for cell in found)
-        text += "\n" + table(["cell", *(name.replace("_", " ") for name in names)], rows)
+        decided = [[cell["claims"].get(name) for name in names] for cell in found]
+        marks = [["–" if claim is None else claim_cells.in_short(claim) for claim in claims] for claims in decided]
+        rows = ([_label(cell, study), *cells] for cell, cells in zip(found, marks, strict=True))
+        text += "\n" + table(["setting", *(name.replace("_", " ") for name in names)], rows)
     return f"{text}\n{standing[0].upper()}{standing[1:]}\n"
 
 
-def caption(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str:
-    """The smallest and largest value of each metric with their cells, and the claims that fail."""
-    parts = []
-    for key in study.keep:
-        cells = sorted((cell for cell in found if key in cell), key=lambda cell: _mean(cell[key]))
-        if len(cells) > 1 and _mean(cells[0][key]) < _mean(cells[-1][key]):
-            ends = (f"{shown(cell[key])} ({_label(cell, study)})" for cell in (cells[0], cells[-1]))
-            parts.append(f"{key} from {' to '.join(ends)}")
-    fails = [
-        f"{cell['method']}: {n.replace('_', ' ')}"
-        for cell in found
-        for n, c in cell.get("claims", {}).items()
-        if c["verdict"] == "fails"
-    ]
-    failing = f" Claims that fail: {', '.join(fails)}." if fails else ""
-    return f"*Study {name}.* {'; '.join(parts) or 'No metric differs between cells'}.{failing}"
+def headline(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str:
+    """The finding if the cells show it, else that they do not; the study's name if it has no finding."""
+    if not study.finding:
+        return f"Study {name}"
+    return study.finding if finding.shown(study, found) else f"These runs do not show this: {study.finding}"
 
 
-def _mean(metric: Any) -> float:
-    return float(metric["mean"] if isinstance(metric, Mapping) else metric)
+def draw(name: str, study: Study, found: list[dict[str, Any]], mixture: MixtureParams | None = None) -> Figure:
+    """The study as a picture: verdicts if it decides claims, lines over a varied numeric param, else one row per cell.
 
-
-def _verdict(claim: Mapping[str, Any] | None) -> str:
-    """The literature's answer with a mark that says whether the measurement agrees."""
-    return f"{claim['claimed']} {MARKS[claim['verdict']]}" if claim else "–"
-
-
-def draw(name: str, study: Study, found: list[dict[str, Any]]) -> Figure:
-    """The study as a picture: verdicts if it decides claims, lines over a varied numeric param, else one row per cell."""
-    keys = [key for key in study.keep if any(key in cell for cell in found)]
+    Args:
+        name: of the study.
+        study: its declaration.
+        found: its cells.
+        mixture: the mixture of all cells, drawn beside the metrics; None if it is the pipeline's.
+    """
+    title = headline(name, study, found)
     if study.claims:
-        verdicts = {_label(cell, study): {k: claim["verdict"] for k, claim in cell["claims"].items()} for cell in found}
-        deltas = {key: [cell.get(key) for cell in found] for key in keys if "delta_" in key}
-        return studies.verdicts(verdicts, deltas, f"study {name}: {', '.join(f'{k} {v[0]}' for k, v in study.grid.items())}")
+        return verdict_matrix.matrix(((cell["method"], claim) for cell in found for claim in cell["claims"].values()), title)
+    keys = [key for key in study.panels or study.keep if any(_measured(cell.get(key)) for cell in found)][:MOST_PANELS]
+    if not keys:
+        raise UserError(f"study {name}: no cell has a number for any of {', '.join(study.panels or study.keep)}")
+    panels = {key: metric_name(key).with_arrow for key in keys}
+    beside = _map(mixture, study) if mixture else None
     axis = _axis(study)
-    if axis:
-        lines = dict[str, list[dict[str, Any]]]()
+    if not axis:
+        rows = [
+            Series(
+                label=_label(cell, study),
+                colour=method_colour(cell["method"]),
+                measured={title: [_measured(cell.get(key))] for key, title in panels.items()},
+            )
+            for cell in found
+        ]
+        return studies.bars(rows, list(panels.values()), title, _settings(study, found), beside)
+    lines = []
+    for method in study.methods:
+        groups: dict[str, list[dict[str, Any]]] = {}
         for cell in found:
-            lines.setdefault(_label(cell, study, without=axis[0]), []).append(cell)
-        values = {key: {label: [cell.get(key) for cell in along] for label, along in lines.items()} for key in keys}
-        return studies.lines(axis[1], values, axis[0].format(method="METHOD"), f"study {name}")
-    labels = [_label(cell, study) for cell in found]
-    return studies.bars(labels, {key: [cell.get(key) for cell in found] for key in keys}, f"study {name}")
+            if cell["method"] == method:
+                groups.setdefault(_label(cell, study, without=axis[0]), []).append(cell)
+        tints = shades(method_colour(method), len(groups))
+        for number, (label, along) in enumerate(groups.items()):
+            measured = {title: [_measured(cell.get(key)) for cell in along] for key, title in panels.items()}
+            lines.append(Series(label=label, colour=tints[number], dash=DASHES[number % len(DASHES)], measured=measured))
+    return studies.lines(axis[1], lines, list(panels.values()), _words(axis[0], study), title, beside)
+
+
+def _measured(value: Any) -> Mapping[str, Any] | None:
+    """A metric as the mean of its values; a plain number has no spread, and anything else cannot be drawn."""
+    if isinstance(value, Mapping):
+        return value
+    return None if value is None or isinstance(value, bool) else {"mean": value, "std": 0.0, "values": [value]}
+
+
+def _map(mixture: MixtureParams, study: Study) -> Map:
+    grid_x, grid_y = setup.grid_axes(mixture, MAP_NODES)
+    density = setup.mixture(mixture).log_density(np.stack(np.meshgrid(grid_x, grid_y), -1))
+    return Map(title=f"the mixture “{_preset(study)}”", grid=Grid(x=grid_x, y=grid_y), log_density=density)
+
+
+def _preset(study: Study) -> str:
+    return str(study.settings.get("mog.preset") or study.grid["mog.preset"][0])
+
+
+def _settings(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The varied params as columns, one entry per cell, if cells differ in several of them; flags as ✓ and ✗."""
+    keys = [key for key, values in varied(study).items() if len(values) > 1]
+    if len(keys) < 2 or len(study.methods) > 1:
+        return {}
+    values = {key: [cell["settings"][key.format(method=cell["method"])] for cell in found] for key in keys}
+    return {_words(key, study): [FLAGS.get(v, f"{v}") if isinstance(v, bool) else f"{v}" for v in values[key]] for key in keys}
+
+
+def _words(key: str, study: Study) -> str:
+    """A param in words."""
+    return study.labels.get(key) or key.split(".")[-1].replace("_", " ")
 
 
 def _axis(study: Study) -> tuple[str, list[float]] | None:
@@ -107,9 +161,19 @@ def _number(value: Any) -> float | None:
 
 def _label(cell: Mapping[str, Any], study: Study, without: str = "") -> str:
     """What distinguishes a cell: its method and the varied params except `without`."""
+    if study.cases:
+        changed = ", ".join(f"{key}={value}" for key, value in cell["settings"].items())
+        return f"{describe(cell['method']).short}, {changed}"
     names = [key for key, values in varied(study).items() if len(values) > 1 and key != without]
     if without in study.together:
         names = []
     settings = ((key, cell["settings"][key.format(method=cell["method"])]) for key in names)
-    parts = [f"{key.split('.')[-1].replace('_', ' ')} {value}" for key, value in settings]
-    return ", ".join(([cell["method"]] if len(study.methods) > 1 or not parts else []) + parts)
+    parts = [_setting(_words(key, study), value) for key, value in settings]
+    title = describe(cell["method"]).short
+    return ", ".join(([title] if len(study.methods) > 1 or not parts else []) + parts)
+
+
+def _setting(words: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"{'with' if value else 'without'} {words}"
+    return f"{words} {value}"

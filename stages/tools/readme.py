@@ -1,43 +1,37 @@
-"""`make readme`: update the generated parts of README.md, each between its markers.
+"""`make readme`: update what README.md and the book take from the committed results.
 
-A test checks that the README shows the committed results.
+    <!-- NAME ARGUMENT ...:start --> ... <!-- NAME ARGUMENT ...:end -->    a block, a function of blocks.py
+    <!--= KEY FORMAT -->...<!--/-->                                        a value in a sentence, `value` there
+
+A test checks that all pages show the committed results.
 """
 
 from __future__ import annotations
 
-import contextlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import networkx as nx
 
-from stages.core import paths
+from stages.core.errors import UserError
 from stages.dag.graph import stage_graph
+from stages.tools import blocks
 
-PARTS = ("table", "mnist", "claims", "comparison")
-"""Reports that the README includes in full."""
-FIGURE_LINK = "](reports/figures/"
-"""The start of a link to a figure in the README."""
-
-
-def parts(root: Path = Path()) -> dict[str, str]:
-    """The generated parts by name: four reports; figure, caption and provenance of each study; the stage graph."""
-    found = {
-        name: (root / f"reports/{name}.md").read_text(encoding="utf-8").replace("](figures/", FIGURE_LINK) for name in PARTS
-    }
-    captions = {
-        file.stem: _first_and_last(file.read_text(encoding="utf-8")) for file in sorted((root / paths.STUDIES).glob("*.md"))
-    }
-    sections = [f"![{name}](reports/figures/studies/{name}.png)\n\n{text}\n" for name, text in captions.items()]
-    with contextlib.chdir(root):
-        graph = groups(stage_graph())
-    return {**found, "studies": "\n".join(sections), "dag": mermaid(graph)}
-
-
-def _first_and_last(text: str) -> str:
-    lines = text.strip().split("\n")
-    return f"{lines[0]}\n\n{lines[-1]}"
+BLOCK = re.compile(
+    r"(?P<start><!-- (?P<name>[a-z_]+)(?P<arguments>(?: [\w.]+)*):start -->\n).*?"
+    r"(?P<end><!-- (?P=name)(?P=arguments):end -->)",
+    re.DOTALL,
+)
+"""A generated block."""
+VALUE = re.compile(r"(?P<start><!--= (?P<key>\S+?)(?: (?P<spec>\S+))? -->)(?P<old>[^<]*)(?P<end><!--/-->)")
+"""A generated value."""
+MARKER = re.compile(r"<!-- [a-z_]+(?: [\w.]+)*:(?:start|end) -->|<!--= |<!--/-->")
+"""The beginnings and ends of generated parts."""
+LINK = re.compile(r'(?P<before>\]\(|src="|href=")/(?P<path>[^)"#]+)')
+"""A link to a file of the project, from its folder."""
 
 
 def groups(stages: nx.DiGraph) -> nx.DiGraph:
@@ -49,35 +43,73 @@ def groups(stages: nx.DiGraph) -> nx.DiGraph:
 
 
 def mermaid(graph: nx.DiGraph) -> str:
-    """A graph as a Mermaid block, which GitHub renders, in the format of `dvc dag --md`."""
-    edges = "".join(f"  {source} --> {stage}\n" for source, stage in sorted(graph.edges))
-    return f"```mermaid\nflowchart TD\n{edges}```\n"
+    """A graph as a Mermaid block, which GitHub renders; each line is a path, and each edge is on one of them."""
+    left = nx.DiGraph(sorted(graph.edges))
+    lines = []
+    while left.edges:
+        path = nx.dag_longest_path(left)
+        left.remove_edges_from(pairwise(path))
+        lines.append("  " + " --> ".join(path))
+    return "```mermaid\nflowchart TD\n" + "\n".join(lines) + "\n```\n"
 
 
-def with_part(readme: str, name: str, text: str) -> str:
-    """The README's text with the block between the markers of a part replaced.
+BLOCKS: Mapping[str, Callable[..., str]] = {
+    "methods": blocks.methods,
+    "overview": blocks.overview,
+    "mnist": blocks.mnist,
+    "results": blocks.results,
+    "claims": blocks.claims,
+    "all_claims": blocks.all_claims,
+    "studies": blocks.studies,
+    "exercise": blocks.exercise,
+    "report": blocks.report,
+    "dag": lambda: mermaid(groups(stage_graph())),
+}
+"""The blocks by name."""
+
+
+def pages() -> Iterator[Path]:
+    """README.md and all pages of the book."""
+    yield Path("README.md")
+    yield from sorted(Path("docs").rglob("*.md"))
+
+
+def updated(text: str, page: Path) -> str:
+    """The text of a page with its generated parts anew.
 
     Raises:
-        ValueError: the README does not have exactly one such block.
+        UserError: a generated part is unknown or has no end.
     """
-    block = re.compile(rf"(<!-- {name}:start[^>]*-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-    replaced, count = block.subn(lambda match: f"{match[1]}\n{text}\n{match[2]}", readme)
-    if count != 1:
-        raise ValueError(f"README.md has {count} places for {name}, expected 1")
-    return replaced
+
+    def block(found: re.Match[str]) -> str:
+        if found["name"] not in BLOCKS:
+            raise UserError(f"{page}: there is no block {found['name']}: expected any of {', '.join(BLOCKS)}")
+        made = BLOCKS[found["name"]](*found["arguments"].split())
+        return f"{found['start']}\n{relative(made, page)}\n{found['end']}"
+
+    def value(found: re.Match[str]) -> str:
+        return f"{found['start']}{blocks.value(found['key'], found['spec'] or '')}{found['end']}"
+
+    expected = 2 * (len(BLOCK.findall(text)) + len(VALUE.findall(text)))
+    if re.search(r"^\s*<!--=", text, re.MULTILINE):
+        raise UserError(f"{page}: a value at the start of a line ends the paragraph: join it with the line before")
+    if len(MARKER.findall(text)) != expected:
+        raise UserError(f"{page}: a generated part has no start or no end")
+    return VALUE.sub(value, BLOCK.sub(block, text))
 
 
-def with_parts(readme: str, parts: Mapping[str, str]) -> str:
-    """The README's text with all parts replaced."""
-    for name, text in parts.items():
-        readme = with_part(readme, name, text)
-    return readme
+def relative(text: str, page: Path) -> str:
+    """A text whose links start at the project's folder, with links relative to a page."""
+    return LINK.sub(lambda found: found["before"] + os.path.relpath(found["path"], page.parent), text)
 
 
 def main() -> None:
-    """Rewrite README.md."""
-    readme = Path("README.md")
-    readme.write_text(with_parts(readme.read_text(encoding="utf-8"), parts()), encoding="utf-8")
+    """Rewrite all pages."""
+    for page in pages():
+        old = page.read_text(encoding="utf-8")
+        new = updated(old, page)
+        if new != old:
+            page.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

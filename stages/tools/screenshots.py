@@ -1,4 +1,4 @@
-"""`make screenshots`: take the README's pictures of the page.
+"""`make screenshots`: take the book's pictures of the page.
 
     python -m stages.tools.screenshots
 
@@ -24,6 +24,7 @@ PAGE = artifacts.PAGE
 FOLDER = Path("docs")
 ANIMATIONS = {
     "walk-contrastive": "mog/contrastive/walk.gif",
+    "walk-dsm": "mog/dsm/walk.gif",
     "walk-ncsn": "mog/ncsn/walk.gif",
     "training-digits": "mnist/jepa_ema/pca.gif",
     "interpolation": "mnist/jepa_ema/interpolation.gif",
@@ -39,13 +40,14 @@ def take() -> None:
     Raises:
         UserError: the page or a browser is missing.
     """
-    if not PAGE.exists():
-        raise UserError(f"{PAGE} is missing: `dvc repro` makes it, `dvc pull` brings it")
     browser = find()
     if not browser:
         raise UserError("no browser found: chromium is not installed")
-    for name, source in ANIMATIONS.items():
-        shutil.copyfile(artifacts.ANIMATIONS / source, FOLDER / f"{name}.gif")
+    for source in (PAGE, *(artifacts.ANIMATIONS / path for path in ANIMATIONS.values())):
+        if not source.exists():
+            raise UserError(f"{source} is missing: `dvc repro` makes it, `dvc pull` brings it")
+    for name, path in ANIMATIONS.items():
+        shutil.copyfile(artifacts.ANIMATIONS / path, FOLDER / f"{name}.gif")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -172,7 +172,12 @@ def robustness(
     return metrics, right
 
 
-def projections(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Snapshots (T, N, D) projected onto the first two principal components of the last one, (T, N, 2)."""
+def projections(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Snapshots (T, N, D) projected onto the first two principal components of the last one.
+
+    Returns:
+        The projected snapshots (T, N, 2), and the fraction of the last one's variance along each component (2,).
+    """
     pca = PCA(2, svd_solver="covariance_eigh").fit(embeddings[-1])
-    return np.stack([pca.transform(snapshot) for snapshot in embeddings]).astype(np.float32)
+    projected = np.stack([pca.transform(snapshot) for snapshot in embeddings])
+    return projected.astype(np.float32), pca.explained_variance_ratio_.astype(np.float32)

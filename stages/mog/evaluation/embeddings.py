@@ -67,7 +67,7 @@ def evaluate_embeddings(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str
         "clusters": clusters,
         "wells": wells,
     }
-    return metrics, {"embedding": after.test, **landscapes}
+    return metrics, {"embedding": after.test, "embedding_untrained": before.test[0], **landscapes}
 
 
 def structure_metrics(x: Array, z: Array, untrained: Array, k: int, cosine: bool) -> dict[str, Any]:

@@ -81,6 +81,11 @@ class Sampler:
     def _generator(self, name: str) -> np.random.Generator:
         return np.random.default_rng(seeding.stream(self.model.protocol, name))
 
+    def _sigmas_of_snapshots(self) -> Array:
+        """The noise level at which each recorded step was taken, (F,); the first for the start."""
+        level = self.model.protocol.annealed.steps if self.name == "annealed" else self.model.protocol.langevin.steps
+        return np.array([self.sigmas[max(step - 1, 0) // level] for step in self.snapshots])
+
     def evaluate(self, samples: Array, walk: Array, control: Array) -> tuple[dict[str, Any], dict[str, Any]]:
         """Metrics of the samples and of the control against the density at the last σ, and the fields.
 
@@ -95,6 +100,7 @@ class Sampler:
             "samples": samples[:, :KEPT],
             "particles": walk,
             "particle_steps": np.array(self.snapshots),
+            "particle_sigmas": self._sigmas_of_snapshots(),
             "mode_weights": mode_weights(density, samples, self.region),
             "mode_weights_control": mode_weights(density, control, self.region),
         }

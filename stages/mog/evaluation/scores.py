@@ -59,14 +59,18 @@ def evaluate_scores(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, An
         **denoising,
         "sampling": sampling,
     }
+    levels: dict[str, Array] = {}
     if isinstance(model.trained, HasNoiseSchedule):
         metrics["score"]["per_sigma"] = _per_sigma(model)
+        levels = _noise_levels(model)
     fields = {
+        "sigma": np.array(float(model.trained.sigma)),
         "energy": energy,
         "log_density": model.on_grid(density.log_density(model.nodes)),
         "score": model.on_grid(scores, 2),
         "score_true": model.on_grid(true, 2),
         "snapshot_energy": snapshots,
+        **levels,
         **sampled,
     }
     return metrics, fields
@@ -88,6 +92,21 @@ def _per_sigma(model: EvaluatedModel) -> dict[str, Any]:
 
         metrics[f"{sigma:.6g}"] = over_seeds(_fisher_error(model, model.mixture.smoothed(sigma), learned))
     return metrics
+
+
+def _noise_levels(model: EvaluatedModel) -> dict[str, Array]:
+    """Score and energy of the first seed on the grid at each noise level, beside the analytic ones of p_σ."""
+    dx, dy = model.grid_x[1] - model.grid_x[0], model.grid_y[1] - model.grid_y[0]
+    found: dict[str, list[Array]] = {"score": [], "score_true": [], "energy": [], "log_density": []}
+    for sigma in model.trained.sigmas:
+        density = model.mixture.smoothed(sigma)
+        score = model.on_grid(apply(partial(model.trained.score_at, sigma=sigma), model.nodes, model.device)[:1], 2)
+        found["score"].append(score[0])
+        found["score_true"].append(model.on_grid(density.score(model.nodes), 2))
+        found["energy"].append(score_error.potential(score, dx, dy, sigma)[0])
+        found["log_density"].append(model.on_grid(density.log_density(model.nodes)))
+    levels = {f"level_{key}": np.stack(values) for key, values in found.items()}
+    return {"level_sigmas": np.array(model.trained.sigmas), **levels}
 
 
 def _denoising(model: EvaluatedModel, learned: Callable[[Array], Array]) -> dict[str, Any]:
