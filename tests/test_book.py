@@ -89,6 +89,18 @@ def test_links_lead_to_what_the_site_has(markdown: str, uri: str, expected: str)
     assert rewritten(markdown, uri) == expected
 
 
+@pytest.mark.parametrize(
+    "element", ['<script async src="https://a.org/b.js">', '<link rel="x" href="//a.org/b.css">', '<img src="http://a/b">']
+)
+def test_a_page_that_loads_something_from_a_network_stops_the_build(element: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mkdocs.exceptions", SimpleNamespace(PluginError=RuntimeError))
+    monkeypatch.setitem(sys.modules, "latex2mathml.converter", SimpleNamespace(convert=str))
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="x.md"))
+    assert book.on_post_page('<a href="https://a.org">a</a> <script src="b.js">', page, {})
+    with pytest.raises(RuntimeError, match=r"x\.md loads .*a"):
+        book.on_post_page(element, page, {})
+
+
 def test_source_of_a_method_is_shown_in_place() -> None:
     text = rewritten("[stages/methods/dsm.py](../../stages/methods/dsm.py)", "methods/dsm.md")
     assert text == f"```python\n{(ROOT / 'stages/methods/dsm.py').read_text()}```"

@@ -40,7 +40,8 @@ print("Langevin with the true score, σ 0.5:", weights(single))
 
 # %% [markdown]
 # The weights are wrong, and more steps hardly help. A particle falls into the well whose basin it starts in, and between the
-# wells the energy is four to fourteen nats higher: in finite time it hardly comes back out. The samples show the *areas* of the basins.
+# wells the energy is four to fourteen nats higher: in finite time it hardly comes back out. The samples show the *areas* of
+# the basins.
 #
 # **Annealing.** Smooth the density so much that it has one mode; there the particles mix. Then lower σ step by step.
 

@@ -43,6 +43,8 @@ LANGUAGES = {
     ".md": "markdown",
 }
 """Language of a source by the ending of its file; others are text."""
+LOADED = re.compile(r'<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)="(?P<address>(?:https?:)?//[^"]*)"')
+"""An element whose content a browser fetches from a network."""
 VARIANT = re.compile(r'<mi mathvariant="(double-struck|script)">([A-Z])</mi>')
 FENCE = '<mo stretchy="false">{}</mo>'
 """A bar as high as a letter."""
@@ -214,8 +216,16 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
-    """Turn equations into MathML."""
+    """Turn equations into MathML.
+
+    Raises:
+        PluginError: the page would load something from a network.
+    """
     from latex2mathml.converter import convert
+    from mkdocs.exceptions import PluginError
+
+    if foreign := LOADED.search(output):
+        raise PluginError(f"{page.file.src_uri} loads {foreign['address']}: expected no content from a network")
 
     def mathml(latex: str, display: str) -> str:
         found = VARIANT.sub(lambda m: f"<mi>{_letter(m[2], m[1])}</mi>", convert(html.unescape(latex), display=display))
