@@ -180,3 +180,11 @@ def test_missing_python_is_reported_in_one_line(tmp_path: Path) -> None:
         shutil.copy(ROOT / name, tmp_path / name)
     printed = small.run(tmp_path, "make", "setup", "PYTHON=python9", status=2)
     assert printed.splitlines()[0] == "error: there is no python9 here: PYTHON=... names another Python"
+
+
+def test_packages_are_compiled_after_their_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "good.py").write_text("x = 1\n")
+    (tmp_path / "template.py").write_text("{{ x }} = 1\n")
+    monkeypatch.setattr(environment, "packages", lambda _: str(tmp_path))
+    environment.compile_packages(sys.executable)
+    assert [path.name.split(".")[0] for path in (tmp_path / "__pycache__").iterdir()] == ["good"]

@@ -24,7 +24,7 @@ CUDA = re.compile(r"(nvidia|cuda|triton)\b")
 """The start of the names of packages that only torch's CUDA builds need."""
 TORCH = re.compile(r"torch(vision)?==")
 """The pins of the packages that come from the index of torch."""
-PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
 BIN = "Scripts" if os.name == "nt" else "bin"
 """The folder of an environment's programs."""
 PREPEND_PATH = (
@@ -74,6 +74,7 @@ def prepare(options: argparse.Namespace) -> None:
             )
         own_programs_first(python)
         install(python, options)
+        compile_packages(python)
     except BaseException:
         if created and previous:
             shutil.rmtree(options.venv, ignore_errors=True)
@@ -150,11 +151,20 @@ def unusable(venv: str, python: str, options: argparse.Namespace) -> bool:
     return True
 
 
+def packages(python: str) -> str:
+    """The folder of the environment's packages."""
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+
+
+def compile_packages(python: str) -> None:
+    """Compile the installed packages on all cores, which pip does on one of them; some are templates that do not compile."""
+    subprocess.run([python, "-m", "compileall", "-qq", "-j", "0", packages(python)], check=False)
+
+
 def own_programs_first(python: str) -> None:
     """Make every Python of the environment, and so its dvc, put the environment's programs first on PATH."""
-    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    packages = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode().strip()
-    with open(os.path.join(packages, "own_programs_first.pth"), "w", encoding="utf-8") as file:
+    with open(os.path.join(packages(python), "own_programs_first.pth"), "w", encoding="utf-8") as file:
         file.write(f"{PREPEND_PATH}\n")
 
 
