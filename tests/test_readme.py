@@ -17,6 +17,7 @@ from stages.config.images import Dataset
 from stages.core.errors import UserError
 from stages.core.paths import ROOT
 from stages.mog.problem import setup
+from stages.studies import finding
 from stages.tools import blocks
 from stages.tools.readme import mermaid, pages, relative, updated
 
@@ -84,6 +85,20 @@ def test_a_value_may_be_a_difference_a_plain_number_or_that_of_a_study(monkeypat
     assert blocks.value(f"mog.{density}.conditional.nll_x0_given_x1-floor", ".2f") == f"{found - floor:.2f}"
     assert blocks.value(f"mog.{density}.conditional.nll_x0_given_x1_floor", ".3f") == f"{floor:.3f}"
     assert blocks.value("mnist_seeds.study.1.knn.accuracy", ".4f") == f"{cell:.4f}"
+
+
+def test_an_answer_that_the_runs_do_not_show_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    committed = blocks._metrics("mog", "dsm")
+    why = "Worse: the target varies faster"
+    assert f"\n{why}" in blocks.exercise("dsm", "1")
+    # The exercise raises this error; here the committed one is already higher.
+    worse = {
+        **committed,
+        "score": {**committed["score"], "relative_fisher_error": {"mean": 9.0, "std": 0.0, "values": [9.0] * 8}},
+    }
+    monkeypatch.setattr(blocks, "_metrics", lambda domain, method: worse)
+    assert f"\n{finding.NOT_SHOWN}{why}" in blocks.exercise("dsm", "1")
 
 
 def test_results_of_a_method_that_is_not_in_this_run_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from stages.studies.grid import ALIKE, Change, Condition, Study
 
 Cell = Mapping[str, Any]
 """The method, the settings and the metrics of a cell."""
+NOT_SHOWN = "These runs do not show this: "
+"""What stands before a statement that the metrics do not show."""
 ERRORS = 2.0
 """Standard errors by which a condition must be met."""
 

@@ -254,8 +254,14 @@ def block(study: Study, method: str) -> str:
 
 def preset(study: Study, raw: Mapping[str, Any]) -> str:
     """The mixture of all cells; empty if cells differ in it."""
-    presets = study.grid.get("mog.preset", [study.settings.get("mog.preset", raw["mog"]["preset"])])
-    return str(presets[0]) if len(presets) == 1 else ""
+    found = presets(study) or [raw["mog"]["preset"]]
+    return str(found[0]) if len(found) == 1 else ""
+
+
+def presets(study: Study) -> list[Any]:
+    """The mixtures that a study chooses; none if it leaves the pipeline's."""
+    chosen = [study.settings["mog.preset"]] if "mog.preset" in study.settings else []
+    return study.grid.get("mog.preset", chosen)
 
 
 def varied(study: Study) -> dict[str, list[Any]]:

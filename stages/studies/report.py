@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from stages.config.claims import Claims
 from stages.config.mixture import MixtureParams
 from stages.core.errors import UserError
+from stages.metrics.summary import over_seeds
 from stages.mog.problem import setup
 from stages.pipeline import files
 from stages.pipeline.descriptions import describe
@@ -25,7 +26,7 @@ from stages.results.tables import cell as shown
 from stages.results.tables import table
 from stages.results.verdicts import decide_all
 from stages.studies import finding
-from stages.studies.grid import MOST_PANELS, REPORTS, Study, varied
+from stages.studies.grid import MOST_PANELS, REPORTS, Study, presets, varied
 
 MAP_NODES = 120
 """Nodes along each side of the map of a mixture."""
@@ -60,7 +61,7 @@ def headline(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str
     """The finding if the cells show it, else that they do not; the study's name if it has no finding."""
     if not study.finding:
         return f"Study {name}"
-    return study.finding if finding.shown(study, found) else f"These runs do not show this: {study.finding}"
+    return study.finding if finding.shown(study, found) else f"{finding.NOT_SHOWN}{study.finding}"
 
 
 def draw(name: str, study: Study, found: list[dict[str, Any]], mixture: MixtureParams | None = None) -> Figure:
@@ -108,17 +109,13 @@ def _measured(value: Any) -> Mapping[str, Any] | None:
     """A metric as the mean of its values; a plain number has no spread, and anything else cannot be drawn."""
     if isinstance(value, Mapping):
         return value
-    return None if value is None or isinstance(value, bool) else {"mean": value, "std": 0.0, "values": [value]}
+    return None if value is None or isinstance(value, bool) else over_seeds(value)
 
 
 def _map(mixture: MixtureParams, study: Study) -> Map:
     grid_x, grid_y = setup.grid_axes(mixture, MAP_NODES)
     density = setup.mixture(mixture).log_density(np.stack(np.meshgrid(grid_x, grid_y), -1))
-    return Map(title=f"the mixture “{_preset(study)}”", grid=Grid(x=grid_x, y=grid_y), log_density=density)
-
-
-def _preset(study: Study) -> str:
-    return str(study.settings.get("mog.preset") or study.grid["mog.preset"][0])
+    return Map(title=f"the mixture “{presets(study)[0]}”", grid=Grid(x=grid_x, y=grid_y), log_density=density)
 
 
 def _settings(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

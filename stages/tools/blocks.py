@@ -20,6 +20,7 @@ from stages.pipeline.lookup import look_up
 from stages.results import claim_cells
 from stages.results.metric_names import NAMES, name
 from stages.results.tables import cell, table
+from stages.studies import finding
 from stages.studies.grid import load as load_study
 from stages.studies.grid import names as study_names
 
@@ -102,11 +103,12 @@ def mnist() -> str:
 
 def results(method: str) -> str:
     """The metrics of a method on the mixture and, if it is trained on them, on the images."""
-    if method not in parameters.load().methods:
+    params = parameters.load()
+    if method not in params.methods:
         return NOT_HERE
     text = _metrics_table(_metrics("mog", method))
-    if method in parameters.load().mnist.methods:
-        text += f"\nOn {parameters.load().mnist.title}:\n\n" + _metrics_table(_metrics("mnist", method))
+    if method in params.mnist.methods:
+        text += f"\nOn {params.mnist.title}:\n\n" + _metrics_table(_metrics("mnist", method))
     return text
 
 
@@ -150,10 +152,10 @@ def studies() -> str:
         file = paths.STUDIES / f"{study}.md"
         if load_study(study).cases or not file.is_file():
             continue
-        finding, _, rest = file.read_text(encoding="utf-8").strip().partition("\n")
-        picture = f"![{finding}](/{artifacts.FIGURES}/studies/{study}.png)"
+        headline, _, rest = file.read_text(encoding="utf-8").strip().partition("\n")
+        picture = f"![{headline}](/{artifacts.FIGURES}/studies/{study}.png)"
         command = f"Study `{study}`, {_repetitions(study)}: `python -m stages.studies.run {study}`"
-        sections.append(f"## {finding}\n\n{picture}\n\n{command}\n{rest.rstrip()}\n")
+        sections.append(f"## {headline}\n\n{picture}\n\n{command}\n{rest.rstrip()}\n")
     return "\n".join(sections)
 
 
@@ -172,30 +174,24 @@ def exercise(method: str, number: str) -> str:
     Raises:
         UserError: there is no such exercise.
     """
-    found = [one for one in _exercises() if one["method"] == method]
+    cells = files.read_json(paths.STUDIES / "exercises.json")["cells"]
+    cases = zip(load_study("exercises").cases, cells, strict=True)
+    found = [(case, measured) for case, measured in cases if case.method == method]
     if not number.isdigit() or not 1 <= int(number) <= len(found):
         raise UserError(f"{method} has no exercise {number}: the study `exercises` has {len(found)} cases of it")
     if method not in parameters.load().methods:
         return NOT_HERE
-    case = found[int(number) - 1]
-    changed = " ".join(f"-S {key}={_value(value)}" for key, value in case["settings"].items())
-    shown = [key for key in case if key not in ("method", "settings", "why")]
-    stage = f" mog_evaluate@{method}" if any(key.startswith("mog.") for key in case["settings"]) else ""
-    metrics = _metrics("mog", method)
-    rows = [[name(key).with_arrow, cell(look_up(metrics, key)), cell(case[key])] for key in shown]
+    case, measured = found[int(number) - 1]
+    changed = " ".join(f"-S {key}={_value(value)}" for key, value in case.settings.items())
+    stage = f" mog_evaluate@{method}" if any(key.startswith("mog.") for key in case.settings) else ""
+    committed = _metrics("mog", method)
+    metrics = {key: look_up(committed, key) for key in measured if key in case.shows}
+    rows = [[name(key).with_arrow, cell(before), cell(measured[key])] for key, before in metrics.items()]
     answer = table(["metric", "as committed", "with the change"], rows)
-    answer += f"\n{case['why']}\n" if case["why"] else ""
+    if case.why:
+        shown = all(change in finding.changed(measured[key], metrics[key]) for key, change in case.shows.items())
+        answer += f"\n{'' if shown else finding.NOT_SHOWN}{case.why}\n"
     return f"```bash\ndvc exp run {changed}{stage}\n```\n\n<details><summary>Answer</summary>\n\n{answer}\n</details>\n"
-
-
-def _exercises() -> list[Any]:
-    """The cells of the study `exercises`, each with the metrics that its case shows."""
-    cells = files.read_json(paths.STUDIES / "exercises.json")["cells"]
-    found = []
-    for cell_, case in zip(cells, load_study("exercises").cases, strict=True):
-        kept = {"method", "settings", *case.shows}
-        found.append({**{key: value for key, value in cell_.items() if key in kept}, "why": case.why})
-    return found
 
 
 def _value(value: Any) -> str:

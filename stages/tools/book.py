@@ -98,10 +98,10 @@ def on_files(files: Any, config: Any) -> Any:
                     raise PluginError(f"{page.src_uri} links to {path}, which is neither text nor a picture") from None
     for uri, content in _reference():
         add(uri, content=content)
+    shared = _content(DOCS / TUTORIALS / HELPER, *sorted((ROOT / "stages").rglob("*.py")))
     for script in sorted((DOCS / TUTORIALS).glob("*.py")):
         if script.name != HELPER:
-            code = [script, DOCS / TUTORIALS / HELPER, *sorted((ROOT / "stages").rglob("*.py"))]
-            key = hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()
+            key = hashlib.sha256(shared + _content(script)).hexdigest()
             if key not in _executed:
                 _executed[key] = execute(script)
             text, pictures = _executed[key]
@@ -114,6 +114,11 @@ def on_files(files: Any, config: Any) -> Any:
         for file in sorted(place.rglob("*.*")) if place.is_dir() else [place]:
             add(f"page/{file.relative_to(ROOT / 'reports').as_posix()}", abs_src_path=str(file))
     return files
+
+
+def _content(*files: Path) -> bytes:
+    """The contents of files, one after the other."""
+    return b"".join(file.read_bytes() for file in files)
 
 
 def _outside(markdown: str, uri: str) -> Iterator[str]:
