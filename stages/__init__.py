@@ -46,3 +46,5 @@ def _importer(traceback: TracebackType | None) -> str:
 # Under `python -m stages.mog.train`, argv[0] is `-m` while Python imports the package. In a notebook it is not.
 if sys.argv[:1] == ["-m"]:
     sys.excepthook = end_in_one_line
+    # Matplotlib refuses an unknown backend when it is imported. The figures have a canvas of their own.
+    os.environ.pop("MPLBACKEND", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -170,6 +171,14 @@ def damage(path: Path, how: str, *, silently: bool = False) -> None:
 
 
 def kept(folder: Path, path: str) -> Path:
-    """The path of an output in DVC's cache."""
-    digest = locked(folder)[path]
-    return folder / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
+    """The path of an output, or of a file in an output folder, in DVC's cache."""
+    digests = locked(folder)
+
+    def cached(digest: str) -> Path:
+        return folder / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
+
+    if path in digests:
+        return cached(digests[path])
+    parent = next(str(parent) for parent in Path(path).parents if str(parent) in digests)
+    listed = {f"{parent}/{entry['relpath']}": entry["md5"] for entry in json.loads(cached(digests[parent]).read_text())}
+    return cached(listed[path])

@@ -220,6 +220,7 @@ MAY_FAIL = {
 OTHER_BYTES = {"another MKL mode"}
 """Conditions that change the last digits, and are therefore environment facts in reports/machine.json."""
 CHANGES_PARAMS = "dvc exp run -S"
+FILLS_PAGES = "python -m stages.tools.readme"
 CLEANS = "python -m stages.tools.clean"
 
 
@@ -232,9 +233,8 @@ def draw(rng: random.Random) -> tuple[list[str], str]:
 
 def user_files(folder: Path, tracked: list[str], command: str) -> dict[str, bytes]:
     """The content of the user's files: tracked files that the command does not write, and the files that this test adds."""
-    written = r"reports/|dvc\.lock$|README\.md$|.*\.gitignore$" + (
-        r"|params\.yaml$" if command.startswith(CHANGES_PARAMS) else ""
-    )
+    written = r"reports/|dvc\.lock$|README\.md$|.*\.gitignore$"
+    written += r"|params\.yaml$" if command.startswith(CHANGES_PARAMS) else r"|docs/" if command == FILLS_PAGES else ""
     names = [name for name in tracked if not re.match(written, name)]
     names += [
         "notes of mine.txt",

@@ -39,6 +39,11 @@ def test_matplotlibrc_does_not_change_a_figure(copied: Path, tmp_path: Path, pla
     assert [picture.read_bytes() for picture in pictures] == before
 
 
+@pytest.mark.parametrize("command", ["stages.mog.figures dsm", "stages.mnist.figures", "stages.compare", "stages.report"])
+def test_unknown_matplotlib_backend_stops_no_stage(copied: Path, command: str) -> None:
+    small.run(copied, "python", "-m", *command.split(), MPLBACKEND="nosuch")
+
+
 OPENMP = {"OMP_THREAD_LIMIT": "1", "OMP_DYNAMIC": "true", "OMP_MAX_ACTIVE_LEVELS": "0"}
 EACH = [pytest.param({name: value}, marks=pytest.mark.nightly) for name, value in OPENMP.items()]
 
