@@ -67,7 +67,7 @@ def score(
     comparison = Comparison(true, region(described, SIGMA), len(exact), _rng())
     found, control = (comparison.metrics(x[None]) for x in (samples, exact))
     points, _ = true.sample(2000, _rng())
-    error = score_error.relative_fisher_error(sign * learned.score(points)[None], true.score(points))
+    error = score_error.relative_error(sign * learned.score(points)[None], true.score(points))
     return {
         "score": {
             "relative_fisher_error": over_seeds(error),

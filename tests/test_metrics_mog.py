@@ -156,7 +156,7 @@ class TestScoreError:
     def test_relative_fisher_error_of_true_zero_and_negated_scores_is_0_1_4(self) -> None:
         true = np.tile(PLANE, (3, 1, 1))
         scaled = np.array([1, 0, -1])[:, None, None] * true
-        assert_allclose(score_error.relative_fisher_error(scaled, PLANE), [0, 1, 4])
+        assert_allclose(score_error.relative_error(scaled, PLANE), [0, 1, 4])
 
     def test_potential_of_a_constant_score_is_linear(self) -> None:
         field = np.broadcast_to([2.0, -3.0], NODES.shape)

@@ -632,5 +632,7 @@ def test_an_invalid_method_file_is_ignored_unless_a_list_names_it(mistake: str, 
 def test_a_method_without_an_encoder_is_rejected_on_images(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump({**changed("mnist.methods", [*RAW["mnist"]["methods"], "dsm"]), "mnist_dsm": RAW["dsm"]}))
-    with pytest.raises(InvalidParams, match=r"mnist\.methods: 'dsm' is not accepted: expected any of contrastive, jepa_basic"):
+    with pytest.raises(
+        InvalidParams, match=r"mnist\.methods: 'dsm' is not accepted: expected any of barlow_twins, contrastive, "
+    ):
         check(file)

@@ -17,12 +17,14 @@ SUPPORT = 1e-3
 """The support of a density is where it exceeds this fraction of its maximum."""
 
 
-def relative_fisher_error(learned: Array, true: Array) -> Array:
-    """The relative Fisher divergence E ‖s_θ − s‖² / E ‖s‖² over samples of the density, 1 for a zero score.
+def relative_error(learned: Array, true: Array) -> Array:
+    """The relative squared error E ‖v − u‖² / E ‖u‖² of a vector field over samples of a density, 1 for a zero field.
+
+    For a score it is the relative Fisher divergence.
 
     Args:
-        learned: s_θ at the samples, (..., N, 2).
-        true: s, (..., N, 2).
+        learned: v at the samples, (..., N, d).
+        true: u, (..., N, d).
 
     Returns:
         (...).

@@ -1,4 +1,4 @@
-"""Losses that several methods share: InfoNCE and denoising score matching."""
+"""Losses of views and of noisy points: InfoNCE, spectral contrastive, denoising score matching."""
 
 from __future__ import annotations
 
@@ -26,6 +26,28 @@ def info_nce(critic: Tensor) -> Tensor:
         (...), in nats.
     """
     return -F.log_softmax(critic, dim=-1).diagonal(dim1=-2, dim2=-1).mean(-1)
+
+
+def spectral_contrastive_loss(first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    """The spectral contrastive loss with in-batch negatives.
+
+        − 2/B Σ_i z_i·z'_i + 1/(B(B−1)) Σ_{i≠j} (z_i·z'_j)²
+
+    HaoChen et al. 2021, arXiv 2106.04156, eq. 6. Unbiased: the second sum excludes the positive pairs.
+
+    Args:
+        first: embeddings z of the first views, (..., B, D).
+        second: embeddings z' of the second views, (..., B, D).
+
+    Returns:
+        `loss`, `attraction` and `repulsion`, (...).
+    """
+    count = first.shape[-2]
+    products = first @ second.mT
+    own = products.diagonal(dim1=-2, dim2=-1)
+    attraction = -2 * own.mean(-1)
+    repulsion = (products.square().sum((-2, -1)) - own.square().sum(-1)) / (count * (count - 1))
+    return {"loss": attraction + repulsion, "attraction": attraction, "repulsion": repulsion}
 
 
 def denoising_loss(score: Callable[[Tensor], Tensor], x: Tensor, source: NoiseSource, sigma: float) -> Tensor:

@@ -1,7 +1,8 @@
 """The interface between a method, the training loop and the evaluation.
 
 A method is an `nn.Module` with a loss. What can be measured of it follows from the functions it defines: see the protocols
-`HasEncoder`, `HasScore`, `HasEnergy`, `HasNoiseSchedule`, `HasCritic`, `HasPredictor` and `HasConditionalDensity` below.
+`HasEncoder`, `HasSpectralLoss`, `HasScore`, `HasEnergy`, `HasLogLikelihood`, `HasNoiseSchedule`, `HasFlow`, `HasCritic`,
+`HasPredictor` and `HasConditionalDensity` below.
 """
 
 from __future__ import annotations
@@ -89,6 +90,13 @@ class HasEncoder(Protocol):
 
 
 @runtime_checkable
+class HasSpectralLoss(Protocol):
+    """A joint-embedding method whose loss has the minimum −Σ_{k<D} λ_k², with the eigenvalues of the pairs' operator."""
+
+    factorises_operator: bool
+
+
+@runtime_checkable
 class HasScore(Protocol):
     """A score-based method, which learns ∇ log p_σ."""
 
@@ -109,6 +117,15 @@ class HasEnergy(Protocol):
 
 
 @runtime_checkable
+class HasLogLikelihood(Protocol):
+    """A method that learns a density without a free constant."""
+
+    def log_likelihood(self, x: Tensor) -> Tensor:
+        """The learned log p, in nats, at x (..., B, d), (..., B)."""
+        ...
+
+
+@runtime_checkable
 class HasNoiseSchedule(Protocol):
     """A score-based method that learns ∇ log p_σ for a schedule of noise levels."""
 
@@ -116,6 +133,31 @@ class HasNoiseSchedule(Protocol):
 
     def score_at(self, x: Tensor, sigma: float) -> Tensor:
         """The learned ∇ log p_σ at x, of the shape of x."""
+        ...
+
+
+@runtime_checkable
+class HasFlow(Protocol):
+    """A method that transports a normal density to that of the data along dx/dt = u(x, t), from t = `start` to t = `end`.
+
+    At each t the density is that of a(t) x + b(t) ε, with x of the data and ε ~ N(0, I); at t = `start` it is N(0, b²) or close
+    to it. The velocity is evaluated at `times`.
+    """
+
+    start: float
+    end: float
+    times: list[float]
+
+    def time_of(self, sigma: float) -> float:
+        """The t at which the noise level b/a is σ."""
+        ...
+
+    def path(self, t: float) -> tuple[float, float, float, float]:
+        """a, b and their derivatives a', b' at t."""
+        ...
+
+    def velocity(self, x: Tensor, t: float) -> Tensor:
+        """The learned u(x, t) = E[a' x + b' ε | a x + b ε], of the shape of x (..., B, d)."""
         ...
 
 

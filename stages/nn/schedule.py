@@ -1,4 +1,4 @@
-"""Schedules of the learning rate and of the steps at which a training or a sampler is recorded."""
+"""Schedules of the learning rate, of noise levels, and of the steps at which a training or a sampler is recorded."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def log_spaced(steps: int, count: int) -> list[int]:
     if count < 2:
         return [steps]
     return sorted({0, steps} | {round((steps + 1) ** (i / (count - 1))) - 1 for i in range(count)})
+
+
+def geometric(first: float, last: float, count: int) -> list[float]:
+    """A geometric sequence of `count` numbers from `first` to `last`, or `first` alone."""
+    return [first * (last / first) ** (i / max(count - 1, 1)) for i in range(count)]
 
 
 def learning_rate_factor(step: int, steps: int, *, schedule: Literal["constant", "cosine"], warmup: int) -> float:

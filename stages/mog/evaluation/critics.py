@@ -114,7 +114,7 @@ def implied_score_error(slope: Array, mixture: Mixture, x: Array, other: Array, 
     differences = [pmi(other + axis) - pmi(other - axis) for axis in step * np.eye(x.shape[-1])]
     true = mixture.smoothed(second).score(other)
     implied = true + np.stack(differences, -1) / (2 * step) - slope
-    return score_error.relative_fisher_error(implied, true)
+    return score_error.relative_error(implied, true)
 
 
 def _slope(model: EvaluatedModel, x: Tensor, other: Tensor) -> Array:

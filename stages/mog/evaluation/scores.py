@@ -79,7 +79,7 @@ def evaluate_scores(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, An
 def _fisher_error(model: EvaluatedModel, density: Mixture, learned: Callable[[Array], Array]) -> Array:
     """The relative Fisher divergence on new points from the smoothed density, (S,)."""
     points, _ = density.sample(model.protocol.evaluation.score_points, model.rng)
-    return score_error.relative_fisher_error(learned(points), density.score(points))
+    return score_error.relative_error(learned(points), density.score(points))
 
 
 def _per_sigma(model: EvaluatedModel) -> dict[str, Any]:

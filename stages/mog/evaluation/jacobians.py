@@ -1,0 +1,66 @@
+"""JEPA-SCORE: does the volume that an encoder gives to a neighbourhood tell its density?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stages.metrics.ranks import spearman
+from stages.metrics.score_error import spearman_within_modes
+from stages.metrics.summary import over_seeds
+from stages.mog.evaluation.model import EvaluatedModel, apply_scalar
+
+LOWEST = 1e-12
+"""Determinants below this value count as this value: a collapsed embedding has none that single precision resolves."""
+
+
+def evaluate_jacobian(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rank correlations of JEPA-SCORE with log p on the test points, trained and untrained.
+
+        JEPA-SCORE(x) = Σ_k log σ_k(J_f(x)) = ½ log det J_fᵀ J_f
+
+    Embeddings that are normally distributed, or uniform on the sphere, contract the space where the data is rare and expand it
+    where it is dense, if the encoder preserves volumes otherwise: then the score rises with log p. `spearman` is over all test
+    points, `spearman_within_modes` within each mode's basin, averaged over the modes. f is the embedding as the loss sees it.
+
+    Balestriero et al. 2025, "Gaussian embeddings: how JEPAs secretly learn your data density", arXiv 2510.05949.
+    """
+    x = model.test["x"].astype(np.float64)
+    log_density = model.mixture.log_density(x)
+    mode = model.mixture.component_log_density(x).argmax(-1)
+    metrics: dict[str, Any] = {}
+    fields: dict[str, Any] = {"jepa_score_log_density": log_density}
+    overall, within = {}, {}
+    for suffix, method in (("", model.trained), ("_untrained", model.untrained)):
+        scores = apply_scalar(log_volume(_seen_by_loss(method)), x, model.device)
+        overall[suffix] = np.array([spearman(score, log_density) for score in scores])
+        within[suffix] = np.array([spearman_within_modes(-score, log_density, mode) for score in scores])
+        fields[f"jepa_score{suffix}"] = scores[0]
+    for name, values in (("spearman", overall), ("spearman_within_modes", within)):
+        metrics |= {f"{name}{suffix}": over_seeds(each) for suffix, each in values.items()}
+        metrics[f"delta_{name}"] = over_seeds(values[""] - values["_untrained"])
+    return {"jepa_score": metrics}, fields
+
+
+def _seen_by_loss(method: Any) -> Callable[[Tensor], Tensor]:
+    return (lambda x: F.normalize(method.embed(x), dim=-1)) if method.cosine else method.embed
+
+
+def log_volume(embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function x ↦ ½ log det J_fᵀ J_f of a map f, from points (B, d) to (S, B), by d forward derivatives."""
+
+    def function(x: Tensor) -> Tensor:
+        slopes = []
+        for i in range(x.shape[-1]):
+            direction = torch.zeros_like(x)
+            direction[..., i] = 1
+            slopes.append(torch.func.jvp(embed, (x,), (direction,))[1])
+        jacobian = torch.stack(slopes, -1).double()
+        return torch.linalg.det(jacobian.mT @ jacobian).clamp_min(LOWEST).log() / 2
+
+    return function
