@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from stages.metrics.ranks import spearman
 from stages.metrics.score_error import spearman_within_modes
 from stages.metrics.summary import over_seeds
 from stages.mog.evaluation.model import EvaluatedModel, apply_scalar
+from stages.nn.gradient import gradient
 
 LOWEST = 1e-12
 """Determinants below this value count as this value: a collapsed embedding has none that single precision resolves."""
@@ -52,15 +54,16 @@ def _seen_by_loss(method: Any) -> Callable[[Tensor], Tensor]:
 
 
 def log_volume(embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The function x ↦ ½ log det J_fᵀ J_f of a map f, from points (B, d) to (S, B), by d forward derivatives."""
+    """The function x ↦ ½ log det J_fᵀ J_f of a map f to (S, B, D), from points (B, d) to (S, B), by D backward passes."""
 
     def function(x: Tensor) -> Tensor:
-        slopes = []
-        for i in range(x.shape[-1]):
-            direction = torch.zeros_like(x)
-            direction[..., i] = 1
-            slopes.append(torch.func.jvp(embed, (x,), (direction,))[1])
-        jacobian = torch.stack(slopes, -1).double()
+        copies, _, dim = embed(x).shape
+        rows = [gradient(partial(_coordinate, embed, k), x, copies=copies, create_graph=False) for k in range(dim)]
+        jacobian = torch.stack(rows, -2).double()
         return torch.linalg.det(jacobian.mT @ jacobian).clamp_min(LOWEST).log() / 2
 
     return function
+
+
+def _coordinate(embed: Callable[[Tensor], Tensor], k: int, x: Tensor) -> Tensor:
+    return embed(x)[..., k]

@@ -1,0 +1,34 @@
+"""JEPA-SCORE, the log-volume of an encoder's Jacobian: closed forms and its limit after a collapse."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from stages.mog.evaluation.jacobians import LOWEST, log_volume
+from tests.plane import domain, normal
+
+
+def test_log_volume_of_a_linear_map_is_half_the_log_determinant() -> None:
+    weights = normal(3, 2, 5)
+    expected = torch.linalg.det(weights @ weights.mT).log() / 2
+    found = log_volume(lambda x: x @ weights)(normal(4, 2))
+    assert_close(found, expected[:, None].expand(3, 4))
+
+
+def test_log_volume_is_the_sum_of_the_log_singular_values_of_the_jacobian() -> None:
+    torch.manual_seed(0)
+    encoder, x = domain(copies=2).encoder(width=8, depth=2, dim=4).double(), normal(5, 2)
+    for index, point in enumerate(x):
+        jacobian = torch.autograd.functional.jacobian(lambda p: encoder(p[None])[:, 0], point)
+        expected = torch.linalg.svdvals(jacobian).log().sum(-1)
+        assert_close(log_volume(encoder)(x)[:, index], expected)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-9])
+def test_log_volume_of_a_collapsed_map_is_the_lowest(scale: float) -> None:
+    found = log_volume(lambda x: scale * x.expand(1, *x.shape[-2:]))(normal(4, 2))
+    assert_close(found, torch.full((1, 4), math.log(LOWEST) / 2).double())
