@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from stages.core.paths import ROOT
 from stages.metrics.collapse import normalise
@@ -22,11 +24,7 @@ from stages.tools.browser import find
 from tests import small
 
 BROWSER = find()
-if not BROWSER:
-    pytest.skip("no browser: chromium is not installed", allow_module_level=True)
-
-from axe_playwright_python.sync_playwright import Axe  # noqa: E402  # needs a browser
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright  # noqa: E402
+pytestmark = pytest.mark.skipif(not BROWSER, reason="no browser: chromium is not installed")
 
 # A machine that is busy with other tests is slow.
 expect.set_options(timeout=30_000)
