@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup shell cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm docs screenshots readme requirements audit licences clean
+.PHONY: help setup shell cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm docs screenshots readme requirements audit licences restore clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -133,6 +133,12 @@ audit: $(VENV)/.development ## check the pinned packages of this platform for kn
 
 licences: $(VENV)/.development ## list the licences of the pipeline's packages
 	@pip-licenses --order=license --packages $$(sed -nE "s/^([a-z0-9.-]+)==.*/\1/p" requirements.txt)
+
+# After an experiment that failed, Git overlooks a change of params.yaml that kept the file's size: DVC updated the index.
+restore: ## discard the changes that an experiment made: restore the committed params.yaml, dvc.lock, reports and outputs
+	@touch params.yaml
+	git restore --staged --worktree params.yaml dvc.lock reports
+	dvc checkout
 
 clean: ## remove the pipeline's outputs that git ignores; keep DVC's cache, MLflow's runs and all other files
 	@python -m stages.tools.clean

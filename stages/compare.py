@@ -24,7 +24,7 @@ from stages.pipeline.descriptions import describe
 from stages.pipeline.lookup import look_up
 from stages.plots import gallery
 from stages.plots.canvas import write_gif, write_png
-from stages.plots.fields import parse
+from stages.plots.fields import Spectrum, parse
 from stages.plots.landscape import Grid
 from stages.results import comparison
 from stages.results.metric_names import name
@@ -43,6 +43,18 @@ MOG_TABLES = {
         "clusters.knn_accuracy_untrained",
         "clusters.bayes_accuracy",
     ),
+    "Spectrum of the positive pairs": (
+        "spectrum.global_r2",
+        "spectrum.global_r2_untrained",
+        "spectrum.local_r2",
+        "spectrum.local_r2_untrained",
+        "spectrum.captured",
+        "spectrum.captured_untrained",
+        "spectrum.captured_best",
+        "spectrum.excess_loss",
+        "jepa_score.spearman",
+        "jepa_score.spearman_untrained",
+    ),
     "Scores and energies": (
         "heldout_loss",
         "score.relative_fisher_error",
@@ -52,6 +64,15 @@ MOG_TABLES = {
         "sampling.control_langevin.mode_weight_tv",
         "sampling.annealed.mode_weight_tv",
         "sampling.control_annealed.mode_weight_tv",
+        "sampling.flow.mode_weight_tv",
+        "sampling.control_flow.mode_weight_tv",
+    ),
+    "Densities and flows": (
+        "likelihood.kl",
+        "likelihood.kl_standard_error",
+        "likelihood.log_partition",
+        "likelihood.energy_rmse",
+        "velocity.relative_error",
     ),
     "Critics": ("critic.r2_pmi", "critic.spearman_pmi", "critic.excess_loss"),
     "Conditionals": (
@@ -179,6 +200,7 @@ def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
     truth = comparison.Truth(
         grid=grid,
         log_density=log_density,
+        spectrum=Spectrum(**files.read_arrays(artifacts.SPECTRUM)),
         weights=mixture.weights,
         means=mixture.means,
         component=test["component"],

@@ -22,9 +22,12 @@ from stages.metrics.summary import over_seeds
 from stages.mog import data, evaluate
 from stages.mog.evaluation import conditionals, critics, embeddings, scores
 from stages.mog.evaluation.embeddings import Embeddings
+from stages.mog.evaluation.likelihoods import divergence
 from stages.mog.evaluation.sampling import Comparison, region
+from stages.mog.evaluation.spectra import spectrum_metrics
 from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Array, Mixture
+from stages.mog.problem.spectrum import pair_operator
 from stages.nn.build import build, configured
 from stages.nn.losses import info_nce
 from stages.nn.noise import FixedNoise
@@ -75,7 +78,8 @@ def score(
             **scores.direction_metrics(true, scores_on_grid[None], true.score(nodes), nodes),
         },
         "sampling": {
-            **{"langevin": found, "control_langevin": control, "annealed": found, "control_annealed": control},
+            **dict.fromkeys(("langevin", "annealed", "flow"), found),
+            **{f"control_{name}": control for name in ("langevin", "annealed", "flow")},
             "exact": control,
         },
     }
@@ -118,6 +122,21 @@ def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, 
         "clusters": embeddings.cluster_metrics(REFERENCE, raw, seen, untrained, len(x), 5),
         "wells": wells,
     }
+
+
+def _spectrum(trained: bool) -> dict[str, Any]:
+    """Metrics of the optimal embedding of the positive pairs or, before training, of a constant one."""
+    operator = pair_operator(REFERENCE, 1.0)
+    values, functions = operator.eigenpairs(8)
+    optimum = (functions * np.sqrt(values[:, None])).T[None]
+    constant = np.ones_like(optimum)
+    return {"spectrum": spectrum_metrics(operator, optimum if trained else constant, constant, 3, spectral=True)}
+
+
+def _likelihood(believed: Mixture) -> dict[str, Any]:
+    """The divergence of the reference mixture from another density."""
+    x, _ = REFERENCE.sample(2000, _rng())
+    return {"likelihood": divergence(REFERENCE.log_density(x), believed.log_density(x)[None])}
 
 
 class TrueConditionals:
@@ -231,6 +250,8 @@ def exact() -> dict[str, Any]:
         **score(DESCRIBED),
         **_critic(1),
         **_embedding(separated, x + 9 * noise, train, (a, b), x),
+        **_spectrum(trained=True),
+        **_likelihood(REFERENCE),
         **_conditional(TrueConditionals(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
     }
 
@@ -245,6 +266,8 @@ def broken() -> dict[str, Any]:
         **score(DESCRIBED, sampled=SINGLE_MODE, sign=-1),
         **_critic(0),
         **_embedding(collapsed, x, train, (a, b), x),
+        **_spectrum(trained=False),
+        **_likelihood(SINGLE_MODE),
         **_conditional(Ignorant(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
     }
 

@@ -106,6 +106,19 @@ def test_an_interrupted_confirmation_resumes_with_the_same_sample(studies: Path)
     assert not affected(Project.load()) and not list(Path(".checkpoints").iterdir())
 
 
+def test_a_study_with_missing_runs_is_confirmed_and_published_once_it_is_complete(studies: Path) -> None:
+    content = yaml.safe_load(Path("studies.yaml").read_text())
+    content["second"]["grid"]["mog.train_points"] = [300, 400]
+    Path("studies.yaml").write_text(yaml.safe_dump(content))
+    published = Path("reports/studies/second.json")
+    before = published.read_text()
+    confirm(Project.load(), fake_backend())
+    assert not affected(Project.load()) and published.read_text() == before
+    fake = fake_backend()
+    complete("second", fake)
+    assert len(fake.made) == 12 and len(json.loads(published.read_text())["cells"]) == 6
+
+
 def test_a_changed_metric_of_one_method_prevents_the_confirmation_of_all_runs(studies: Path) -> None:
     def broken(run: Run, found: Metrics) -> Metrics:
         return {**found, "collapse": {"rankme": metric(3.000001)}} if run.method == "ism" else found

@@ -9,6 +9,7 @@ from pytest import approx
 from torch import Tensor
 from torch.testing import assert_close
 
+from stages.core.errors import UserError
 from stages.methods.diffusion import Diffusion
 from stages.mog.problem import path
 from tests.plane import REFERENCE, domain, normal, pairs, source
@@ -25,12 +26,12 @@ def method(copies: int = 3) -> Diffusion:
 
 
 def denoised(trained: Diffusion, x: Tensor, sigma: Tensor) -> Tensor:
-    """D(x, σ) = c_skip x + c_out F(c_in x, ¼ ln σ), as in table 1 of the paper."""
+    """D(x, σ) = c_skip x + c_out F(c_in x, ln σ), as in table 1 of the paper but for the scales of the network's inputs."""
     extent = 4.0
     skip = extent**2 / (sigma**2 + extent**2)
     out = sigma * extent / (sigma**2 + extent**2).sqrt()
-    inside = 1 / (sigma**2 + extent**2).sqrt()
-    return skip * x + out * trained.network(torch.cat((inside * x, sigma.log() / 4), -1))
+    inside = extent / (sigma**2 + extent**2).sqrt()
+    return skip * x + out * trained.network(torch.cat((inside * x, sigma.log()), -1))
 
 
 def drawn(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,6 +50,14 @@ def test_loss_is_the_weighted_denoising_error_of_the_paper() -> None:
     weight = (sigma**2 + 16) / (sigma * 4) ** 2
     error = (denoised(trained, clean + sigma * noise, sigma) - clean).square().sum(-1, keepdim=True)
     assert_close(trained.loss(x, source())["loss"], (weight * error).mean((-2, -1)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"sigma_start": 10.0}, "above sigma_max"), ({"sigma_max": 0.05}, "from 0.05")]
+)
+def test_noise_levels_in_the_wrong_order_are_rejected(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Diffusion(domain(1), network={"width": 8, "depth": 2}, **{**SETTINGS, **changes})
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.5, 50.0])

@@ -105,6 +105,18 @@ def test_experiment_reruns_only_the_changed_method_and_the_comparisons(copied: P
     assert child.info.run_name == "mog.dsm" and child.data.params["sigma"] == "0.3"
 
 
+def test_make_restore_discards_the_changes_of_a_failed_experiment(copied: Path) -> None:
+    """Git overlooks the changed value, which has the length of the old one."""
+    committed = (copied / "params.yaml").read_text()
+    small.run(copied, "dvc", "exp", "run", "-S", "mog.preset=no_preset", status=255)
+    assert "preset: no_preset" in (copied / "params.yaml").read_text() and "preset: reference" in committed
+    (copied / "stages/notes.py").write_text("mine")
+    small.run(copied, "make", "restore")
+    assert (copied / "params.yaml").read_text() == committed
+    assert small.run(copied, "git", "status", "--porcelain") == "?? stages/notes.py\n"
+    assert "up to date" in small.run(copied, "dvc", "status")
+
+
 def test_experiment_in_a_temporary_copy_logs_to_the_projects_store(copied: Path) -> None:
     before = len(runs(copied, "tags.part = 'pipeline'"))
     small.run(copied, "dvc", "exp", "run", "--temp", "--name", "apart", "-S", "contrastive.temperature=0.2")

@@ -9,8 +9,9 @@ import pytest
 import torch
 from pytest import approx
 
+from stages.core.errors import UserError
 from stages.mog.evaluation.flows import log_likelihood, transported, with_divergence
-from stages.mog.evaluation.likelihoods import divergence
+from stages.mog.evaluation.likelihoods import divergence, log_integral, proposed
 from stages.mog.problem import path
 from stages.mog.problem.gaussian_mixture import Array, Mixture
 from tests.plane import REFERENCE, normal
@@ -111,7 +112,7 @@ def test_solution_passes_through_all_times() -> None:
 
 
 def test_flow_without_a_solution_is_an_error() -> None:
-    with pytest.raises(ArithmeticError, match="no solution"), np.errstate(all="ignore"):
+    with pytest.raises(UserError, match="no solution"), np.errstate(all="ignore"):
         transported(lambda points, _: points**3, np.ones((1, 2)), np.array([0.0, 10.0]))
 
 
@@ -149,3 +150,28 @@ def test_negative_divergence_of_a_normalised_density_is_noise() -> None:
     x, _ = REFERENCE.sample(5000, np.random.default_rng(0))
     found = divergence(REFERENCE.log_density(x), REFERENCE.smoothed(0.05).log_density(x)[None])
     assert found["kl"]["mean"] > -3 * found["kl_standard_error"]["mean"]
+
+
+@pytest.mark.parametrize("width", [0.03, 1.0, 3.0])
+@pytest.mark.parametrize("constant", [0.0, 5.0])
+def test_integral_of_an_unnormalised_density_is_its_constant(width: float, constant: float) -> None:
+    """Whatever the width of the modes, since the points are not those of a grid."""
+    mixture = Mixture(REFERENCE.means, width**2 * REFERENCE.covariances, REFERENCE.weights)
+    found = log_integral(
+        *proposed(mixture, np.random.default_rng(0)),
+        lambda x: np.stack((mixture.log_density(x), mixture.log_density(x) + constant)),
+    )
+    assert found == approx([0, constant], abs=0.01)
+
+
+def test_integral_finds_mass_far_from_the_modes() -> None:
+    mean, covariance = REFERENCE.moments()
+    elsewhere = Mixture([mean + np.array([6, 6])], [covariance / 4], [1])
+    found = log_integral(*proposed(REFERENCE, np.random.default_rng(0)), lambda x: elsewhere.log_density(x)[None])
+    assert found == approx([0], abs=0.03)
+
+
+def test_moments_are_those_of_a_sample() -> None:
+    x, _ = SMALL.sample(200_000, np.random.default_rng(0))
+    mean, covariance = SMALL.moments()
+    assert mean == approx(x.mean(0), abs=0.02) and covariance == approx(np.cov(x.T), abs=0.03)

@@ -1,4 +1,4 @@
-"""JEPA-SCORE, the log-volume of an encoder's Jacobian: closed forms and its limit after a collapse."""
+"""JEPA-SCORE, the log-volume of an encoder's Jacobian: closed forms, scale, and unresolved directions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from stages.mog.evaluation.jacobians import LOWEST, log_volume
+from stages.mog.evaluation.jacobians import RESOLVED, log_volume
 from tests.plane import domain, normal
 
 
@@ -28,7 +28,14 @@ def test_log_volume_is_the_sum_of_the_log_singular_values_of_the_jacobian() -> N
         assert_close(log_volume(encoder)(x)[:, index], expected)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-9])
-def test_log_volume_of_a_collapsed_map_is_the_lowest(scale: float) -> None:
-    found = log_volume(lambda x: scale * x.expand(1, *x.shape[-2:]))(normal(4, 2))
-    assert_close(found, torch.full((1, 4), math.log(LOWEST) / 2).double())
+@pytest.mark.parametrize("scale", [1.0, 3e-3, 1e-9])
+def test_log_volume_of_a_scaled_map_differs_by_a_constant(scale: float) -> None:
+    torch.manual_seed(0)
+    encoder, x = domain(copies=2).encoder(width=8, depth=2, dim=4), normal(5, 2).float()
+    found = log_volume(lambda points: scale * encoder(points))(x)
+    assert_close(found, log_volume(encoder)(x) + 2 * math.log(scale), atol=1e-4, rtol=0)
+
+
+def test_an_unresolved_direction_counts_as_a_fraction_of_the_other() -> None:
+    found = log_volume(lambda x: x.expand(1, *x.shape[-2:]) * torch.tensor([2.0, 0.0]))(normal(4, 2))
+    assert_close(found, torch.full((1, 4), math.log(4 * RESOLVED)).double())

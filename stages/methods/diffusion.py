@@ -4,14 +4,16 @@
 
 The minimiser is D*(y, σ) = y + σ² ∇ log p_σ(y), Tweedie's formula, so s_θ = (D_θ(y, σ) − y)/σ² is a score. With σ as the time,
 dx/dσ = −σ ∇ log p_σ(x) transports N(0, σ_start²) to p_{σ_min}: solved from noise it samples, solved from data it gives the
-exact log-likelihood. The network F is preconditioned: D_θ(y, σ) = c_skip y + c_out F(c_in y, ¼ ln σ) with
+exact log-likelihood. The network F is preconditioned: D_θ(y, σ) = c_skip y + c_out F(c_in y, ln σ) with
 
-    c_skip = a²/(σ² + a²),    c_out = σa/√(σ² + a²),    c_in = 1/√(σ² + a²),
+    c_skip = a²/(σ² + a²),    c_out = σa/√(σ² + a²),    c_in = a/√(σ² + a²),
 
-so that its inputs and targets have variance one, and λ weights all noise levels equally. a is the extent of the data. ε is used
-with both signs (`denoising_error`), since at small σ most of the gradient's variance is linear in ε.
+so that its targets have variance one, and λ weights all noise levels equally. a is the extent of the data. The inputs have the
+standard deviation a and not 1 as in the paper, since the modes have widths of about 1 and must be resolved. ε is used with both
+signs (`denoising_error`), since at small σ most of the gradient's variance is linear in ε.
 
-Karras et al. 2022, "Elucidating the design space of diffusion-based generative models", arXiv 2206.00364, table 1.
+Karras et al. 2022, "Elucidating the design space of diffusion-based generative models", arXiv 2206.00364, table 1; Song et al.
+2021, "Score-based generative modeling through stochastic differential equations", arXiv 2011.13456, for the likelihood.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor
 
 from stages.config.field_types import Count, Mlp, Positive
+from stages.core.errors import UserError
 from stages.nn.losses import denoising_error
 from stages.nn.method import Domain, Method
 from stages.nn.noise import NoiseSource
@@ -40,6 +43,9 @@ class Diffusion(Method):
         sigma_min: smallest noise level at which the score is evaluated, and at which sampling ends.
         levels: noise levels at which the score is evaluated, a geometric sequence.
         sigma: the σ of the landscape.
+
+    Raises:
+        UserError: sigma_start is not above sigma_max, or sigma_max is below sigma_min.
     """
 
     def __init__(
@@ -57,6 +63,8 @@ class Diffusion(Method):
         sigma: Positive,
     ) -> None:
         super().__init__()
+        if sigma_start <= sigma_max:
+            raise UserError(f"diffusion: sigma_start is {sigma_start:g}: it must be above sigma_max, {sigma_max:g}")
         self.network = domain.mlp(inputs=domain.dim + 1, outputs=domain.dim, **network)
         self.extent = extent
         self.mean_log_sigma, self.std_log_sigma = mean_log_sigma, std_log_sigma
@@ -90,7 +98,7 @@ class Diffusion(Method):
     def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """(D_θ(x, σ) − x)/σ², with the difference of c_skip x and x in closed form: at small σ it would cancel."""
         variance = sigma.square() + self.extent**2
-        predicted = self.network(torch.cat((x / variance.sqrt(), sigma.log() / 4), -1))
+        predicted = self.network(torch.cat((x * self.extent / variance.sqrt(), sigma.log()), -1))
         return (predicted * self.extent * variance.sqrt() / sigma - x) / variance
 
     def score_at(self, x: Tensor, sigma: float) -> Tensor:

@@ -7,8 +7,9 @@ noise it samples, solved from data it gives the exact log-likelihood. Up to a sc
 σ = (1 − t)/t, so v* is linear in the score of p_σ: ∇ log p_σ(y) = (v*(ty, t) − y) t/σ.
 
 The network predicts the residual of the best linear predictor of x − ε from x_t for data with variance a² per coordinate, in
-units of its standard deviation, as Karras et al. 2022 (arXiv 2206.00364) do for the denoiser. a is the extent of the data. ε is
-used with both signs, which cancels the terms linear in ε near t = 1, as in `denoising_error`.
+units of its standard deviation, as Karras et al. 2022 (arXiv 2206.00364) do for the denoiser. a is the extent of the data. The
+network's inputs have the standard deviation a and not 1, since the modes have widths of about 1 and must be resolved. ε is used
+with both signs, which cancels the terms linear in ε near t = 1, as in `denoising_error`.
 
 Lipman et al. 2023, "Flow matching for generative modeling", arXiv 2210.02747, eqs. 20 to 23, with σ_min = 0.
 """
@@ -37,6 +38,9 @@ class FlowMatching(Method):
         sigma_min: smallest noise level at which the score is evaluated.
         levels: noise levels at which the score is evaluated, a geometric sequence.
         sigma: the σ of the landscape.
+
+    Raises:
+        UserError: sigma_max is below sigma_min.
     """
 
     start, end = 0.0, 1.0
@@ -81,7 +85,7 @@ class FlowMatching(Method):
 
     def _velocity(self, x: Tensor, t: Tensor) -> Tensor:
         variance = (t * self.extent).square() + (1 - t).square()
-        residual = self.network(torch.cat((x / variance.sqrt(), t), -1))
+        residual = self.network(torch.cat((x * self.extent / variance.sqrt(), t * self.extent), -1))
         return x * (t * self.extent**2 - (1 - t)) / variance + residual * self.extent / variance.sqrt()
 
     def score_at(self, x: Tensor, sigma: float) -> Tensor:

@@ -25,6 +25,7 @@ from stages.config.field_types import Count, Mlp, NonNegative, Positive
 from stages.nn.losses import denoising_error
 from stages.nn.method import Domain, Method
 from stages.nn.noise import NoiseSource
+from stages.nn.schedule import geometric
 
 
 class Ncsn(Method):
@@ -62,7 +63,7 @@ class Ncsn(Method):
         self.extent = extent
         self.mode_variance = mode_variance
         self.emphasis = emphasis
-        self.sigmas = [sigma_max * (sigma_min / sigma_max) ** (level / max(levels - 1, 1)) for level in range(levels)]
+        self.sigmas = geometric(sigma_max, sigma_min, levels)
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
         """The weighted denoising loss on a batch x (S, B, d), per seed; u is stratified over the batch."""

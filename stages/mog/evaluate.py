@@ -6,7 +6,7 @@ Writes reports/metrics/mog/METHOD.json, the metrics over seeds; reports/page_dat
 - `grid_x` (W,), `grid_y` (H,), `energy` (S, H, W) and `log_density` (H, W), that of p_σ for a score-based method, else of p;
 - with an encoder: `embedding` (S, N, D) of the test points, and `embedding_untrained` (N, D); `walk` (F, 2), the path of the
   reference point, and `walk_energy` (F, H, W); `snapshot_variance_ratio` and `snapshot_normalised_std` (T,), the collapse over
-  training;
+  training; `jepa_score` and `jepa_score_untrained` (N,), with `jepa_score_log_density` (N,), log p of the test points;
 - with a score: `sigma` (), the noise level of p_σ; `score` (S, H, W, 2), `score_true` (H, W, 2), `samples` (S, N, 2),
   `mode_weights` and `mode_weights_control` (S, K); `particles` (F, N, 2) at the sampler's steps `particle_steps` (F,) and noise
   levels `particle_sigmas` (F,). `energy` is the method's own, else the potential of the score;
@@ -33,10 +33,13 @@ from stages.metrics.summary import over_seeds
 from stages.mog.evaluation.conditionals import evaluate_conditionals
 from stages.mog.evaluation.critics import evaluate_critic
 from stages.mog.evaluation.embeddings import evaluate_embeddings
+from stages.mog.evaluation.jacobians import evaluate_jacobian
+from stages.mog.evaluation.likelihoods import evaluate_density, evaluate_flow
 from stages.mog.evaluation.model import Array, EvaluatedModel
 from stages.mog.evaluation.page_data import page_data
 from stages.mog.evaluation.scores import evaluate_scores
-from stages.nn.method import HasCritic, HasEncoder, HasPredictor, HasScore
+from stages.mog.evaluation.spectra import evaluate_spectrum
+from stages.nn.method import HasCritic, HasEncoder, HasFlow, HasLogLikelihood, HasPredictor, HasScore
 from stages.nn.noise import FixedNoise
 from stages.pipeline import artifacts, files, page_script, runner
 
@@ -44,8 +47,12 @@ ANCHORS = 128
 """Points in a batch of `batch_dependence`; each point in turn is also repeated to a whole batch."""
 EVALUATIONS = (
     (HasEncoder, evaluate_embeddings),
+    (HasEncoder, evaluate_spectrum),
+    (HasEncoder, evaluate_jacobian),
     (HasPredictor, evaluate_conditionals),
     (HasScore, evaluate_scores),
+    (HasLogLikelihood, evaluate_density),
+    (HasFlow, evaluate_flow),
     (HasCritic, evaluate_critic),
 )
 """Protocols that a method may satisfy, and the evaluation of each."""

@@ -120,13 +120,14 @@ def energies_of_levels(fields: Fields, levels: NoiseLevels) -> tuple[Array, Arra
 def _noise_levels(grid: Grid, fields: Fields, levels: NoiseLevels, score: Score, title: str) -> Figure:
     """The picture of some noise levels, from the largest to the smallest, with the particles at the end of each.
 
-    A level during which no frame was recorded has no particles.
+    The particles are those of the nearest recorded level, the last frame of it.
     """
     chosen = np.linspace(0, len(levels.sigmas) - 1, min(LEVELS, len(levels.sigmas))).round().astype(int)
     learned, true = energies_of_levels(fields, levels)
     shown = [(float(levels.sigmas[k]), learned[k], levels.learned[k], true[k], levels.true[k]) for k in chosen]
-    last = [np.flatnonzero(np.isclose(score.particle_sigmas, levels.sigmas[k])) for k in chosen]
-    particles = [score.particles[frames[-1], :PARTICLES] if len(frames) else np.empty((0, 2)) for frames in last]
+    apart = abs(np.log(score.particle_sigmas) - np.log(levels.sigmas[chosen])[:, None])
+    last = score.particle_sigmas.size - 1 - apart[:, ::-1].argmin(1)
+    particles = [score.particles[frame, :PARTICLES] for frame in last]
     heading = f"{title}: energy, score and particles at {len(chosen)} of {len(levels.sigmas)} noise levels, first seed"
     return landscape.noise_levels(grid, shown, particles, heading)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from stages.core.errors import UserError
+
 
 def log_spaced(steps: int, count: int) -> list[int]:
     """At most `count` log-spaced steps from 0 (before the first) to `steps` (after the last): most changes are early.
@@ -17,7 +19,13 @@ def log_spaced(steps: int, count: int) -> list[int]:
 
 
 def geometric(first: float, last: float, count: int) -> list[float]:
-    """A geometric sequence of `count` numbers from `first` to `last`, or `first` alone."""
+    """A geometric sequence of `count` numbers from `first` down to `last`, or `first` alone.
+
+    Raises:
+        UserError: `last` is above `first`.
+    """
+    if last > first:
+        raise UserError(f"noise levels from {first:g} to {last:g}: the largest, sigma_max, must not be below sigma_min")
     return [first * (last / first) ** (i / max(count - 1, 1)) for i in range(count)]
 
 

@@ -125,6 +125,6 @@ def particles(
         snapshot = min(frame, len(snapshots) - 1)
         image.set_data(energies[snapshot])
         dots.set_offsets(snapshots[snapshot])
-        label.set_text(f"{f'σ = {sigmas[snapshot]:.2g}, ' if annealed else ''}sampler step {steps[snapshot]:,}")
+        label.set_text(f"σ = {sigmas[snapshot]:.2g}" if annealed else f"sampler step {steps[snapshot]:,}")
 
     return animate(figure, [image, dots, label], update, len(snapshots) + len(snapshots) // 4)

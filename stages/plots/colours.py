@@ -42,6 +42,12 @@ METHODS = {
     "jepa_ema": "#009e73",
     "vicreg": "#3a8fd0",
     "sigreg": "#332288",
+    "spectral_contrastive": "#e0245e",
+    "barlow_twins": "#5a7d00",
+    "simsiam": "#00a5cf",
+    "nce": "#8a5a00",
+    "flow_matching": "#1b9e77",
+    "diffusion": "#7b4fd0",
 }
 """Colours of the methods."""
 OTHERS = ("#1b7837", "#762a83", "#b2182b", "#2166ac", "#8c510a", "#01665e", "#c51b7d", "#4d9221")

@@ -38,14 +38,19 @@ class Shown:
     colour: str
 
 
-def _placeholder(capability: str) -> Figure:
-    """A figure that says that no method has the capability."""
+def placeholder(reason: str) -> Figure:
+    """A figure that says why there is nothing to show."""
     figure = blank(5, 1.2)
-    figure.text(0.5, 0.5, f"no method in this run {capability}", ha="center", va="center", fontsize=9)
+    figure.text(0.5, 0.5, reason, ha="center", va="center", fontsize=9)
     return figure
 
 
-def _panels(count: int, width: float, height: float, columns: int = 4, **shared: Any) -> tuple[Figure, list[Axes]]:
+def _placeholder(capability: str) -> Figure:
+    """A figure that says that no method has the capability."""
+    return placeholder(f"no method in this run {capability}")
+
+
+def panels(count: int, width: float, height: float, columns: int = 4, **shared: Any) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels, each of that size in inches, in rows of at most `columns`."""
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -105,8 +110,8 @@ def conditional(shown: Mapping[str, tuple[Shown, Conditional]]) -> Figure:
     """
     if not shown:
         return _placeholder("predicts a hidden coordinate")
-    figure, panels = _panels(len(shown), 4.6, 3.3, columns=2, sharex=True, sharey=True)
-    for panel, (method, fields) in zip(panels, shown.values(), strict=False):
+    figure, axes = panels(len(shown), 4.6, 3.3, columns=2, sharex=True, sharey=True)
+    for panel, (method, fields) in zip(axes, shown.values(), strict=False):
         panel.fill_between(fields.axis, fields.true, color=TRUTH_FILL, lw=0)
         panel.axvline(fields.mean, c=TRUTH, lw=1.2, ls=":")
         if fields.density is not None:
@@ -114,8 +119,8 @@ def conditional(shown: Mapping[str, tuple[Shown, Conditional]]) -> Figure:
         panel.axvline(fields.point, c=method.colour, lw=1.8, ls="--")
         panel.set_title(method.title)
         panel.set_xlabel("hidden coordinate x₀")
-    panels[0].set_ylabel("density")
-    panels[0].set_ylim(bottom=0)
+    axes[0].set_ylabel("density")
+    axes[0].set_ylim(bottom=0)
     handles = [
         Patch(color=TRUTH_FILL, label="true density"),
         Line2D([], [], c=TRUTH, lw=1.2, ls=":", label="true mean"),
@@ -136,17 +141,17 @@ def critics(shown: Mapping[str, tuple[Shown, Array, Array, float]]) -> Figure:
     """
     if not shown:
         return _placeholder("has a critic")
-    figure, panels = _panels(len(shown), 3.9, 4.1, sharex=True, sharey=True)
+    figure, axes = panels(len(shown), 3.9, 4.1, sharex=True, sharey=True)
     values = np.concatenate([np.concatenate((true, learned)) for _, true, learned, _ in shown.values()])
     low, high = float(values.min()), float(values.max())
     margin = 0.04 * (high - low) or 1.0
-    for panel, (method, true, learned, r2) in zip(panels, shown.values(), strict=False):
+    for panel, (method, true, learned, r2) in zip(axes, shown.values(), strict=False):
         panel.plot((low, high), (low, high), c=TRUTH, lw=1, zorder=2)
         panel.scatter(true, learned, s=3, c=method.colour, alpha=0.3, linewidths=0)
         panel.set_title(f"{method.title}\nR² = {r2:.3f} over all seeds")
         panel.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
         panel.set_xlabel("pointwise mutual information, nats")
-    panels[0].set_ylabel("critic, nats")
+    axes[0].set_ylabel("critic, nats")
     figure.suptitle(
         "Critic against pointwise mutual information (line: equal), first seed;\nboth minus their mean per first view"
     )
@@ -166,16 +171,16 @@ def score_errors(
     """
     if not shown:
         return _placeholder("has a score")
-    figure, panels = _panels(len(shown), 3.0, 3.2, columns=3)
+    figure, axes = panels(len(shown), 3.0, 3.2, columns=3)
     image: Any = None
-    for panel, (name, (method, learned, true, error)) in zip(panels, shown.items(), strict=False):
+    for panel, (name, (method, learned, true, error)) in zip(axes, shown.items(), strict=False):
         error_map = np.log10(np.maximum(np.linalg.norm(learned - true, axis=-1), 1e-3))
         reached = densities[name] > densities[name].max() - depth
         panel.set_facecolor("#e6e6e6")
         masked = np.ma.masked_where(~reached, error_map)
         image = panel.imshow(masked, extent=grid.extent, origin="lower", cmap=ERROR_MAP, vmin=-2, vmax=1)
         format_axes(panel, grid, f"{method.title}\nrelative Fisher divergence\n{error:.3f} over all seeds")
-    bar = figure.colorbar(image, ax=panels, label="‖s_θ − s‖, in 1 / unit of x", shrink=0.8, extend="both")
+    bar = figure.colorbar(image, ax=axes, label="‖s_θ − s‖, in 1 / unit of x", shrink=0.8, extend="both")
     bar.set_ticks([-2, -1, 0, 1], labels=["0.01", "0.1", "1", "10"])
     figure.suptitle(
         f"Error of the learned score, first seed; grey: density below e{_superscript(-depth)} of its maximum, hardly any data"

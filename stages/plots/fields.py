@@ -40,6 +40,36 @@ class Embedding:
 
 
 @dataclass(frozen=True)
+class JepaScore:
+    """JEPA-SCORE ½ log det JᵀJ of the first seed at the test points (N,) each."""
+
+    log_density: Array
+    """log p."""
+    trained: Array
+    """The score after training."""
+    untrained: Array
+    """The score before training."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The eigenfunctions of the positive pairs' operator, reports/fields/spectrum.npz."""
+
+    grid_x: Array
+    """x of the nodes (W,)."""
+    grid_y: Array
+    """y of the nodes (H,)."""
+    eigenvalues: Array
+    """λ_k (K,); K is 0 if the quadrature needs too many nodes."""
+    eigenfunctions: Array
+    """ψ_k (K, H, W)."""
+    log_density: Array
+    """That of a view (H, W), in nats."""
+    view_noise: Array
+    """s (), in units of x."""
+
+
+@dataclass(frozen=True)
 class Score:
     """Fields of a method with a score."""
 
@@ -122,6 +152,7 @@ class Fields:
     snapshot_energy: Array
     """Learned energy of the first seed at each snapshot (T, H, W)."""
     embedding: Embedding | None
+    jepa_score: JepaScore | None
     score: Score | None
     levels: NoiseLevels | None
     critic: Critic | None
@@ -142,6 +173,7 @@ def parse(arrays: Mapping[str, Array]) -> Fields:
         steps=arrays["snapshot_steps"],
         snapshot_energy=arrays["snapshot_energy"],
         embedding=_embedding(arrays) if "embedding" in arrays else None,
+        jepa_score=_jepa_score(arrays) if "jepa_score" in arrays else None,
         score=_score(arrays) if "score" in arrays else None,
         levels=_levels(arrays) if "level_sigmas" in arrays else None,
         critic=Critic(arrays["critic_true"], arrays["critic_learned"]) if "critic_true" in arrays else None,
@@ -158,6 +190,10 @@ def _embedding(arrays: Mapping[str, Array]) -> Embedding:
         variance_ratio=arrays["snapshot_variance_ratio"],
         normalised_std=arrays["snapshot_normalised_std"],
     )
+
+
+def _jepa_score(arrays: Mapping[str, Array]) -> JepaScore:
+    return JepaScore(arrays["jepa_score_log_density"], arrays["jepa_score"], arrays["jepa_score_untrained"])
 
 
 def _score(arrays: Mapping[str, Array]) -> Score:

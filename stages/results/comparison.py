@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.pipeline.descriptions import describe
-from stages.plots import comparison, embedding_space
+from stages.plots import comparison, embedding_space, spectra
 from stages.plots.colours import method_colour
 from stages.plots.comparison import Shown
-from stages.plots.fields import Conditional, Fields
+from stages.plots.fields import Conditional, Fields, Spectrum
 from stages.plots.landscape import Grid
 from stages.results.tables import cell
 
@@ -33,6 +33,14 @@ EMBEDDINGS = (
 """Caption of the embedding spaces."""
 
 
+EIGENFUNCTIONS = (
+    "*Eigenfunctions of the positive pairs.* What two noisy views of a point have in common, in order: λ is the correlation of "
+    "an eigenfunction between the views. The first ones distinguish the modes, the next ones are coordinates within the modes. "
+    "An embedding that is learned from pairs of views can represent these functions, and loses those with a small λ first."
+)
+"""Caption of the eigenfunctions."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Truth:
     """The mixture, on the grid of all fields and at the test points.
@@ -40,6 +48,7 @@ class Truth:
     Args:
         grid: the nodes.
         log_density: log p at the nodes (H, W).
+        spectrum: eigenvalues and eigenfunctions of the positive pairs' operator.
         weights: mode weights (K,).
         means: means of the modes (K, 2).
         component: the component of each test point (N,).
@@ -47,6 +56,7 @@ class Truth:
 
     grid: Grid
     log_density: NDArray[Any]
+    spectrum: Spectrum
     weights: NDArray[Any]
     means: NDArray[Any]
     component: NDArray[np.int64]
@@ -85,8 +95,25 @@ def pictures(
     densities = {name: fields[name].log_density for name in scores}
     shares = {name: (shown[name], score.mode_weights, score.mode_weights_control) for name, score in scores.items()}
     conditionals = {name: f.conditional for name, f in fields.items() if f.conditional}
+    represented = [
+        _represented(shown[name], metrics[name]["spectrum"])
+        for name in fields
+        if "eigenvalue_1" in metrics[name].get("spectrum", {})
+    ]
+    volumes = {
+        name: (
+            shown[name],
+            f.jepa_score,
+            *(metrics[name]["jepa_score"][key]["mean"] for key in ("spearman", "spearman_untrained")),
+        )
+        for name, f in fields.items()
+        if f.jepa_score
+    }
     grid = truth.grid
     return {
+        "eigenfunctions": (spectra.eigenfunctions(grid, truth.spectrum), EIGENFUNCTIONS),
+        "spectrum": (spectra.matrix(represented), _spectrum(metrics)),
+        "jepa_score": (spectra.jepa_scores(volumes), _jepa_score(metrics)),
         "collapse": (
             comparison.collapse(curves, collapse["variance_ratio"], collapse["normalised_std"]),
             _collapse(metrics, collapse["variance_ratio"]),
@@ -103,6 +130,44 @@ def pictures(
             _mode_weights(metrics),
         ),
     }
+
+
+def _represented(method: Shown, found: Mapping[str, Any]) -> spectra.Represented:
+    """The R² of all eigenfunctions, mean over seeds."""
+    places = range(1, 1 + sum(key.startswith("eigenvalue_") for key in found))
+    return spectra.Represented(
+        method=method,
+        view_noise=found["view_noise"],
+        eigenvalues=np.array([found[f"eigenvalue_{k}"] for k in places]),
+        after=np.array([found[f"r2_{k}"]["mean"] for k in places]),
+        before=np.array([found[f"r2_{k}_untrained"]["mean"] for k in places]),
+    )
+
+
+def _spectrum(metrics: Mapping[str, Any]) -> str:
+    found = {name: m["spectrum"] for name, m in metrics.items() if "spectrum" in m}
+    parts = [
+        f"`{name}` {cell(one['captured'])} (untrained {cell(one['captured_untrained'])}) of {one['captured_best']:.2f}"
+        for name, one in found.items()
+    ]
+    return (
+        "*Eigenfunctions in the embeddings.* R² of each eigenfunction, regressed linearly on the embedding, after and before "
+        "training, mean over seeds. "
+        f"Captured trace of the operator: {', '.join(parts) or 'no method in this run has an embedding'}."
+    )
+
+
+def _jepa_score(metrics: Mapping[str, Any]) -> str:
+    found = {name: m["jepa_score"] for name, m in metrics.items() if "jepa_score" in m}
+    parts = [
+        f"`{name}` {cell(one['spearman'])} (untrained {cell(one['spearman_untrained'])}, within modes "
+        f"{cell(one['spearman_within_modes'])})"
+        for name, one in found.items()
+    ]
+    return (
+        "*JEPA-SCORE against the true density.* The log-volume that the encoder gives to the neighbourhood of a test point, "
+        f"beside log p. Rank correlation: {', '.join(parts) or 'no method in this run has an embedding'}."
+    )
 
 
 def _list(names: list[str]) -> str:
@@ -162,7 +227,7 @@ def _score_errors(metrics: Mapping[str, Any]) -> str:
 def _mode_weights(metrics: Mapping[str, Any]) -> str:
     parts = []
     for name, measured in metrics.items():
-        for sampler in ("annealed", "langevin"):
+        for sampler in ("annealed", "langevin", "flow"):
             if "mode_weight_tv" in measured.get("sampling", {}).get(sampler, {}):
                 learned, control = (
                     measured["sampling"][key]["mode_weight_tv"]["mean"] for key in (sampler, f"control_{sampler}")

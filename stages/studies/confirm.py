@@ -28,7 +28,7 @@ from stages.core.errors import UserError
 from stages.pipeline import digests, files
 from stages.results.tolerance import flattened
 from stages.studies import grid, here
-from stages.studies.engine import Backend, Metrics, Project, differences, publish
+from stages.studies.engine import Backend, Metrics, Project, differences, missing, publish
 from stages.studies.grid import Run
 from stages.studies.identity import RunDigests
 from stages.studies.store import Record, Store, provenance
@@ -146,7 +146,9 @@ class Confirmation:
                     "of": len(self.runs),
                     "agreed": how,
                 }
-            publish(name, study, store, self.project)
+            # A study with missing runs is published once these are computed.
+            if not missing(study, store, self.project):
+                publish(name, study, store, self.project)
 
     def _renew(self, store: Store, one: Affected) -> None:
         """Store the rerun of a run in the sample; give any other run its new identity and list the metrics that it lacks."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from stages.core.errors import UserError
 from stages.mog.evaluation.model import CHUNK
 
 Array = NDArray[np.float64]
@@ -29,7 +30,7 @@ def transported(velocity: Callable[[Array, float], Array], x: Array, times: Arra
         times: increasing or decreasing, (T,).
 
     Raises:
-        ArithmeticError: the step size became too small.
+        UserError: the step size became too small.
     """
     solution = solve_ivp(
         lambda t, state: velocity(state.reshape(x.shape), t).ravel(),
@@ -41,7 +42,7 @@ def transported(velocity: Callable[[Array, float], Array], x: Array, times: Arra
         atol=TOLERANCE,
     )
     if not solution.success:
-        raise ArithmeticError(f"the flow has no solution: {solution.message}")
+        raise UserError(f"the flow has no solution: {solution.message}")
     return np.asarray(solution.y.T.reshape(len(times), *x.shape))
 
 

@@ -17,8 +17,8 @@ from stages.metrics.summary import over_seeds
 from stages.mog.evaluation.model import EvaluatedModel, apply_scalar
 from stages.nn.gradient import gradient
 
-LOWEST = 1e-12
-"""Determinants below this value count as this value: a collapsed embedding has none that single precision resolves."""
+RESOLVED = 1e-6
+"""Singular values below this fraction of the largest one are rounding errors of single precision and count as this fraction."""
 
 
 def evaluate_jacobian(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,13 +26,18 @@ def evaluate_jacobian(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, 
 
         JEPA-SCORE(x) = Σ_k log σ_k(J_f(x)) = ½ log det J_fᵀ J_f
 
-    Embeddings that are normally distributed, or uniform on the sphere, contract the space where the data is rare and expand it
-    where it is dense, if the encoder preserves volumes otherwise: then the score rises with log p. `spearman` is over all test
-    points, `spearman_within_modes` within each mode's basin, averaged over the modes. f is the embedding as the loss sees it.
+    If f is injective with D = d, log p(x) = log p_z(f(x)) + log |det J_f|: where the density p_z of the embeddings is constant,
+    the score is log p up to a constant. For D > d that is a heuristic. `spearman` is over all test points,
+    `spearman_within_modes` within each mode's basin, averaged over the modes. f is the embedding as the loss sees it. There are
+    no metrics if that has fewer dimensions than x, as on a circle.
 
     Balestriero et al. 2025, "Gaussian embeddings: how JEPAs secretly learn your data density", arXiv 2510.05949.
     """
     x = model.test["x"].astype(np.float64)
+    with torch.no_grad():
+        dim = model.trained.embed(torch.from_numpy(model.test["x"][:1]).to(model.device)).shape[-1]
+    if dim - model.trained.cosine < x.shape[-1]:
+        return {}, {}
     log_density = model.mixture.log_density(x)
     mode = model.mixture.component_log_density(x).argmax(-1)
     metrics: dict[str, Any] = {}
@@ -54,13 +59,16 @@ def _seen_by_loss(method: Any) -> Callable[[Tensor], Tensor]:
 
 
 def log_volume(embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The function x ↦ ½ log det J_fᵀ J_f of a map f to (S, B, D), from points (B, d) to (S, B), by D backward passes."""
+    """The function x ↦ ½ log det J_fᵀ J_f of a map f to (S, B, D), from points (B, d) to (S, B), by D backward passes.
+
+    It is −∞ where the Jacobian is 0.
+    """
 
     def function(x: Tensor) -> Tensor:
         copies, _, dim = embed(x).shape
         rows = [gradient(partial(_coordinate, embed, k), x, copies=copies, create_graph=False) for k in range(dim)]
-        jacobian = torch.stack(rows, -2).double()
-        return torch.linalg.det(jacobian.mT @ jacobian).clamp_min(LOWEST).log() / 2
+        values = torch.linalg.svdvals(torch.stack(rows, -2).double())
+        return values.maximum(RESOLVED * values[..., :1]).log().sum(-1)
 
     return function
 

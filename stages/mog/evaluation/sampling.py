@@ -1,4 +1,4 @@
-"""Samples of a learned score, and of the same sampler with the analytic score."""
+"""Samples of a learned score or velocity, and of the same sampler with the analytic one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from stages.config.mixture import MixtureParams
 from stages.metrics import sampling
 from stages.metrics.summary import over_seeds
+from stages.mog.evaluation import flows
 from stages.mog.evaluation.langevin import Region, annealed_langevin, langevin
 from stages.mog.evaluation.model import Array, EvaluatedModel, apply
-from stages.mog.problem import setup
+from stages.mog.problem import path, setup
 from stages.mog.problem.gaussian_mixture import Mixture
-from stages.nn.method import HasNoiseSchedule
-from stages.nn.schedule import log_spaced
+from stages.nn.method import HasFlow, HasNoiseSchedule
+from stages.nn.schedule import geometric, log_spaced
 from stages.pipeline import seeding
 
 KEPT = 2000
@@ -30,31 +31,86 @@ Score = Callable[[Array, float], Array]
 
 
 class Sampler:
-    """Annealed Langevin dynamics for a method with a noise schedule, else Langevin dynamics at the method's σ.
+    """Samples of a method, and of the same sampler with the analytic score or velocity.
 
-    The control is the same sampler with the analytic score, the same start and the same noise: its error is the sampler's and
-    not the method's.
+    The control has the same start and the same noise: its error is the sampler's and not the method's.
+
+    Args:
+        model: the evaluated model.
+        name: of the sampler, in the metrics.
+        density: the density that the sampler targets.
+        particles: samples per seed.
+        widest: the largest noise level of the particles; those far outside the box have escaped.
     """
 
+    def __init__(self, model: EvaluatedModel, *, name: str, density: Mixture, particles: int, widest: float) -> None:
+        self.model, self.name, self.density, self.particles = model, name, density, particles
+        self.region = region(model.described, widest)
+
+    def learned(self) -> tuple[Array, Array]:
+        """Samples (S, N, 2) of the method, and snapshots of the first seed's particles (F, N, 2)."""
+        raise NotImplementedError
+
+    def control(self) -> Array:
+        """Samples (S, N, 2) of the analytic score or velocity."""
+        raise NotImplementedError
+
+    def recorded(self) -> tuple[list[int], Array]:
+        """Steps of the snapshots and their noise levels, (F,) each."""
+        raise NotImplementedError
+
+    def _generator(self, name: str) -> np.random.Generator:
+        return np.random.default_rng(seeding.stream(self.model.protocol, name))
+
+    def evaluate(self, samples: Array, walk: Array, control: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Metrics of the samples and of the control against the target, and the fields.
+
+        "exact" has the same metrics of equally many exact samples: their values are the sampling error.
+        """
+        density, (steps, sigmas) = self.density, self.recorded()
+        drawn, _ = density.sample(samples.shape[0] * samples.shape[1], self._generator("mog.drawn"))
+        compared = {self.name: samples, f"control_{self.name}": control, "exact": drawn.reshape(samples.shape)}
+        comparison = Comparison(density, self.region, samples.shape[1], self._generator("mog.exact"))
+        metrics = {name: comparison.metrics(x) for name, x in compared.items()}
+        fields = {
+            "samples": samples[:, :KEPT],
+            "particles": walk,
+            "particle_steps": np.array(steps),
+            "particle_sigmas": sigmas,
+            "mode_weights": mode_weights(density, samples, self.region),
+            "mode_weights_control": mode_weights(density, control, self.region),
+        }
+        return metrics, fields
+
+
+class LangevinSampler(Sampler):
+    """Annealed Langevin dynamics for a method with a noise schedule, else Langevin dynamics at the method's σ."""
+
     def __init__(self, model: EvaluatedModel) -> None:
-        self.model = model
-        trained, langevin_params, annealed = model.trained, model.protocol.langevin, model.protocol.annealed
-        if isinstance(trained, HasNoiseSchedule):
-            self.name, self.sigmas, self.particles = "annealed", list(trained.sigmas), annealed.particles
-            total = annealed.steps * len(self.sigmas)
-            self.snapshots = np.linspace(0, total, min(annealed.frames, total + 1)).round().astype(int).tolist()
+        trained, protocol = model.trained, model.protocol
+        self.annealed = isinstance(trained, HasNoiseSchedule)
+        self.sigmas = list(trained.sigmas) if self.annealed else [trained.sigma]
+        self.settings: Any = protocol.annealed if self.annealed else protocol.langevin
+        if self.annealed:
+            total = self.settings.steps * len(self.sigmas)
+            self.snapshots = np.linspace(0, total, min(self.settings.frames, total + 1)).round().astype(int).tolist()
         else:
-            self.name, self.sigmas, self.particles = "langevin", [trained.sigma], langevin_params.particles
-            self.snapshots = log_spaced(langevin_params.steps, langevin_params.frames)
+            self.snapshots = log_spaced(self.settings.steps, self.settings.frames)
         self.densities = {sigma: model.mixture.smoothed(sigma) for sigma in self.sigmas}
-        self.region = region(model.described, max(self.sigmas))
+        super().__init__(
+            model,
+            name="annealed" if self.annealed else "langevin",
+            density=self.densities[self.sigmas[-1]],
+            particles=self.settings.particles,
+            widest=max(self.sigmas),
+        )
 
     def learned(self) -> tuple[Array, Array]:
         """Samples (S, N, 2) of the learned score, and snapshots of the first seed's particles (F, N, 2)."""
         trained = self.model.trained
 
         def score(x: Array, sigma: float) -> Array:
-            at = (lambda points: trained.score_at(points, sigma)) if isinstance(trained, HasNoiseSchedule) else trained.score
+            at = (lambda points: trained.score_at(points, sigma)) if self.annealed else trained.score
             return apply(at, x, self.model.device)
 
         samples, walk = self._run(score, self.snapshots)
@@ -65,46 +121,66 @@ class Sampler:
         samples, _ = self._run(lambda x, sigma: self.densities[sigma].score(x), [])
         return samples
 
+    def recorded(self) -> tuple[list[int], Array]:
+        """The steps of the snapshots, and the noise level at which each was taken; the first level for the start."""
+        return self.snapshots, np.array([self.sigmas[max(step - 1, 0) // self.settings.steps] for step in self.snapshots])
+
     def _run(self, score: Score, snapshots: list[int]) -> tuple[Array, Array]:
-        described, protocol, seeds = self.model.described, self.model.protocol, self.model.seeds
+        described, settings, seeds = self.model.described, self.settings, self.model.seeds
         rng = self._generator("mog.langevin")
         start = setup.uniform_in_box(described, seeds * self.particles, rng).reshape(seeds, self.particles, 2)
         shared: dict[str, Any] = {"snapshots": snapshots, "region": self.region, "rng": rng}
-        if self.name == "annealed":
-            settings = protocol.annealed
+        if self.annealed:
             shared |= {"sigmas": self.sigmas, "step_ratio": settings.step_ratio, "steps": settings.steps}
             return annealed_langevin(score, start, **shared)
         (sigma,) = self.sigmas
-        shared |= {"step_size": protocol.langevin.step_size, "steps": protocol.langevin.steps}
+        shared |= {"step_size": settings.step_size, "steps": settings.steps}
         return langevin(lambda x: score(x, sigma), start, **shared)
 
-    def _generator(self, name: str) -> np.random.Generator:
-        return np.random.default_rng(seeding.stream(self.model.protocol, name))
 
-    def _sigmas_of_snapshots(self) -> Array:
-        """The noise level at which each recorded step was taken, (F,); the first for the start."""
-        level = self.model.protocol.annealed.steps if self.name == "annealed" else self.model.protocol.langevin.steps
-        return np.array([self.sigmas[max(step - 1, 0) // level] for step in self.snapshots])
+class FlowSampler(Sampler):
+    """The ordinary differential equation of a flow, from normal noise to the data.
 
-    def evaluate(self, samples: Array, walk: Array, control: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Metrics of the samples and of the control against the density at the last σ, and the fields.
+    The snapshots are x_t / a(t), samples of p_σ at log-spaced noise levels σ = b/a.
+    """
 
-        "exact" has the same metrics of equally many exact samples: their values are the sampling error.
-        """
-        density = self.densities[self.sigmas[-1]]
-        drawn, _ = density.sample(samples.shape[0] * samples.shape[1], self._generator("mog.drawn"))
-        compared = {self.name: samples, f"control_{self.name}": control, "exact": drawn.reshape(samples.shape)}
-        comparison = Comparison(density, self.region, samples.shape[1], self._generator("mog.exact"))
-        metrics = {name: comparison.metrics(x) for name, x in compared.items()}
-        fields = {
-            "samples": samples[:, :KEPT],
-            "particles": walk,
-            "particle_steps": np.array(self.snapshots),
-            "particle_sigmas": self._sigmas_of_snapshots(),
-            "mode_weights": mode_weights(density, samples, self.region),
-            "mode_weights_control": mode_weights(density, control, self.region),
-        }
-        return metrics, fields
+    def __init__(self, model: EvaluatedModel) -> None:
+        self.flow, annealed = model.trained, model.protocol.annealed
+        first, last = self.flow.sigmas[0], self.flow.sigmas[-1]
+        self.sigmas = geometric(first, last, annealed.frames if last < first else 1)
+        density = path.density(model.mixture, self.flow.path(self.flow.end))
+        super().__init__(model, name="flow", density=density, particles=annealed.particles, widest=0.0)
+
+    def learned(self) -> tuple[Array, Array]:
+        """Samples (S, N, 2) of the learned velocity, and snapshots of the first seed's particles (F, N, 2)."""
+
+        def velocity(x: Array, t: float) -> Array:
+            return apply(lambda points: self.flow.velocity(points, t), x, self.model.device)
+
+        times = [self.flow.time_of(sigma) for sigma in self.sigmas]
+        found = self._run(velocity, times)
+        scale = np.array([self.flow.path(t)[0] for t in times])[:, None, None]
+        return found[-1], found[1 : 1 + len(times), 0, :KEPT] / scale
+
+    def control(self) -> Array:
+        """Samples (S, N, 2) of the analytic velocity."""
+        mixture = self.model.mixture
+        return self._run(lambda x, t: path.velocity(mixture, self.flow.path(t), x), [])[-1]
+
+    def recorded(self) -> tuple[list[int], Array]:
+        """The numbers of the snapshots and their noise levels."""
+        return list(range(len(self.sigmas))), np.array(self.sigmas)
+
+    def _run(self, velocity: Callable[[Array, float], Array], times: list[float]) -> Array:
+        _, std, _, _ = self.flow.path(self.flow.start)
+        start = std * self._generator("mog.langevin").standard_normal((self.model.seeds, self.particles, 2))
+        last = [] if times and np.isclose(times[-1], self.flow.end) else [self.flow.end]
+        return flows.transported(velocity, start, np.array([self.flow.start, *times, *last]))
+
+
+def sampler(model: EvaluatedModel) -> Sampler:
+    """The sampler of a method: its flow if it has one, else Langevin dynamics."""
+    return FlowSampler(model) if isinstance(model.trained, HasFlow) else LangevinSampler(model)
 
 
 def region(described: MixtureParams, sigma: float) -> Region:

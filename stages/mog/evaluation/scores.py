@@ -19,7 +19,7 @@ from stages.metrics.energy_wells import well_auroc
 from stages.metrics.ranks import spearman
 from stages.metrics.summary import over_seeds, rounded
 from stages.mog.evaluation.model import Array, EvaluatedModel, apply, apply_scalar
-from stages.mog.evaluation.sampling import Sampler
+from stages.mog.evaluation.sampling import sampler
 from stages.mog.problem.gaussian_mixture import Mixture
 from stages.nn.method import HasEnergy, HasNoiseSchedule
 from stages.nn.noise import FixedNoise
@@ -37,19 +37,19 @@ LEAST_ADVANTAGE = 0.01
 def evaluate_scores(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metrics and fields of a score-based method, with its samples and those of the analytic score."""
     density = model.mixture.smoothed(model.trained.sigma)
-    sampler = Sampler(model)
+    drawing = sampler(model)
 
     def learned(x: Array) -> Array:
         return apply(model.trained.score, x, model.device)
 
     (samples, walk), control, denoising, (energy, snapshots) = concurrently(
-        sampler.learned,
-        sampler.control,
+        drawing.learned,
+        drawing.control,
         partial(_denoising, model, learned),
         lambda: (_energy(model, model.trained), _energy(model, model.snapshots)),
     )
     scores, true = learned(model.nodes), density.score(model.nodes)
-    sampling, sampled = sampler.evaluate(samples, walk, control)
+    sampling, sampled = drawing.evaluate(samples, walk, control)
     metrics: dict[str, Any] = {
         "score": {
             "relative_fisher_error": over_seeds(_fisher_error(model, density, learned)),
@@ -228,9 +228,7 @@ def direction_metrics(density: Mixture, learned: Array, true: Array, nodes: Arra
 
 def _baselines(density: Mixture, nodes: Array) -> tuple[Array, Array]:
     """The score of the normal density with the mixture's moments, and the direction to the nearest mean, at nodes (N, 2)."""
-    mean = density.weights @ density.means
-    apart = density.means - mean
-    covariance = np.tensordot(density.weights, density.covariances + apart[:, :, None] * apart[:, None], 1)
+    mean, covariance = density.moments()
     nearest = ((nodes[:, None] - density.means) ** 2).sum(-1).argmin(-1)
     return (mean - nodes) @ np.linalg.inv(covariance), density.means[nearest] - nodes
 

@@ -10,31 +10,32 @@ from stages.metrics import spectrum
 from stages.metrics.collapse import normalise
 from stages.metrics.summary import over_seeds, rounded
 from stages.mog.evaluation.model import Array, EvaluatedModel, apply
-from stages.mog.problem.spectrum import PairOperator, pair_operator, reported
+from stages.mog.problem.spectrum import COUNT, PairOperator, leading, pair_operator
 from stages.nn.method import HasSpectralLoss
 
 
 def evaluate_spectrum(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metrics of a joint-embedding method against the operator of its own views, `spectrum_metrics`.
+    """Metrics of a joint-embedding method against the operator of two views with the noise of its own, `spectrum_metrics`.
 
-    A method without noisy views is compared with the operator for `evaluation.view_noise`. There are no metrics if the operator
-    needs too many nodes (`spectrum.MAX_NODES`).
+    That is so too for methods whose first view is the clean point; a method without noisy views is compared with the operator
+    for `evaluation.view_noise`. There are no metrics if the operator needs too many nodes (`spectrum.MAX_NODES`).
     """
     operator = pair_operator(model.mixture, view_noise(model))
-    if not reported(operator):
+    if len(operator.nodes) <= COUNT:
         return {}, {}
     after, before = (_at_nodes(model, method, operator) for method in (model.trained, model.untrained))
     modes = len(model.mixture.weights)
-    spectral = isinstance(model.trained, HasSpectralLoss)
-    return {"spectrum": spectrum_metrics(operator, after, before, modes, spectral=spectral)}, {}
+    spectral = isinstance(model.trained, HasSpectralLoss) and model.trained.factorises_operator
+    found = spectrum_metrics(operator, after, before, modes, spectral=spectral)
+    return {"spectrum": {"view_noise": view_noise(model), **found}}, {}
 
 
 def spectrum_metrics(operator: PairOperator, after: Array, before: Array, modes: int, *, spectral: bool) -> dict[str, Any]:
     """How well embeddings span the eigenfunctions ψ_1 … ψ_16 of the positive pairs.
 
     - `eigenvalue_k` and `r2_k`: λ_k, and R² of ψ_k regressed linearly on the embedding.
-    - `global_r2`: mean R² of the K − 1 eigenfunctions that distinguish the K modes; `local_r2`: of the 2K that follow, the
-      coordinates within the modes. They are absent where there is no such eigenfunction among the first 16.
+    - `global_r2`: mean R² of the first K − 1, which distinguish the K modes if these are separated; `local_r2`: of the 2K that
+      follow, functions within the modes. They are absent where there is no such eigenfunction among the first 16.
     - `captured` of `captured_best`: the trace of the operator in the best subspace of D dimensions, and Σ_{k<D} λ_k.
     - `excess_loss`: the spectral contrastive loss above its minimum.
 
@@ -46,7 +47,7 @@ def spectrum_metrics(operator: PairOperator, after: Array, before: Array, modes:
         modes: K.
         spectral: whether the method minimises the spectral contrastive loss.
     """
-    count, dim = reported(operator), min(after.shape[-1], len(operator.nodes) - 1)
+    count, dim = len(leading(operator)[0]), min(after.shape[-1], len(operator.nodes) - 1)
     values, functions = operator.eigenpairs(max(count, dim))
     bases = [[spectrum.span(z, operator.measure) for z in each] for each in (after, before)]
     shown = functions[1:count]

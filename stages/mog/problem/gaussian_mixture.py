@@ -59,6 +59,12 @@ class Mixture:
         """p_σ, the density of x + σε: the same mixture with covariances C_k + σ² I."""
         return Mixture(self.means, self.covariances + sigma**2 * np.eye(self.means.shape[1]), self.weights)
 
+    def moments(self) -> tuple[Array, Array]:
+        """Mean (d,) and covariance (d, d)."""
+        mean = self.weights @ self.means
+        apart = self.means - mean
+        return mean, np.tensordot(self.weights, self.covariances + apart[:, :, None] * apart[:, None], 1)
+
     def views(self, first: float, second: float) -> Mixture:
         """The joint density of two noisy views (x + s₁ε₁, x + s₂ε₂) of a point, a mixture in 2d dimensions.
 

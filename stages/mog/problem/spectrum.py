@@ -8,7 +8,7 @@ operator
 is self-adjoint, positive and compact in L²(p_s). Its eigenvalues are 1 = λ₀ ≥ λ₁ ≥ … ≥ 0, and its eigenfunctions ψ_k are
 orthonormal, E ψ_j ψ_k = δ_jk, with ψ₀ = 1. E[(g(a) − g(b))²] = 2 E g (1 − T) g: an eigenfunction with a large eigenvalue
 changes little between the views of a point. With K separated modes ψ₁ … ψ_{K−1} distinguish the modes (*global structure*);
-the next d·K are the coordinates within the modes (*local structure*).
+those that follow are functions within the modes, Hermite polynomials of their coordinates (*local structure*).
 
 HaoChen et al. 2021, "Provable guarantees for self-supervised deep learning with spectral contrastive loss", arXiv 2106.04156;
 Johnson et al. 2023, "Contrastive learning can find an optimal basis for approximately view-invariant functions", arXiv
@@ -29,7 +29,7 @@ from stages.mog.problem.gaussian_mixture import Mixture
 
 Array = NDArray[np.float64]
 TAIL = 1e-13
-"""Nodes have at least this fraction of the largest density. A cutoff of 10⁻⁵ lowers λ₁₅ of the reference mixture by .005."""
+"""Nodes have at least this fraction of the largest density. A cutoff of 10⁻⁵ lowers λ₁₅ of the reference mixture by .02."""
 SPACING = 0.9, 0.6
 """Largest distance of the nodes in units of the smallest standard deviation of b given a, and of a within a mode, which resolve
 the kernel and its normalisation between the modes. Eigenvalues are then accurate to 10⁻⁵."""
@@ -40,7 +40,9 @@ MAX_GRID = 100 * MAX_NODES
 NEGLIGIBLE = 1e-16
 """Entries of the matrix below this value are dropped."""
 COUNT = 17
-"""Eigenpairs that are reported: ψ_0 … ψ_16."""
+"""Eigenpairs that are reported: ψ_0 … ψ_16, or fewer if an eigenvalue is below `LOWEST`."""
+LOWEST = 1e-8
+"""Smallest eigenvalue that is reported: eigenfunctions of smaller ones are rounding errors."""
 ROWS = 512
 """Rows of the matrix that are computed at once; bounds the memory."""
 
@@ -140,16 +142,20 @@ def extended(mixture: Mixture, noise: float, operator: PairOperator, values: Arr
     return np.concatenate(blocks).T
 
 
-def reported(operator: PairOperator) -> int:
-    """The number of eigenpairs that are reported: `COUNT`, or 0 if the operator has too few nodes."""
-    return COUNT if len(operator.nodes) > COUNT else 0
+def leading(operator: PairOperator) -> tuple[Array, Array]:
+    """The eigenpairs that are reported, (K,) and (K, N): at most `COUNT`, and none if the operator has no nodes."""
+    if len(operator.nodes) <= COUNT:
+        return np.empty(0), np.empty((0, len(operator.nodes)))
+    values, functions = operator.eigenpairs(COUNT)
+    kept = values > LOWEST
+    return values[kept], functions[kept]
 
 
 def _grid(marginal: Mixture, step: float) -> Array:
     """The nodes of a grid over the ellipses around all modes where the density is above `TAIL`; none if they are too many."""
     wide = np.sqrt(-2 * np.log(TAIL) * marginal.covariances.diagonal(axis1=1, axis2=2))
     low, high = (marginal.means - wide).min(0), (marginal.means + wide).max(0)
-    if np.prod((high - low) / step) > MAX_GRID:
+    if not step or np.prod((high - low) / step) > MAX_GRID:
         return np.empty((0, 2))
     axes = [np.arange(start, end + step, step) for start, end in zip(low, high, strict=True)]
     return np.stack(np.meshgrid(*axes), -1).reshape(-1, 2)
@@ -172,8 +178,8 @@ def _transition(mixture: Mixture, noise: float, points: Array, nodes: Array) -> 
 def _conditionals(mixture: Mixture, noise: float) -> list[tuple[Array, Array]]:
     """Gain A_k and covariance V_k of each component of b given a: N(b; μ_k + A_k (a − μ_k), V_k).
 
-    A_k = C_k (C_k + s² I)⁻¹ and V_k = C_k + s² I − A_k C_k.
+    A_k = C_k (C_k + s² I)⁻¹ and V_k = C_k + s² I − A_k C_k = s² (I + A_k).
     """
     eye = np.eye(mixture.means.shape[1])
-    gains = [(c, c @ np.linalg.inv(c + noise**2 * eye)) for c in mixture.covariances]
-    return [(gain, c + noise**2 * eye - gain @ c) for c, gain in gains]
+    gains = [c @ np.linalg.inv(c + noise**2 * eye) for c in mixture.covariances]
+    return [(gain, noise**2 * (eye + (gain + gain.T) / 2)) for gain in gains]
