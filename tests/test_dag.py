@@ -282,5 +282,5 @@ def test_changed_param_makes_the_stage_that_reads_it_stale(copied: Path) -> None
 def test_files_in_git_are_small() -> None:
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     sizes = {name: os.path.getsize(ROOT / name) for name in names.split("\0") if name and (ROOT / name).exists()}
-    assert {name for name, size in sizes.items() if size > 1_500_000} == set()
-    assert sum(sizes.values()) < 13_000_000
+    assert {name for name, size in sizes.items() if size > 1_000_000} == set()
+    assert sum(sizes.values()) < 16_000_000

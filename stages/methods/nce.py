@@ -50,8 +50,9 @@ class Nce(EnergyModel):
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
         """The classification loss and its two terms on a batch x (S, B, d), per seed, in nats per data point."""
-        shape = (*x.shape[:-2], x.shape[-2] * self.negatives, x.shape[-1])
-        u = self.negative_std * torch.randn(shape, generator=source.generator, device=x.device, dtype=x.dtype)
+        uniform = source.uniform(torch.cat([x] * self.negatives, -2))
+        # Rounding gives 0 at times, whose normal quantile is infinite.
+        u = self.negative_std * torch.special.ndtri(uniform.clamp_min(1e-8))
         positive = F.softplus(-self._logit(x)).mean(-1)
         negative = self.negatives * F.softplus(self._logit(u)).mean(-1)
         return {"loss": positive + negative, "positive": positive, "negative": negative}

@@ -1,4 +1,4 @@
-"""The stored runs of a study: reports/studies/runs/NAME.json, with all metrics of each run.
+"""The stored runs of a study: reports/studies/runs/NAME.json, with all metrics of each run, one run a line.
 
 `runs` has one record per run: its `method` and `settings`; its `identity` and the digest of the `values` of its params
 (identity.py); the `commit` and the `machine` that computed it; `confirmations`, how often in a row its identity was renewed
@@ -8,6 +8,7 @@ without a rerun (confirm.py); `lacks`, if present, the names of metrics that wer
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -106,7 +107,7 @@ class Store:
         content: dict[str, Any] = {"machines": self.machines, "runs": self.records}
         if any(one["confirmations"] for one in self.records):
             content["confirmed"] = self.confirmed
-        files.write_json(self.path, content)
+        files.write_text(self.path, _one_run_a_line(content))
 
     def standing(self) -> str:
         """The provenance in one sentence: commits and machines of the runs, and how the runs were confirmed since."""
@@ -122,6 +123,13 @@ class Store:
             f"{last['again']} were rerun and agree {last['agreed']}; "
             f"{max(one['confirmations'] for one in confirmed)} confirmations in a row."
         )
+
+
+def _one_run_a_line(content: Mapping[str, Any]) -> str:
+    """The content as JSON whose differences show which runs changed, without a line for each number of each run."""
+    rows = ",\n".join(json.dumps(one, ensure_ascii=False, allow_nan=False) for one in content["runs"])
+    around = json.dumps({**content, "runs": []}, indent=1, ensure_ascii=False)
+    return around.replace('"runs": []', f'"runs": [\n{rows}\n ]') + "\n"
 
 
 def processor(facts: Mapping[str, str]) -> str:
