@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stages.core.errors import UserError
 from stages.mog.evaluation.langevin import Points, Region, annealed_langevin, langevin
-from stages.mog.evaluation.sampling import Sampler, region
+from stages.mog.evaluation.sampling import LangevinSampler, region
 from stages.mog.problem import setup
 from stages.mog.problem.gaussian_mixture import Mixture
 from tests.plane import DESCRIBED, REFERENCE
@@ -226,7 +226,7 @@ def test_escaped_particles_are_counted_by_the_region_in_which_they_moved(score: 
     )
     model: Any = SimpleNamespace(trained=score, protocol=protocol, mixture=REFERENCE, described=DESCRIBED, seeds=1)
     model.device = torch.device("cpu")
-    sampler = Sampler(model)
+    sampler = LangevinSampler(model)
     samples, particles = sampler.learned()
     escaped = particles[0, :, 1] > 10
     assert 0.2 < escaped.mean() < 0.3

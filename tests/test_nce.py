@@ -44,7 +44,7 @@ def loss(trained: Nce, x: Tensor) -> float:
 
 def test_loss_matches_binary_cross_entropy() -> None:
     trained, x = method(copies=3), normal(3, 5, 2)
-    noise = torch.randn((3, 15, 2), generator=source().generator, dtype=x.dtype)
+    noise = torch.special.ndtri(torch.rand((3, 15, 2), generator=source().generator, dtype=x.dtype))
     q = MultivariateNormal(torch.zeros(2).double(), 36 * torch.eye(2).double())
 
     def logit(points: Tensor) -> Tensor:

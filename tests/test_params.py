@@ -624,7 +624,7 @@ def test_an_invalid_method_file_is_ignored_unless_a_list_names_it(mistake: str, 
     method_file.write_bytes(source if isinstance(source, bytes) else source.encode())
     check(ROOT / "params.yaml")
     raw = {**RAW, "methods": ["nosuch"]}
-    with pytest.raises(InvalidParams, match=r"methods: 'nosuch' is not accepted: expected any of contrastive, ") as error:
+    with pytest.raises(InvalidParams, match=r"methods: 'nosuch' is not accepted: expected any of barlow_twins, ") as error:
         method_blocks.method_blocks(Path("params.yaml"), raw)
     assert "own" not in str(error.value)
 

@@ -26,7 +26,7 @@ from tests import small
 
 COMPARING = {"claims", "compare", "report", "track"}
 ALL_STAGES = {
-    "mog_data", "mnist_data", "mnist_perturb", "mnist_baseline", "mnist_compare", "mnist_figures", *COMPARING,
+    "mog_data", "mog_spectrum", "mnist_data", "mnist_perturb", "mnist_baseline", "mnist_compare", "mnist_figures", *COMPARING,
     *(f"mog_{part}@{method}" for part in ("train", "evaluate", "figures") for method in ("contrastive", "dsm")),
     *(f"mnist_{part}@{method}" for part in ("train", "evaluate") for method in ("jepa_ema", "contrastive")),
     "mnist_reconstruct@jepa_ema", "mnist_reconstruct_evaluate@jepa_ema",
@@ -138,7 +138,8 @@ def test_all_figures_and_animations_are_written(reproduced: Path) -> None:
         assert names(figures / "mog" / method) == {"landscape.png", "training.gif", *own}
         assert names(animations / "mog" / method) == {"walk.gif"}
     comparisons = {"collapse.png", "conditional.png", "critics.png", "embeddings.png", "mode_weights.png", "score_errors.png"}
-    assert names(figures / "mog") == {*comparisons, "contrastive", "dsm"}
+    spectrum = {"eigenfunctions.png", "spectrum.png", "jepa_score.png"}
+    assert names(figures / "mog") == {*comparisons, *spectrum, "contrastive", "dsm"}
     per_method = {"pca.png", "confusion.png", "mistakes.png", "neighbours.png", "robustness.png"}
     assert names(figures / "mnist/contrastive") == per_method
     assert names(figures / "mnist/jepa_ema") == {*per_method, "reconstruction"}

@@ -89,7 +89,7 @@ def test_python_without_the_packages_is_reported_in_one_line(tmp_path: Path, com
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("stages.mog.train nosuch", "contrastive, "),
+        ("stages.mog.train nosuch", "barlow_twins, "),
         ("stages.mnist.train dsm", "contrastive, "),
         ("stages.mog.evaluate mnist_jepa_ema", ""),
     ],
