@@ -45,11 +45,11 @@ MOG_TABLES = {
     ),
     "Spectrum of the positive pairs": (
         "spectrum.global_r2",
-        "spectrum.global_r2_untrained",
+        "spectrum.delta_global_r2",
         "spectrum.local_r2",
-        "spectrum.local_r2_untrained",
+        "spectrum.delta_local_r2",
         "spectrum.captured",
-        "spectrum.captured_untrained",
+        "spectrum.delta_captured",
         "spectrum.captured_best",
         "spectrum.excess_loss",
         "jepa_score.spearman",
@@ -170,7 +170,7 @@ def _draw(params: Params, metrics: Mapping[str, Any]) -> None:
     first = shown[params.methods[0]]
     grid = Grid(x=first.grid_x, y=first.grid_y)
     test, reference = files.read_arrays(artifacts.data("mog", "test")), tuple(params.mog.evaluation.reference)
-    mixture = setup.mixture(setup.read())
+    mixture = setup.mixture(setup.require_plane(setup.read()))
     log_density = mixture.log_density(np.stack(np.meshgrid(grid.x, grid.y), -1))
     points = test["x"]
 

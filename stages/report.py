@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.colors import to_hex
@@ -21,10 +22,12 @@ from stages.core.paths import PARAMS, ROOT
 from stages.dag import leftovers
 from stages.dag.requirements import direct
 from stages.mog.problem import setup
+from stages.mog.problem.spectrum import COUNT
 from stages.pipeline import artifacts, digests, files, page_script, runner
 from stages.pipeline.descriptions import describe
 from stages.plots.canvas import write_png
 from stages.plots.colours import CLASSES, ENERGY_MAP
+from stages.plots.spectra import DEPTH, LARGEST
 from stages.results import verdict_matrix
 
 PAGE = ROOT / "stages/page"
@@ -38,6 +41,7 @@ SCRIPTS = (
     "controls",
     "mixture",
     "particles",
+    "spectrum",
     "conditional",
     "embeddings",
     "reconstructions",
@@ -68,7 +72,7 @@ def main(params: Params) -> None:
     page = environment.get_template("page.html.j2").render(
         style=Markup(_read("style.css")),  # noqa: S704  # our own files
         scripts=[Markup(_read(f"{name}.js")) for name in SCRIPTS],  # noqa: S704
-        results=Markup(page_script.escaped(results(mnist, reconstructed))),  # noqa: S704  # no `<` is left in it
+        results=Markup(page_script.escaped(results(mnist, reconstructed, spectra(params.methods)))),  # noqa: S704  # no `<` is left in it
         images=params.mnist.title,
         snapshot_images=f"{params.mnist.snapshot_images:,}",
         neighbours=params.mnist.evaluation.neighbours,
@@ -96,6 +100,9 @@ def domains(params: Params) -> dict[str, Any]:
     described = setup.read()
     mixture, (x, y) = setup.mixture(described), setup.grid_axes(described, params.mog.evaluation.grid)
     points = files.read_arrays(artifacts.data("mog", "test"))["x"][: params.page.points]
+    spectrum = files.read_arrays(artifacts.SPECTRUM)
+    no_data = spectrum["log_density"] < spectrum["log_density"].max(initial=-np.inf) - DEPTH
+    functions = np.where(no_data, 0, np.clip(spectrum["eigenfunctions"][1:], -LARGEST, LARGEST))
     test = files.read_arrays(artifacts.data("mnist", "test"))
     shown = slice(params.mnist.snapshot_images)
     return {
@@ -110,6 +117,11 @@ def domains(params: Params) -> dict[str, Any]:
             "coarse": min(params.page.coarse, params.mog.evaluation.grid),
             "reference": list(params.mog.evaluation.reference),
             "points": page_script.quantised(points, "uint16"),
+            "spectrum": {
+                "view_noise": float(spectrum["view_noise"]),
+                "largest": LARGEST,
+                "functions": page_script.quantised(functions, "uint8"),
+            },
         },
         "mnist": {
             "methods": params.mnist.methods,
@@ -120,11 +132,28 @@ def domains(params: Params) -> dict[str, Any]:
     }
 
 
-def results(mnist: Mapping[str, Any], reconstructed: list[str]) -> dict[str, Any]:
+def spectra(methods: list[str]) -> dict[str, Any]:
+    """For each method with a spectrum: the noise of its views, the eigenvalues, and R² after and before training."""
+    found = {}
+    for name in methods:
+        metrics = files.read_json(artifacts.metrics("mog", name)).get("spectrum", {})
+        places = [k for k in range(1, COUNT) if f"eigenvalue_{k}" in metrics]
+        if places:
+            after, before = (
+                [{key: metrics[f"r2_{k}{which}"][key] for key in ("mean", "std")} for k in places]
+                for which in ("", "_untrained")
+            )
+            values = [metrics[f"eigenvalue_{k}"] for k in places]
+            found[name] = {"view_noise": metrics["view_noise"], "eigenvalues": values, "after": after, "before": before}
+    return found
+
+
+def results(mnist: Mapping[str, Any], reconstructed: list[str], spectrum: Mapping[str, Any]) -> dict[str, Any]:
     """Metrics that the page's scripts show beside the pictures."""
     kept = ("clean", "per_perturbation", "mean_image_mse")
     return {
         "class_colours": CLASSES,
+        "spectrum": spectrum,
         "reconstruction": {name: {key: mnist[name]["reconstruction"][key] for key in kept} for name in reconstructed},
     }
 
@@ -209,7 +238,8 @@ def inputs(params: Params) -> dict[str, str]:
     shown += [artifacts.page_data("mog", name) for name in params.methods]
     shown += [artifacts.page_data("mnist", name) for name in params.mnist.methods]
     shown += [artifacts.page_data("mnist", f"{name}.reconstruction") for name in params.mnist_reconstruct.methods]
-    shown += [artifacts.DOMAINS, artifacts.data("mog", "test"), artifacts.data("mnist", "test")]
+    shown += [artifacts.metrics("mog", name) for name in params.methods]
+    shown += [artifacts.SPECTRUM, artifacts.DOMAINS, artifacts.data("mog", "test"), artifacts.data("mnist", "test")]
     return {file.as_posix(): digests.of_file(file) for file in shown}
 
 

@@ -18,6 +18,7 @@ from stages.config import params
 from stages.config.mixture import MixtureParams
 from stages.core.paths import ROOT
 from stages.metrics import collapse, score_error
+from stages.metrics.ranks import spearman
 from stages.metrics.summary import over_seeds
 from stages.mog import data, evaluate
 from stages.mog.evaluation import conditionals, critics, embeddings, scores
@@ -34,7 +35,7 @@ from stages.nn.noise import FixedNoise
 from stages.nn.points import Points
 from stages.pipeline import card, files, seeding
 from stages.tools.small import merged
-from tests.plane import BOX, DESCRIBED, MOG, REFERENCE
+from tests.plane import DESCRIBED, MOG, REFERENCE, gaussianised
 
 SIGMA, VIEW = 0.5, 0.3
 THRESHOLDS = {"variance_ratio": 0.01, "normalised_std": 0.1}
@@ -122,6 +123,15 @@ def _embedding(after: Array, before: Array, train: Array, component: tuple[Any, 
         "clusters": embeddings.cluster_metrics(REFERENCE, raw, seen, untrained, len(x), 5),
         "wells": wells,
     }
+
+
+def _jacobian(sign: float) -> dict[str, Any]:
+    """Metrics of the log-volume of an exact map to a Gaussian, times a sign; before training, of an unrelated log-volume."""
+    x, _ = REFERENCE.sample(2000, _rng())
+    density, z = REFERENCE.log_density(x), gaussianised(torch.from_numpy(x), first=0)[0].numpy()
+    volume, unrelated = density + (z**2).sum(-1) / 2, np.random.default_rng(7).standard_normal(len(x))
+    scores = {"spearman": sign * volume, "spearman_untrained": unrelated}
+    return {"jepa_score": {name: over_seeds([spearman(score, density)]) for name, score in scores.items()}}
 
 
 def _spectrum(trained: bool) -> dict[str, Any]:
@@ -251,6 +261,7 @@ def exact() -> dict[str, Any]:
         **_critic(1),
         **_embedding(separated, x + 9 * noise, train, (a, b), x),
         **_spectrum(trained=True),
+        **_jacobian(1),
         **_likelihood(REFERENCE),
         **_conditional(TrueConditionals(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
     }
@@ -267,6 +278,7 @@ def broken() -> dict[str, Any]:
         **_critic(0),
         **_embedding(collapsed, x, train, (a, b), x),
         **_spectrum(trained=False),
+        **_jacobian(-1),
         **_likelihood(SINGLE_MODE),
         **_conditional(Ignorant(), train, REFERENCE.sample(2000, np.random.default_rng(4))[0]),
     }
@@ -290,9 +302,10 @@ SMALL = {
 """Changes of params.yaml with which the evaluation of a method takes a fraction of a second."""
 
 
-def small_world(folder: Path) -> None:
+def small_world(folder: Path, preset: str = "reference") -> None:
     """Write params.yaml with the changes of `SMALL`, mixtures.yaml and the outputs of stage mog_data into a folder."""
-    files.write_json(folder / "params.yaml", merged(params.read(ROOT / "params.yaml"), SMALL))
+    changes = merged(SMALL, {"mog": {"preset": preset}})
+    files.write_json(folder / "params.yaml", merged(params.read(ROOT / "params.yaml"), changes))
     shutil.copyfile(ROOT / "mixtures.yaml", folder / "mixtures.yaml")
     with contextlib.chdir(folder):
         data.main(params.load())
@@ -319,7 +332,9 @@ def untrained(folder: Path, name: str, *settings: tuple[str, Any]) -> dict[str, 
     loaded = params.load(changed)
     arguments, train = configured(loaded, name)
     torch.manual_seed(seeding.stream(loaded, "mog.init"))
-    method = build(name, Points(copies=loaded.seeds, box=BOX), arguments)
+    with contextlib.chdir(folder):
+        box = setup.box(setup.read())
+    method = build(name, Points(copies=loaded.seeds, box=box), arguments)
     models = folder / "models/mog"
     files.write_tensors(models / f"{name}.safetensors", method.state_dict())
     first = {key: value[:1] for key, value in method.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Shared by the tests of the methods on the mixture: the reference mixture, its domain, noise sources and two oracles."""
+"""Shared by the tests of the methods on the mixture: the reference mixture, its domain, noise sources and three oracles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
 from stages.config import params
 from stages.config.mixture import load
@@ -65,3 +65,22 @@ def slope(function: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-5) -
     """Central differences of a function along each coordinate of x (..., d), stacked along the last axis."""
     axes = step * torch.eye(x.shape[-1], dtype=x.dtype)
     return torch.stack([(function(x + axis) - function(x - axis)) / (2 * step) for axis in axes], -1)
+
+
+def gaussianised(x: Tensor, first: int) -> Tensor:
+    """An exact map of the reference mixture to a standard normal distribution in the plane, from (..., N, 2) to (1, N, 2).
+
+        z₁ = Φ⁻¹(F(x₁)),    z₂ = Φ⁻¹(F(x₂ | x₁))
+
+    The map of Knothe and Rosenblatt; `first` is the coordinate that is x₁.
+    """
+    second, unit = 1 - first, Normal(0.0, 1.0)
+    means, covariances, weights = (torch.from_numpy(v) for v in (REFERENCE.means, REFERENCE.covariances, REFERENCE.weights))
+    variance, slope = covariances[:, first, first], covariances[:, first, second] / covariances[:, first, first]
+    scaled = (x[..., first, None] - means[:, first]) / variance.sqrt()
+    given = torch.softmax(weights.log() + unit.log_prob(scaled) - variance.log() / 2, -1)
+    mean = means[:, second] + slope * (x[..., first, None] - means[:, first])
+    rest = covariances[:, second, second] - slope * covariances[:, first, second]
+    levels = (weights * unit.cdf(scaled)).sum(-1), (given * unit.cdf((x[..., second, None] - mean) / rest.sqrt())).sum(-1)
+    z = torch.special.ndtri(torch.stack(levels, -1).clamp(1e-12, 1 - 1e-12))
+    return z.expand(1, *z.shape[-2:])

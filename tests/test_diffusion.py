@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from stages.mog.problem import path
 from tests.plane import REFERENCE, domain, normal, pairs, source
 
 SETTINGS = {
-    **{"extent": 4.0, "mean_log_sigma": -0.5, "std_log_sigma": 1.5},
+    **{"mode_std": 4.0, "mean_log_sigma": -0.5, "std_log_sigma": 1.5},
     **{"sigma_start": 80.0, "sigma_max": 10.0, "sigma_min": 0.1, "levels": 5, "sigma": 0.5},
 }
 
@@ -27,10 +29,10 @@ def method(copies: int = 3) -> Diffusion:
 
 def denoised(trained: Diffusion, x: Tensor, sigma: Tensor) -> Tensor:
     """D(x, σ) = c_skip x + c_out F(c_in x, ln σ), as in table 1 of the paper but for the scales of the network's inputs."""
-    extent = 4.0
-    skip = extent**2 / (sigma**2 + extent**2)
-    out = sigma * extent / (sigma**2 + extent**2).sqrt()
-    inside = extent / (sigma**2 + extent**2).sqrt()
+    mode_std = 4.0
+    skip = mode_std**2 / (sigma**2 + mode_std**2)
+    out = sigma * mode_std / (sigma**2 + mode_std**2).sqrt()
+    inside = 1 / (sigma**2 + mode_std**2).sqrt()
     return skip * x + out * trained.network(torch.cat((inside * x, sigma.log()), -1))
 
 
@@ -100,12 +102,13 @@ def test_analytic_score_has_the_lowest_loss() -> None:
 def test_velocity_is_that_of_the_path_for_the_learned_score() -> None:
     trained, x = method(), normal(3, 8, 2)
     a, b, a_slope, b_slope = trained.path(0.7)
-    assert (a, b, a_slope, b_slope) == (1, 0.7, 0, 1) and trained.time_of(0.7) == 0.7
-    assert_close(trained.velocity(x, 0.7), -b_slope * b * trained.score_at(x, 0.7))
+    assert (a, b, a_slope, b_slope) == (1, approx(math.exp(0.7)), 0, b) and trained.time_of(b) == approx(0.7)
+    assert_close(trained.velocity(x, 0.7), -b_slope * b * trained.score_at(x, b))
     exact = path.velocity(REFERENCE, trained.path(0.7), x[0].numpy())
-    assert exact == approx(-0.7 * REFERENCE.smoothed(0.7).score(x[0].numpy()))
+    assert exact == approx(-(b**2) * REFERENCE.smoothed(b).score(x[0].numpy()))
 
 
 def test_flow_starts_above_and_ends_at_the_evaluated_noise_levels() -> None:
     trained = method()
-    assert trained.start == 80 and trained.end == trained.sigmas[-1] == approx(0.1) and trained.sigmas[0] == 10
+    assert trained.sigmas[0] == 10 and trained.sigmas[-1] == approx(0.1)
+    assert [trained.start, trained.end, trained.times[0]] == approx([math.log(80), math.log(0.1), math.log(10)])

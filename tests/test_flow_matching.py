@@ -14,7 +14,7 @@ from stages.methods.flow_matching import FlowMatching
 from stages.mog.problem import path
 from tests.plane import REFERENCE, domain, normal, pairs, source
 
-SETTINGS = {"extent": 4.0, "sigma_max": 10.0, "sigma_min": 0.1, "levels": 5, "sigma": 0.5}
+SETTINGS = {"mode_std": 4.0, "sigma_max": 10.0, "sigma_min": 0.1, "levels": 5, "sigma": 0.5}
 
 
 def method(copies: int = 3) -> FlowMatching:

@@ -7,7 +7,7 @@ import torch
 from pytest import approx
 from torch import Tensor
 
-from stages.nn.noise import FixedNoise, TrainingNoise
+from stages.nn.noise import FixedNoise, TrainingNoise, stratified
 from stages.nn.points import Points
 from tests.plane import generator, points
 
@@ -24,6 +24,12 @@ def test_training_mask_hides_one_coordinate_and_alternates_between_steps() -> No
     for step, visible in enumerate([[0, 1], [1, 0], [0, 1]]):
         source.advance(step, 3)
         assert (source.visible(points()) == torch.tensor(visible)).all() and source.visible(points()).shape == (3, 16, 2)
+
+
+def test_stratified_numbers_fill_the_unit_interval_evenly() -> None:
+    u = stratified(TrainingNoise(generator()), torch.zeros(3, 10, 2))
+    assert u.shape == (3, 10, 1) and ((u.squeeze(-1) * 10).floor() == torch.arange(10)).all()
+    assert (u[0] != u[1]).all()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 11])

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from stages.core.paths import ROOT
 from stages.metrics.collapse import normalise
 from stages.mog.evaluation.model import EvaluatedModel, apply
-from stages.pipeline import artifacts
+from stages.pipeline import artifacts, files
 from stages.tools import screenshots
 from stages.tools.browser import find
 from tests import small
@@ -354,6 +354,29 @@ def test_the_readout_shows_the_value_at_the_pointer(opened: OpenedPage) -> None:
     readout = page.locator(".large .readout").text_content() or ""
     found = re.match(r"at \((.*), (.*)\): (.*) \(−cos\); truth: −log p = ", readout)
     assert found and -1 <= float(found[3]) <= 1
+
+
+def test_the_spectrum_shows_the_metrics_and_maps_of_the_eigenfunctions(project: Path, opened: OpenedPage) -> None:
+    page, measured = opened.page, files.read_json(project / artifacts.metrics("mog", "contrastive"))["spectrum"]
+    page.locator("[data-method=contrastive]").click()
+    bars = page.locator(".spectrum .eigenfunction")
+    expect(bars.first).to_have_attribute("aria-pressed", "true")
+    drawn = pixels(page, ".spectrum .map canvas")
+    bars.nth(2).click()
+    shown = f"{measured['r2_3_untrained']['mean']:.3f} before training, {measured['r2_3']['mean']:.3f} after"
+    expect(page.locator(".spectrum .readout")).to_contain_text(shown)
+    assert pixels(page, ".spectrum .map canvas") != drawn
+    at_means = """() => {
+      const { spectrum, grid, means } = page.mixture.domain;
+      return means.map((mean) => part(spectrum.functions, 0)[grid.node(...mean)]);
+    }"""
+    # The first eigenfunction has another value on each mode.
+    assert np.diff(np.sort(page.evaluate(at_means))).min() > 0.5
+    bars.nth(4).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".spectrum .readout")).to_contain_text("ψ5")
+    page.locator("[data-method=ncsn]").click()
+    expect(page.locator(".spectrum")).to_have_count(0)
 
 
 def test_the_conditional_density_is_the_models_along_the_line(

@@ -109,7 +109,9 @@ def test_loading_the_committed_files_preserves_every_value() -> None:
         name: {**settings, "train": train.model_dump()} for name, (settings, train) in blocks.items()
     }
     assert loaded == RAW
-    assert {name: one.model_dump() for name, one in mixture.load(ROOT / "mixtures.yaml").items()} == MIXTURES
+    assert {
+        name: one.model_dump(exclude_defaults=True) for name, one in mixture.load(ROOT / "mixtures.yaml").items()
+    } == MIXTURES
     assert claims.load(ROOT / "claims.yaml").model_dump(exclude_unset=True) == CLAIMS
 
 
@@ -475,12 +477,18 @@ def test_loading_the_params_does_not_import_torch() -> None:
             "yes",
             "claims.yaml: expected.dsm.wells: 'yes' is not accepted: expected a valid ",
         ),
+        (
+            "claims.yaml",
+            "criteria.wells.turns_in",
+            ["nosuch"],
+            "claims.yaml: criteria.wells.turns_in: 'nosuch' is none of sigma, ",
+        ),
     ],
 )
 def test_check_validates_params_mixtures_and_claims(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, key: str, value: Any, message: str
 ) -> None:
-    for file in ("params.yaml", "mixtures.yaml", "claims.yaml"):
+    for file in ("params.yaml", "mixtures.yaml", "claims.yaml", "studies.yaml"):
         shutil.copyfile(ROOT / file, tmp_path / file)
     (tmp_path / name).write_text(yaml.safe_dump(changed(key, value, yaml_file.read(ROOT / name))), encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

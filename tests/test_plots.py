@@ -20,9 +20,22 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
+from scipy.stats import ttest_1samp
 
 from stages.core.paths import ROOT
-from stages.plots import animation, colours, comparison, embedding_space, gallery, images, landscape, sheets, studies, verdicts
+from stages.plots import (
+    animation,
+    colours,
+    comparison,
+    embedding_space,
+    gallery,
+    images,
+    landscape,
+    sheets,
+    spectra,
+    studies,
+    verdicts,
+)
 from stages.plots.canvas import ANIMATION_DPI, DPI, write_gif, write_png
 from stages.plots.colours import ACCENT, CLASSES, REFERENCE
 from stages.plots.comparison import Shown
@@ -30,6 +43,7 @@ from stages.plots.fields import Conditional
 from stages.plots.gallery import Landscape
 from stages.plots.landscape import COSINE, NATS, Grid
 from stages.plots.studies import Map, Series
+from stages.results import comparison as results_comparison
 
 RNG = np.random.default_rng(0)
 GRID = Grid(x=np.linspace(-10, 10, 20), y=np.linspace(-5, 15, 21))
@@ -524,3 +538,38 @@ def test_verdicts_of_methods_with_equal_names_have_rows_of_their_own() -> None:
     figure = verdicts.matrix({"p": "same", "q": "same"}, {("p", "a"): entry, ("q", "a"): entry}, "t")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["same", "same"]
     assert sorted(float(line.get_ydata()[0]) for line in figure.axes[0].lines) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("differences", "resolved"),
+    [
+        ([0.1, 0.12, 0.11, 0.1], True),
+        ([-0.1, -0.12, -0.11], True),
+        ([0.1, -0.12, 0.11, 0.02], False),
+        ([0.3], False),
+        ([0.0, 0.0], False),
+    ],
+)
+def test_a_difference_is_resolved_if_the_interval_of_the_seeds_excludes_0(differences: list[float], resolved: bool) -> None:
+    """The interval is that of scipy's t-test of paired differences."""
+    assert results_comparison.resolved(differences) == resolved
+    if len(differences) > 1 and np.std(differences):
+        assert (ttest_1samp(differences, 0).pvalue < 0.05) == resolved
+
+
+def test_the_spectrum_of_encoders_shows_unresolved_differences_in_grey() -> None:
+    one = spectra.Represented(
+        method=Shown("A", "#0072b2"),
+        view_noise=1.0,
+        eigenvalues=np.array([0.9, 0.5]),
+        after=np.array([0.8, 0.71]),
+        before=np.array([0.6, 0.7]),
+        resolved=np.array([True, False]),
+    )
+    tables = spectra.matrix([one]).axes[3:6]
+    texts = [[(text.get_text(), text.get_color()) for text in table.texts] for table in tables]
+    assert texts == [
+        [(".80", "black"), (".71", "black")],
+        [(".60", "black"), (".70", "black")],
+        [("+.20", "black"), ("+.01", "0.6")],
+    ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages import report
+from stages.pipeline import artifacts, files
 
 ENTRY: dict[str, Any] = {
     "statement": "learns the score",
@@ -62,3 +64,15 @@ def test_the_text_of_a_cell_contrasts_with_its_colour(accuracy: float, ink: str)
 def test_claims_are_counted_by_verdict() -> None:
     claims = [report.claim("x", {**ENTRY, "verdict": verdict}) for verdict in ("holds", "holds", "fails", "not applicable")]
     assert report.counts(claims) == "2 hold, 1 fail, 1 are not applicable."
+
+
+def test_the_spectra_of_the_page_are_those_of_methods_that_have_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    value = {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}
+    found = {"view_noise": 1.0, "eigenvalue_1": 0.9, "eigenvalue_2": 0.8}
+    found |= {f"r2_{k}{suffix}": value for k in (1, 2) for suffix in ("", "_untrained")}
+    for name, metrics in {"encoder": {"spectrum": found}, "score": {}, "noiseless": {"spectrum": {"view_noise": 1e-9}}}.items():
+        files.write_json(artifacts.metrics("mog", name), metrics)
+    shown = {"mean": 0.5, "std": 0.1}
+    expected = {"view_noise": 1.0, "eigenvalues": [0.9, 0.8], "after": [shown, shown], "before": [shown, shown]}
+    assert report.spectra(["encoder", "score", "noiseless"]) == {"encoder": expected}

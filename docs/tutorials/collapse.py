@@ -52,8 +52,8 @@ shown = {name: (Shown(name, method_colour(name)), z, bool(normalised_std(z[None]
 show(embedding_space.overview(shown, component))
 
 # %% [markdown]
-# **What to see.** A point; a curved sheet; bent arcs; a folded sheet with a nearly normal shadow. The spectrum below each shows
-# how many dimensions are in use.
+# **What to see.** A point; bent lines; a small spot for each mode; three clusters that point in different directions. The
+# spectrum below each shows how many dimensions are in use.
 #
 # **Exercises.**
 #

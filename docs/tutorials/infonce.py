@@ -26,7 +26,7 @@ from stages.metrics.determination import r2
 from stages.plots import comparison
 from stages.plots.comparison import Shown
 
-NOISE = PARAMS.block("contrastive")["view"]["noise"]
+NOISE = PARAMS.block("contrastive_critic")["view"]["noise"]
 
 # %% [markdown]
 # Two views of one point are alike, so their PMI is positive; views of points in different modes have a very negative one. How
@@ -43,10 +43,12 @@ print(
 )
 
 # %% [markdown]
-# Now train. `contrastive` has a cosine critic, bounded by $\pm 1/\tau$; `contrastive_critic` is free. Both see the same loss.
+# Now train. `contrastive` has a cosine critic, bounded by $\pm 1/\tau$; `contrastive_critic` is free. Both see the same loss and
+# the same noise.
 
 # %%
-trained = {"contrastive": train("contrastive"), "contrastive_critic": train("contrastive_critic")}
+view_noise = {"noise": NOISE}
+trained = {name: train(name, view=view_noise) for name in ("contrastive", "contrastive_critic")}
 firsts, candidates = x.numpy()[:200], view[:200]
 shown = {}
 for name, method in trained.items():

@@ -58,6 +58,8 @@ class Claim(Described):
     """The claim, as a predicate of the method."""
     decided_by: Annotated[list[Criterion], Field(min_length=1)]
     """Criteria in order of precedence; the first one whose metric the method has decides."""
+    turns_in: list[str] = Field(default_factory=list)
+    """Studies whose settings change the verdict."""
 
 
 class Paper(Described):

@@ -64,7 +64,7 @@ class Box(Described):
 
 
 class MixtureParams(Described):
-    """A mixture of Gaussians in the plane, and the box on which fields are evaluated."""
+    """A mixture of Gaussians in the plane, optionally with extra coordinates, and the box on which fields are evaluated."""
 
     means: Annotated[list[Pair], Field(min_length=1)]
     """Means of the modes."""
@@ -73,6 +73,8 @@ class MixtureParams(Described):
     weights: list[Positive]
     """Mode weights, with sum 1."""
     box: Box
+    noise_coordinates: Annotated[int, Field(ge=0, le=62)] = 0
+    """Coordinates of a point besides those of the plane, standard normal and independent; for studies only."""
 
     @model_validator(mode="after")
     def _fits(self) -> MixtureParams:

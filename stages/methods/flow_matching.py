@@ -7,9 +7,9 @@ noise it samples, solved from data it gives the exact log-likelihood. Up to a sc
 σ = (1 − t)/t, so v* is linear in the score of p_σ: ∇ log p_σ(y) = (v*(ty, t) − y) t/σ.
 
 The network predicts the residual of the best linear predictor of x − ε from x_t for data with variance a² per coordinate, in
-units of its standard deviation, as Karras et al. 2022 (arXiv 2206.00364) do for the denoiser. a is the extent of the data. The
-network's inputs have the standard deviation a and not 1, since the modes have widths of about 1 and must be resolved. ε is used
-with both signs, which cancels the terms linear in ε near t = 1, as in `denoising_error`.
+units of its standard deviation, as Karras et al. 2022 (arXiv 2206.00364) do for the denoiser. a is the standard deviation of a
+mode and not of the data: in units of a the network can resolve the modes, and it learns their distances. ε is used with both
+signs, which cancels the terms linear in ε near t = 1, as in `denoising_error`.
 
 Lipman et al. 2023, "Flow matching for generative modeling", arXiv 2210.02747, eqs. 20 to 23, with σ_min = 0.
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from stages.config.field_types import Count, Mlp, Positive
 from stages.nn.method import Domain, Method
-from stages.nn.noise import NoiseSource
+from stages.nn.noise import NoiseSource, stratified
 from stages.nn.schedule import geometric
 
 
@@ -33,7 +33,7 @@ class FlowMatching(Method):
     Args:
         domain: provides the network.
         network: layer sizes of the velocity network.
-        extent: a, in units of x.
+        mode_std: a, the standard deviation of a mode, in units of x.
         sigma_max: largest noise level (1 − t)/t at which the score is evaluated, in units of x.
         sigma_min: smallest noise level at which the score is evaluated.
         levels: noise levels at which the score is evaluated, a geometric sequence.
@@ -51,7 +51,7 @@ class FlowMatching(Method):
         domain: Domain,
         *,
         network: Mlp,
-        extent: Positive,
+        mode_std: Positive,
         sigma_max: Positive,
         sigma_min: Positive,
         levels: Count,
@@ -59,14 +59,13 @@ class FlowMatching(Method):
     ) -> None:
         super().__init__()
         self.network = domain.mlp(inputs=domain.dim + 1, outputs=domain.dim, **network)
-        self.extent = extent
+        self.mode_std = mode_std
         self.sigma = sigma
         self.sigmas = geometric(sigma_max, sigma_min, levels)
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
         """The flow matching loss on a batch x (S, B, d), per seed; t is stratified over the batch, and ε has both signs."""
-        noise, count = source.normal(x), x.shape[-2]
-        t = ((torch.arange(count, device=x.device) + source.uniform(x[..., 0])) / count).unsqueeze(-1)
+        noise, t = source.normal(x), stratified(source, x)
         x, noise, t = torch.cat((x, x), -2), torch.cat((noise, -noise), -2), torch.cat((t, t), -2)
         predicted = self._velocity(t * x + (1 - t) * noise, t)
         return {"loss": (predicted - (x - noise)).square().sum(-1).mean(-1)}
@@ -84,9 +83,9 @@ class FlowMatching(Method):
         return self._velocity(x, torch.full_like(x[..., :1], t))
 
     def _velocity(self, x: Tensor, t: Tensor) -> Tensor:
-        variance = (t * self.extent).square() + (1 - t).square()
-        residual = self.network(torch.cat((x * self.extent / variance.sqrt(), t * self.extent), -1))
-        return x * (t * self.extent**2 - (1 - t)) / variance + residual * self.extent / variance.sqrt()
+        variance = (t * self.mode_std).square() + (1 - t).square()
+        residual = self.network(torch.cat((x / variance.sqrt(), t), -1))
+        return x * (t * self.mode_std**2 - (1 - t)) / variance + residual * self.mode_std / variance.sqrt()
 
     def score_at(self, x: Tensor, sigma: float) -> Tensor:
         """The learned ∇ log p_σ at points (S, B, d)."""

@@ -24,7 +24,7 @@ from torch import Tensor
 from stages.config.field_types import Count, Mlp, NonNegative, Positive
 from stages.nn.losses import denoising_error
 from stages.nn.method import Domain, Method
-from stages.nn.noise import NoiseSource
+from stages.nn.noise import NoiseSource, stratified
 from stages.nn.schedule import geometric
 
 
@@ -67,10 +67,8 @@ class Ncsn(Method):
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
         """The weighted denoising loss on a batch x (S, B, d), per seed; u is stratified over the batch."""
-        noise = source.normal(x)
-        count = x.shape[-2]
-        u = (torch.arange(count, device=x.device) + source.uniform(x[..., 0])) / count
-        sigma = self.sigma_min * (self.sigma_max / self.sigma_min) ** u.unsqueeze(-1).pow(self.emphasis)
+        noise, u = source.normal(x), stratified(source, x)
+        sigma = self.sigma_min * (self.sigma_max / self.sigma_min) ** u.pow(self.emphasis)
         weight = sigma.square().squeeze(-1) + self.mode_variance
         return {"loss": (weight * denoising_error(self._score, x, noise, sigma)).mean(-1)}
 

@@ -66,7 +66,13 @@ def sliced_wasserstein(a: Array, b: Array, projections: Array) -> float:
     return float(np.sqrt(np.mean((np.sort(a @ projections.T, 0) - np.sort(b @ projections.T, 0)) ** 2)))
 
 
-def unit_directions(count: int) -> Array:
-    """`count` unit vectors (count, 2) at equal angles over half a turn; opposite vectors give the same projection."""
-    angle = np.pi * np.arange(count) / count
-    return np.stack((np.cos(angle), np.sin(angle)), -1)
+def unit_directions(count: int, dim: int = 2) -> Array:
+    """`count` unit vectors (count, dim), in the plane at equal angles over half a turn, else uniform on the sphere.
+
+    Opposite vectors give the same projection.
+    """
+    if dim == 2:
+        angle = np.pi * np.arange(count) / count
+        return np.stack((np.cos(angle), np.sin(angle)), -1)
+    vectors = np.random.default_rng(0).standard_normal((count, dim))
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))

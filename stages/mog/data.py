@@ -3,9 +3,9 @@
 Writes to data/mog/:
 
 - `mixture.json`, the mixture and its box, and `protocol.json`, the evaluation protocol;
-- `train.npz` and `test.npz` with the points `x` (N, 2), float32, and `component` (N,), the mode of each point;
-- `views.npz` with R rounds of held-out views of the N test points: standard normal `noise` (R, 2, N, 2), which a method scales
-  by its own noise level (two arrays, since both views of a contrastive method are noisy); `visible` (R, N, 2), 1 for the
+- `train.npz` and `test.npz` with the points `x` (N, d), float32, and `component` (N,), the mode of each point;
+- `views.npz` with R rounds of held-out views of the N test points: standard normal `noise` (R, 2, N, d), which a method scales
+  by its own noise level (two arrays, since both views of a contrastive method are noisy); `visible` (R, N, d), 1 for the
   visible coordinate of a masked point; and `order` (R, N), the order in which the points form batches.
 """
 
@@ -30,9 +30,9 @@ def main(params: Params) -> None:
         x, component = mixture.sample(count, rng)
         files.write_arrays(artifacts.data("mog", name), {"x": x.astype(np.float32), "component": component})
     rng = np.random.default_rng(seeding.stream(params, "mog.views"))
-    rounds, points = params.mog.heldout_rounds, params.mog.test_points
-    noise = rng.standard_normal((rounds, 2, points, 2), dtype=np.float32)
-    visible = np.eye(2, dtype=np.float32)[rng.integers(2, size=(rounds, points))]
+    rounds, points, dim = params.mog.heldout_rounds, params.mog.test_points, mixture.means.shape[1]
+    noise = rng.standard_normal((rounds, 2, points, dim), dtype=np.float32)
+    visible = np.eye(dim, dtype=np.float32)[rng.integers(dim, size=(rounds, points))]
     order = rng.permuted(np.tile(np.arange(points), (rounds, 1)), axis=1)
     files.write_arrays(artifacts.VIEWS, {"noise": noise, "visible": visible, "order": order})
 

@@ -1,7 +1,7 @@
 """Stage mog_evaluate@METHOD: evaluate a method on the mixture against the analytic truth.
 
-Writes reports/metrics/mog/METHOD.json, the metrics over seeds; reports/page_data/mog/METHOD.js, the data of the page
-(evaluation/page_data.py); and reports/fields/METHOD.npz, the arrays of the figures:
+Writes reports/metrics/mog/METHOD.json, the metrics over seeds; and, for points in the plane, the data of the page,
+reports/page_data/mog/METHOD.js (evaluation/page_data.py), and the arrays of the figures, reports/fields/METHOD.npz:
 
 - `grid_x` (W,), `grid_y` (H,), `energy` (S, H, W) and `log_density` (H, W), that of p_σ for a score-based method, else of p;
 - with an encoder: `embedding` (S, N, D) of the test points, and `embedding_untrained` (N, D); `walk` (F, 2), the path of the
@@ -56,6 +56,8 @@ EVALUATIONS = (
     (HasCritic, evaluate_critic),
 )
 """Protocols that a method may satisfy, and the evaluation of each."""
+BEYOND_THE_PLANE = (HasScore, HasFlow, HasCritic)
+"""Protocols that are evaluated in any dimension; there the stage writes metrics only."""
 
 
 def main(_: Params, name: str) -> None:
@@ -67,11 +69,13 @@ def main(_: Params, name: str) -> None:
     }
     fields: dict[str, Any] = {"grid_x": model.grid_x, "grid_y": model.grid_y, "snapshot_steps": model.steps}
     for protocol, evaluate in EVALUATIONS:
-        if isinstance(model.trained, protocol):
+        if isinstance(model.trained, protocol) and (model.plane or protocol in BEYOND_THE_PLANE):
             group, arrays = evaluate(model)
             metrics |= group
             fields |= arrays
     files.write_json(artifacts.metrics("mog", name), metrics)
+    if not model.plane:
+        return
     fields = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in fields.items()}
     files.write_arrays(artifacts.fields("mog", name), fields)
     page_script.write(artifacts.page_data("mog", name), f"mog/{name}", page_data(model, fields))

@@ -16,7 +16,7 @@ from stages.pipeline import artifacts, files, runner
 
 def main(_: Params) -> None:
     """Write the file."""
-    evaluation, described = protocol.read().evaluation, setup.read()
+    evaluation, described = protocol.read().evaluation, setup.require_plane(setup.read())
     mixture, noise = setup.mixture(described), evaluation.view_noise
     operator = spectrum.pair_operator(mixture, noise)
     grid_x, grid_y = setup.grid_axes(described, evaluation.grid)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 
 from stages.config.params import Params
+from stages.mog.problem import setup
 from stages.nn.batches import random_batches
 from stages.nn.build import build, configured
 from stages.nn.noise import TrainingNoise
@@ -30,8 +31,7 @@ def main(params: Params, name: str) -> None:
     device = seeding.device(params)
     settings, train = configured(params, name)
     torch.manual_seed(seeding.stream(params, "mog.init"))
-    box = files.read_json(artifacts.MIXTURE)["box"]
-    method = build(name, Points(copies=params.seeds, box=[box["x"], box["y"]]), settings).to(device)
+    method = build(name, Points(copies=params.seeds, box=setup.box(setup.read())), settings).to(device)
     generator = torch.Generator(device).manual_seed(seeding.stream(params, "mog.training"))
     x = torch.from_numpy(files.read_arrays(artifacts.data("mog", "train"))["x"]).to(device)
     snapshot_steps = log_spaced(train.steps, params.mog.snapshots)

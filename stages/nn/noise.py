@@ -36,6 +36,16 @@ class NoiseSource(Protocol):
         ...
 
 
+def stratified(source: NoiseSource, x: Tensor) -> Tensor:
+    """One u in (0, 1) for each of the B points x (..., B, d), uniform and stratified: u_i lies in [i/B, (i+1)/B); (..., B, 1).
+
+    A batch then contains all noise levels evenly, which lowers the variance of the gradient.
+    """
+    count = x.shape[-2]
+    u = (torch.arange(count, device=x.device) + source.uniform(x[..., 0])) / count
+    return u.unsqueeze(-1)
+
+
 class TrainingNoise:
     """Fresh noise from one generator; the hidden coordinate alternates from step to step."""
 

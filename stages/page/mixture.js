@@ -308,6 +308,10 @@ class MethodTools {
     if (learned.content.conditional) {
       this.parts.push(new Conditional(host, learned, section));
     }
+    const found = results.spectrum[learned.name];
+    if (found) {
+      this.parts.push(new Spectrum(host, learned, section, found));
+    }
   }
 
   changed(state) {

@@ -65,6 +65,7 @@ class Represented:
         view_noise: s, in units of x.
         eigenvalues: (K − 1,).
         after, before: R² of each eigenfunction, after and before training (K − 1,).
+        resolved: whether the seeds resolve the difference of the two (K − 1,).
     """
 
     method: Shown
@@ -72,43 +73,66 @@ class Represented:
     eigenvalues: Array
     after: Array
     before: Array
+    resolved: Array
 
 
 def matrix(shown: Sequence[Represented]) -> Figure:
-    """R² of each eigenfunction for each method, after and before training, below the eigenvalues for each view noise."""
+    """R² of each eigenfunction for each method, after and before training, and the difference, below the eigenvalues."""
     if not shown:
         return placeholder("No method in this run has an embedding with a computable spectrum")
     rows = sorted(shown, key=lambda one: one.view_noise)
     count = max(len(one.eigenvalues) for one in rows)
     spectra = {one.view_noise: one.eigenvalues for one in rows}
-    figure = blank(14, 0.34 * len(shown) + 2.7)
-    grid = figure.subplots(2, 2, height_ratios=(1.1, 0.34 * len(shown)), sharex=True)
-    image: Any = None
-    for column, title in enumerate(("after training", "before training")):
+    figure = blank(20, 0.34 * len(shown) + 2.7)
+    grid = figure.subplots(2, 3, height_ratios=(1.1, 0.34 * len(shown)), sharex=True)
+    after, before = (np.full((len(rows), count), np.nan) for _ in range(2))
+    resolved = np.zeros((len(rows), count), dtype=bool)
+    for row, one in enumerate(rows):
+        places = slice(len(one.eigenvalues))
+        after[row, places], before[row, places], resolved[row, places] = one.after, one.before, one.resolved
+    tables = (
+        ("after training", after),
+        ("before training", before),
+        ("difference; grey: not resolved by the seeds", after - before),
+    )
+    images: list[Any] = []
+    for column, (title, values) in enumerate(tables):
         bars, table = grid[:, column]
-        for shade, (noise, values) in zip(itertools.cycle(SHADES), spectra.items(), strict=False):
-            bars.plot(np.arange(1, len(values) + 1), values, "o-", color=shade, markersize=3, lw=1, label=f"s = {noise:g}")
+        for shade, (noise, eigenvalues) in zip(itertools.cycle(SHADES), spectra.items(), strict=False):
+            bars.plot(
+                np.arange(1, len(eigenvalues) + 1), eigenvalues, "o-", color=shade, markersize=3, lw=1, label=f"s = {noise:g}"
+            )
         bars.set(ylim=(0, 1.05), title=title, ylabel="λ" if column == 0 else "")
         bars.legend(fontsize=7, title="noise of the views", title_fontsize=7)
-        r2 = np.full((len(rows), count), np.nan)
-        for row, one in enumerate(rows):
-            r2[row, : len(one.eigenvalues)] = (one.after, one.before)[column]
-        corners = (0.5, count + 0.5, len(rows) - 0.5, -0.5)
-        image = table.imshow(r2, cmap=R2_MAP, vmin=0, vmax=1, aspect="auto", extent=corners)
-        for (row, place), value in np.ndenumerate(r2):
+        scale: dict[str, Any] = (
+            {"cmap": SIGNED_MAP, "vmin": -1, "vmax": 1} if column == 2 else {"cmap": R2_MAP, "vmin": 0, "vmax": 1}
+        )
+        images.append(table.imshow(values, aspect="auto", extent=(0.5, count + 0.5, len(rows) - 0.5, -0.5), **scale))
+        for (row, place), value in np.ndenumerate(values):
             if np.isfinite(value):
-                text = "1" if value > 0.995 else f"{value:.2f}".lstrip("0")
-                colour = "white" if value < 0.6 else "black"
+                text, colour = _difference(value, bool(resolved[row, place])) if column == 2 else _share(value)
                 table.text(place + 1, row, text, ha="center", va="center", fontsize=7, color=colour)
         names = [f"{one.method.title}, s = {one.view_noise:g}" for one in rows]
         table.set_yticks(range(len(rows)), names if column == 0 else [""] * len(rows), fontsize=8)
         table.set_xticks(range(1, count + 1))
         table.set_xlabel("eigenfunction")
-    figure.colorbar(image, ax=grid[1].tolist(), label="R²", fraction=0.03)
+    figure.colorbar(images[0], ax=grid[1, :2].tolist(), label="R²", fraction=0.02)
+    figure.colorbar(images[2], ax=grid[1, 2], label="difference of R²", fraction=0.04)
     figure.suptitle(
         "R² of the eigenfunctions of the positive pairs, regressed on the embedding; mean over seeds; s: view noise"
     )
     return figure
+
+
+def _share(value: float) -> tuple[str, str]:
+    """The text of an R² and its colour."""
+    return "1" if value > 0.995 else f"{value:.2f}".lstrip("0"), "white" if value < 0.6 else "black"
+
+
+def _difference(value: float, resolved: bool) -> tuple[str, str]:
+    """The text of a difference of R² and its colour."""
+    text = f"{value:+.2f}".replace("0.", ".")
+    return text, "0.6" if not resolved else "white" if abs(value) > 0.6 else "black"
 
 
 def jepa_scores(shown: Mapping[str, tuple[Shown, JepaScore, float, float]]) -> Figure:

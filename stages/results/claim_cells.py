@@ -13,7 +13,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "in-batch negatives": ("in_batch_negatives",),
     "learns score": ("learns_score",),
     "samples": ("samples",),
-    "global structure": ("global_distances", "some_global_distances", "mixing_weights", "stabler"),
+    "global structure": ("global_structure", "global_distances", "mixing_weights", "stabler"),
     "masked prediction": ("masked_prediction",),
 }
 """The columns of the overview and the claims in each, of which a method has one or more."""

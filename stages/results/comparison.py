@@ -5,13 +5,14 @@ Curves, maps, pairs of views and the predicted conditional are those of the firs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from stages.pipeline.descriptions import describe
 from stages.plots import comparison, embedding_space, spectra
@@ -141,7 +142,19 @@ def _represented(method: Shown, found: Mapping[str, Any]) -> spectra.Represented
         eigenvalues=np.array([found[f"eigenvalue_{k}"] for k in places]),
         after=np.array([found[f"r2_{k}"]["mean"] for k in places]),
         before=np.array([found[f"r2_{k}_untrained"]["mean"] for k in places]),
+        resolved=np.array([resolved(found[f"delta_r2_{k}"]["values"]) for k in places]),
     )
+
+
+def resolved(differences: Sequence[float]) -> bool:
+    """Whether the 95 % interval of the mean of paired differences excludes 0; false for a single seed.
+
+    mean ± t_{0.975, S−1} · std / √(S − 1)
+    """
+    if len(differences) < 2:
+        return False
+    half = stdtrit(len(differences) - 1, 0.975) * np.std(differences) / np.sqrt(len(differences) - 1)
+    return bool(abs(np.mean(differences)) > half)
 
 
 def _spectrum(metrics: Mapping[str, Any]) -> str:
@@ -152,7 +165,8 @@ def _spectrum(metrics: Mapping[str, Any]) -> str:
     ]
     return (
         "*Eigenfunctions in the embeddings.* R² of each eigenfunction, regressed linearly on the embedding, after and before "
-        "training, mean over seeds. "
+        "training, and the difference, mean over seeds. A grey difference is not resolved: the 95 % interval of the paired "
+        "differences over seeds contains 0. "
         f"Captured trace of the operator: {', '.join(parts) or 'no method in this run has an embedding'}."
     )
 

@@ -116,7 +116,8 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[w
             finally:
                 running.discard(process)
             if status:
-                raise UserError(f"{run}: {printed[-1].strip() if printed else 'no message'}")
+                silent = f"`{command}` ended with status {status} and without a message"
+                raise UserError(f"{run}: {printed[-1].strip() if printed else silent}")
         return files.read_json(there / MEASURED[run.domain](run.method))
 
 

@@ -134,6 +134,8 @@ def all_claims() -> str:
             measured = [of[key] for of in decided.values() if key in of and of[key]["mean"] is not None]
             reasons = {one["metric"]: one["reason"] for one in measured}
             explained = "".join(f"- `{metric}`: {reason}.\n" for metric, reason in reasons.items())
+            studied = ", ".join(f"[`{one}`](/docs/studies.md#{one})" for one in claim.turns_in)
+            explained += f"- The verdict depends on the settings: study {studied}.\n" if studied else ""
             heading = f"{claim.statement[0].upper()}{claim.statement[1:]}"
             text = table(["method", *claim_cells.HEADING], rows)
             sections.append(f"### {heading}\n\n{explained}{explained and chr(10)}{text}")
@@ -155,7 +157,7 @@ def studies() -> str:
         headline, _, rest = file.read_text(encoding="utf-8").strip().partition("\n")
         picture = f"![{headline}](/{artifacts.FIGURES}/studies/{study}.png)"
         command = f"Study `{study}`, {_repetitions(study)}: `python -m stages.studies.run {study}`"
-        sections.append(f"## {headline}\n\n{picture}\n\n{command}\n{rest.rstrip()}\n")
+        sections.append(f'<a id="{study}"></a>\n\n## {headline}\n\n{picture}\n\n{command}\n{rest.rstrip()}\n')
     return "\n".join(sections)
 
 

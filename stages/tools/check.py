@@ -12,8 +12,10 @@ from pathlib import Path
 
 from stages.config import claims, mixture, params
 from stages.core.command import end
+from stages.core.errors import UserError
 from stages.core.paths import PARAMS
 from stages.nn.build import configured
+from stages.studies import grid
 
 
 def check(path: Path = PARAMS) -> params.Params:
@@ -34,7 +36,11 @@ def main(arguments: Sequence[str]) -> None:
         check(Path(arguments[0]))
     else:
         mixture.chosen(check().mog)
-        claims.load()
+        known = grid.names()
+        for name, claim in claims.load().criteria.items():
+            for study in claim.turns_in:
+                if study not in known:
+                    raise UserError(f"claims.yaml: criteria.{name}.turns_in: {study!r} is none of {', '.join(known)}")
 
 
 if __name__ == "__main__":

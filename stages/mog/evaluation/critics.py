@@ -98,9 +98,9 @@ def implied_score_error(slope: Array, mixture: Mixture, x: Array, other: Array, 
     the error of s is that of ∂c/∂x'.
 
     Args:
-        slope: ∂c/∂x' at the pairs, (S, N, 2).
+        slope: ∂c/∂x' at the pairs, (S, N, d).
         mixture: of the clean points.
-        x, other: the pairs of views x and x', (N, 2) each.
+        x, other: the pairs of views x and x', (N, d) each.
         first, second: standard deviations of their noise, in units of x.
 
     Returns:
@@ -118,7 +118,7 @@ def implied_score_error(slope: Array, mixture: Mixture, x: Array, other: Array, 
 
 
 def _slope(model: EvaluatedModel, x: Tensor, other: Tensor) -> Array:
-    """∂c(x, x')/∂x' at pairs of views (N, 2), as (S, N, 2)."""
+    """∂c(x, x')/∂x' at pairs of views (N, d), as (S, N, d)."""
 
     def of_pairs(second: Tensor, first: Tensor) -> Tensor:
         values: Tensor = model.trained.critic(first, second)

@@ -21,7 +21,7 @@ class Region:
     Learned scores are unreliable far from the data and can point outwards there.
 
     Args:
-        low, high: opposite corners, (2,) each.
+        low, high: opposite corners, (d,) each.
     """
 
     low: Points

@@ -108,7 +108,7 @@ def divergence(true: Array, learned: Array) -> dict[str, Any]:
 
 
 def _points(model: EvaluatedModel, density: Mixture) -> Array:
-    """New points of a density, the same for all methods with that density, (N, 2)."""
+    """New points of a density, the same for all methods with that density, (N, d)."""
     rng = np.random.default_rng(seeding.stream(model.protocol, "mog.likelihood"))
     return density.sample(POINTS, rng)[0]
 

@@ -27,9 +27,10 @@ class EvaluatedModel:
     Attributes:
         trained, untrained: the method after and before training, S copies.
         snapshots: the first seed's method over training, T copies, at `steps` (T,).
-        train, test: `x` (N, 2) and `component` (N,).
-        views: fixed `noise` (R, 2, N, 2), `visible` (R, N, 2) and `order` (R, N) of the test points.
-        grid_x, grid_y, nodes: coordinates of the grid, (W,) and (H,), and its nodes (H · W, 2).
+        train, test: `x` (N, d) and `component` (N,).
+        views: fixed `noise` (R, 2, N, d), `visible` (R, N, d) and `order` (R, N) of the test points.
+        plane: whether the points have two coordinates.
+        grid_x, grid_y, nodes: coordinates of the grid, (W,) and (H,), and its nodes (H · W, 2), in the plane.
 
     Raises:
         UserError: a file of the model is missing, damaged or does not match the params.
@@ -43,6 +44,7 @@ class EvaluatedModel:
         self.device = seeding.device(self.protocol)
         self.described = setup.read()
         self.mixture = setup.mixture(self.described)
+        self.plane = self.mixture.means.shape[1] == 2
         self.rng = np.random.default_rng(seeding.stream(self.protocol, "mog.evaluate"))
         self.train = files.read_arrays(artifacts.data("mog", "train"))
         self.test = files.read_arrays(artifacts.data("mog", "test"))
@@ -85,7 +87,7 @@ def apply(function: Any, x: NDArray[Any], device: torch.device) -> Array:
 
     Args:
         function: from points (..., N, 2) to vectors (S, N, C).
-        x: points (N, 2), or (S, N, 2) with separate points for each copy of the network.
+        x: points (N, d), or (S, N, d) with separate points for each copy of the network.
         device: device of the network.
 
     Returns:

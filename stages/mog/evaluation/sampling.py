@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -27,10 +28,10 @@ COMPARED = 2000
 PROJECTIONS = 64
 """Directions of the sliced Wasserstein distance."""
 Score = Callable[[Array, float], Array]
-"""From points (S, N, 2) and σ to ∇ log p_σ at these points."""
+"""From points (S, N, d) and σ to ∇ log p_σ at these points."""
 
 
-class Sampler:
+class Sampler(ABC):
     """Samples of a method, and of the same sampler with the analytic score or velocity.
 
     The control has the same start and the same noise: its error is the sampler's and not the method's.
@@ -47,17 +48,17 @@ class Sampler:
         self.model, self.name, self.density, self.particles = model, name, density, particles
         self.region = region(model.described, widest)
 
+    @abstractmethod
     def learned(self) -> tuple[Array, Array]:
-        """Samples (S, N, 2) of the method, and snapshots of the first seed's particles (F, N, 2)."""
-        raise NotImplementedError
+        """Samples (S, N, d) of the method, and snapshots of the first seed's particles (F, N, d)."""
 
+    @abstractmethod
     def control(self) -> Array:
-        """Samples (S, N, 2) of the analytic score or velocity."""
-        raise NotImplementedError
+        """Samples (S, N, d) of the analytic score or velocity."""
 
+    @abstractmethod
     def recorded(self) -> tuple[list[int], Array]:
         """Steps of the snapshots and their noise levels, (F,) each."""
-        raise NotImplementedError
 
     def _generator(self, name: str) -> np.random.Generator:
         return np.random.default_rng(seeding.stream(self.model.protocol, name))
@@ -106,7 +107,7 @@ class LangevinSampler(Sampler):
         )
 
     def learned(self) -> tuple[Array, Array]:
-        """Samples (S, N, 2) of the learned score, and snapshots of the first seed's particles (F, N, 2)."""
+        """Samples (S, N, d) of the learned score, and snapshots of the first seed's particles (F, N, d)."""
         trained = self.model.trained
 
         def score(x: Array, sigma: float) -> Array:
@@ -117,7 +118,7 @@ class LangevinSampler(Sampler):
         return samples, walk[:, 0, :KEPT]
 
     def control(self) -> Array:
-        """Samples (S, N, 2) of the analytic score."""
+        """Samples (S, N, d) of the analytic score."""
         samples, _ = self._run(lambda x, sigma: self.densities[sigma].score(x), [])
         return samples
 
@@ -128,7 +129,7 @@ class LangevinSampler(Sampler):
     def _run(self, score: Score, snapshots: list[int]) -> tuple[Array, Array]:
         described, settings, seeds = self.model.described, self.settings, self.model.seeds
         rng = self._generator("mog.langevin")
-        start = setup.uniform_in_box(described, seeds * self.particles, rng).reshape(seeds, self.particles, 2)
+        start = setup.uniform_in_box(described, seeds * self.particles, rng).reshape(seeds, self.particles, -1)
         shared: dict[str, Any] = {"snapshots": snapshots, "region": self.region, "rng": rng}
         if self.annealed:
             shared |= {"sigmas": self.sigmas, "step_ratio": settings.step_ratio, "steps": settings.steps}
@@ -152,7 +153,7 @@ class FlowSampler(Sampler):
         super().__init__(model, name="flow", density=density, particles=annealed.particles, widest=0.0)
 
     def learned(self) -> tuple[Array, Array]:
-        """Samples (S, N, 2) of the learned velocity, and snapshots of the first seed's particles (F, N, 2)."""
+        """Samples (S, N, d) of the learned velocity, and snapshots of the first seed's particles (F, N, d)."""
 
         def velocity(x: Array, t: float) -> Array:
             return apply(lambda points: self.flow.velocity(points, t), x, self.model.device)
@@ -163,7 +164,7 @@ class FlowSampler(Sampler):
         return found[-1], found[1 : 1 + len(times), 0, :KEPT] / scale
 
     def control(self) -> Array:
-        """Samples (S, N, 2) of the analytic velocity."""
+        """Samples (S, N, d) of the analytic velocity."""
         mixture = self.model.mixture
         return self._run(lambda x, t: path.velocity(mixture, self.flow.path(t), x), [])[-1]
 
@@ -173,7 +174,8 @@ class FlowSampler(Sampler):
 
     def _run(self, velocity: Callable[[Array, float], Array], times: list[float]) -> Array:
         _, std, _, _ = self.flow.path(self.flow.start)
-        start = std * self._generator("mog.langevin").standard_normal((self.model.seeds, self.particles, 2))
+        shape = (self.model.seeds, self.particles, self.density.means.shape[1])
+        start = std * self._generator("mog.langevin").standard_normal(shape)
         last = [] if times and np.isclose(times[-1], self.flow.end) else [self.flow.end]
         return flows.transported(velocity, start, np.array([self.flow.start, *times, *last]))
 
@@ -209,10 +211,10 @@ class Comparison:
         self.within = sampling.within_distance(self.exact)
         self.modes = _whitened_by_mode(density, self.exact)
         self.within_modes = [sampling.within_distance(mode) if len(mode) > 1 else 0.0 for mode in self.modes]
-        self.directions = sampling.unit_directions(PROJECTIONS)
+        self.directions = sampling.unit_directions(PROJECTIONS, density.means.shape[1])
 
     def metrics(self, samples: Array) -> dict[str, Any]:
-        """Metrics of samples (S, N, 2).
+        """Metrics of samples (S, N, d).
 
         `escaped` is the fraction outside the region. `mode_discrepancy` is the total variation of the mode weights plus the
         error within the modes (`error_within_modes`): the fraction of samples in the wrong mode, and the distance of the
@@ -249,11 +251,11 @@ class Comparison:
 
 
 def mode_weights(density: Mixture, samples: Array, inside: Region, held: NDArray[np.bool_] | None = None) -> Array:
-    """The share of the samples (S, N, 2) in each mode, (S, K); samples outside the region are in no mode.
+    """The share of the samples (S, N, d) in each mode, (S, K); samples outside the region are in no mode.
 
     Args:
         density: defines the modes.
-        samples: (S, N, 2).
+        samples: (S, N, d).
         inside: the region.
         held: which samples are inside, (S, N), if that is known.
     """

@@ -1,6 +1,6 @@
 """Metrics of score-based methods: the score, its energy, the denoising loss, and the samples it generates.
 
-Scores are (S, N, 2), float64, with the seeds as leading dimension; a metric has one value per seed.
+Scores are (S, N, d), float64, with the seeds as leading dimension; a metric has one value per seed.
 """
 
 from __future__ import annotations
@@ -35,34 +35,41 @@ LEAST_ADVANTAGE = 0.01
 
 
 def evaluate_scores(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metrics and fields of a score-based method, with its samples and those of the analytic score."""
+    """Metrics and fields of a score-based method, with its samples and those of the analytic score.
+
+    The fields, and the metrics of the energy and of the score's direction, are those of a mixture in the plane.
+    """
     density = model.mixture.smoothed(model.trained.sigma)
     drawing = sampler(model)
 
     def learned(x: Array) -> Array:
         return apply(model.trained.score, x, model.device)
 
-    (samples, walk), control, denoising, (energy, snapshots) = concurrently(
+    (samples, walk), control, denoising, (landscape, fields) = concurrently(
         drawing.learned,
         drawing.control,
         partial(_denoising, model, learned),
-        lambda: (_energy(model, model.trained), _energy(model, model.snapshots)),
+        partial(_landscape, model, density, learned) if model.plane else lambda: ({}, {}),
     )
-    scores, true = learned(model.nodes), density.score(model.nodes)
     sampling, sampled = drawing.evaluate(samples, walk, control)
-    metrics: dict[str, Any] = {
-        "score": {
-            "relative_fisher_error": over_seeds(_fisher_error(model, density, learned)),
-            **energy_metrics(density, energy, model.grid_x, model.grid_y),
-            **direction_metrics(density, scores, true, model.nodes),
-        },
-        **denoising,
-        "sampling": sampling,
-    }
-    levels: dict[str, Array] = {}
+    score = {"relative_fisher_error": over_seeds(_fisher_error(model, density, learned)), **landscape}
     if isinstance(model.trained, HasNoiseSchedule):
-        metrics["score"]["per_sigma"] = _per_sigma(model)
-        levels = _noise_levels(model)
+        score["per_sigma"] = _per_sigma(model)
+        if model.plane:
+            fields |= _noise_levels(model)
+    return {"score": score, **denoising, "sampling": sampling}, fields | sampled
+
+
+def _landscape(
+    model: EvaluatedModel, density: Mixture, learned: Callable[[Array], Array]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics and fields of the energy and the score on the grid."""
+    energy, snapshots = _energy(model, model.trained), _energy(model, model.snapshots)
+    scores, true = learned(model.nodes), density.score(model.nodes)
+    metrics = {
+        **energy_metrics(density, energy, model.grid_x, model.grid_y),
+        **direction_metrics(density, scores, true, model.nodes),
+    }
     fields = {
         "sigma": np.array(float(model.trained.sigma)),
         "energy": energy,
@@ -70,8 +77,6 @@ def evaluate_scores(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, An
         "score": model.on_grid(scores, 2),
         "score_true": model.on_grid(true, 2),
         "snapshot_energy": snapshots,
-        **levels,
-        **sampled,
     }
     return metrics, fields
 
@@ -119,7 +124,7 @@ def _denoising(model: EvaluatedModel, learned: Callable[[Array], Array]) -> dict
 
 
 def _denoising_loss(model: EvaluatedModel, x: Array, noise: Array) -> Array:
-    """The method's own loss on given points and noise (N, 2), (S,)."""
+    """The method's own loss on given points and noise (N, d), (S,)."""
     points, noises = (torch.from_numpy(a.astype(np.float32)).to(model.device) for a in (x, noise))
     sums = np.zeros(model.seeds)
     with torch.no_grad():
@@ -147,8 +152,8 @@ def denoising_metrics(
     Args:
         mixture: of the clean points.
         sigma: σ, in units of x.
-        loss: the method's own loss, from points and noise (N, 2) to (S,); it uses each ε with both signs.
-        learned: s_θ, from points (N, 2) to (S, N, 2).
+        loss: the method's own loss, from points and noise (N, d) to (S,); it uses each ε with both signs.
+        learned: s_θ, from points (N, d) to (S, N, d).
         count: pairs (x, ε).
         rng: generator of these pairs.
     """

@@ -10,7 +10,7 @@ from stages.metrics import spectrum
 from stages.metrics.collapse import normalise
 from stages.metrics.summary import over_seeds, rounded
 from stages.mog.evaluation.model import Array, EvaluatedModel, apply
-from stages.mog.problem.spectrum import COUNT, PairOperator, leading, pair_operator
+from stages.mog.problem.spectrum import COUNT, LOWEST, PairOperator, pair_operator
 from stages.nn.method import HasSpectralLoss
 
 
@@ -20,14 +20,15 @@ def evaluate_spectrum(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, 
     That is so too for methods whose first view is the clean point; a method without noisy views is compared with the operator
     for `evaluation.view_noise`. There are no metrics if the operator needs too many nodes (`spectrum.MAX_NODES`).
     """
-    operator = pair_operator(model.mixture, view_noise(model))
+    noise = view_noise(model)
+    operator = pair_operator(model.mixture, noise)
     if len(operator.nodes) <= COUNT:
         return {}, {}
     after, before = (_at_nodes(model, method, operator) for method in (model.trained, model.untrained))
     modes = len(model.mixture.weights)
     spectral = isinstance(model.trained, HasSpectralLoss) and model.trained.factorises_operator
     found = spectrum_metrics(operator, after, before, modes, spectral=spectral)
-    return {"spectrum": {"view_noise": view_noise(model), **found}}, {}
+    return {"spectrum": {"view_noise": noise, **found}}, {}
 
 
 def spectrum_metrics(operator: PairOperator, after: Array, before: Array, modes: int, *, spectral: bool) -> dict[str, Any]:
@@ -47,8 +48,9 @@ def spectrum_metrics(operator: PairOperator, after: Array, before: Array, modes:
         modes: K.
         spectral: whether the method minimises the spectral contrastive loss.
     """
-    count, dim = len(leading(operator)[0]), min(after.shape[-1], len(operator.nodes) - 1)
-    values, functions = operator.eigenpairs(max(count, dim))
+    dim = min(after.shape[-1], len(operator.nodes) - 1)
+    values, functions = operator.eigenpairs(max(COUNT, dim))
+    count = int((values[:COUNT] > LOWEST).sum())
     bases = [[spectrum.span(z, operator.measure) for z in each] for each in (after, before)]
     shown = functions[1:count]
     r2 = [np.array([spectrum.explained(basis, shown, operator.measure) for basis in each]) for each in bases]

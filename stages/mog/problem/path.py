@@ -1,7 +1,7 @@
 """The densities and velocities of a flow from normal noise to the mixture, in closed form.
 
 A path x_t = a(t) x + b(t) ε interpolates between the mixture and ε ~ N(0, I). Flow matching has a = t and b = 1 − t, the
-probability flow of diffusion a = 1 and b = t = σ. The density p_t of x_t is a mixture, and the velocity
+probability flow of diffusion a = 1 and b = σ = exp t. The density p_t of x_t is a mixture, and the velocity
 
     u(x, t) = E[a' x + b' ε | x_t = x] = a'/a (x + b² s) − b' b s,    s = ∇ log p_t(x)
 
