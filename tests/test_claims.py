@@ -208,7 +208,9 @@ MET_BY_UNTRAINED = {
     ("no_collapse", "collapse.collapsed_seeds"),
 }
 """Criteria that networks meet before training."""
-BY_DEFINITION = {("in_batch_negatives", "barlow_twins")}
+BY_DEFINITION = {
+    ("in_batch_negatives", name) for name in ("contrastive", "vicreg", "sigreg", "spectral_contrastive", "barlow_twins")
+}
 """Claims about a loss that hold whatever the network: views standardised over a batch of one point are uncorrelated."""
 
 
@@ -429,7 +431,7 @@ def test_a_claim_names_its_paper_or_that_of_the_method_if_it_is_true_of_it() -> 
 
     assert paper("contrastive", "batch_matters") == "Chen et al. 2020"
     assert paper("contrastive", "in_batch_negatives") == "van den Oord et al. 2018"
-    assert paper("jepa_pairwise", "global_distances") is None and paper("dsm", "masked_prediction") is None
+    assert paper("jepa_pairwise", "global_structure") is None and paper("dsm", "masked_prediction") is None
     assert paper("dsm", "mode_weights") == "Song and Ermon 2019"
     assert {source for method in CLAIMS.sources.values() for source in method.values() if source} == set(CLAIMS.papers)
 
