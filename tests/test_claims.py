@@ -211,7 +211,7 @@ MET_BY_UNTRAINED = {
 BY_DEFINITION = {
     ("in_batch_negatives", name) for name in ("contrastive", "vicreg", "sigreg", "spectral_contrastive", "barlow_twins")
 }
-"""Claims about a loss that hold whatever the network: views standardised over a batch of one point are uncorrelated."""
+"""Claims about a loss that hold whatever the network: negatives or statistics of the batch are part of it."""
 
 
 def verdict_before_training(criterion: Criterion, method: str, folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import copy
 import importlib
 import inspect
 import itertools
+import json
 import linecache
 import math
 import re
@@ -39,7 +40,8 @@ RAW = params.read(ROOT / "params.yaml")
 TEXT = yaml.safe_dump(RAW)
 MISSING = object()
 FIRST_COVARIANCE = "reference.covariances.0"
-MIXTURES, CLAIMS = (yaml_file.read(ROOT / name) for name in ("mixtures.yaml", "claims.yaml"))
+# Without the shared parts of the YAML aliases.
+MIXTURES, CLAIMS = (json.loads(json.dumps(yaml_file.read(ROOT / name))) for name in ("mixtures.yaml", "claims.yaml"))
 Load = Callable[[Path], Any]
 """A function that reads and validates a file."""
 KeyPath = tuple[str | int, ...]
