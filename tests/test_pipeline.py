@@ -67,7 +67,7 @@ def test_fields_and_embeddings_have_the_expected_shapes_and_values(reproduced: P
     shapes = {"grid_x": (20,), "grid_y": (20,), "energy": (2, 20, 20), "log_density": (20, 20)}
     with np.load(reproduced / "reports/fields/contrastive.npz") as fields:
         assert {k: fields[k].shape for k in shapes} == shapes
-        assert fields["embedding"].shape == (2, 300, 16)
+        assert fields["embedding"].shape == (2, 300, 8)
         assert np.abs(fields["energy"]).max() <= 1 + 1e-6
     with np.load(reproduced / "reports/fields/dsm.npz") as fields:
         assert {k: fields[k].shape for k in shapes} == shapes
