@@ -358,7 +358,7 @@ def test_the_readout_shows_the_value_at_the_pointer(opened: OpenedPage) -> None:
 
 def test_the_spectrum_shows_the_metrics_and_maps_of_the_eigenfunctions(project: Path, opened: OpenedPage) -> None:
     page, measured = opened.page, files.read_json(project / artifacts.metrics("mog", "contrastive"))["spectrum"]
-    page.locator("[data-method=contrastive]").click()
+    page.locator(".thumb[data-method=contrastive]").click()
     bars = page.locator(".spectrum .eigenfunction")
     expect(bars.first).to_have_attribute("aria-pressed", "true")
     drawn = pixels(page, ".spectrum .map canvas")
@@ -375,7 +375,7 @@ def test_the_spectrum_shows_the_metrics_and_maps_of_the_eigenfunctions(project: 
     bars.nth(4).focus()
     page.keyboard.press("Enter")
     expect(page.locator(".spectrum .readout")).to_contain_text("ψ5")
-    page.locator("[data-method=ncsn]").click()
+    page.locator(".thumb[data-method=ncsn]").click()
     expect(page.locator(".spectrum")).to_have_count(0)
 
 
