@@ -17,7 +17,9 @@ from stages.nn.noise import TrainingNoise
 from stages.nn.points import Points
 
 MOG = params.load(ROOT / "params.yaml").mog.model_copy(update={"preset": "reference"})
-DESCRIBED = load(ROOT / "mixtures.yaml")["reference"]
+PRESETS = {name: one for name, one in load(ROOT / "mixtures.yaml").items() if not one.noise_coordinates}
+"""The mixtures of mixtures.yaml in the plane."""
+DESCRIBED = PRESETS["reference"]
 REFERENCE = setup.mixture(DESCRIBED)
 (LEFT, RIGHT), (BOTTOM, TOP) = BOX = setup.box(DESCRIBED)
 AREA = (RIGHT - LEFT) * (TOP - BOTTOM)

@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from stages.claims import main, markdown
-from stages.config import mixture as mixtures
 from stages.config import params
 from stages.config.claims import Claim, Criterion, load
 from stages.config.mixture import Box, MixtureParams
@@ -29,7 +28,7 @@ from stages.pipeline import files
 from stages.results.claim_cells import COLUMNS
 from stages.results.verdicts import decide, formula, measure
 from tests import methods
-from tests.plane import DESCRIBED
+from tests.plane import DESCRIBED, PRESETS
 
 PARAMS = params.load(ROOT / "params.yaml")
 CLAIMS = load(ROOT / "claims.yaml")
@@ -257,7 +256,7 @@ def test_the_verdict_turns_in_the_study_that_a_claim_names(name: str, study: str
 
 
 OTHER_MIXTURES = {
-    **{name: mixture for name, mixture in mixtures.load(ROOT / "mixtures.yaml").items() if "reference" not in name},
+    **{name: mixture for name, mixture in PRESETS.items() if name != "reference"},
     "four": MixtureParams(
         means=[[0, 0], [6, 0], [0, 6], [6, 6]],
         covariances=[[[1, 0], [0, 1]]] * 4,

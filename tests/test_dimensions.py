@@ -16,6 +16,7 @@ from stages.core.paths import ROOT
 from stages.metrics.sampling import unit_directions
 from stages.mog import spectrum
 from stages.mog.problem import setup
+from stages.pipeline.lookup import look_up
 from tests import methods
 
 DESCRIBED = mixture.load(ROOT / "mixtures.yaml")
@@ -67,10 +68,7 @@ def four_dimensions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_method_is_measured_beyond_the_plane_without_landscapes(name: str, four_dimensions: Path) -> None:
     metrics = methods.untrained(four_dimensions, name)
     for key in MEASURED[name]:
-        found = metrics
-        for part in key.split("."):
-            found = found[part]
-        assert found, key
+        assert look_up(metrics, key), key
     assert not (four_dimensions / f"reports/fields/{name}.npz").exists()
     assert "wells" not in metrics and "spectrum" not in metrics
 

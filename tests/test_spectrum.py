@@ -7,14 +7,12 @@ import pytest
 from numpy.polynomial.hermite_e import hermeval
 from pytest import approx
 
-from stages.config.mixture import load
 from stages.metrics.spectrum import captured_trace, explained, span, spectral_excess
 from stages.mog.problem import setup, spectrum
 from stages.mog.problem.gaussian_mixture import Array, Mixture
 from stages.mog.problem.spectrum import PairOperator, extended, pair_operator
-from tests.plane import REFERENCE
+from tests.plane import PRESETS, REFERENCE
 
-MIXTURES = load()
 EIGENVALUES = {
     0.3: "1 1 .9997 .9512 .9467 .9026 .8963 .8532 .8486 .8475 .8475 .8161 .8035 .8023 .7724 .7606",
     0.5: "1 1 .9988 .8740 .8646 .7578 .7478 .6667 .6666 .6508 .6468 .6123 .5594 .5507 .5309 .4837",
@@ -69,11 +67,11 @@ def test_eigenfunctions_of_one_gaussian_are_hermite_polynomials() -> None:
         assert abs((function * polynomial) @ found.measure) == approx(1, abs=1e-8)
 
 
-@pytest.mark.parametrize("preset", MIXTURES)
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("noise", [0.5, 1.0])
 def test_operator_has_its_traces(preset: str, noise: float) -> None:
     """E[a·b] = E[a·T a] for the coordinates, the trace ∫ p(a | a) da, and T 1 = 1."""
-    mixture = setup.mixture(MIXTURES[preset])
+    mixture = setup.mixture(PRESETS[preset])
     found = pair_operator(mixture, noise)
     root = np.sqrt(found.measure)
     assert found.measure.sum() == approx(1, abs=1e-9)
@@ -89,9 +87,9 @@ def test_operator_has_its_traces(preset: str, noise: float) -> None:
     assert values.sum() == approx(found.measure @ diagonal, rel=1e-9)
 
 
-@pytest.mark.parametrize("preset", MIXTURES)
+@pytest.mark.parametrize("preset", PRESETS)
 def test_eigenfunctions_are_orthonormal_and_satisfy_their_equation(preset: str) -> None:
-    found = pair_operator(setup.mixture(MIXTURES[preset]), 0.5)
+    found = pair_operator(setup.mixture(PRESETS[preset]), 0.5)
     values, functions = found.eigenpairs(17)
     assert (functions * found.measure) @ functions.T == approx(np.eye(17), abs=1e-7)
     weighted = functions * np.sqrt(found.measure)

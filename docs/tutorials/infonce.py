@@ -43,8 +43,8 @@ print(
 )
 
 # %% [markdown]
-# Now train. `contrastive` has a cosine critic, bounded by $\pm 1/\tau$; `contrastive_critic` is free. Both see the same loss and
-# the same noise.
+# Now train. `contrastive` has a cosine critic, bounded by $\pm 1/\tau$; `contrastive_critic` is free. Both see the same loss
+# and the same noise.
 
 # %%
 view_noise = {"noise": NOISE}
