@@ -16,6 +16,7 @@ from stages.core.paths import ROOT
 from stages.metrics.sampling import unit_directions
 from stages.mog import spectrum
 from stages.mog.problem import setup
+from stages.pipeline import artifacts, files
 from stages.pipeline.lookup import look_up
 from tests import methods
 
@@ -71,6 +72,12 @@ def test_a_method_is_measured_beyond_the_plane_without_landscapes(name: str, fou
         assert look_up(metrics, key), key
     assert not (four_dimensions / f"reports/fields/{name}.npz").exists()
     assert "wells" not in metrics and "spectrum" not in metrics
+
+
+def test_one_coordinate_of_each_held_out_point_is_hidden(four_dimensions: Path) -> None:
+    visible = files.read_arrays(four_dimensions / artifacts.VIEWS)["visible"]
+    assert ((visible == 0) | (visible == 1)).all() and (visible.sum(-1) == 3).all()
+    assert_allclose((visible == 0).mean((0, 1)), 1 / 4, atol=0.1)
 
 
 def test_landscapes_beyond_the_plane_are_refused_in_one_line(four_dimensions: Path) -> None:

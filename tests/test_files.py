@@ -50,6 +50,18 @@ def test_arrays_and_tensors_survive_a_round_trip(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "a.safetensors"]
 
 
+def test_elements_of_a_list_take_one_line_each(tmp_path: Path) -> None:
+    content = {
+        "machines": {"a": 1},
+        "runs": [{"params": {"seed": 0}, "metrics": [1, 2]}, {"params": {}, "metrics": []}],
+        "last": [],
+    }
+    files.write_json_rows(tmp_path / "runs.json", content, "runs")
+    lines = (tmp_path / "runs.json").read_text().splitlines()
+    assert files.read_json(tmp_path / "runs.json") == content
+    assert '{"params": {"seed": 0}, "metrics": [1, 2]},' in lines and '{"params": {}, "metrics": []}' in lines
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_non_finite_number_is_never_written(tmp_path: Path, bad: float) -> None:
     path, end = tmp_path / "file", "is not finite, so these params give no result"
@@ -57,6 +69,7 @@ def test_non_finite_number_is_never_written(tmp_path: Path, bad: float) -> None:
     assert refusal(files.write_json, path, nested) == f"{path} is not written: structure.values.1.mean {end}"
     assert refusal(files.write_arrays, path, {"field": np.array([0.0, bad])}) == f"{path} is not written: field {end}"
     assert refusal(files.write_tensors, path, {"weight": torch.tensor([bad])}) == f"{path} is not written: weight {end}"
+    assert refusal(files.write_json_rows, path, {"runs": [bad]}, "runs") == f"{path} is not written: runs.0 {end}"
     rows = [{"step": 0, "loss": 1.0}, {"step": 5, "loss": bad}]
     assert refusal(files.write_curves, path, rows) == f"{path} is not written: loss at step 5 {end}"
     assert not list(tmp_path.iterdir())

@@ -71,6 +71,19 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_json_rows(path: Path, content: Mapping[str, Any], rows: str) -> None:
+    """Write a JSON file in which each element of the list `content[rows]` takes one line, not one for each of its numbers.
+
+    Raises:
+        UserError: a number is not finite.
+    """
+    for name, value in _numbers(content):
+        _check_finite(path, name, math.isfinite(value))
+    text = json.dumps({**content, rows: []}, indent=1, ensure_ascii=False)
+    lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in content[rows])
+    write_text(path, text.replace(f'"{rows}": []', f'"{rows}": [\n{lines}\n ]') + "\n")
+
+
 def _numbers(content: Any, place: str = "") -> Iterator[tuple[str, float]]:
     """Floating-point numbers in nested content, each with its dotted key."""
     if isinstance(content, float):

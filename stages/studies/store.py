@@ -8,7 +8,6 @@ without a rerun (confirm.py); `lacks`, if present, the names of metrics that wer
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -107,7 +106,7 @@ class Store:
         content: dict[str, Any] = {"machines": self.machines, "runs": self.records}
         if any(one["confirmations"] for one in self.records):
             content["confirmed"] = self.confirmed
-        files.write_text(self.path, _one_run_a_line(content))
+        files.write_json_rows(self.path, content, "runs")
 
     def standing(self) -> str:
         """The provenance in one sentence: commits and machines of the runs, and how the runs were confirmed since."""
@@ -123,13 +122,6 @@ class Store:
             f"{last['again']} were rerun and agree {last['agreed']}; "
             f"{max(one['confirmations'] for one in confirmed)} confirmations in a row."
         )
-
-
-def _one_run_a_line(content: Mapping[str, Any]) -> str:
-    """The content as JSON whose differences show which runs changed, without a line for each number of each run."""
-    rows = ",\n".join(json.dumps(one, ensure_ascii=False, allow_nan=False) for one in content["runs"])
-    around = json.dumps({**content, "runs": []}, indent=1, ensure_ascii=False)
-    return around.replace('"runs": []', f'"runs": [\n{rows}\n ]') + "\n"
 
 
 def processor(facts: Mapping[str, str]) -> str:
