@@ -366,5 +366,6 @@ def test_page_params_and_page_data_do_not_affect_metrics(tmp_path: Path, monkeyp
     tiny = {"jepa_ema": {"train": {"steps": 5, "batch_size": 16, "warmup": 1}}}
     found = metrics(tiny)
     assert found == metrics(merged(tiny, {"page": {"coarse": 5, "snapshots": 2, "points": 20}}))
-    monkeypatch.setattr(evaluate, "page_data", lambda *_: {})
+    for script in ("overview", "details"):
+        monkeypatch.setattr(evaluate.page_data, script, lambda *_: {})
     assert found == metrics(tiny)

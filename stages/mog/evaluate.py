@@ -1,7 +1,8 @@
 """Stage mog_evaluate@METHOD: evaluate a method on the mixture against the analytic truth.
 
 Writes reports/metrics/mog/METHOD.json, the metrics over seeds; and, for points in the plane, the data of the page,
-reports/page_data/mog/METHOD.js (evaluation/page_data.py), and the arrays of the figures, reports/fields/METHOD.npz:
+reports/page_data/mog/METHOD.js and METHOD.details.js (evaluation/page_data.py), and the arrays of the figures,
+reports/fields/METHOD.npz:
 
 - `grid_x` (W,), `grid_y` (H,), `energy` (S, H, W) and `log_density` (H, W), that of p_σ for a score-based method, else of p;
 - with an encoder: `embedding` (S, N, D) of the test points, and `embedding_untrained` (N, D); `walk` (F, 2), the path of the
@@ -30,13 +31,13 @@ from torch import Tensor
 
 from stages.config.params import Params
 from stages.metrics.summary import over_seeds
+from stages.mog.evaluation import page_data
 from stages.mog.evaluation.conditionals import evaluate_conditionals
 from stages.mog.evaluation.critics import evaluate_critic
 from stages.mog.evaluation.embeddings import evaluate_embeddings
 from stages.mog.evaluation.jacobians import evaluate_jacobian
 from stages.mog.evaluation.likelihoods import evaluate_density, evaluate_flow
 from stages.mog.evaluation.model import Array, EvaluatedModel
-from stages.mog.evaluation.page_data import page_data
 from stages.mog.evaluation.scores import evaluate_scores
 from stages.mog.evaluation.spectra import evaluate_spectrum
 from stages.nn.method import HasCritic, HasEncoder, HasFlow, HasLogLikelihood, HasPredictor, HasScore
@@ -78,7 +79,8 @@ def main(_: Params, name: str) -> None:
         return
     fields = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in fields.items()}
     files.write_arrays(artifacts.fields("mog", name), fields)
-    page_script.write(artifacts.page_data("mog", name), f"mog/{name}", page_data(model, fields))
+    page_script.write(artifacts.page_data("mog", name), f"mog/{name}", page_data.overview(model, fields))
+    page_script.write(artifacts.page_data("mog", f"{name}.details"), f"mog/{name}/details", page_data.details(model, fields))
 
 
 def heldout_loss(model: EvaluatedModel) -> Array:

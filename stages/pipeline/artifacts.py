@@ -107,7 +107,7 @@ def embeddings(method: str) -> Path:
 
 
 def page_data(domain: str, name: str) -> Path:
-    """Page data of a method: `name` is METHOD, or METHOD.reconstruction for phase 2 on the images."""
+    """Page data of a method: `name` is METHOD, METHOD.details, or METHOD.reconstruction for phase 2 on the images."""
     return REPORTS / "page_data" / domain / f"{name}.js"
 
 
