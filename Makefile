@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup shell cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm docs screenshots readme requirements audit licences restore clean
+.PHONY: help setup shell cluster verify repro track register ui pr-report test integration nightly lint check reproduce bench studies confirm docs page screenshots readme requirements audit licences restore clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -112,6 +112,9 @@ $(VENV)/.docs: requirements-docs.txt $(VENV)/.pipeline
 
 docs: $(VENV)/.docs ## build the book into site/, running its tutorials (some minutes; QUICK=1: with hardly any training)
 	OMP_NUM_THREADS=2 ENERGY_WELLS_QUICK=$(QUICK) python -m mkdocs build --strict
+
+page: ## bundle the page's scripts into stages/page/page.js, check them and run their tests (needs Node.js and npm)
+	@cd stages/page && npm ci --no-audit --no-fund && npm run --silent build && npm run --silent lint && npm run --silent types && npm test --silent
 
 screenshots: $(VENV)/.development ## take the book's pictures of the page in the system's Chromium
 	@python -m stages.tools.screenshots

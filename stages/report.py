@@ -2,7 +2,7 @@
 
 Writes reports/index.html, which opens from the file system without a server or a network, and reports/page_data/domains.js with
 the data that all methods share: the mixture, its test points, the images. The page loads the scripts of reports/page_data on
-demand. Its sources are in stages/page: a template, a style sheet, scripts, and the published build of d3. Also writes
+demand. Its sources are in stages/page: a template, a style sheet, and page.js, which esbuild bundles from src/. Also writes
 reports/figures/claims.png, all verdicts as a matrix.
 """
 
@@ -32,23 +32,6 @@ from stages.results import verdict_matrix
 
 PAGE = ROOT / "stages/page"
 """Folder of the page's sources."""
-SCRIPTS = (
-    "vendor/d3.min",
-    "data",
-    "truth",
-    "fields",
-    "map",
-    "controls",
-    "mixture",
-    "particles",
-    "spectrum",
-    "conditional",
-    "embeddings",
-    "reconstructions",
-    "table",
-    "main",
-)
-"""The scripts of the page; each uses only those before it."""
 RAW = "raw pixels"
 """Label of the baseline on raw pixels."""
 BAR_WIDTH = 120
@@ -71,7 +54,7 @@ def main(params: Params) -> None:
     )
     page = environment.get_template("page.html.j2").render(
         style=Markup(_read("style.css")),  # noqa: S704  # our own files
-        scripts=[Markup(_read(f"{name}.js")) for name in SCRIPTS],  # noqa: S704
+        script=Markup(_read("page.js").partition("//# sourceMappingURL")[0]),  # noqa: S704
         results=Markup(page_script.escaped(results(mnist, reconstructed, spectra(params.methods)))),  # noqa: S704  # no `<` is left in it
         images=params.mnist.title,
         snapshot_images=f"{params.mnist.snapshot_images:,}",
@@ -86,7 +69,7 @@ def main(params: Params) -> None:
         digests=inputs(params),
         params=PARAMS.read_text(encoding="utf-8"),
         versions="\n".join(direct()),
-        d3_licence=_read("vendor/d3.LICENSE"),
+        d3_licence=_read("d3.LICENSE"),
     )
     files.write_text(artifacts.PAGE, page)
 

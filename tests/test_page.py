@@ -403,7 +403,7 @@ def test_the_conditional_density_is_the_models_along_the_line(
         found = page.evaluate(
             """([seen, count]) => {
               const { density } = page.mixture.tools.parts[0].learned.content.conditional;
-              return [...part(density, seen)].slice(9 * count, 10 * count);
+              return [...page.part(density, seen)].slice(9 * count, 10 * count);
             }""",
             [seen, len(axis)],
         )
@@ -493,7 +493,7 @@ RECORD_TEXTS = """(place) => {
 
 def test_the_scatter_plot_shows_the_pipelines_pca_projection(project: Path, opened: OpenedPage) -> None:
     expected = np.load(project / "reports/fields/mnist/jepa_ema.npz")["pca"]
-    found = np.array(opened.page.evaluate("() => [...numbers(page.embeddings.content.pca)]")).reshape(expected.shape)
+    found = np.array(opened.page.evaluate("() => [...page.numbers(page.embeddings.content.pca)]")).reshape(expected.shape)
     assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
     places = np.array(opened.page.evaluate("() => page.embeddings.places"))
     assert np.corrcoef(places[:, 0], expected[-1, :, 0])[0, 1] > 0.999

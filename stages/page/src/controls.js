@@ -1,13 +1,20 @@
-"use strict";
 /* Controls: native elements with labels, so that they work with the keyboard and with screen readers. */
 
-const controls = {
+import * as d3 from "./d3.js";
+
+export const controls = {
   /** A labelled group of controls. */
   row(host, label) {
     return d3.select(host).append("div").attr("class", "controls").attr("role", "group").attr("aria-label", label).node();
   },
 
-  /** A slider over [low, high]; `show` formats its value. Returns {input, value, set, say}. */
+  /**
+   * A slider over [low, high]; `show` formats its value. Returns {input, value, set, say}.
+   *
+   * @param {Element} host
+   * @param {string} label
+   * @param {{low?: number, high: number, step?: number, value?: number, show?: (place: number) => string, changed: (place: number) => void}} options
+   */
   slider(host, label, { low = 0, high, step = 1, value = low, show = String, changed }) {
     const line = d3.select(host).append("label").attr("class", "slider");
     line.append("span").text(label);
@@ -28,7 +35,7 @@ const controls = {
         return Number(input.value);
       },
       set(now) {
-        input.value = now;
+        input.value = String(now);
         update();
       },
       /** Show this text for the current value. */

@@ -1,8 +1,17 @@
-"use strict";
 /* Start the parts of the page. */
+
+import * as d3 from "./d3.js";
+import { numbers, pageData, part } from "./data.js";
+import { Embeddings } from "./embeddings.js";
+import { Grid } from "./fields.js";
+import { MixtureSection } from "./mixture.js";
+import { Reconstructions } from "./reconstructions.js";
+import { MeasuredTable } from "./table.js";
+import { Mixture } from "./truth.js";
 
 /** Toggle between light and dark; the default is the system's setting. */
 function theme() {
+  /** @type {HTMLButtonElement} */
   const button = document.querySelector("#theme");
   const dark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   const tell = () => (button.textContent = dark() ? "Light" : "Dark");
@@ -20,7 +29,9 @@ function theme() {
 }
 
 /** The parts of the page by the id of their element, for tests and tools. */
-const page = {};
+const page = { numbers, part };
+// The data scripts call `pageData.add`.
+Object.assign(globalThis, { page, pageData });
 
 /** Start a part of the page in its element; an error is shown there. */
 async function start(id, make) {

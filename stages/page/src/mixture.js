@@ -1,15 +1,21 @@
-"use strict";
 /* The mixture: a small map of every method, and a large one of the selected method. */
 
-/** Range of the colour scale of an energy, in nats above its minimum. */
-const DEPTH = 12;
-/** Contour levels of the analytic log-density, in nats below its maximum. */
-const LEVELS = [-8, -5, -3, -2, -1, -0.5, -0.1];
+import { Conditional } from "./conditional.js";
+import { controls } from "./controls.js";
+import * as d3 from "./d3.js";
+import { numbers, pageData, part } from "./data.js";
+import { cosineEnergy, Grid, ranks } from "./fields.js";
+import { DEPTH, LEVELS, PlaneMap, paint, SCALES } from "./map.js";
+import { Particles } from "./particles.js";
+import { results } from "./results.js";
+import { Spectrum } from "./spectrum.js";
 
 class Learned {
   /** What one method learned; `content` is its page data (stages/mog/evaluation/page_data.py). */
   constructor(name, content, domain) {
-    Object.assign(this, { name, content, domain });
+    this.name = name;
+    this.content = content;
+    this.domain = domain;
     this.embeds = content.kind === "embedding";
     this.truth = this.embeds ? domain.mixture : domain.mixture.smoothed(content.sigma);
     this.fine = domain.grid;
@@ -39,7 +45,7 @@ class Learned {
   }
 }
 
-class MixtureSection {
+export class MixtureSection {
   constructor(host, domain) {
     this.domain = domain;
     const reference = domain.grid.point(domain.grid.node(...domain.reference));
@@ -143,7 +149,11 @@ class MixtureSection {
     return this.learned.get(this.state.name);
   }
 
-  /** Apply the changes of a control. A new method is shown once its data are loaded, unless another was chosen since. */
+  /**
+   * Apply the changes of a control. A new method is shown once its data are loaded, unless another was chosen since.
+   *
+   * @param {{name?: string, [key: string]: any}} changes
+   */
   change({ name, ...others }) {
     Object.assign(this.state, others);
     this.wanted = name ?? this.wanted;
@@ -310,15 +320,19 @@ class MethodTools {
     }
     const found = results.spectrum[learned.name];
     if (found) {
-      this.parts.push(new Spectrum(host, learned, section, found));
+      this.parts.push(new Spectrum(host, section, found));
     }
   }
 
   changed(state) {
-    this.parts.forEach((one) => one.changed(state));
+    for (const one of this.parts) {
+      one.changed(state);
+    }
   }
 
   close() {
-    this.parts.forEach((one) => one.close());
+    for (const one of this.parts) {
+      one.close();
+    }
   }
 }

@@ -1,7 +1,6 @@
-"use strict";
 /* Loading of the page data. It comes as scripts, because a page opened from the file system may load no other kind of file. */
 
-const pageData = {
+export const pageData = {
   /** Loaded contents by name, and promises of the requested scripts. */
   contents: new Map(),
   requested: new Map(),
@@ -30,7 +29,7 @@ const pageData = {
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array };
 
 /** The values low + step · q of a quantised array, row-major; decoded once. */
-function numbers(packed) {
+export function numbers(packed) {
   if (!packed.values) {
     const bytes = Uint8Array.from(atob(packed.data), (character) => character.charCodeAt(0));
     const steps = new TYPES[packed.type](bytes.buffer);
@@ -41,13 +40,13 @@ function numbers(packed) {
 }
 
 /** The slice of a quantised array at `index` of its first dimension. */
-function part(packed, index) {
+export function part(packed, index) {
   const size = packed.shape.slice(1).reduce((a, b) => a * b, 1);
   return numbers(packed).subarray(index * size, (index + 1) * size);
 }
 
 /** Resolves to the decoded image of a sheet. */
-async function picture(sheet) {
+export async function picture(sheet) {
   if (!sheet.image) {
     sheet.image = new Image();
     sheet.image.src = `data:image/png;base64,${sheet.png}`;
@@ -57,7 +56,7 @@ async function picture(sheet) {
 }
 
 /** Draw image `index` of a decoded sheet. */
-function drawFromSheet(context, sheet, index, x, y, width, height) {
+export function drawFromSheet(context, sheet, index, x, y, width, height) {
   const left = (index % sheet.columns) * sheet.width;
   const top = Math.floor(index / sheet.columns) * sheet.height;
   context.drawImage(sheet.image, left, top, sheet.width, sheet.height, x, y, width, height);

@@ -1,10 +1,11 @@
-"use strict";
 /* The truth: a mixture of Gaussians in the plane, in closed form (stages/mog/problem/gaussian_mixture.py). */
 
-class Mixture {
+export class Mixture {
   /** Weights (K), means (K × 2) and covariances (K × 2 × 2). */
   constructor(weights, means, covariances) {
-    Object.assign(this, { weights, means, covariances });
+    this.weights = weights;
+    this.means = means;
+    this.covariances = covariances;
     this.parts = weights.map((weight, k) => {
       const [[a, b], [, d]] = covariances[k];
       const determinant = a * d - b * b;
@@ -63,7 +64,7 @@ class Mixture {
       return Math.log(weight) - ((value - this.means[k][seen]) ** 2 / variance + Math.log(2 * Math.PI * variance)) / 2;
     });
     const top = Math.max(...logs);
-    const total = d3.sum(logs, (log) => Math.exp(log - top));
+    const total = logs.reduce((sum, log) => sum + Math.exp(log - top), 0);
     const slope = this.covariances.map((c) => c[hidden][seen] / c[seen][seen]);
     return {
       weights: logs.map((log) => Math.exp(log - top) / total),
@@ -74,10 +75,9 @@ class Mixture {
 }
 
 /** The density of a one-dimensional mixture, as returned by `conditional`. */
-function lineDensity({ weights, means, variances }, value) {
-  return d3.sum(
-    weights,
-    (weight, k) =>
-      (weight * Math.exp((-((value - means[k]) ** 2) / variances[k]) / 2)) / Math.sqrt(2 * Math.PI * variances[k]),
+export function lineDensity({ weights, means, variances }, value) {
+  const parts = weights.map(
+    (weight, k) => (weight * Math.exp((-((value - means[k]) ** 2) / variances[k]) / 2)) / Math.sqrt(2 * Math.PI * variances[k]),
   );
+  return parts.reduce((sum, part) => sum + part, 0);
 }

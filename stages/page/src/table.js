@@ -1,7 +1,9 @@
-"use strict";
 /* Sorting and filtering of the table of claims, which the template renders. */
 
-class MeasuredTable {
+import { controls } from "./controls.js";
+import * as d3 from "./d3.js";
+
+export class MeasuredTable {
   constructor(host) {
     const table = host.querySelector("table");
     this.body = table.tBodies[0];

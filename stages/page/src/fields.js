@@ -1,15 +1,16 @@
-"use strict";
 /* Scalar and vector fields on a grid. */
 
 /** The nodes of a field: axes x (W) and y (H); node number row · W + column. */
-class Grid {
+export class Grid {
   constructor(x, y) {
-    Object.assign(this, { x, y, size: x.length * y.length });
+    this.x = x;
+    this.y = y;
+    this.size = x.length * y.length;
   }
 
   /** A grid of the same box with `count` nodes along each side. */
   coarser(count) {
-    const along = (axis) => d3.range(count).map((i) => axis[0] + (i / (count - 1)) * (axis.at(-1) - axis[0]));
+    const along = (axis) => Array.from({ length: count }, (_, i) => axis[0] + (i / (count - 1)) * (axis.at(-1) - axis[0]));
     return new Grid(along(this.x), along(this.y));
   }
 
@@ -34,13 +35,17 @@ class Grid {
   /** The values of a function at all nodes. */
   sample(value) {
     const out = new Float32Array(this.size);
-    this.y.forEach((y, row) => this.x.forEach((x, column) => (out[row * this.x.length + column] = value(x, y))));
+    for (const [row, y] of this.y.entries()) {
+      for (const [column, x] of this.x.entries()) {
+        out[row * this.x.length + column] = value(x, y);
+      }
+    }
     return out;
   }
 }
 
 /** −cos between the embedding of every node and that of node `reference`, for L2-normalised embeddings (N × D), flattened. */
-function cosineEnergy(directions, dimension, reference, out) {
+export function cosineEnergy(directions, dimension, reference, out) {
   const count = directions.length / dimension;
   const at = directions.subarray(reference * dimension, (reference + 1) * dimension);
   // Quantisation leaves norms slightly different from 1.
@@ -58,7 +63,7 @@ function cosineEnergy(directions, dimension, reference, out) {
 }
 
 /** Bilinear interpolation, and linear extrapolation, of a vector field (N × 2) at a point, written into `out`. */
-function vectorAt(field, grid, x, y, out) {
+export function vectorAt(field, grid, x, y, out) {
   const width = grid.x.length;
   const place = (axis, value) => ((value - axis[0]) / (axis.at(-1) - axis[0])) * (axis.length - 1);
   const cell = (axis, at) => Math.max(0, Math.min(axis.length - 2, Math.floor(at)));
@@ -78,9 +83,11 @@ function vectorAt(field, grid, x, y, out) {
 }
 
 /** The rank of each value, scaled to [0, 1]. */
-function ranks(values) {
+export function ranks(values) {
   const order = Uint32Array.from(values.keys()).sort((a, b) => values[a] - values[b]);
   const out = new Float32Array(values.length);
-  order.forEach((node, place) => (out[node] = place / (values.length - 1)));
+  for (const [place, node] of order.entries()) {
+    out[node] = place / (values.length - 1);
+  }
   return out;
 }

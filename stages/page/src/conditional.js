@@ -1,13 +1,20 @@
-"use strict";
 /* Conditional density of one coordinate given the other, true and predicted by a masked method, along a line in the plane. */
 
-class Conditional {
+import { controls } from "./controls.js";
+import * as d3 from "./d3.js";
+import { part } from "./data.js";
+import { lineDensity } from "./truth.js";
+
+export class Conditional {
   constructor(host, learned, section) {
-    Object.assign(this, { learned, section, domain: section.domain, seen: 1 });
-    const part = d3.select(host).append("section").attr("class", "conditional");
-    part.append("h4").text("Conditional density of one coordinate given the other");
-    part.append("p").text("The line fixes the observed coordinate and follows the reference point on the map. The plot shows the true density of the hidden coordinate along the line and the method's prediction of it, for the first seed at the end of training.");
-    const row = controls.row(part.node(), "The line");
+    this.learned = learned;
+    this.section = section;
+    this.domain = section.domain;
+    this.seen = 1;
+    const box = d3.select(host).append("section").attr("class", "conditional");
+    box.append("h4").text("Conditional density of one coordinate given the other");
+    box.append("p").text("The line fixes the observed coordinate and follows the reference point on the map. The plot shows the true density of the hidden coordinate along the line and the method's prediction of it, for the first seed at the end of training.");
+    const row = controls.row(box.node(), "The line");
     controls.choice(
       row,
       "The line is",
@@ -19,8 +26,8 @@ class Conditional {
     );
     const { grid } = this.domain;
     this.place = controls.slider(row, "at", { high: grid.x.length - 1, show: (place) => (this.seen ? grid.y : grid.x)[place].toFixed(2), changed: () => this.draw() });
-    this.svg = part.append("svg").attr("viewBox", "0 0 560 240").attr("role", "img").attr("class", "density");
-    this.words = part.append("output").attr("class", "readout").node();
+    this.svg = box.append("svg").attr("viewBox", "0 0 560 240").attr("role", "img").attr("class", "density");
+    this.words = box.append("output").attr("class", "readout").node();
     this.changed(section.state);
   }
 
@@ -72,7 +79,7 @@ class Conditional {
     this.svg.append("text").attr("x", 295).attr("y", 236).attr("text-anchor", "middle").text(seen ? "first coordinate" : "second coordinate");
     const line = d3.line((p) => x(p[0]), (p) => y(p[1]));
     for (const { name, kind, points } of curves) {
-      this.svg.append("path").attr("class", `curve ${kind}`).attr("d", line(points)).append("title").text(name);
+      this.svg.append("path").attr("class", `curve ${kind}`).attr("d", line(/** @type {[number, number][]} */ (points))).append("title").text(name);
     }
     for (const { name, kind, at } of marks) {
       this.svg.append("path").attr("class", `mean ${kind}`).attr("d", `M${x(at)},12V205`).append("title").text(name);

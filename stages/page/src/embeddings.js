@@ -1,10 +1,14 @@
-"use strict";
 /* Embeddings of the images: a scatter plot over training, and the nearest neighbours of each image. */
+
+import { controls } from "./controls.js";
+import * as d3 from "./d3.js";
+import { drawFromSheet, numbers, pageData, part, picture } from "./data.js";
+import { results } from "./results.js";
 
 /** The class colours of the figures (stages/plots/images.py). */
 const CLASS_COLOURS = results.class_colours;
 
-class Embeddings {
+export class Embeddings {
   constructor(host, domain) {
     this.domain = domain;
     this.state = { name: domain.methods[0], snapshot: null, labels: new Set(d3.range(10)), mistakes: false, shown: null };
@@ -27,7 +31,7 @@ class Embeddings {
         on ? this.state.labels.add(label) : this.state.labels.delete(label);
         this.change({});
       });
-      d3.select(input.parentNode).select("span").style("border-color", CLASS_COLOURS[label]);
+      d3.select(input.parentElement).select("span").style("border-color", CLASS_COLOURS[label]);
       return input;
     });
     controls.button(labels, "All", () => this.all(true));
@@ -59,7 +63,9 @@ class Embeddings {
 
   all(on) {
     this.state.labels = new Set(on ? d3.range(10) : []);
-    this.ticks.forEach((tick) => (tick.checked = on));
+    for (const tick of this.ticks) {
+      tick.checked = on;
+    }
     this.change({});
   }
 
@@ -74,7 +80,7 @@ class Embeddings {
     this.content = content;
     const last = content.steps.length - 1;
     this.now = Math.min(this.state.snapshot ?? last, last);
-    this.snapshot.input.max = last;
+    this.snapshot.input.max = String(last);
     this.snapshot.set(this.now);
     this.snapshot.say(`step ${content.steps[this.now]}`);
     this.draw();
@@ -104,7 +110,7 @@ class Embeddings {
     // The axes span the final snapshot: embeddings grow over training.
     const axis = (d, size) => {
       const values = final.filter((_, i) => i % 2 === d);
-      const [low, high] = d3.extent(values);
+      const [low, high] = [Math.min(...values), Math.max(...values)];
       const margin = 0.04 * (high - low);
       return d3.scaleLinear([low - margin, high + margin], d ? [size, 0] : [0, size]);
     };
@@ -118,7 +124,7 @@ class Embeddings {
     this.visible.forEach((i, order) => {
       const wrong = labels[i] !== predicted[i];
       context.beginPath();
-      context.arc(...this.places[order], wrong ? 8 : 5, 0, 2 * Math.PI);
+      context.arc(this.places[order][0], this.places[order][1], wrong ? 8 : 5, 0, 2 * Math.PI);
       context.globalAlpha = wrong ? 1 : 0.65;
       context.fillStyle = CLASS_COLOURS[labels[i]];
       context.fill();
@@ -130,7 +136,7 @@ class Embeddings {
     const order = this.visible.indexOf(state.shown);
     if (order >= 0) {
       context.beginPath();
-      context.arc(...this.places[order], 13, 0, 2 * Math.PI);
+      context.arc(this.places[order][0], this.places[order][1], 13, 0, 2 * Math.PI);
       context.lineWidth = 4;
       context.stroke();
     }
@@ -185,8 +191,8 @@ class Embeddings {
         figure.append("figcaption");
         return figure;
       });
-    figures.select("canvas").each(function (place) {
-      const small = this.getContext("2d");
+    figures.select("canvas").each((place, index, nodes) => {
+      const small = /** @type {HTMLCanvasElement} */ (nodes[index]).getContext("2d");
       small.imageSmoothingEnabled = false;
       drawFromSheet(small, content.neighbours, place, 0, 0, 56, 56);
     });

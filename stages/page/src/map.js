@@ -1,5 +1,11 @@
-"use strict";
 /* A map: a scalar field as colours on a canvas; axes, contours, points, arrows and marks as SVG on top. */
+
+import * as d3 from "./d3.js";
+
+/** Range of the colour scale of an energy, in nats above its minimum. */
+export const DEPTH = 12;
+/** Contour levels of the analytic log-density, in nats below its maximum. */
+export const LEVELS = [-8, -5, -3, -2, -1, -0.5, -0.1];
 
 /** 256 colours of a colour scale, as RGB bytes. */
 function colours(interpolate) {
@@ -7,10 +13,10 @@ function colours(interpolate) {
 }
 
 /** Energy is perceptually uniform and dark where low, so a well looks deep; differences diverge. Both suit colour blindness. */
-const SCALES = { energy: colours(d3.interpolateViridis), difference: colours((t) => d3.interpolatePuOr(1 - t)) };
+export const SCALES = { energy: colours(d3.interpolateViridis), difference: colours((t) => d3.interpolatePuOr(1 - t)) };
 
 /** Paint a field, rows from the bottom up, on a canvas with one pixel per node; CSS scales the canvas. */
-function paint(canvas, grid, values, [low, high], scale) {
+export function paint(canvas, grid, values, [low, high], scale) {
   const width = grid.x.length;
   const height = grid.y.length;
   if (canvas.width !== width || canvas.height !== height) {
@@ -33,10 +39,16 @@ function paint(canvas, grid, values, [low, high], scale) {
   context.putImageData(image, 0, 0);
 }
 
-const percent = (value, of) => `${(100 * value) / of}%`;
+export const percent = (value, of) => `${(100 * value) / of}%`;
 
-class PlaneMap {
-  /** A map of the box of `grid` in the element `host`. `label` is for screen readers; without it they skip the map. */
+export class PlaneMap {
+  /**
+   * A map of the box of `grid` in the element `host`. `label` is for screen readers; without it they skip the map.
+   *
+   * @param {Element} host
+   * @param {import("./fields.js").Grid} grid
+   * @param {{size?: number, axes?: boolean, label?: string, role?: string}} options
+   */
   constructor(host, grid, { size = 480, axes = true, label, role = "img" }) {
     this.grid = grid;
     const [left, right, top, bottom] = axes ? [34, 8, 8, 26] : [0, 0, 0, 0];
@@ -133,7 +145,11 @@ class PlaneMap {
       });
   }
 
-  /** The point of the plane at a pointer event. */
+  /**
+   * The point of the plane at a pointer event.
+   *
+   * @returns {[number, number]}
+   */
   at(event) {
     const [a, b] = d3.pointer(event, this.svg.node());
     return [this.x.invert(a), this.y.invert(b)];
@@ -163,7 +179,7 @@ class PlaneMap {
     const node = this.svg.node();
     let held = false;
     node.addEventListener("pointerdown", (event) => {
-      const grabbed = event.pointerType !== "touch" || event.target.matches(mark);
+      const grabbed = event.pointerType !== "touch" || /** @type {Element} */ (event.target).matches(mark);
       held = grabbed && event.button === 0 && this.holds(this.at(event));
       if (held) {
         node.setPointerCapture(event.pointerId);

@@ -1,7 +1,11 @@
-"use strict";
 /* Reconstructions: perturbed images, and the decoder's output for them. */
 
-class Reconstructions {
+import { controls } from "./controls.js";
+import * as d3 from "./d3.js";
+import { drawFromSheet, pageData, picture } from "./data.js";
+import { results } from "./results.js";
+
+export class Reconstructions {
   constructor(host, domain) {
     this.domain = domain;
     this.state = { name: domain.reconstructed[0] };
@@ -40,7 +44,7 @@ class Reconstructions {
       .attr("value", (one) => one)
       .text((one) => one.replaceAll("_", " "));
     this.kind.value = kind;
-    this.severity.input.max = content.strengths.length - 1;
+    this.severity.input.max = String(content.strengths.length - 1);
     this.severity.set(level);
     const strength = content.strengths[level];
     const words = strength ? `${Math.round(100 * strength)} %` : "0 % (clean images)";

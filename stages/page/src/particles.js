@@ -1,5 +1,10 @@
-"use strict";
 /* Langevin dynamics with the learned score and, beside it, with the true score. */
+
+import { controls } from "./controls.js";
+import * as d3 from "./d3.js";
+import { part } from "./data.js";
+import { vectorAt } from "./fields.js";
+import { DEPTH, PlaneMap } from "./map.js";
 
 /** Step size, as a fraction of σ² plus the smallest variance of a mode: the inverse of the largest curvature of −log p_σ. */
 const STEP = 0.2;
@@ -17,9 +22,13 @@ const FREE = [0.1, 10];
 /** A standard normal random number. */
 const normal = d3.randomNormal();
 
-class Particles {
+export class Particles {
   constructor(host, learned, domain) {
-    Object.assign(this, { learned, domain, seed: 0, temperature: 1, cooling: null });
+    this.learned = learned;
+    this.domain = domain;
+    this.seed = 0;
+    this.temperature = 1;
+    this.cooling = null;
     this.schedule = learned.content.noise_schedule && d3.sort(learned.content.noise_schedule.sigmas);
     this.smallest = d3.min(domain.covariances, ([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b));
     this.box = [domain.grid.x, domain.grid.y].map((axis) => [axis[0], axis.at(-1)]);
@@ -105,7 +114,9 @@ class Particles {
 
   drop(x, y) {
     for (const side of this.sides) {
-      d3.range(DROPPED).forEach(() => side.points.push([x + normal() / 4, y + normal() / 4]));
+      for (let i = 0; i < DROPPED; i++) {
+        side.points.push([x + normal() / 4, y + normal() / 4]);
+      }
       side.points.splice(0, side.points.length - MAX_PARTICLES);
     }
     this.run(true);
@@ -113,12 +124,16 @@ class Particles {
 
   scatter(count) {
     const points = d3.range(count).map(() => this.box.map(([low, high]) => low + Math.random() * (high - low)));
-    this.sides.forEach((side) => (side.points = points.map((point) => [...point])));
+    for (const side of this.sides) {
+      side.points = points.map((point) => [...point]);
+    }
     this.run(true);
   }
 
   clear() {
-    this.sides.forEach((side) => (side.points = []));
+    for (const side of this.sides) {
+      side.points = [];
+    }
     this.draw();
   }
 
@@ -183,7 +198,9 @@ class Particles {
     const there = points.filter((point) => !this.escaped(point));
     for (const [x, y] of there) {
       const log = this.truth.logDensity(x, y);
-      this.truth.joint.forEach((joint, k) => (sums[k] += Math.exp(joint - log)));
+      for (const [k, joint] of this.truth.joint.entries()) {
+        sums[k] += Math.exp(joint - log);
+      }
     }
     return sums.map((sum) => (there.length ? sum / there.length : 0));
   }

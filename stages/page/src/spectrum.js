@@ -1,28 +1,34 @@
-"use strict";
 /* What an embedding keeps: R² of the eigenfunctions of the positive pairs, after and before training, with maps of them. */
 
-class Spectrum {
+import * as d3 from "./d3.js";
+import { part } from "./data.js";
+import { LEVELS, PlaneMap, SCALES } from "./map.js";
+
+export class Spectrum {
   /** `found` has the method's metrics (stages/report.py); `domain.spectrum` the eigenfunctions on the grid, for one noise of the views. */
-  constructor(host, learned, section, found) {
-    Object.assign(this, { found, domain: section.domain, shown: 0 });
-    const part = d3.select(host).append("section").attr("class", "spectrum");
-    part.append("h4").text("What the embedding keeps");
-    part
+  constructor(host, section, found) {
+    this.found = found;
+    this.domain = section.domain;
+    this.shown = 0;
+    const box = d3.select(host).append("section").attr("class", "spectrum");
+    box.append("h4").text("What the embedding keeps");
+    box
       .append("p")
       .text(
         `Two views of a point, x + sε with s = ${found.view_noise}, both noisy, define functions that hardly differ between them: eigenfunctions ψ with large eigenvalues λ. Dots show how much of each (R²) can be read linearly from the embedding, mean and standard deviation over seeds.`,
       );
-    this.svg = part.append("svg").attr("viewBox", "0 0 560 230").attr("role", "group").attr("class", "density").attr("aria-label", "R² of each eigenfunction");
-    this.readout = part.append("output").attr("class", "readout").node();
+    this.svg = box.append("svg").attr("viewBox", "0 0 560 230").attr("role", "group").attr("class", "density").attr("aria-label", "R² of each eigenfunction");
+    this.readout = box.append("output").attr("class", "readout").node();
     const { spectrum } = this.domain;
     if (spectrum && spectrum.view_noise === found.view_noise && spectrum.functions.shape[0]) {
-      const side = part.append("div").attr("class", "sides").append("div");
+      const side = box.append("div").attr("class", "sides").append("div");
       this.title = side.append("h5").node();
       this.map = new PlaneMap(side.node(), this.domain.grid, { size: 240, label: "eigenfunction" });
     }
     const { grid, mixture } = this.domain;
-    const highest = d3.max(grid.sample((x, y) => mixture.logDensity(x, y)));
-    this.logDensity = grid.sample((x, y) => mixture.logDensity(x, y) - highest);
+    const density = grid.sample((x, y) => mixture.logDensity(x, y));
+    const highest = Math.max(...density);
+    this.logDensity = density.map((value) => value - highest);
     this.draw();
     this.choose(0);
   }
@@ -70,7 +76,9 @@ class Spectrum {
   choose(k) {
     this.shown = k;
     this.readout.textContent = this.label(k);
-    this.bars.forEach((bar, place) => bar.attr("aria-pressed", place === k));
+    for (const [place, bar] of this.bars.entries()) {
+      bar.attr("aria-pressed", place === k);
+    }
     if (this.map) {
       const values = part(this.domain.spectrum.functions, k);
       const most = this.domain.spectrum.largest;
@@ -81,7 +89,7 @@ class Spectrum {
     }
   }
 
-  changed() {}
+  changed(_state) {}
 
   close() {}
 }
