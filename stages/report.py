@@ -1,13 +1,14 @@
 """Stage report: an interactive page that shows and compares what every method learned.
 
-Writes reports/index.html, which opens from the file system without a server or a network, and reports/page_data/domains.js with
-the data that all methods share: the mixture, its test points, the images. The page loads the scripts of reports/page_data on
-demand. Its sources are in stages/page: a template, a style sheet, and page.js, which esbuild bundles from src/. Also writes
+Writes reports/index.html, which opens from the file system without a server or a network, and the data that all methods share:
+reports/page_data/mixture.js, spectrum.js and images.js. The page loads the scripts of reports/page_data on demand. Its sources
+are in stages/page: a template, a style sheet, the text story.yaml, and page.js, which esbuild bundles from src/. Also writes
 reports/figures/claims.png, all verdicts as a matrix.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,18 @@ from markupsafe import Markup
 from matplotlib.colors import to_hex
 
 from stages.config.params import Params
-from stages.core.paths import PARAMS, ROOT
+from stages.core.paths import PARAMS, ROOT, STUDIES
 from stages.dag import leftovers
 from stages.dag.requirements import direct
 from stages.mog.problem import setup
 from stages.mog.problem.spectrum import COUNT
 from stages.pipeline import artifacts, digests, files, page_script, runner
 from stages.pipeline.descriptions import describe
+from stages.pipeline.lookup import look_up
 from stages.plots.canvas import write_png
 from stages.plots.colours import CLASSES, ENERGY_MAP
 from stages.plots.spectra import DEPTH, LARGEST
-from stages.results import verdict_matrix
+from stages.results import story, verdict_matrix
 
 PAGE = ROOT / "stages/page"
 """Folder of the page's sources."""
@@ -47,15 +49,23 @@ def main(params: Params) -> None:
     every = ((method, entry) for method, claims in decided.items() for entry in claims.values())
     title = "What the literature says (yes or no), and whether the measurement agrees"
     write_png(artifacts.FIGURES / "claims.png", verdict_matrix.matrix(every, title))
-    claims = [claim(method, entry) for method, entries in decided.items() for entry in entries.values()]
-    page_script.write(artifacts.DOMAINS, "domains", domains(params))
+    claims = [claim(method, key, entry) for method, entries in decided.items() for key, entry in entries.items()]
+    measured = {name: files.read_json(artifacts.metrics("mog", name)) for name in params.methods}
+    shared = {"mixture": mixture(params, measured), "spectrum": eigenfunctions(), "images": images(params)}
+    for name, content in shared.items():
+        page_script.write(artifacts.page_data("", name), name, content)
+    steps = story.steps(
+        PAGE, params.methods, params.mnist.methods, lambda domain, name: (measured if domain == "mog" else mnist)[name]
+    )
     environment = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     page = environment.get_template("page.html.j2").render(
         style=Markup(_read("style.css")),  # noqa: S704  # our own files
         script=Markup(_read("page.js").partition("//# sourceMappingURL")[0]),  # noqa: S704
-        results=Markup(page_script.escaped(results(mnist, reconstructed, spectra(params.methods)))),  # noqa: S704  # no `<` is left in it
+        results=Markup(page_script.escaped(results(params, mnist, measured, steps))),  # noqa: S704  # no `<` is left in it
+        steps=steps,
+        math_font=base64.b64encode((PAGE / "math.woff2").read_bytes()).decode(),
         images=params.mnist.title,
         snapshot_images=f"{params.mnist.snapshot_images:,}",
         neighbours=params.mnist.evaluation.neighbours,
@@ -69,7 +79,7 @@ def main(params: Params) -> None:
         digests=inputs(params),
         params=PARAMS.read_text(encoding="utf-8"),
         versions="\n".join(direct()),
-        d3_licence=_read("d3.LICENSE"),
+        licences=_read("LICENSES"),
     )
     files.write_text(artifacts.PAGE, page)
 
@@ -78,48 +88,67 @@ def _read(name: str) -> str:
     return (PAGE / name).read_text(encoding="utf-8")
 
 
-def domains(params: Params) -> dict[str, Any]:
-    """The data that all methods share: the mixture, its test points and the images."""
+def mixture(params: Params, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The mixture, its test points, the grids and the methods."""
     described = setup.read()
-    mixture, (x, y) = setup.mixture(described), setup.grid_axes(described, params.mog.evaluation.grid)
+    truth, (x, y) = setup.mixture(described), setup.grid_axes(described, params.mog.evaluation.grid)
     points = files.read_arrays(artifacts.data("mog", "test"))["x"][: params.page.points]
-    spectrum = files.read_arrays(artifacts.SPECTRUM)
-    no_data = spectrum["log_density"] < spectrum["log_density"].max(initial=-np.inf) - DEPTH
-    functions = np.where(no_data, 0, np.clip(spectrum["eigenfunctions"][1:], -LARGEST, LARGEST))
-    test = files.read_arrays(artifacts.data("mnist", "test"))
-    shown = slice(params.mnist.snapshot_images)
+    families = story.families(PAGE, params.methods)
+    methods = [
+        {
+            "name": name,
+            "title": describe(name).title,
+            "short": describe(name).short,
+            "family": families[name],
+            "collapsed": bool(look_up(measured[name], "collapse.collapsed")),
+            "flow": "flow" in measured[name].get("sampling", {}),
+        }
+        for name in params.methods
+    ]
     return {
-        "mog": {
-            "methods": [{"name": name, "title": describe(name).title} for name in params.methods],
-            "seeds": params.seeds,
-            "weights": mixture.weights.tolist(),
-            "means": mixture.means.tolist(),
-            "covariances": mixture.covariances.tolist(),
-            "x": x.tolist(),
-            "y": y.tolist(),
-            "coarse": min(params.page.coarse, params.mog.evaluation.grid),
-            "reference": list(params.mog.evaluation.reference),
-            "points": page_script.quantised(points, "uint16"),
-            "spectrum": {
-                "view_noise": float(spectrum["view_noise"]),
-                "largest": LARGEST,
-                "functions": page_script.quantised(functions, "uint8"),
-            },
-        },
-        "mnist": {
-            "methods": params.mnist.methods,
-            "reconstructed": params.mnist_reconstruct.methods,
-            "images": page_script.sheet(test["images"][shown]),
-            "labels": page_script.integers(test["labels"][shown]),
-        },
+        "methods": sorted(methods, key=lambda one: list(dict.fromkeys(families.values())).index(one["family"])),
+        "seeds": params.seeds,
+        "weights": truth.weights.tolist(),
+        "means": truth.means.tolist(),
+        "covariances": truth.covariances.tolist(),
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "coarse": min(params.page.coarse, params.mog.evaluation.grid),
+        "reference": list(params.mog.evaluation.reference),
+        "points": page_script.quantised(points, "uint16"),
     }
 
 
-def spectra(methods: list[str]) -> dict[str, Any]:
+def eigenfunctions() -> dict[str, Any]:
+    """The eigenfunctions on the grid, 0 where there is no data."""
+    spectrum = files.read_arrays(artifacts.SPECTRUM)
+    no_data = spectrum["log_density"] < spectrum["log_density"].max(initial=-np.inf) - DEPTH
+    functions = np.where(no_data, 0, np.clip(spectrum["eigenfunctions"][1:], -LARGEST, LARGEST))
+    return {
+        "view_noise": float(spectrum["view_noise"]),
+        "largest": LARGEST,
+        "functions": page_script.quantised(functions, "uint8"),
+    }
+
+
+def images(params: Params) -> dict[str, Any]:
+    """The test images that the page shows, and the methods on them."""
+    test = files.read_arrays(artifacts.data("mnist", "test"))
+    shown = slice(params.mnist.snapshot_images)
+    return {
+        "methods": params.mnist.methods,
+        "titles": {name: describe(name).title for name in params.mnist.methods},
+        "reconstructed": params.mnist_reconstruct.methods,
+        "images": page_script.sheet(test["images"][shown]),
+        "labels": page_script.integers(test["labels"][shown]),
+    }
+
+
+def spectra(measured: Mapping[str, Any]) -> dict[str, Any]:
     """For each method with a spectrum: the noise of its views, the eigenvalues, and R² after and before training."""
     found = {}
-    for name in methods:
-        metrics = files.read_json(artifacts.metrics("mog", name)).get("spectrum", {})
+    for name, every in measured.items():
+        metrics = every.get("spectrum", {})
         places = [k for k in range(1, COUNT) if f"eigenvalue_{k}" in metrics]
         if places:
             after, before = (
@@ -131,13 +160,51 @@ def spectra(methods: list[str]) -> dict[str, Any]:
     return found
 
 
-def results(mnist: Mapping[str, Any], reconstructed: list[str], spectrum: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics that the page's scripts show beside the pictures."""
+def ablation(params: Params, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The spread of the embeddings with each combination of the parts of the EMA method, from the study's own runs.
+
+    The variance floor is another method, VICReg, whose spread is that of this run.
+    """
+    runs = [
+        {
+            "predictor": cell["settings"]["jepa_ema.predictor"],
+            "stop_gradient": cell["settings"]["jepa_ema.stop_gradient"],
+            "ema": cell["settings"]["jepa_ema.decay"] > 0,
+            **_spread(cell["collapse.normalised_std"]),
+        }
+        for cell in files.read_json(STUDIES / "ablation.json")["cells"]
+    ]
+    floor = look_up(measured, "vicreg.collapse.normalised_std")
+    return {"runs": runs, "floor": floor and _spread(floor), "threshold": params.collapse.normalised_std}
+
+
+def _spread(metric: Mapping[str, Any]) -> dict[str, Any]:
+    return {"mean": metric["mean"], "std": metric["std"], "seeds": len(metric["values"])}
+
+
+def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any], steps: list[story.Step]) -> dict[str, Any]:
+    """What the page's scripts know from the start: the states of the steps, and metrics that they show beside the pictures."""
     kept = ("clean", "per_perturbation", "mean_image_mse")
+    shown = {**mnist, RAW: next(iter(mnist.values()))["raw_pixels"]}
     return {
+        "story": [*({"id": one.id, "state": one.state} for one in steps), {"id": "explore", "state": {"b": params.methods[0]}}],
         "class_colours": CLASSES,
-        "spectrum": spectrum,
-        "reconstruction": {name: {key: mnist[name]["reconstruction"][key] for key in kept} for name in reconstructed},
+        "spectrum": spectra(measured),
+        "ablation": ablation(params, measured),
+        "reconstruction": {
+            name: {key: mnist[name]["reconstruction"][key] for key in kept} for name in params.mnist_reconstruct.methods
+        },
+        "robustness": {
+            "images": params.mnist.evaluation.robustness_images,
+            "clean": {name: one["robustness_clean"]["accuracy"]["mean"] for name, one in shown.items()},
+            "methods": {
+                name: {
+                    kind: {strength: value["mean"] for strength, value in strengths.items()}
+                    for kind, strengths in one["robustness"].items()
+                }
+                for name, one in shown.items()
+            },
+        },
     }
 
 
@@ -167,13 +234,15 @@ def heat(accuracy: float) -> dict[str, Any]:
     return {"accuracy": accuracy, "colour": to_hex((red, green, blue)), "ink": ink}
 
 
-def claim(method: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+def claim(method: str, key: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a claim in the table."""
     mean, std = entry["mean"], entry["std"]
     shown = "–" if mean is None else f"{mean:.3g}" if std is None else f"{mean:.3g} ± {std:.2g}"
     return {
         **entry,
         "method": method,
+        "claim": key,
+        "title": describe(method).title,
         "shown": shown,
         "bar": None if mean is None else bar(mean, std or 0.0, entry["threshold"]),
         "link": Path(entry["figure"]).relative_to("reports").as_posix(),
@@ -222,7 +291,9 @@ def inputs(params: Params) -> dict[str, str]:
     shown += [artifacts.page_data("mnist", name) for name in params.mnist.methods]
     shown += [artifacts.page_data("mnist", f"{name}.reconstruction") for name in params.mnist_reconstruct.methods]
     shown += [artifacts.metrics("mog", name) for name in params.methods]
-    shown += [artifacts.SPECTRUM, artifacts.DOMAINS, artifacts.data("mog", "test"), artifacts.data("mnist", "test")]
+    shown += [artifacts.page_data("mog", f"{name}.details") for name in params.methods]
+    shown += [artifacts.page_data("", name) for name in ("mixture", "spectrum", "images")]
+    shown += [artifacts.SPECTRUM, artifacts.data("mog", "test"), artifacts.data("mnist", "test")]
     return {file.as_posix(): digests.of_file(file) for file in shown}
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages import report
-from stages.pipeline import artifacts, files
 
 ENTRY: dict[str, Any] = {
     "statement": "learns the score",
@@ -40,13 +38,13 @@ def test_the_row_of_a_claim_has_a_sentence_a_link_and_a_bar() -> None:
 
 
 def test_the_sentence_of_a_claim_states_collapse_and_a_narrow_verdict() -> None:
-    sentence = report.claim("x", {**ENTRY, "claimed": "no", "barred": True, "narrow": True})["sentence"]
+    sentence = report.claim("x", "c", {**ENTRY, "claimed": "no", "barred": True, "narrow": True})["sentence"]
     assert "is met (the embedding has collapsed, which counts as not met). The literature says “no”; " in sentence
     assert "the measurement agrees narrowly." in sentence
 
 
 def test_a_claim_without_a_metric_has_no_bar() -> None:
-    row = report.claim("x", {**ENTRY, "mean": None, "std": None, "met": None, "verdict": "not applicable"})
+    row = report.claim("x", "c", {**ENTRY, "mean": None, "std": None, "met": None, "verdict": "not applicable"})
     assert row["bar"] is None and row["shown"] == "–" and row["sentence"].startswith("This method has no metric")
 
 
@@ -62,17 +60,17 @@ def test_the_text_of_a_cell_contrasts_with_its_colour(accuracy: float, ink: str)
 
 
 def test_claims_are_counted_by_verdict() -> None:
-    claims = [report.claim("x", {**ENTRY, "verdict": verdict}) for verdict in ("holds", "holds", "fails", "not applicable")]
+    claims = [
+        report.claim("x", "c", {**ENTRY, "verdict": verdict}) for verdict in ("holds", "holds", "fails", "not applicable")
+    ]
     assert report.counts(claims) == "2 hold, 1 fail, 1 are not applicable."
 
 
-def test_the_spectra_of_the_page_are_those_of_methods_that_have_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_spectra_of_the_page_are_those_of_methods_that_have_one() -> None:
     value = {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}
     found = {"view_noise": 1.0, "eigenvalue_1": 0.9, "eigenvalue_2": 0.8}
     found |= {f"r2_{k}{suffix}": value for k in (1, 2) for suffix in ("", "_untrained")}
-    for name, metrics in {"encoder": {"spectrum": found}, "score": {}, "noiseless": {"spectrum": {"view_noise": 1e-9}}}.items():
-        files.write_json(artifacts.metrics("mog", name), metrics)
+    measured = {"encoder": {"spectrum": found}, "score": {}, "noiseless": {"spectrum": {"view_noise": 1e-9}}}
     shown = {"mean": 0.5, "std": 0.1}
     expected = {"view_noise": 1.0, "eigenvalues": [0.9, 0.8], "after": [shown, shown], "before": [shown, shown]}
-    assert report.spectra(["encoder", "score", "noiseless"]) == {"encoder": expected}
+    assert report.spectra(measured) == {"encoder": expected}

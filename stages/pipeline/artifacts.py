@@ -39,8 +39,6 @@ SUMMARY = REPORTS / "metrics/summary.json"
 """The metrics that `dvc metrics show` prints."""
 PAGE = REPORTS / "index.html"
 """The interactive page."""
-DOMAINS = REPORTS / "page_data/domains.js"
-"""Page data that all methods share."""
 FIGURES = REPORTS / "figures"
 """The folder of all figures."""
 ANIMATIONS = REPORTS / "animations"
@@ -107,7 +105,10 @@ def embeddings(method: str) -> Path:
 
 
 def page_data(domain: str, name: str) -> Path:
-    """Page data of a method: `name` is METHOD, METHOD.details, or METHOD.reconstruction for phase 2 on the images."""
+    """Page data of a method: `name` is METHOD, METHOD.details, or METHOD.reconstruction for phase 2 on the images.
+
+    What all methods share is in the domain "", as mixture, spectrum and images.
+    """
     return REPORTS / "page_data" / domain / f"{name}.js"
 
 

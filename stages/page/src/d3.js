@@ -8,7 +8,7 @@ export { format } from "d3-format";
 export { geoPath, geoTransform } from "d3-geo";
 export { quadtree } from "d3-quadtree";
 export { randomNormal } from "d3-random";
-export { scaleBand, scaleLinear } from "d3-scale";
+export { scaleLinear } from "d3-scale";
 export { interpolatePuOr, interpolateViridis } from "d3-scale-chromatic";
 export { pointer, select } from "d3-selection";
 export { line } from "d3-shape";

@@ -82,12 +82,17 @@ export function vectorAt(field, grid, x, y, out) {
   }
 }
 
-/** The rank of each value, scaled to [0, 1]. */
-export function ranks(values) {
-  const order = Uint32Array.from(values.keys()).sort((a, b) => values[a] - values[b]);
-  const out = new Float32Array(values.length);
-  for (const [place, node] of order.entries()) {
-    out[node] = place / (values.length - 1);
-  }
-  return out;
+/** Bilinear interpolation of a scalar field at a point; beyond the grid the value at its edge. */
+export function scalarAt(values, grid, x, y) {
+  const place = (axis, value) => Math.max(0, Math.min(axis.length - 1, ((value - axis[0]) / (axis.at(-1) - axis[0])) * (axis.length - 1)));
+  const column = place(grid.x, x);
+  const row = place(grid.y, y);
+  const left = Math.min(grid.x.length - 2, Math.floor(column));
+  const low = Math.min(grid.y.length - 2, Math.floor(row));
+  const u = column - left;
+  const v = row - low;
+  const at = low * grid.x.length + left;
+  const below = values[at] * (1 - u) + values[at + 1] * u;
+  const above = values[at + grid.x.length] * (1 - u) + values[at + grid.x.length + 1] * u;
+  return below * (1 - v) + above * v;
 }

@@ -1,62 +1,40 @@
-/* Start the parts of the page. */
+/* Start the page. */
 
+import { App } from "./app.js";
+import { ClaimsTable } from "./claims.js";
 import * as d3 from "./d3.js";
 import { numbers, pageData, part } from "./data.js";
-import { Embeddings } from "./embeddings.js";
+import { Explore } from "./explore.js";
 import { Grid } from "./fields.js";
-import { MixtureSection } from "./mixture.js";
-import { Reconstructions } from "./reconstructions.js";
-import { MeasuredTable } from "./table.js";
-import { Mixture } from "./truth.js";
+import { Figure } from "./figure.js";
+import { Story } from "./story.js";
+import { theme } from "./theme.js";
+import { lineDensity, Mixture } from "./truth.js";
 
-/** Toggle between light and dark; the default is the system's setting. */
-function theme() {
-  /** @type {HTMLButtonElement} */
-  const button = document.querySelector("#theme");
-  const dark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const tell = () => (button.textContent = dark() ? "Light" : "Dark");
-  button.hidden = false;
-  const changed = () => {
-    tell();
-    page.embeddings?.draw();
-  };
-  button.addEventListener("click", () => {
-    document.documentElement.dataset.theme = dark() ? "light" : "dark";
-    changed();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
-  tell();
-}
-
-/** The parts of the page by the id of their element, for tests and tools. */
-const page = { numbers, part };
+/** What tests and tools reach. */
+const page = { numbers, part, lineDensity };
 // The data scripts call `pageData.add`.
 Object.assign(globalThis, { page, pageData });
 
-/** Start a part of the page in its element; an error is shown there. */
-async function start(id, make) {
-  const host = document.getElementById(id);
-  try {
-    page[id] = make(host);
-    await page[id].start?.();
-    host.dataset.ready = "true";
-  } catch (error) {
-    d3.select(host).append("p").attr("class", "error").attr("role", "alert").text(error.message);
-  }
-}
-
 async function open() {
   document.documentElement.classList.add("live");
-  theme();
-  start("measured", (host) => new MeasuredTable(host));
+  theme(() => page.app?.render());
   try {
-    const { mog, mnist } = await pageData.get("domains", "page_data/domains.js");
-    mog.grid = new Grid(mog.x, mog.y);
-    mog.mixture = new Mixture(mog.weights, mog.means, mog.covariances);
-    mog.points = d3.range(mog.points.shape[0]).map((i) => [...part(mog.points, i)]);
-    start("mixture", (host) => new MixtureSection(host, mog));
-    start("embeddings", (host) => new Embeddings(host, mnist));
-    start("reconstructions", (host) => new Reconstructions(host, mnist));
+    const domain = await pageData.get("mixture", "page_data/mixture.js");
+    domain.grid = new Grid(domain.x, domain.y);
+    domain.coarse = domain.grid.coarser(domain.coarse);
+    domain.mixture = new Mixture(domain.weights, domain.means, domain.covariances);
+    domain.points = d3.range(domain.points.shape[0]).map((i) => [...part(domain.points, i)]);
+    const app = new App(domain);
+    page.app = app;
+    page.figure = new Figure(document.getElementById("figure"), app);
+    page.explore = new Explore(document.getElementById("controls"), app);
+    page.claims = new ClaimsTable(document.getElementById("measured"), app);
+    page.story = new Story(app);
+    app.render();
+    requestAnimationFrame(() => {
+      document.documentElement.dataset.ready = "true";
+    });
   } catch (error) {
     d3.select("main").insert("p", ":first-child").attr("class", "error").attr("role", "alert").text(error.message);
   }

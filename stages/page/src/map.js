@@ -7,7 +7,14 @@ export const DEPTH = 12;
 /** Contour levels of the analytic log-density, in nats below its maximum. */
 export const LEVELS = [-8, -5, -3, -2, -1, -0.5, -0.1];
 
-/** 256 colours of a colour scale, as RGB bytes. */
+/** Colours of the modes, which colour blindness does not confuse (Okabe and Ito). */
+export const MODES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
+
+/**
+ * 256 colours of a colour scale, as RGB bytes.
+ *
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
 function colours(interpolate) {
   return Uint8Array.from(d3.range(256).flatMap((i) => Object.values(d3.rgb(interpolate(i / 255))).slice(0, 3)));
 }
@@ -40,6 +47,9 @@ export function paint(canvas, grid, values, [low, high], scale) {
 }
 
 export const percent = (value, of) => `${(100 * value) / of}%`;
+
+/** Maps made so far; each needs an ID of its own. */
+let counted = 0;
 
 export class PlaneMap {
   /**
@@ -78,6 +88,10 @@ export class PlaneMap {
       ["contours", "points", "arrows", "lines", "marks"].map((name) => [name, this.svg.append("g").attr("class", name)]),
     );
     if (axes) {
+      // Lines may leave the box; the axes stay free of them.
+      const id = `box-${counted++}`;
+      this.svg.append("clipPath").attr("id", id).append("rect").attr("width", width).attr("height", height);
+      this.layers.lines.attr("clip-path", `url(#${id})`);
       this.svg.append("g").attr("class", "axis").attr("transform", `translate(0,${height})`).call(d3.axisBottom(this.x).ticks(6));
       this.svg.append("g").attr("class", "axis").call(d3.axisLeft(this.y).ticks(6));
       Object.assign(this.particles, { width: 2 * width, height: 2 * height });
@@ -145,6 +159,15 @@ export class PlaneMap {
       });
   }
 
+  /** Draw lines, each a list of points [[x, y], …]. */
+  line(lines) {
+    this.layers.lines
+      .selectAll("path")
+      .data(lines)
+      .join("path")
+      .attr("d", d3.line((p) => this.x(p[0]), (p) => this.y(p[1])));
+  }
+
   /**
    * The point of the plane at a pointer event.
    *
@@ -161,21 +184,12 @@ export class PlaneMap {
     return x >= left && x <= right && y >= low && y <= high;
   }
 
-  /** Call `clicked(x, y)` when the map is clicked or tapped. */
-  onClick(clicked) {
-    this.svg.on("click", (event) => {
-      const point = this.at(event);
-      if (this.holds(point)) {
-        clicked(...point);
-      }
-    });
-  }
-
   /**
-   * Call `moved(x, y)` when the pointer is dragged or the map is clicked, `hovered(x, y)` when the pointer moves over the map,
-   * and `hovered()` when it leaves. Touch drags only the element that matches `mark`; elsewhere it scrolls the page.
+   * Call `moved(x, y)` while the pointer is dragged, `clicked(x, y)` when the map is clicked or tapped, `hovered(x, y)` when the
+   * pointer moves over the map, and `hovered()` when it leaves. Touch drags only the element that matches `mark`; elsewhere it
+   * scrolls the page.
    */
-  listen({ moved, hovered, mark }) {
+  listen({ moved, clicked, hovered, mark }) {
     const node = this.svg.node();
     let held = false;
     node.addEventListener("pointerdown", (event) => {
@@ -183,7 +197,6 @@ export class PlaneMap {
       held = grabbed && event.button === 0 && this.holds(this.at(event));
       if (held) {
         node.setPointerCapture(event.pointerId);
-        moved(...this.at(event));
       }
     });
     node.addEventListener("pointermove", (event) => {
@@ -197,6 +210,11 @@ export class PlaneMap {
       node.addEventListener(end, () => (held = false));
     }
     node.addEventListener("pointerleave", () => hovered());
-    this.onClick(moved);
+    this.svg.on("click", (event) => {
+      const point = this.at(event);
+      if (this.holds(point)) {
+        clicked(...point);
+      }
+    });
   }
 }

@@ -56,6 +56,37 @@ export class Mixture {
     });
   }
 
+  /** The component that a point belongs to with the largest probability, counted from 0. */
+  mode(x, y) {
+    this.logDensity(x, y);
+    return this.joint.indexOf(Math.max(...this.joint));
+  }
+
+  /**
+   * The distribution of the second view x' = y + s₂ε' of a point y given the first one, x = y + s₁ε:
+   * E[y | x, k] = μ + C (C + s₁² I)⁻¹ (x − μ), and its covariance C − C (C + s₁² I)⁻¹ C.
+   */
+  secondView([x, y], first, second) {
+    const s = second * second;
+    if (first === 0) {
+      return new Mixture([1], [[x, y]], [[[s, 0], [0, s]]]);
+    }
+    const noisy = this.smoothed(first);
+    const log = noisy.logDensity(x, y);
+    const weights = [...noisy.joint].map((joint) => Math.exp(joint - log));
+    const parts = this.covariances.map(([[a, b], [, d]], k) => {
+      const [p, q, r] = noisy.parts[k].precision;
+      // The gain G = C (C + s₁² I)⁻¹, and G C.
+      const gain = [[a * p + b * q, a * q + b * r], [b * p + d * q, b * q + d * r]];
+      const [u, v] = [x - this.means[k][0], y - this.means[k][1]];
+      const mean = this.means[k].map((value, i) => value + gain[i][0] * u + gain[i][1] * v);
+      const product = gain.map(([g, h]) => [g * a + h * b, g * b + h * d]);
+      const covariance = [[a - product[0][0] + s, b - product[0][1]], [b - product[1][0], d - product[1][1] + s]];
+      return { mean, covariance };
+    });
+    return new Mixture(weights, parts.map((one) => one.mean), parts.map((one) => one.covariance));
+  }
+
   /** The density of the other coordinate given that coordinate `seen` equals `value`: {weights, means, variances}. */
   conditional(seen, value) {
     const hidden = 1 - seen;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cosineEnergy, Grid, ranks, vectorAt } from "../src/fields.js";
+import { cosineEnergy, Grid, scalarAt, vectorAt } from "../src/fields.js";
 
 const grid = new Grid([0, 1, 2, 3], [0, 2, 4]);
 
@@ -44,6 +44,9 @@ test("a vector field is interpolated linearly between nodes", () => {
   assert.ok(Math.abs(out[0] - 1.5) < 1e-6 && Math.abs(out[1] - 3.5) < 1e-6, String(out));
 });
 
-test("ranks run from 0 to 1 in the order of the values", () => {
-  assert.deepEqual([...ranks(Float32Array.from([5, -1, 2]))], [1, 0, 0.5]);
+test("a scalar field is interpolated linearly, and constant beyond the grid", () => {
+  const values = grid.sample((x, y) => 3 * x - y);
+  assert.equal(scalarAt(values, grid, 1.5, 3), 1.5);
+  assert.equal(scalarAt(values, grid, 3, 4), 5);
+  assert.equal(scalarAt(values, grid, 99, -5), 9);
 });

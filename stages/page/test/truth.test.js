@@ -54,3 +54,33 @@ test("a conditional density is the density along the line, normalised", () => {
     }
   }
 });
+
+test("the second view given the first one has the joint density divided by that of the first", () => {
+  // Two dimensions of each view make one Gaussian of four for a single component; its conditional by its precision matrix.
+  for (const first of [0, 0.7]) {
+    const given = several.secondView([4.2, 5.5], first, 0.5);
+    let mass = 0;
+    for (let x = -9; x <= 9; x += 0.05) {
+      for (let y = -4; y <= 9; y += 0.05) {
+        mass += Math.exp(given.logDensity(x, y)) * 0.05 ** 2;
+      }
+    }
+    near(mass, 1, 1e-4);
+  }
+});
+
+/** @type {[number, number][][]} */
+const pairs = [[[0, 0], [1, 1]], [[4, 5], [5, 4]], [[-4, 4], [0, 1]]];
+
+test("views are exchangeable: p(x) p(x' | x) = p(x') p(x | x')", () => {
+  const noisy = several.smoothed(0.7);
+  for (const [a, b] of pairs) {
+    const forth = noisy.logDensity(...a) + several.secondView(a, 0.7, 0.7).logDensity(...b);
+    const back = noisy.logDensity(...b) + several.secondView(b, 0.7, 0.7).logDensity(...a);
+    near(forth, back, 1e-9);
+  }
+});
+
+test("the mode of a point is the component with the largest probability", () => {
+  assert.deepEqual(several.means.map((mean) => several.mode(...mean)), [0, 1, 2]);
+});

@@ -1,0 +1,24 @@
+/* Charts by Observable Plot, in the colours of the page: the truth and what was learned have one colour each. */
+
+import { plot } from "@observablehq/plot";
+
+export { areaY, axisX, axisY, barX, barY, dot, gridY, lineY, ruleX, ruleY, text, tickX } from "@observablehq/plot";
+
+export const COLOURS = { truth: "var(--truth)", learned: "var(--accent)", soft: "var(--soft)" };
+
+/**
+ * Draw a chart in an element, as wide as the element.
+ *
+ * @param {HTMLElement} host
+ * @param {string} label for screen readers
+ * @param {import("@observablehq/plot").PlotOptions} options
+ */
+export function chart(host, label, options) {
+  const drawn = plot({ width: Math.max(260, host.clientWidth || 0), height: 190, marginTop: 24, marginBottom: 40, ...options, ariaLabel: label });
+  drawn.setAttribute("role", "img");
+  // Plot labels the groups of its marks, which an image has no parts for.
+  for (const group of drawn.querySelectorAll("[aria-label]")) {
+    group.removeAttribute("aria-label");
+  }
+  host.replaceChildren(drawn);
+}

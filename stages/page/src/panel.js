@@ -1,0 +1,107 @@
+/* A map with its title, legend and readout. */
+
+import * as d3 from "./d3.js";
+import { Grid } from "./fields.js";
+import { format } from "./learned.js";
+import { LEVELS, PlaneMap, paint } from "./map.js";
+
+const BAR = new Grid(d3.range(256), [0]);
+const STEPS = d3.range(256);
+
+export class Panel {
+  /** `side` is "a" or "b"; `listeners` as those of `PlaneMap.listen`. */
+  constructor(host, domain, side, { moved, clicked }) {
+    this.domain = domain;
+    this.box = d3.select(host).append("div").attr("class", "panel").attr("data-side", side);
+    const head = this.box.append("h4");
+    this.title = head.append("span").node();
+    this.badge = head.append("span").attr("class", "badge").attr("hidden", true).text("collapsed").node();
+    this.map = new PlaneMap(this.box.node(), domain.grid, { size: 400, label: "map", role: "group" });
+    const legend = this.box.append("div").attr("class", "legend");
+    this.low = legend.append("span").node();
+    this.bar = legend.append("canvas").attr("width", 256).attr("height", 1).attr("aria-hidden", true).node();
+    this.high = legend.append("span").node();
+    this.unit = legend.append("span").attr("class", "unit").node();
+    this.note = this.box.append("p").attr("class", "note").node();
+    this.readout = this.box.append("output").attr("class", "readout").node();
+    this.map.listen({ moved, clicked, hovered: (x, y) => this.tell(x, y), mark: ".reference" });
+    this.map.layers.contours.attr("data-truth", "");
+    domain.means.forEach(([x, y], k) => {
+      this.map.layers.marks.append("text").attr("class", "mode").attr("x", this.map.x(x)).attr("y", this.map.y(y)).text(k + 1);
+    });
+    this.mark = this.reference(moved);
+  }
+
+  /** The reference point: the pointer drags it, and the arrow keys move it by one node of the grid that is shown. */
+  reference(moved) {
+    const mark = this.map.layers.marks.append("circle").attr("class", "reference").attr("r", 7).attr("tabindex", 0);
+    mark.attr("role", "slider").attr("aria-label", "Reference point; arrow keys move it").attr("aria-valuemin", 0).style("display", "none");
+    mark.on("keydown", (event) => {
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+      if (step && this.shown) {
+        event.preventDefault();
+        const { grid } = this.shown;
+        const { column, row } = grid.nearest(...this.at);
+        const kept = (axis, place) => axis[Math.max(0, Math.min(axis.length - 1, place))];
+        moved(kept(grid.x, column + step[0]), kept(grid.y, row + step[1]));
+      }
+    });
+    return mark;
+  }
+
+  /**
+   * Show a field; what lies over it depends on `over`: the mixture whose contours are drawn, test points, arrows
+   * [[x, y, u, v], …], and the reference point.
+   *
+   * @param {import("./learned.js").Field} field
+   * @param {{contours?: any, points?: number[][], arrows?: number[][], reference?: number[], collapsed?: boolean, lines?: number[][][]}} over
+   */
+  show(field, { contours, points = [], arrows = [], reference, collapsed = false, lines = [] }) {
+    this.shown = field;
+    const { map } = this;
+    map.show(field.grid, field.values, field.range, field.scale);
+    this.title.textContent = field.title;
+    this.badge.hidden = !collapsed;
+    paint(this.bar, BAR, STEPS, [0, 255], field.scale);
+    this.low.textContent = `${field.clipped && field.range[0] < 0 ? "≤ " : ""}${format(field.range[0])}`;
+    this.high.textContent = `${field.clipped ? "≥ " : ""}${format(field.range[1])}`;
+    this.unit.textContent = field.unit;
+    this.note.textContent = field.note;
+    map.svg.attr("aria-label", `${field.title}: ${field.note}, in the plane`);
+    if (this.contoured !== contours) {
+      this.contoured = contours;
+      const top = contours && Math.max(...contours.means.map((mean) => contours.logDensity(...mean)));
+      map.contours(contours ? this.domain.grid.sample((x, y) => contours.logDensity(x, y) - top) : null, LEVELS);
+    }
+    if (this.pointed !== points) {
+      this.pointed = points;
+      map.points(points);
+    }
+    map.arrows(arrows);
+    map.line(lines);
+    this.mark.style("display", reference ? null : "none");
+    if (reference) {
+      // On a coarser grid the mark sits at the node whose value is shown.
+      const node = field.grid.node(...reference);
+      this.at = field.grid.point(node);
+      this.mark
+        .attr("cx", map.x(this.at[0]))
+        .attr("cy", map.y(this.at[1]))
+        .attr("aria-valuemax", field.grid.size - 1)
+        .attr("aria-valuenow", node)
+        .attr("aria-valuetext", `x ${this.at[0].toFixed(2)}, y ${this.at[1].toFixed(2)}`);
+    }
+    this.tell(...(this.pointer ?? []));
+  }
+
+  /** Show the value at the pointer. */
+  tell(x, y) {
+    this.pointer = x === undefined ? null : [x, y];
+    if (!this.pointer || !this.shown) {
+      this.readout.textContent = "";
+      return;
+    }
+    const value = this.shown.values[this.shown.grid.node(x, y)];
+    this.readout.textContent = `at (${x.toFixed(2)}, ${y.toFixed(2)}): ${value.toFixed(3)} ${this.shown.unit}`;
+  }
+}

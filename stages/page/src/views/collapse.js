@@ -1,0 +1,111 @@
+/* Collapse: the embeddings of the test points over training, and what prevents collapse in the ablation study. */
+
+import { barX, COLOURS, chart, ruleX, text } from "../charts.js";
+import { controls } from "../controls.js";
+import * as d3 from "../d3.js";
+import { part } from "../data.js";
+import { TRUTH } from "../learned.js";
+import { MODES } from "../map.js";
+import { results } from "../results.js";
+import { Training } from "../training.js";
+
+/** Half the side of the scatter plots; embeddings of length 1 minus their mean lie within 2. */
+const REACH = 1.5;
+const SIDE = 360;
+
+export class CollapseView {
+  constructor(host, app) {
+    this.app = app;
+    /** @type {number[] | null} */
+    this.modes = null;
+    const row = controls.row(host, "Training of the shown methods");
+    this.training = new Training(row, app);
+    const sides = d3.select(host).append("div").attr("class", "sides");
+    this.plots = ["a", "b"].map((side) => {
+      const box = sides.append("figure").attr("class", "cloud");
+      const canvas = box.append("canvas").attr("width", SIDE).attr("height", SIDE).attr("role", "img").node();
+      return { side, canvas, caption: box.append("figcaption").node() };
+    });
+    const study = d3.select(host).append("section").attr("class", "ablation");
+    study.append("h4").text("What prevents it?");
+    const switches = controls.row(study.node(), "Parts of the method");
+    this.switches = {
+      stop: controls.tick(switches, "stop-gradient", false, (stop) => app.set({ stop })),
+      predictor: controls.tick(switches, "predictor", false, (predictor) => app.set({ predictor })),
+      ema: controls.tick(switches, "EMA target", false, (ema) => app.set({ ema })),
+      floor: controls.tick(switches, "variance floor (VICReg)", false, (floor) => app.set({ floor })),
+    };
+    this.chart = study.append("div").attr("class", "chart").node();
+    this.words = study.append("output").attr("class", "readout").node();
+  }
+
+  render(state) {
+    this.training.render(state);
+    for (const { side, canvas, caption } of this.plots) {
+      this.scatter(canvas, caption, state[side], state);
+    }
+    for (const [key, input] of Object.entries(this.switches)) {
+      input.checked = state[key];
+    }
+    this.ablation(state);
+  }
+
+  scatter(canvas, caption, name, state) {
+    const learned = name === TRUTH ? null : this.app.get(name);
+    const packed = learned?.details?.points;
+    canvas.parentElement.hidden = !packed;
+    if (!packed) {
+      return;
+    }
+    const { domain } = this.app;
+    this.modes ??= domain.points.map(([x, y]) => domain.mixture.mode(x, y));
+    const values = part(packed, state.at === null ? packed.shape[0] - 1 : learned.snapshot(state.at));
+    const context = canvas.getContext("2d");
+    context.clearRect(0, 0, SIDE, SIDE);
+    const place = (value) => (SIDE / 2) * (1 + value / REACH);
+    for (const [i, mode] of this.modes.entries()) {
+      context.fillStyle = MODES[mode % MODES.length];
+      context.beginPath();
+      context.arc(place(values[2 * i]), SIDE - place(values[2 * i + 1]), 2.5, 0, 2 * Math.PI);
+      context.fill();
+    }
+    const spread = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / this.modes.length);
+    canvas.setAttribute("aria-label", `Embeddings of the test points by ${learned.title}: root mean square distance from their mean ${spread.toFixed(2)}`);
+    caption.textContent = `Embeddings by ${learned.title}, ${learned.when({ at: state.at })}: L2-normalised, minus their mean, on two principal components. Root mean square distance from the mean: ${spread.toFixed(2)}.`;
+  }
+
+  /** The measured spread for the chosen parts, from the study's own runs. */
+  ablation(state) {
+    const { runs, floor, threshold } = results.ablation;
+    const found = state.floor
+      ? floor
+      : runs.find((one) => one.predictor === state.predictor && one.stop_gradient === state.stop && one.ema === state.ema);
+    const shown = [...runs.map((one) => ({ ...one, name: nameOf(one) })), ...(floor ? [{ ...floor, name: "variance floor (VICReg)" }] : [])];
+    const label = "Normalised standard deviation of the embeddings for each combination";
+    chart(this.chart, label, {
+      height: 34 * shown.length + 50,
+      marginLeft: 230,
+      marginRight: 80,
+      x: { domain: [0, 1], label: "normalised standard deviation of the embeddings (0: one point, 1: the whole sphere)" },
+      y: { label: null, domain: shown.map((one) => one.name) },
+      marks: [
+        barX(shown, { x: "mean", y: "name", fill: (one) => (one === found || one.name === (found && nameOf(found)) || (state.floor && one.name.startsWith("variance")) ? COLOURS.learned : COLOURS.soft) }),
+        text(shown, { x: "mean", y: "name", text: (one) => `${one.mean.toFixed(2)} ± ${one.std.toFixed(2)}`, dx: 6, textAnchor: "start", fill: "currentColor" }),
+        ruleX([threshold], { stroke: "currentColor", strokeDasharray: "3 3" }),
+      ],
+    });
+    this.words.textContent = found
+      ? `${state.floor ? "Variance floor (VICReg)" : nameOf(found)}: ${found.mean.toFixed(3)} ± ${found.std.toFixed(3)} over ${found.seeds} seeds, ${found.mean < threshold ? "collapsed" : "not collapsed"} (threshold ${threshold}).`
+      : "The study has no run of this combination.";
+  }
+
+  close() {
+    this.training.close();
+  }
+}
+
+/** The parts of a run in words. */
+function nameOf({ stop_gradient: stop, predictor, ema }) {
+  const parts = [stop && "stop-gradient", predictor && "predictor", ema && "EMA target"].filter(Boolean);
+  return parts.join(" + ") || "none of them";
+}

@@ -1,0 +1,177 @@
+/* Embeddings of the images over training, and the nearest neighbours of each image. */
+
+import { controls } from "../controls.js";
+import * as d3 from "../d3.js";
+import { drawFromSheet, numbers } from "../data.js";
+import { loadEmbeddings, loadImages } from "../images.js";
+import { CLASS_COLOURS, labelsOf, Scatter } from "../scatter.js";
+import { Player } from "../training.js";
+
+const LABEL = "Embeddings of the images on two principal components";
+
+export class DigitsView {
+  sides = [];
+
+  constructor(host, app) {
+    this.app = app;
+    const row = controls.row(host, "Scatter plot");
+    this.method = controls.choice(row, "Method", [], (images) => app.set({ images, at: null }));
+    this.slider = controls.slider(row, "Training", {
+      high: 1,
+      value: 1,
+      show: (place) => (this.content ? `step ${this.content.steps[place]}` : ""),
+      changed: (place) => {
+        this.player.stop();
+        this.go(place);
+      },
+    });
+    this.player = new Player(row, {
+      label: "Play training",
+      begin: () => this.place >= this.last && this.go(0),
+      next: () => this.forth(),
+    });
+    this.mistakes = controls.tick(row, "misclassified only", false, (mistakes) => app.set({ mistakes }));
+    this.labels = controls.row(host, "Labels shown");
+    const body = d3.select(host).append("div").attr("class", "embeddings");
+    this.scatter = new Scatter(body.append("div").node(), { label: LABEL, listen: (image) => app.set({ image }) });
+    const side = body.append("div").attr("class", "side");
+    this.words = side.append("output").attr("class", "readout").attr("aria-live", "polite").node();
+    this.image = side.append("canvas").attr("width", 112).attr("height", 112).attr("class", "thumbnail").attr("aria-hidden", true).node();
+    side.append("h4").text("Nearest training images, which vote on the class");
+    this.near = side.append("div").attr("class", "near");
+    this.note = side.append("p").attr("class", "note").node();
+    this.images = null;
+    this.content = null;
+    this.name = "";
+    this.ticks = null;
+    this.load();
+  }
+
+  async load() {
+    try {
+      this.images ??= await loadImages();
+      const { methods } = this.images;
+      const name = methods.includes(this.app.state.images) ? this.app.state.images : methods[0];
+      const content = await loadEmbeddings(name);
+      this.name = name;
+      this.content = content;
+      this.fill(methods);
+    } catch (error) {
+      this.words.textContent = error.message;
+    }
+    this.app.render();
+  }
+
+  /** The controls that depend on the data. */
+  fill(methods) {
+    d3.select(this.method)
+      .selectAll("option")
+      .data(methods)
+      .join("option")
+      .attr("value", (name) => name)
+      .text((name) => this.images.titles[name] ?? name);
+    if (this.ticks) {
+      return;
+    }
+    this.ticks = this.images.classes.map((label) => {
+      const input = controls.tick(this.labels, String(label), true, (on) => this.hide(label, !on));
+      d3.select(input.parentElement).select("span").style("border-color", CLASS_COLOURS[label % CLASS_COLOURS.length]);
+      return { label, input };
+    });
+    controls.button(this.labels, "All", () => this.app.set({ hidden: [] }));
+    controls.button(this.labels, "None", () => this.app.set({ hidden: this.images.classes, image: null }));
+  }
+
+  hide(label, off) {
+    const { hidden } = this.app.state;
+    this.app.set({ hidden: off ? [...hidden, label] : hidden.filter((one) => one !== label) });
+  }
+
+  get last() {
+    return this.content ? this.content.steps.length - 1 : 0;
+  }
+
+  get place() {
+    const { at } = this.app.state;
+    return at === null || !this.content ? this.last : d3.minIndex(this.content.steps, (step) => Math.abs(step - at));
+  }
+
+  forth() {
+    const more = this.place < this.last;
+    if (more) {
+      this.go(this.place + 1);
+    }
+    return more;
+  }
+
+  go(place) {
+    this.app.set({ at: place >= this.last ? null : this.content.steps[place] });
+  }
+
+  render(state) {
+    if (!this.content) {
+      return;
+    }
+    if ((this.images.methods.includes(state.images) ? state.images : this.images.methods[0]) !== this.name) {
+      this.load();
+      return;
+    }
+    const { content, images } = this;
+    const [labels, predicted] = [labelsOf(images), numbers(content.predicted)];
+    this.method.value = this.name;
+    this.slider.input.max = String(this.last);
+    this.slider.set(this.place);
+    // Classes are predicted at the end of training only.
+    const final = this.place === this.last;
+    this.mistakes.disabled = !final;
+    this.mistakes.checked = state.mistakes;
+    for (const { label, input } of this.ticks) {
+      input.checked = !state.hidden.includes(label);
+    }
+    const wrong = (i) => final && labels[i] !== predicted[i];
+    const kept = (i) => !state.hidden.includes(labels[i]) && (!final || !state.mistakes || wrong(i));
+    const image = state.image !== null && state.image < labels.length && kept(state.image) ? state.image : null;
+    this.scatter.draw(content, { snapshot: this.place, labels, kept, wrong, chosen: image === null ? [] : [image] });
+    this.note.textContent = final
+      ? "Large outlined dots are misclassified."
+      : "Predicted classes and neighbours are those at the end of training; until then no dot is marked as misclassified.";
+    this.tell(image);
+  }
+
+  /** Show an image, its classes and its neighbours. */
+  tell(image) {
+    const { content, images } = this;
+    const context = this.image.getContext("2d");
+    context.clearRect(0, 0, 112, 112);
+    if (image === null) {
+      this.words.textContent = `${this.scatter.visible.length} images are shown. Hover over one, or step through them with the arrow keys.`;
+      this.near.selectAll("figure").remove();
+      return;
+    }
+    const [label, predicted] = [labelsOf(images)[image], numbers(content.predicted)[image]];
+    const count = content.nearest.shape[1];
+    const near = numbers(content.nearest).subarray(image * count, (image + 1) * count);
+    this.words.textContent = `test image ${image}: true class ${label}, predicted class ${predicted}${label === predicted ? "" : " (misclassified)"}`;
+    context.imageSmoothingEnabled = false;
+    drawFromSheet(context, images.images, image, 0, 0, 112, 112);
+    const figures = this.near
+      .selectAll("figure")
+      .data([...near])
+      .join((enter) => {
+        const figure = enter.append("figure");
+        figure.append("canvas").attr("width", 56).attr("height", 56).attr("class", "thumbnail").attr("aria-hidden", true);
+        figure.append("figcaption");
+        return figure;
+      });
+    figures.select("canvas").each((place, index, nodes) => {
+      const small = /** @type {HTMLCanvasElement} */ (nodes[index]).getContext("2d");
+      small.imageSmoothingEnabled = false;
+      drawFromSheet(small, content.neighbours, place, 0, 0, 56, 56);
+    });
+    figures.select("figcaption").text((place) => numbers(content.neighbour_labels)[place]);
+  }
+
+  close() {
+    this.player.stop();
+  }
+}

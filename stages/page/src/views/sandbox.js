@@ -1,0 +1,186 @@
+/* Training in the browser on modes that the visitor drags. */
+
+import workerCode from "worker:./sandbox/worker.js";
+import { COLOURS, chart, lineY } from "../charts.js";
+import { controls } from "../controls.js";
+import * as d3 from "../d3.js";
+import { cosineEnergy } from "../fields.js";
+import { extent, format } from "../learned.js";
+import { DEPTH, SCALES } from "../map.js";
+import { LOSSES, potential, SETTINGS } from "../sandbox/trainer.js";
+import { Mixture } from "../truth.js";
+
+export class SandboxView {
+  constructor(host, app, panels) {
+    this.app = app;
+    this.panels = panels;
+    const row = controls.row(host, "Your own training");
+    this.choice = controls.choice(row, "Loss", Object.entries(LOSSES), (loss) => app.set({ loss }));
+    this.button = controls.button(row, "Train", () => (this.training ? this.stop() : this.train()));
+    this.words = d3.select(host).append("output").attr("class", "readout").node();
+    this.chart = d3.select(host).append("div").attr("class", "chart").node();
+    this.curve = [];
+    const { coarse } = app.domain;
+    this.points = Float64Array.from(d3.range(coarse.size).flatMap((node) => coarse.point(node)));
+    this.address = URL.createObjectURL(new Blob([workerCode], { type: "text/javascript" }));
+    this.worker = new Worker(this.address);
+    this.worker.addEventListener("message", ({ data }) => this.receive(data));
+    this.worker.addEventListener("error", (event) => {
+      this.words.textContent = `The training stopped: ${event.message}`;
+    });
+    this.run = 0;
+    this.handles();
+  }
+
+  /** The means of the modes: the visitor's, or those of the data. */
+  get means() {
+    const { modes } = this.app.state;
+    const { means } = this.app.domain;
+    return modes.length === 2 * means.length ? means.map((_, k) => modes.slice(2 * k, 2 * k + 2)) : means;
+  }
+
+  get mixture() {
+    const { weights, covariances } = this.app.domain;
+    const key = this.means.join();
+    if (this.kept?.key !== key) {
+      this.kept = { key, mixture: new Mixture(weights, this.means, covariances) };
+    }
+    return this.kept.mixture;
+  }
+
+  /** Handles on the modes: dragged, or moved by the arrow keys. */
+  handles() {
+    const { map } = this.panels.a;
+    this.grips = map.layers.marks.append("g").attr("class", "grips");
+    this.grips
+      .selectAll("circle")
+      .data(this.means.map((_, k) => k))
+      .join("circle")
+      .attr("r", 11)
+      .attr("tabindex", 0)
+      .attr("role", "slider")
+      .attr("aria-valuemin", 0)
+      .attr("aria-valuemax", 1)
+      .attr("aria-label", (k) => `Mode ${k + 1}; arrow keys move it`)
+      .on("pointerdown", (event, k) => {
+        event.stopPropagation();
+        event.target.setPointerCapture(event.pointerId);
+        this.held = k;
+      })
+      .on("pointermove", (event, k) => this.held === k && this.place(k, map.at(event)))
+      .on("pointerup pointercancel", () => {
+        this.held = null;
+      })
+      .on("keydown", (event, k) => {
+        const step = { ArrowLeft: [-0.25, 0], ArrowRight: [0.25, 0], ArrowUp: [0, 0.25], ArrowDown: [0, -0.25] }[event.key];
+        if (step) {
+          event.preventDefault();
+          this.place(k, this.means[k].map((value, d) => value + step[d]));
+        }
+      });
+  }
+
+  place(k, [x, y]) {
+    const { grid } = this.app.domain;
+    const within = (value, axis) => Math.max(axis[0], Math.min(axis.at(-1), value));
+    const means = this.means.map((mean) => [...mean]);
+    means[k] = [within(x, grid.x), within(y, grid.y)];
+    this.stop();
+    this.app.set({ modes: means.flat() });
+  }
+
+  train() {
+    const { weights, covariances } = this.app.domain;
+    this.run += 1;
+    this.curve = [];
+    this.training = this.app.state.loss in LOSSES ? this.app.state.loss : "dsm";
+    this.button.textContent = "Stop";
+    const options = { loss: this.training, means: this.means, covariances, weights, seed: this.run };
+    this.worker.postMessage({ options, points: this.points, steps: SETTINGS.steps });
+  }
+
+  /** Stop listening to the training; what it learned stays on the map. */
+  stop() {
+    if (this.training) {
+      this.training = null;
+      this.run += 1;
+      this.button.textContent = "Train";
+    }
+  }
+
+  receive({ run, step, loss, out }) {
+    if (run !== this.run || !this.training) {
+      return;
+    }
+    this.out = { loss: this.training, values: out, step };
+    if (loss !== null) {
+      this.curve.push({ step, loss });
+    }
+    if (step >= SETTINGS.steps) {
+      this.stop();
+    }
+    this.app.render();
+  }
+
+  field(side) {
+    const { app, mixture } = this;
+    const { coarse } = app.domain;
+    const contours = app.state.contours ? mixture : null;
+    const energy = { range: [0, DEPTH], scale: SCALES.energy, unit: "nats", clipped: true, grid: coarse };
+    const above = (values) => {
+      const [low] = extent(values);
+      return Float32Array.from(values, (value) => value - low);
+    };
+    if (side === "a") {
+      const values = above(coarse.sample((x, y) => -mixture.logDensity(x, y)));
+      return [{ ...energy, values, title: "Your mixture", note: "true energy above its minimum; drag the modes" }, { contours }];
+    }
+    const { out } = this;
+    const title = "Your own run";
+    if (!out) {
+      const values = new Float32Array(coarse.size).fill(DEPTH);
+      return [{ ...energy, values, title, note: "nothing is trained yet" }, { contours }];
+    }
+    const note = `${LOSSES[out.loss]}, step ${out.step} of ${SETTINGS.steps}, trained in this browser`;
+    if (out.loss === "dsm") {
+      const spacing = (axis) => (axis.at(-1) - axis[0]) / (axis.length - 1);
+      const values = above(potential(out.values, coarse.x.length, coarse.y.length, spacing(coarse.x), spacing(coarse.y)));
+      return [{ ...energy, values, title, note: `potential of the score at σ = ${format(SETTINGS.sigma)}: ${note}` }, { contours }];
+    }
+    const values = cosineEnergy(out.values, SETTINGS.dimension, coarse.node(...app.reference), new Float32Array(coarse.size));
+    return [{ ...energy, values, range: [-1, 1], unit: "−cos", clipped: false, title, note }, { contours, reference: app.reference }];
+  }
+
+  render(state) {
+    this.choice.value = state.loss;
+    const { map } = this.panels.a;
+    this.grips
+      .selectAll("circle")
+      .attr("cx", (k) => map.x(this.means[/** @type {number} */ (k)][0]))
+      .attr("cy", (k) => map.y(this.means[/** @type {number} */ (k)][1]))
+      .attr("aria-valuenow", 0)
+      .attr("aria-valuetext", (k) => this.means[/** @type {number} */ (k)].map(format).join(", "));
+    map.svg.selectAll(".mode").style("display", "none");
+    this.panels.b.map.svg.selectAll(".mode").style("display", "none");
+    this.words.textContent = this.curve.length
+      ? `Loss ${this.curve.at(-1).loss.toFixed(3)} at step ${this.curve.at(-1).step}. This run is yours: no number of the project comes from it.`
+      : "A small network trains in a worker of this browser. No number of the project comes from it.";
+    if (this.curve.length > 1) {
+      chart(this.chart, "Loss over the steps of this run", {
+        height: 150,
+        x: { label: "step", labelOffset: 34, domain: [0, SETTINGS.steps] },
+        y: { label: "loss", grid: true },
+        marks: [lineY(this.curve, { x: "step", y: "loss", stroke: COLOURS.learned, strokeWidth: 2 })],
+      });
+    }
+  }
+
+  close() {
+    this.worker.terminate();
+    URL.revokeObjectURL(this.address);
+    this.grips.remove();
+    for (const panel of Object.values(this.panels)) {
+      panel.map.svg.selectAll(".mode").style("display", null);
+    }
+  }
+}

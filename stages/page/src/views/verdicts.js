@@ -1,0 +1,74 @@
+/* The verdicts as a matrix of methods and claims; a cell opens its evidence. */
+
+import * as d3 from "../d3.js";
+
+const SIGNS = { holds: "✓", fails: "✗", "not applicable": "–" };
+
+export class VerdictsView {
+  sides = [];
+
+  constructor(host, app) {
+    this.app = app;
+    this.rows = [...document.querySelectorAll("table.claims tbody tr")].map((row) => /** @type {HTMLTableRowElement} */ (row));
+    const claims = [...new Set(this.rows.map((row) => row.dataset.claim))];
+    const methods = [...new Set(this.rows.map((row) => row.dataset.method))];
+    const found = new Map(this.rows.map((row) => [`${row.dataset.method} ${row.dataset.claim}`, row]));
+    const statement = (claim) => this.rows.find((row) => row.dataset.claim === claim).cells[1].textContent;
+    const box = d3.select(host).append("div").attr("class", "wide");
+    const table = box.append("table").attr("class", "matrix");
+    table.append("caption").attr("class", "hidden").text("Verdicts on the claims of the literature, by method and claim");
+    const head = table.append("thead").append("tr");
+    head.append("th").attr("scope", "col").text("method");
+    for (const claim of claims) {
+      head.append("th").attr("scope", "col").append("span").text(statement(claim));
+    }
+    const body = table.append("tbody");
+    this.cells = [];
+    for (const method of methods) {
+      const line = body.append("tr");
+      const shown = app.methods.get(method);
+      line.append("th").attr("scope", "row").attr("title", shown?.title ?? method).text(shown?.short ?? method);
+      for (const claim of claims) {
+        const row = found.get(`${method} ${claim}`);
+        const cell = line.append("td");
+        if (!row) {
+          continue;
+        }
+        const { verdict } = row.dataset;
+        const button = cell.append("button").attr("type", "button").attr("class", `cell ${verdict.replace(" ", "-")}`).text(SIGNS[verdict]);
+        button.attr("aria-label", `${app.methods.get(method)?.title ?? method}, ${statement(claim)}: ${verdict}`);
+        button.on("click", () => app.set({ method, claim }));
+        this.cells.push({ method, claim, button, row });
+      }
+    }
+    d3.select(host)
+      .append("p")
+      .attr("class", "note")
+      .text("✓ the measurement agrees with the literature, ✗ it disagrees, – the method has no metric that decides the claim. Choose a cell for its evidence.");
+    this.evidence = d3.select(host).append("div").attr("class", "evidence").attr("aria-live", "polite");
+  }
+
+  render(state) {
+    let chosen = null;
+    for (const { method, claim, button, row } of this.cells) {
+      const on = method === state.method && claim === state.claim;
+      button.attr("aria-pressed", on);
+      chosen = on ? row : chosen;
+    }
+    if (this.shown === chosen) {
+      return;
+    }
+    this.shown = chosen;
+    this.evidence.selectAll("*").remove();
+    if (chosen) {
+      const [, claim, literature, measured, , bar, verdict, explanation] = chosen.cells;
+      this.evidence.append("h4").text(`${this.app.methods.get(chosen.dataset.method)?.title ?? chosen.dataset.method}: ${claim.textContent}`);
+      const list = this.evidence.append("dl");
+      for (const [term, cell] of [["literature", literature], ["measured", measured], ["verdict", verdict], ["value and threshold", bar], ["explanation", explanation]]) {
+        list.append("dt").text(term);
+        const entry = list.append("dd").node();
+        entry.append(...[...cell.childNodes].map((node) => node.cloneNode(true)));
+      }
+    }
+  }
+}
