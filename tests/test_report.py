@@ -27,7 +27,7 @@ ENTRY: dict[str, Any] = {
 
 
 def test_the_row_of_a_claim_has_a_sentence_a_link_and_a_bar() -> None:
-    row = report.claim("x", ENTRY)
+    row = report.claim("x", "c", ENTRY)
     assert row["sentence"] == (
         "Criterion for “x learns the score”: the metric is above 0.5. Measured: 0.75 ± 0.01, the criterion is met. "
         "The literature says “yes”; the measurement agrees. About the metric: 1 is the best."

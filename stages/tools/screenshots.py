@@ -30,6 +30,20 @@ ANIMATIONS = {
     "interpolation": "mnist/jepa_ema/interpolation.gif",
 }
 """Animations that are copied, as name in docs/: path in reports/animations."""
+DRAWN = "() => page.app.shown.every((name) => page.app.get(name)?.details) && !page.app.waiting"
+"""Script: whether the figure shows all details of its methods."""
+SCHEDULED = """async () => {
+  for (const name of page.app.methods.keys()) {
+    const { details } = page.app.learned.get(name) ?? {};
+    if ((details ?? (await page.app.learned.get(name).load())).noise_schedule) return name;
+  }
+}"""
+"""Script: the first method with a noise schedule."""
+MISTAKE = """() => {
+  const { content, images } = page.figure.view, labels = page.numbers(images.labels), found = page.numbers(content.predicted);
+  page.app.set({ image: labels.findIndex((label, i) => label !== found[i]) });
+}"""
+"""Script that selects the first misclassified image."""
 COOLED_MS = 9000
 """Milliseconds until σ has decreased to its minimum and the particles have settled."""
 
@@ -52,26 +66,24 @@ def take() -> None:
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
-        page.goto(PAGE.absolute().as_uri())
-        page.wait_for_selector("#reconstructions[data-ready], #embeddings[data-ready]")
-        page.evaluate("() => page.mixture.drag(-5, 5)")
-        page.wait_for_timeout(500)
-        _write("page-maps", page.locator("#mixture > .mixture").screenshot())
-        name = page.evaluate("() => [...page.mixture.learned.values()].find((one) => one.content.noise_schedule)?.name")
-        if name:
-            page.click(f"button[data-method={name}]")
+        page = chromium.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        page.goto(f"{PAGE.absolute().as_uri()}#explore&ref=-5,5")
+        page.wait_for_selector("#controls[data-ready=true]")
+        page.wait_for_function(DRAWN)
+        _write("page-maps", page.screenshot())
+        scheduled = page.evaluate(SCHEDULED)
+        if scheduled:
+            page.goto(f"{PAGE.absolute().as_uri()}#explore&view=particles&b={scheduled}")
+            page.wait_for_function(DRAWN)
             page.click("text=Drop 1,000 everywhere")
             page.click("text=Anneal σ")
             page.wait_for_timeout(COOLED_MS)
-            _write("page-particles", page.locator(".particles").screenshot())
-        mistake = """() => {
-          const { embeddings } = page, labels = numbers(embeddings.domain.labels);
-          const taken = numbers(embeddings.content.predicted);
-          embeddings.show(labels.findIndex((label, i) => label !== taken[i]));
-        }"""
-        page.evaluate(mistake)
-        _write("page-digits", page.locator("#embeddings .embeddings").screenshot())
+            _write("page-particles", page.locator("#figure").screenshot())
+        page.goto(f"{PAGE.absolute().as_uri()}#digits")
+        page.wait_for_function("() => page.figure.view.scatter?.visible && !page.app.waiting")
+        page.evaluate(MISTAKE)
+        page.wait_for_selector(".near figure")
+        _write("page-digits", page.screenshot())
 
 
 def _write(name: str, png: bytes) -> None:

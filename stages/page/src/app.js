@@ -13,7 +13,7 @@ export class App {
   constructor(domain) {
     this.domain = domain;
     this.steps = results.story;
-    this.state = fromHash(location.hash, this.steps);
+    this.state = this.fromAddress();
     this.methods = new Map(domain.methods.map((one) => [one.name, one]));
     this.learned = new Map();
     this.failed = new Map();
@@ -25,6 +25,14 @@ export class App {
   /** Whether the visitor asked for less motion: then nothing plays unless it is started. */
   get still() {
     return matchMedia("(prefers-reduced-motion: reduce)").matches;
+  }
+
+  /** The state in the address, with a seed that the run has; a seed other than the first goes with the end of training. */
+  fromAddress() {
+    const state = fromHash(location.hash, this.steps);
+    state.seed = Math.min(state.seed, this.domain.seeds - 1);
+    state.at = state.seed ? null : state.at;
+    return state;
   }
 
   /** Change the state; `push` adds an entry to the history, so that Back returns to the state before. */
@@ -69,7 +77,7 @@ export class App {
     clearTimeout(this.writing);
     this.writing = null;
     const before = this.state.step;
-    this.state = fromHash(location.hash, this.steps);
+    this.state = this.fromAddress();
     this.render();
     for (const one of this.parts) {
       one.restored?.(before);

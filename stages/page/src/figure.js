@@ -50,9 +50,6 @@ export class Figure {
       this.view = new View(this.below, this.app, this.panels);
       this.told.textContent = "";
     }
-    const { missing } = this.app;
-    this.error.hidden = !missing;
-    this.error.textContent = missing;
     const sides = this.view.sides ?? ["a", "b"];
     this.maps.dataset.sides = String(sides.length);
     for (const [side, panel] of Object.entries(this.panels)) {
@@ -66,6 +63,9 @@ export class Figure {
       }
     }
     this.view.render?.(state);
+    const problems = [this.app.missing, this.view.problem].filter(Boolean).join("; ");
+    this.error.hidden = !problems;
+    this.error.textContent = problems;
   }
 
   /** The field of a side and what lies over it: the truth, or what the method learned. */

@@ -3,9 +3,9 @@
 /** @typedef {{[key: string]: any}} State */
 
 const text = { read: String, write: String };
-const whole = { read: (word) => (/^-?\d+$/.test(word) ? Number(word) : undefined), write: String };
+const whole = { read: (word) => (/^\d{1,9}$/.test(word) ? Number(word) : undefined), write: String };
 const number = {
-  read: (word) => (word.trim() && Number.isFinite(Number(word)) ? Number(word) : undefined),
+  read: (word) => (/^\d{1,9}(\.\d+)?$/.test(word) ? Number(word) : undefined),
   write: (value) => String(Number(value.toFixed(3))),
 };
 const flag = { read: (word) => ({ 0: false, 1: true })[word], write: (value) => (value ? "1" : "0") };

@@ -38,6 +38,7 @@ export class BreakingView {
     this.scatter = new Scatter(beside.node(), { width: 700, height: 420, label: "Embeddings of the clean test images at the end of training" });
     beside.append("figcaption").text("Embeddings of the clean test images on two principal components, coloured by class.");
     this.images = null;
+    this.problem = "";
     this.content = null;
     this.embeddings = null;
     this.kinds = [];
@@ -68,7 +69,7 @@ export class BreakingView {
       options(this.method, reconstructed, (one) => this.images.titles[one] ?? one);
       options(this.kind, kinds, words);
     } catch (error) {
-      this.words.textContent = error.message;
+      this.problem = error.message;
     }
     this.app.render();
   }

@@ -41,6 +41,7 @@ export class DigitsView {
     this.near = side.append("div").attr("class", "near");
     this.note = side.append("p").attr("class", "note").node();
     this.images = null;
+    this.problem = "";
     this.content = null;
     this.name = "";
     this.ticks = null;
@@ -57,7 +58,7 @@ export class DigitsView {
       this.content = content;
       this.fill(methods);
     } catch (error) {
-      this.words.textContent = error.message;
+      this.problem = error.message;
     }
     this.app.render();
   }

@@ -106,12 +106,17 @@ export class ParticlesView {
     return { grid: this.app.domain.grid, values: part(scores, place) };
   }
 
-  render(state) {
+  /** Set up anew when what moves the particles has changed. */
+  follow(state) {
     const key = [state.a, state.b, state.level, state.seed, ...["a", "b"].map((side) => Boolean(this.app.learned.get(state[side])?.details))].join();
     if (key !== this.key) {
       this.key = key;
       this.setUp(state);
     }
+  }
+
+  render(state) {
+    this.follow(state);
     this.heat.set(state.temperature);
     const { input } = this.slider;
     input.parentElement.hidden = !this.schedule;
@@ -126,7 +131,8 @@ export class ParticlesView {
   }
 
   /** The energy of the true density at the chosen noise level, under both kinds of particles. */
-  field(side) {
+  field(side, state) {
+    this.follow(state);
     const one = this.movers.find((each) => each.side === side);
     if (!this.schedule) {
       return null;

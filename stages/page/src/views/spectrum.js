@@ -10,6 +10,8 @@ import { results } from "../results.js";
 export class SpectrumView {
   constructor(host, app) {
     this.app = app;
+    this.functions = null;
+    this.problem = "";
     const row = controls.row(host, "The eigenfunction");
     this.slider = controls.slider(row, "Eigenfunction", { low: 1, high: 16, value: 1, show: (k) => `ψ${k}`, changed: (k) => app.set({ k: k - 1 }) });
     this.chart = d3.select(host).append("div").attr("class", "chart").node();
@@ -20,7 +22,8 @@ export class SpectrumView {
         app.render();
       },
       (error) => {
-        this.words.textContent = error.message;
+        this.problem = error.message;
+        app.render();
       },
     );
   }
