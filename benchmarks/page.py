@@ -1,7 +1,7 @@
 """Times of the interactive page in a headless browser, on reports/index.html of the working tree.
 
-- One redraw of the map of a joint embedding, and of the truth beside it, after a movement of the reference point; the other side
-  is the duration of a frame at 30 frames per second.
+- One redraw of the map of a joint embedding, and of the truth beside it, after a movement of the reference point; the other
+  side is the duration of a frame at 30 frames per second.
 - The time from opening the page until its first view is drawn, with the processor as it is and throttled fourfold; the other
   sides are 1 s and 3 s.
 """

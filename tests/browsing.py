@@ -18,7 +18,20 @@ BROWSER = find()
 expect.set_options(timeout=30_000)
 METHODS = ["contrastive", "ncsn", "jepa_masked", "jepa_masked_density", "contrastive_critic", "dsm"]
 """Methods of the small run: an embedding, scores with and without a noise schedule, predictors, a critic."""
-STEPS = ["truth", "similarity", "critic", "score", "weights", "hidden", "digits", "breaking", "sandbox", "verdicts", "explore"]
+STEPS = [
+    "truth",
+    "similarity",
+    "spectrum",
+    "critic",
+    "score",
+    "weights",
+    "hidden",
+    "digits",
+    "breaking",
+    "sandbox",
+    "verdicts",
+    "explore",
+]
 """The steps of this run; the others need methods that it has not."""
 CHANGES = {
     "methods": METHODS,

@@ -148,7 +148,7 @@ def test_the_table_of_claims_is_sortable_filterable_and_linked(opened: OpenedPag
     page.wait_for_selector("th[aria-sort=descending]")
     assert [float(value) for value in measured() if value] == sorted(numbers, reverse=True)
     assert "" not in measured()[: len(numbers)]
-    page.select_option(".choice:has-text('Verdict') select", "fails")
+    page.select_option(".choice:has(span:text-is('Verdict')) select", "fails")
     page.wait_for_function(
         "total => document.querySelectorAll('table.claims tbody tr:not([hidden])').length < total", arg=total
     )

@@ -173,7 +173,7 @@ def test_the_profile_is_the_true_and_the_learned_energy_between_two_modes(page_p
     expect(page.locator("#figure .below .readout")).to_contain_text(
         f"minus that at mode 1: {high - low:.2f} nats for the truth"
     )
-    page.select_option(".choice:has-text('to mode') select", "2")
+    page.select_option(".choice:has-text('to mode') select", label="3")
     page.wait_for_function("() => page.app.state.to === 2")
     high = -smoothed.log_density(model.mixture.means[2][None])[0]
     expect(page.locator("#figure .below .readout")).to_contain_text(

@@ -13,7 +13,7 @@ export class Panel {
   constructor(host, domain, side, { moved, clicked }) {
     this.domain = domain;
     this.box = d3.select(host).append("div").attr("class", "panel").attr("data-side", side);
-    const head = this.box.append("h4");
+    const head = this.box.append("h3");
     this.title = head.append("span").node();
     this.badge = head.append("span").attr("class", "badge").attr("hidden", true).text("collapsed").node();
     this.map = new PlaneMap(this.box.node(), domain.grid, { size: 400, label: "map", role: "group" });

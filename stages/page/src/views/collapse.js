@@ -27,7 +27,7 @@ export class CollapseView {
       return { side, canvas, caption: box.append("figcaption").node() };
     });
     const study = d3.select(host).append("section").attr("class", "ablation");
-    study.append("h4").text("What prevents it?");
+    study.append("h3").text("What prevents it?");
     const switches = controls.row(study.node(), "Parts of the method");
     this.switches = {
       stop: controls.tick(switches, "stop-gradient", false, (stop) => app.set({ stop })),

@@ -37,7 +37,7 @@ export class DigitsView {
     const side = body.append("div").attr("class", "side");
     this.words = side.append("output").attr("class", "readout").attr("aria-live", "polite").node();
     this.image = side.append("canvas").attr("width", 112).attr("height", 112).attr("class", "thumbnail").attr("aria-hidden", true).node();
-    side.append("h4").text("Nearest training images, which vote on the class");
+    side.append("h3").text("Nearest training images, which vote on the class");
     this.near = side.append("div").attr("class", "near");
     this.note = side.append("p").attr("class", "note").node();
     this.images = null;

@@ -62,7 +62,7 @@ export class VerdictsView {
     this.evidence.selectAll("*").remove();
     if (chosen) {
       const [, claim, literature, measured, , bar, verdict, explanation] = chosen.cells;
-      this.evidence.append("h4").text(`${this.app.methods.get(chosen.dataset.method)?.title ?? chosen.dataset.method}: ${claim.textContent}`);
+      this.evidence.append("h3").text(`${this.app.methods.get(chosen.dataset.method)?.title ?? chosen.dataset.method}: ${claim.textContent}`);
       const list = this.evidence.append("dl");
       for (const [term, cell] of [["literature", literature], ["measured", measured], ["verdict", verdict], ["value and threshold", bar], ["explanation", explanation]]) {
         list.append("dt").text(term);
