@@ -162,6 +162,7 @@ def accuracy(folder: Path) -> float:
     return found
 
 
+@pytest.mark.integration
 def test_stage_with_two_processes_reaches_the_accuracy_of_one(copied: Path) -> None:
     alone = accuracy(copied)
     small.change_params(copied, {"processes": 2})

@@ -117,6 +117,7 @@ def test_make_restore_discards_the_changes_of_a_failed_experiment(copied: Path) 
     assert "up to date" in small.run(copied, "dvc", "status")
 
 
+@pytest.mark.integration
 def test_experiment_in_a_temporary_copy_logs_to_the_projects_store(copied: Path) -> None:
     before = len(runs(copied, "tags.part = 'pipeline'"))
     small.run(copied, "dvc", "exp", "run", "--temp", "--name", "apart", "-S", "contrastive.temperature=0.2")

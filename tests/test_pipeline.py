@@ -187,6 +187,7 @@ def waiting(folder: Path) -> list[Path]:
     return list((folder / ".mlflow-spool").glob("[0-9a-f]*"))
 
 
+@pytest.mark.integration
 def test_deferred_logging_uploads_the_state_as_it_was_recorded(copied: Path) -> None:
     (copied / "mlflow.db").unlink()
     assert small.run(copied, "python", "-m", "stages.track", **{WHEN: LATER}, status=0) == ""

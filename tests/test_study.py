@@ -609,6 +609,7 @@ def test_every_study_uses_existing_methods_and_params() -> None:
             with_settings(RAW, settings)
 
 
+@pytest.mark.integration
 def test_rerunning_a_randomly_chosen_run_reproduces_its_committed_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     # A new run is chosen each time; ENERGY_WELLS_DRAW=SEED repeats a choice. Runs on images take minutes, so none is chosen.
     monkeypatch.chdir(ROOT)
