@@ -242,6 +242,7 @@ def claim(method: str, key: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         **entry,
         "method": method,
         "claim": key,
+        "answer": "–" if mean is None else "yes" if entry["met"] and not entry["barred"] else "no",
         "title": describe(method).title,
         "shown": shown,
         "bar": None if mean is None else bar(mean, std or 0.0, entry["threshold"]),

@@ -87,11 +87,55 @@ def test_back_forward_and_reload_keep_the_state(opened: OpenedPage) -> None:
     assert state(page) == before
 
 
+def test_a_step_that_was_left_shows_again_what_it_showed(opened: OpenedPage) -> None:
+    page = opened.page
+    page.evaluate("() => page.app.dispatch({ step: 'weights' })")
+    show(page, to=2)
+    page.evaluate("() => page.app.dispatch({ step: 'score' })")
+    page.evaluate("() => page.app.dispatch({ step: 'weights' })")
+    assert state(page)["to"] == 2
+
+
+def test_links_to_other_parts_of_the_page_leave_the_step(browser: Browser, page_project: Path) -> None:
+    opened = OpenedPage(browser, page_project, "#score")
+    page = opened.page
+    page.click("nav a:has-text('Provenance')")
+    expect(page.locator("#provenance-title")).to_be_in_viewport()
+    assert state(page)["step"] in ("score", "explore"), "by scrolling at most"
+    opened.context.close()
+    opened = OpenedPage(browser, page_project, "#provenance-title")
+    expect(opened.page.locator("#provenance-title")).to_be_in_viewport()
+    opened.context.close()
+
+
+def test_the_step_follows_the_scrolling_right_after_a_link(opened: OpenedPage) -> None:
+    page = opened.page
+    page.evaluate("() => { location.hash = '#similarity'; }")
+    page.wait_for_timeout(150)
+    page.locator("#weights").evaluate("one => one.scrollIntoView({ block: 'center', behavior: 'instant' })")
+    page.wait_for_function("() => page.app.state.step === 'weights'")
+
+
+def test_the_keyboard_goes_from_a_step_to_its_figure(opened: OpenedPage) -> None:
+    page = opened.page
+    page.locator("#weights .to-figure").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.wait_for_function("() => page.app.state.step === 'weights'")
+    inside = "() => document.querySelector('#figure').contains(document.activeElement)"
+    assert page.evaluate(inside)
+    settled(page)
+    page.wait_for_timeout(300)
+    assert state(page)["step"] == "weights"
+
+
 @pytest.mark.parametrize(
     "address, error",
     [
         ("#unknown", ""),
         ("#similarity&b=nothing", "nothing is not among the methods of this run"),
+        ("#similarity&ref=1&contours=constructor", ""),
+        ("#explore&view=__proto__&loss=constructor&shows=toString", ""),
         (
             "#explore&view=nothing&seed=99999&at=-5&k=999&from=77&level=99&image=99999999&ref=1e9,-1e9&phase=9999&temperature=-1",
             "",

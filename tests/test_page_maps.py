@@ -214,7 +214,7 @@ def test_a_control_of_explore_freely_keeps_what_a_step_shows(opened: OpenedPage)
 def test_the_truth_appears_with_the_last_point(opened: OpenedPage) -> None:
     page = opened.page
     total = page.evaluate("() => page.app.domain.points.length")
-    assert page.locator("[data-side=a] .contours path").count() > 0
+    expect(page.locator("[data-side=a] .points circle")).to_have_count(60)
     slide(page, "Points", 5)
     expect(page.locator("[data-side=a] .points circle")).to_have_count(5)
     expect(page.locator("[data-side=a] .contours path")).to_have_count(0)

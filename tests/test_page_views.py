@@ -122,6 +122,37 @@ def test_a_click_drops_particles_and_the_controls_change_their_dynamics(particle
     assert min(final) > min(modes) - 1e-3, "at temperature 0 every particle converges to a mode"
 
 
+def test_reset_ends_the_particles(particles: Page) -> None:
+    particles.click("text=Drop 200 in the middle")
+    particles.click("#figure button:text-is('Reset')")
+    expect(particles.locator("button:text-is('Run')")).to_be_visible()
+    assert particles.evaluate("() => page.figure.view.movers.map(side => side.points.length)") == [0, 0]
+
+
+def test_arrow_keys_move_the_first_view_of_a_critic(browser: Browser, page_project: Path) -> None:
+    opened = OpenedPage(browser, page_project, "#critic")
+    page = opened.page
+    settled(page)
+    for side in "ab":
+        for key, axis, sign in (("ArrowRight", 0, 1), ("ArrowUp", 1, 1), ("ArrowLeft", 0, -1), ("ArrowDown", 1, -1)):
+            page.locator(f"[data-side={side}] .reference").focus()
+            before = page.evaluate("() => page.figure.view.chosen.point")
+            page.keyboard.press(key)
+            page.wait_for_function("before => page.figure.view.chosen.point.join() !== before.join()", arg=before)
+            assert (page.evaluate("() => page.figure.view.chosen.point")[axis] - before[axis]) * sign > 0
+    opened.context.close()
+
+
+def test_a_click_where_no_reference_point_is_shown_moves_none(browser: Browser, page_project: Path) -> None:
+    opened = OpenedPage(browser, page_project, "#weights")
+    page = opened.page
+    settled(page)
+    page.locator("[data-side=b] .map svg").click(position={"x": 100, "y": 100})
+    page.locator("[data-side=a] .map svg").click(position={"x": 100, "y": 100})
+    assert state(page)["ref"] is None
+    opened.context.close()
+
+
 def test_a_method_without_a_noise_schedule_has_no_slider_for_its_noise(browser: Browser, page_project: Path) -> None:
     opened = OpenedPage(browser, page_project, "#score")
     settled(opened.page)
@@ -257,7 +288,7 @@ def test_switches_of_the_ablation_show_the_studys_own_runs(opened: OpenedPage) -
         spread = one["collapse.normalised_std"]
         expect(readout).to_contain_text(f"{spread['mean']:.3f} ± {spread['std']:.3f} over {settings['seeds']} seeds")
     show(page, predictor=True, stop=False, ema=True)
-    expect(readout).to_have_text("The study has no run of this combination.")
+    expect(readout).to_contain_text("The study has no run of this combination")
 
 
 def test_the_sandbox_trains_on_the_modes_that_the_visitor_moves(browser: Browser, page_project: Path) -> None:
@@ -280,6 +311,9 @@ def test_the_sandbox_trains_on_the_modes_that_the_visitor_moves(browser: Browser
     early, late = page.evaluate("() => { const c = page.figure.view.curve; return [c[0].loss, c.at(-1).loss]; }")
     assert late < early
     expect(page.locator("[data-side=b] .note")).to_contain_text("trained in this browser")
+    page.locator(".grips circle").first.focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("[data-side=b] .note")).to_have_text("nothing is trained yet")
     page.select_option(".choice:has-text('Loss') select", "jepa_basic")
     page.click("#figure button:text-is('Train')")
     page.wait_for_function("() => page.figure.view.out?.loss === 'jepa_basic'", timeout=120_000)

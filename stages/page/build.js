@@ -73,7 +73,8 @@ const equations = steps
   .filter(({ equation }) => equation)
   .map(({ id, equation }) => [id, temml.renderToString(equation, { displayMode: true, throwOnError: true, annotate: true })]);
 // A font with mathematical metrics, by which browsers place subscripts, with the characters of the equations only.
-const characters = equations.map(([, markup]) => markup.replace(/<[^>]*>/g, "")).join("");
+// Roots are elements of MathML, not characters.
+const characters = `${equations.map(([, markup]) => markup.replace(/<[^>]*>/g, "")).join("")}√`;
 const font = readFileSync("../../docs/assets/stix-two-math.woff2");
 writeFileSync(`${folder}/math.woff2`, await subsetFont(font, characters, { targetFormat: "woff2" }));
 writeFileSync(`${folder}/equations.json`, `${JSON.stringify(Object.fromEntries(equations), null, 1)}\n`);

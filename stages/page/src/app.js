@@ -19,6 +19,8 @@ export class App {
     this.failed = new Map();
     this.smoothed = new Map();
     this.parts = [];
+    /** The last state of each step that was left. */
+    this.left = new Map();
     addEventListener("popstate", () => this.restore());
   }
 
@@ -37,12 +39,17 @@ export class App {
 
   /** Change the state; `push` adds an entry to the history, so that Back returns to the state before. */
   dispatch(action, { push = false } = {}) {
-    const next = reduce(this.state, action, this.steps);
+    // A step that was left shows again what it showed.
+    const kept = action.step !== undefined && action.step !== this.state.step && this.left.get(action.step);
+    const next = kept || reduce(this.state, action, this.steps);
     if (next === this.state) {
       return;
     }
     if (push) {
       this.write();
+    }
+    if (next.step !== this.state.step) {
+      this.left.set(this.state.step, this.state);
     }
     this.state = next;
     if (push) {
@@ -77,6 +84,11 @@ export class App {
     clearTimeout(this.writing);
     this.writing = null;
     const before = this.state.step;
+    // Other parts of the page have addresses too; they leave the state as it is.
+    const id = location.hash.slice(1).split("&")[0];
+    if (id && !this.steps.some((step) => step.id === id)) {
+      return;
+    }
     this.state = this.fromAddress();
     this.render();
     for (const one of this.parts) {

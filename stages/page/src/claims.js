@@ -23,7 +23,7 @@ export class ClaimsTable {
     const row = controls.row(host, "Filter of the claims");
     host.prepend(row);
     const methods = [...new Set(this.rows.map((one) => one.dataset.method))];
-    this.method = controls.choice(row, "Method", [["", "all"], ...methods.map((name) => [name, app.methods.get(name)?.title ?? name])], (method) => app.set({ method }));
+    this.method = controls.choice(row, "Method", [["", "all"], ...methods.map((name) => [name, app.methods.get(name)?.title ?? name])], (only) => app.set({ only }));
     const verdicts = ["holds", "fails", "not applicable"];
     this.verdict = controls.choice(row, "Verdict", [["", "all"], ...verdicts.map((name) => [name, name])], (verdict) => app.set({ verdict }));
     // On narrow screens rows are cards without a head, and this list sorts them.
@@ -33,12 +33,16 @@ export class ClaimsTable {
     app.parts.push(this);
   }
 
-  render({ method, verdict, sort }) {
+  render({ only: method, verdict, sort }) {
     const key = [method, verdict, sort].join("|");
     if (key === this.key) {
       return;
     }
     this.key = key;
+    // What was chosen before a reload is to be seen.
+    if (key !== "||") {
+      this.body.closest("details").open = true;
+    }
     [this.method.value, this.verdict.value, this.order.value] = [method, verdict, sort];
     for (const row of this.rows) {
       row.hidden = Boolean((method && row.dataset.method !== method) || (verdict && row.dataset.verdict !== verdict));

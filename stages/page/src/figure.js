@@ -13,17 +13,28 @@ export class Figure {
     this.host = host;
     const box = d3.select(host);
     this.error = box.append("p").attr("class", "error").attr("role", "alert").attr("hidden", true).node();
+    this.above = box.append("div").attr("class", "above").node();
     this.maps = box.append("div").attr("class", "maps").node();
-    // The reference point goes to the nearest node at which the pipeline computed the embedding.
-    const refer = (x, y) => app.set({ ref: app.domain.grid.point(app.domain.grid.node(x, y)) });
-    const listeners = {
-      moved: (x, y) => this.view?.drop || refer(x, y),
-      clicked: (x, y) => (this.view?.drop ? this.view.drop(x, y) : refer(x, y)),
+    const panel = (side) => {
+      // The reference point goes to the nearest node at which the pipeline computed the value, where the panel shows one.
+      const refer = (x, y) => {
+        const grid = this.panels[side].steps;
+        if (grid) {
+          app.set({ ref: grid.point(grid.node(x, y)) });
+        }
+      };
+      return new Panel(this.maps, app.domain, side, {
+        moved: (x, y) => this.view?.drop || refer(x, y),
+        clicked: (x, y) => (this.view?.drop ? this.view.drop(x, y) : refer(x, y)),
+      });
     };
-    this.panels = { a: new Panel(this.maps, app.domain, "a", listeners), b: new Panel(this.maps, app.domain, "b", listeners) };
+    this.panels = { a: panel("a"), b: panel("b") };
     this.below = box.append("div").attr("class", "below").node();
     const row = controls.row(host, "This view");
-    controls.button(row, "Reset", () => app.reset());
+    controls.button(row, "Reset", () => {
+      this.clear();
+      app.reset();
+    });
     controls.button(row, "Save picture", () => savePicture(this.host, `energy-wells-${app.state.step}.png`));
     this.copy = controls.button(row, "Copy link", () => this.copyLink());
     this.told = d3.select(row).append("output").attr("class", "told").node();
@@ -43,12 +54,12 @@ export class Figure {
   }
 
   render(state) {
-    const View = VIEWS[state.view] ?? VIEWS.maps;
+    const View = Object.hasOwn(VIEWS, state.view) ? VIEWS[state.view] : VIEWS.maps;
     if (!(this.view instanceof View)) {
-      this.view?.close?.();
-      this.below.replaceChildren();
-      this.view = new View(this.below, this.app, this.panels);
+      this.clear();
+      this.view = new View(this.above, this.below, this.app, this.panels);
       this.told.textContent = "";
+      this.host.scrollTop = 0;
     }
     const sides = this.view.sides ?? ["a", "b"];
     this.maps.dataset.sides = String(sides.length);
@@ -66,6 +77,14 @@ export class Figure {
     const problems = [this.app.missing, this.view.problem].filter(Boolean).join("; ");
     this.error.hidden = !problems;
     this.error.textContent = problems;
+  }
+
+  /** End the view; the next drawing starts it anew. */
+  clear() {
+    this.view?.close?.();
+    this.view = null;
+    this.above.replaceChildren();
+    this.below.replaceChildren();
   }
 
   /** The field of a side and what lies over it: the truth, or what the method learned. */

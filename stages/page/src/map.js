@@ -7,8 +7,8 @@ export const DEPTH = 12;
 /** Contour levels of the analytic log-density, in nats below its maximum. */
 export const LEVELS = [-8, -5, -3, -2, -1, -0.5, -0.1];
 
-/** Colours of the modes, which colour blindness does not confuse (Okabe and Ito). */
-export const MODES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
+/** Colours of the modes; those of the truth and of what was learned are not among them. */
+export const MODES = ["#009e73", "#cc79a7", "#8c6bb1", "#56b4e9", "#b8a100", "#7f7f7f"];
 
 /**
  * 256 colours of a colour scale, as RGB bytes.
@@ -88,6 +88,13 @@ export class PlaneMap {
       ["contours", "points", "arrows", "lines", "marks"].map((name) => [name, this.svg.append("g").attr("class", name)]),
     );
     if (axes) {
+      // Marks and letters keep their size on the screen however small the map is.
+      new ResizeObserver(() => {
+        const { clientWidth } = this.figure.node();
+        if (clientWidth) {
+          this.svg.style("--unit", (full[0] / clientWidth).toFixed(3));
+        }
+      }).observe(this.figure.node());
       // Lines may leave the box; the axes stay free of them.
       const id = `box-${counted++}`;
       this.svg.append("clipPath").attr("id", id).append("rect").attr("width", width).attr("height", height);

@@ -34,13 +34,15 @@ export class Panel {
 
   /** The reference point: the pointer drags it, and the arrow keys move it by one node of the grid that is shown. */
   reference(moved) {
-    const mark = this.map.layers.marks.append("circle").attr("class", "reference").attr("r", 7).attr("tabindex", 0);
+    // The circle that the pointer grabs is larger than the dot that is seen.
+    this.dot = this.map.layers.marks.append("circle").attr("class", "dot").style("display", "none");
+    const mark = this.map.layers.marks.append("circle").attr("class", "reference").attr("tabindex", 0);
     mark.attr("role", "slider").attr("aria-label", "Reference point; arrow keys move it").attr("aria-valuemin", 0).style("display", "none");
     mark.on("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-      if (step && this.shown) {
+      if (step && this.steps) {
         event.preventDefault();
-        const { grid } = this.shown;
+        const grid = this.steps;
         const { column, row } = grid.nearest(...this.at);
         const kept = (axis, place) => axis[Math.max(0, Math.min(axis.length - 1, place))];
         moved(kept(grid.x, column + step[0]), kept(grid.y, row + step[1]));
@@ -54,9 +56,9 @@ export class Panel {
    * [[x, y, u, v], …], and the reference point.
    *
    * @param {import("./learned.js").Field} field
-   * @param {{contours?: any, points?: number[][], arrows?: number[][], reference?: number[], collapsed?: boolean, lines?: number[][][]}} over
+   * @param {{contours?: any, points?: number[][], arrows?: number[][], reference?: number[], steps?: import("./fields.js").Grid, collapsed?: boolean, lines?: number[][][]}} over
    */
-  show(field, { contours, points = [], arrows = [], reference, collapsed = false, lines = [] }) {
+  show(field, { contours, points = [], arrows = [], reference, steps = field.grid, collapsed = false, lines = [] }) {
     this.shown = field;
     const { map } = this;
     map.show(field.grid, field.values, field.range, field.scale);
@@ -79,15 +81,19 @@ export class Panel {
     }
     map.arrows(arrows);
     map.line(lines);
+    /** The grid of the reference points that have a value; null without a reference point. */
+    this.steps = reference ? steps : null;
     this.mark.style("display", reference ? null : "none");
+    this.dot.style("display", reference ? null : "none");
     if (reference) {
       // On a coarser grid the mark sits at the node whose value is shown.
-      const node = field.grid.node(...reference);
-      this.at = field.grid.point(node);
+      const node = steps.node(...reference);
+      this.at = steps.point(node);
+      this.dot.attr("cx", map.x(this.at[0])).attr("cy", map.y(this.at[1]));
       this.mark
         .attr("cx", map.x(this.at[0]))
         .attr("cy", map.y(this.at[1]))
-        .attr("aria-valuemax", field.grid.size - 1)
+        .attr("aria-valuemax", steps.size - 1)
         .attr("aria-valuenow", node)
         .attr("aria-valuetext", `x ${this.at[0].toFixed(2)}, y ${this.at[1].toFixed(2)}`);
     }

@@ -20,7 +20,7 @@ const KEPT = ["position", "left", "top", "width", "height", "maxWidth", "clipPat
 export async function pictureOf(element, scale = 2) {
   const [width, height] = [element.clientWidth, element.scrollHeight];
   const copy = element.cloneNode(true);
-  copy.style.cssText = `position: static; max-height: none; overflow: visible; width: ${width}px`;
+  copy.style.cssText = `position: static; max-height: none; overflow: visible; width: ${width}px; box-sizing: border-box`;
   const canvases = [...element.querySelectorAll("canvas")];
   for (const [i, one] of [...copy.querySelectorAll("canvas")].entries()) {
     const image = document.createElement("img");
@@ -31,7 +31,7 @@ export async function pictureOf(element, scale = 2) {
     }
     one.replaceWith(image);
   }
-  for (const one of copy.querySelectorAll("button, .told, input, select")) {
+  for (const one of copy.querySelectorAll(".controls")) {
     one.remove();
   }
   const style = [...document.querySelectorAll("style")].map((one) => one.textContent).join("\n");

@@ -8,7 +8,7 @@ const number = {
   read: (word) => (/^\d{1,9}(\.\d+)?$/.test(word) ? Number(word) : undefined),
   write: (value) => String(Number(value.toFixed(3))),
 };
-const flag = { read: (word) => ({ 0: false, 1: true })[word], write: (value) => (value ? "1" : "0") };
+const flag = { read: (word) => (word === "1" ? true : word === "0" ? false : undefined), write: (value) => (value ? "1" : "0") };
 const list = {
   read: (word) => {
     const values = word.split(",").map(Number);
@@ -16,6 +16,8 @@ const list = {
   },
   write: (values) => values.map((value) => Number(value.toFixed(3))).join(","),
 };
+
+const pair = { ...list, read: (word) => (list.read(word)?.length === 2 ? list.read(word) : undefined) };
 
 /** Every key of the state with its default and its form in the URL. `null` stands for the data's own default. */
 export const FIELDS = {
@@ -25,7 +27,7 @@ export const FIELDS = {
   shows: { initial: "learned", ...text },
   seed: { initial: 0, ...whole },
   at: { initial: null, ...whole },
-  ref: { initial: null, ...list },
+  ref: { initial: null, ...pair },
   contours: { initial: true, ...flag },
   points: { initial: true, ...flag },
   arrows: { initial: true, ...flag },
@@ -53,6 +55,7 @@ export const FIELDS = {
   modes: { initial: [], ...list },
   method: { initial: "", ...text },
   claim: { initial: "", ...text },
+  only: { initial: "", ...text },
   verdict: { initial: "", ...text },
   sort: { initial: "", ...text },
 };

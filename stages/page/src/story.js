@@ -7,44 +7,68 @@ export class Story {
   constructor(app) {
     this.app = app;
     this.steps = new Map(app.steps.map(({ id }) => [id, document.getElementById(id)]));
+    this.seen = new Set();
+    this.quiet = false;
     for (const [id, element] of this.steps) {
       // A click on a step makes it the present one where several fit on the screen.
       element.addEventListener("click", (event) => {
-        if (!/** @type {Element} */ (event.target).closest("a, button, input, select, label")) {
+        if (!/** @type {Element} */ (event.target).closest("a, button, input, select, label, summary")) {
           app.dispatch({ step: id });
         }
       });
-      element.addEventListener("focusin", () => app.dispatch({ step: id }));
+      // The figure comes before the steps in the order of the keyboard.
+      element.querySelector(".to-figure")?.addEventListener("click", () => {
+        app.dispatch({ step: id });
+        document.getElementById("figure").focus({ preventScroll: true });
+      });
     }
-    this.observer = new IntersectionObserver((entries) => this.scrolled(entries), { rootMargin: this.margin });
-    for (const element of this.steps.values()) {
-      this.observer.observe(element);
-    }
+    const narrow = matchMedia("(max-width: 60rem)");
+    this.observe(narrow.matches);
+    narrow.addEventListener("change", () => this.observe(narrow.matches));
     app.parts.push(this);
-    if (location.hash) {
+    if (this.steps.has(location.hash.slice(1).split("&")[0])) {
       this.restored(null);
     }
   }
 
-  /** A thin band: below the figure on narrow screens, where the figure is above the text, and in the middle on wide ones. */
-  get margin() {
-    return matchMedia("(max-width: 60rem)").matches ? "-70% 0px -29% 0px" : "-45% 0px -54% 0px";
+  /** Watch a thin band: below the figure on narrow screens, where the figure is above the text, and in the middle on wide ones. */
+  observe(narrow) {
+    this.observer?.disconnect();
+    this.seen.clear();
+    this.observer = new IntersectionObserver((entries) => this.scrolled(entries), { rootMargin: narrow ? "-70% 0px -29% 0px" : "-45% 0px -54% 0px" });
+    for (const element of this.steps.values()) {
+      this.observer.observe(element);
+    }
   }
 
   scrolled(entries) {
-    const found = entries.findLast((one) => one.isIntersecting);
-    if (found && performance.now() > (this.quiet ?? 0)) {
-      this.app.dispatch({ step: found.target.id });
+    for (const { target, isIntersecting } of entries) {
+      isIntersecting ? this.seen.add(target.id) : this.seen.delete(target.id);
+    }
+    const found = [...this.seen].at(-1);
+    if (found && !this.quiet) {
+      this.app.dispatch({ step: found });
     }
   }
 
   /** Scroll to the step of the state, unless it was the step before. */
   restored(before) {
     const { step } = this.app.state;
-    if (step !== before) {
-      this.quiet = performance.now() + SETTLING;
-      this.steps.get(step)?.scrollIntoView({ block: "start", behavior: "instant" });
+    if (step === before) {
+      return;
     }
+    const element = this.steps.get(step);
+    this.quiet = true;
+    element.scrollIntoView({ block: "start", behavior: "instant" });
+    const top = element.getBoundingClientRect().top;
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => {
+      this.quiet = false;
+      // The visitor has scrolled on in the meantime.
+      if (Math.abs(element.getBoundingClientRect().top - top) > 100) {
+        this.scrolled([]);
+      }
+    }, SETTLING);
   }
 
   render(state) {

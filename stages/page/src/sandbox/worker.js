@@ -9,6 +9,10 @@ let latest = 0;
 
 self.addEventListener("message", ({ data: { options, points, steps } }) => {
   latest += 1;
+  // A message without options only ends the training.
+  if (!options) {
+    return;
+  }
   const run = latest;
   const trainer = new Trainer(options);
   const next = () => {

@@ -15,9 +15,9 @@ const strengthWords = (strength) => (strength ? `${Math.round(100 * strength)} %
 export class BreakingView {
   sides = [];
 
-  constructor(host, app) {
+  constructor(above, host, app) {
     this.app = app;
-    const row = controls.row(host, "Perturbed images");
+    const row = controls.row(above, "Perturbed images");
     this.method = controls.choice(row, "Method", [], (images) => app.set({ images }));
     this.kind = controls.choice(row, "Perturbation", [], (kind) => app.set({ kind }));
     this.slider = controls.slider(row, "Strength", {
@@ -131,7 +131,7 @@ export class BreakingView {
         lineY(own, { x: "strength", y: "accuracy", stroke: COLOURS.learned, strokeWidth: 2 }),
         bars(own, COLOURS.learned),
         dot(own, { x: "strength", y: "accuracy", fill: COLOURS.learned }),
-        text([own.at(-1)], { x: "strength", y: "accuracy", text: () => this.images.titles[this.name] ?? this.name, dy: -12, textAnchor: "end", fill: "currentColor" }),
+        text([own.at(-1)], { x: "strength", y: "accuracy", text: () => this.images.titles[this.name] ?? this.name, dy: 16, textAnchor: "end", fill: "currentColor" }),
         text([raw.at(-1)], { x: "strength", y: "accuracy", text: () => "raw pixels", dy: 14, textAnchor: "end", fill: "currentColor" }),
       ],
     });

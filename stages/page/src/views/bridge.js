@@ -13,10 +13,10 @@ const POINTS = 500;
 const LINES = 40;
 
 export class BridgeView {
-  constructor(host, app, panels) {
+  constructor(above, host, app, panels) {
     this.app = app;
     this.panels = panels;
-    const row = controls.row(host, "Noise");
+    const row = controls.row(above, "Noise");
     this.slider = controls.slider(row, "Time", {
       high: 1,
       show: (phase) => this.tell(phase),
@@ -88,9 +88,9 @@ export class BridgeView {
     const { sigma } = this.phase(Math.min(state.phase, this.last));
     const { mixture, field } = app.truth(sigma);
     const method = app.methods.get(state[side]);
-    const how = method?.flow ? "probability-flow ODE" : "annealed Langevin dynamics";
+    const how = !this.schedule(side) ? "no noise schedule" : method.flow ? "probability-flow ODE" : "annealed Langevin dynamics";
     return [
-      { ...field, title: method ? `${method.title}: ${how}` : state[side], note: `points over the true energy at σ = ${format(sigma)}; scores of seed 0` },
+      { ...field, title: method ? `${method.title}: ${how}` : "The truth", note: `points over the true energy at σ = ${format(sigma)}; scores of seed 0, beyond the map those of a Gaussian tail` },
       { contours: state.contours ? mixture : null },
     ];
   }

@@ -14,11 +14,11 @@ const REACH = 1.5;
 const SIDE = 360;
 
 export class CollapseView {
-  constructor(host, app) {
+  constructor(above, host, app) {
     this.app = app;
     /** @type {number[] | null} */
     this.modes = null;
-    const row = controls.row(host, "Training of the shown methods");
+    const row = controls.row(above, "Training of the shown methods");
     this.training = new Training(row, app);
     const sides = d3.select(host).append("div").attr("class", "sides");
     this.plots = ["a", "b"].map((side) => {
@@ -27,7 +27,7 @@ export class CollapseView {
       return { side, canvas, caption: box.append("figcaption").node() };
     });
     const study = d3.select(host).append("section").attr("class", "ablation");
-    study.append("h3").text("What prevents it?");
+    study.append("h3").text("What prevents it? The EMA JEPA with and without its parts, by the study’s own runs");
     const switches = controls.row(study.node(), "Parts of the method");
     this.switches = {
       stop: controls.tick(switches, "stop-gradient", false, (stop) => app.set({ stop })),
@@ -71,7 +71,7 @@ export class CollapseView {
     }
     const spread = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / this.modes.length);
     canvas.setAttribute("aria-label", `Embeddings of the test points by ${learned.title}: root mean square distance from their mean ${spread.toFixed(2)}`);
-    caption.textContent = `Embeddings by ${learned.title}, ${learned.when({ at: state.at })}: L2-normalised, minus their mean, on two principal components. Root mean square distance from the mean: ${spread.toFixed(2)}.`;
+    caption.textContent = `Embeddings by ${learned.title}, ${learned.when({ at: state.at })}: L2-normalised, minus their mean, on two principal components, coloured by mode. Root mean square distance from the mean: ${spread.toFixed(2)}.`;
   }
 
   /** The measured spread for the chosen parts, from the study's own runs. */
@@ -83,20 +83,21 @@ export class CollapseView {
     const shown = [...runs.map((one) => ({ ...one, name: nameOf(one) })), ...(floor ? [{ ...floor, name: "variance floor (VICReg)" }] : [])];
     const label = "Normalised standard deviation of the embeddings for each combination";
     chart(this.chart, label, {
-      height: 34 * shown.length + 50,
-      marginLeft: 230,
-      marginRight: 80,
-      x: { domain: [0, 1], label: "normalised standard deviation of the embeddings (0: one point, 1: the whole sphere)" },
-      y: { label: null, domain: shown.map((one) => one.name) },
+      height: 44 * shown.length + 60,
+      marginLeft: 8,
+      marginRight: 90,
+      x: { domain: [0, 1], label: "normalised standard deviation of the embeddings", labelOffset: 34 },
+      y: { axis: null, domain: shown.map((one) => one.name) },
       marks: [
-        barX(shown, { x: "mean", y: "name", fill: (one) => (one === found || one.name === (found && nameOf(found)) || (state.floor && one.name.startsWith("variance")) ? COLOURS.learned : COLOURS.soft) }),
-        text(shown, { x: "mean", y: "name", text: (one) => `${one.mean.toFixed(2)} ± ${one.std.toFixed(2)}`, dx: 6, textAnchor: "start", fill: "currentColor" }),
+        text(shown, { x: 0, y: "name", text: "name", dx: 2, dy: -13, textAnchor: "start", fill: "currentColor" }),
+        barX(shown, { x: "mean", y: "name", insetTop: 20, fill: (one) => (one === found || one.name === (found && nameOf(found)) || (state.floor && one.name.startsWith("variance")) ? COLOURS.learned : COLOURS.soft) }),
+        text(shown, { x: "mean", y: "name", text: (one) => `${one.mean.toFixed(2)} ± ${one.std.toFixed(2)}`, dx: 6, dy: 10, textAnchor: "start", fill: "currentColor" }),
         ruleX([threshold], { stroke: "currentColor", strokeDasharray: "3 3" }),
       ],
     });
     this.words.textContent = found
       ? `${state.floor ? "Variance floor (VICReg)" : nameOf(found)}: ${found.mean.toFixed(3)} ± ${found.std.toFixed(3)} over ${found.seeds} seeds, ${found.mean < threshold ? "collapsed" : "not collapsed"} (threshold ${threshold}).`
-      : "The study has no run of this combination.";
+      : "The study has no run of this combination: an EMA target gets no gradient, so it comes with a stop-gradient.";
   }
 
   close() {

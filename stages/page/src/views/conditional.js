@@ -10,9 +10,9 @@ import { lineDensity } from "../truth.js";
 const FINE = 401;
 
 export class ConditionalView {
-  constructor(host, app) {
+  constructor(above, host, app) {
     this.app = app;
-    const row = controls.row(host, "The line");
+    const row = controls.row(above, "The line");
     this.choice = controls.choice(
       row,
       "Visible",

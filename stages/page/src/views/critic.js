@@ -2,14 +2,17 @@
 
 import * as d3 from "../d3.js";
 import { numbers } from "../data.js";
+import { Grid } from "../fields.js";
 import { SCALES } from "../map.js";
 
 /** Range of the colours, in nats. */
 const MOST = 6;
 
 export class CriticView {
-  constructor(host, app) {
+  constructor(_above, host, app) {
     this.app = app;
+    /** @type {Grid | null} the first views of the critic */
+    this.steps = null;
     this.words = d3.select(host).append("p").attr("class", "note").node();
   }
 
@@ -24,10 +27,10 @@ export class CriticView {
       return null;
     }
     const { coarse } = this.app.domain;
-    const [rows, columns] = critic.pmi.shape;
-    const { column, row } = coarse.nearest(...this.app.reference);
-    const [i, j] = [Math.min(rows - 1, row >> 1), Math.min(columns - 1, column >> 1)];
-    return { critic, place: i * columns + j, point: [coarse.x[2 * j], coarse.y[2 * i]] };
+    const second = (axis) => axis.filter((_, i) => i % 2 === 0);
+    this.steps ??= new Grid(second(coarse.x), second(coarse.y));
+    const place = this.steps.node(...this.app.reference);
+    return { critic, place, point: this.steps.point(place) };
   }
 
   field(side) {
@@ -42,7 +45,7 @@ export class CriticView {
     if (side === "b") {
       const size = critic.pmi.shape[2] * critic.pmi.shape[3];
       const values = numbers(critic.pmi).subarray(place * size, (place + 1) * size);
-      return [{ ...shared, grid: coarse, values, title: `${learned.title}: critic`, note: `estimated PMI of each second view and the marked first view; ${learned.when({})}` }, { contours, reference: point }];
+      return [{ ...shared, grid: coarse, values, title: `${learned.title}: critic`, note: `estimated PMI of each second view and the marked first view; ${learned.when({})}` }, { contours, reference: point, steps: this.steps }];
     }
     const grid = app.domain.grid;
     if (this.truth?.key !== point.join()) {
@@ -50,7 +53,7 @@ export class CriticView {
       const alone = mixture.smoothed(critic.second);
       this.truth = { key: point.join(), values: grid.sample((x, y) => given.logDensity(x, y) - alone.logDensity(x, y)) };
     }
-    return [{ ...shared, grid, values: this.truth.values, title: "The truth: PMI", note: `log p(x' | x) / p(x') of each second view x' and the marked first view x; noise of the views ${critic.first} and ${critic.second}` }, { contours, reference: point }];
+    return [{ ...shared, grid, values: this.truth.values, title: "The truth: PMI", note: `log p(x' | x) / p(x') of each second view x' and the marked first view x; noise of the views ${critic.first} and ${critic.second}` }, { contours, reference: point, steps: this.steps }];
   }
 
   render() {

@@ -12,9 +12,9 @@ const LABEL = "Embeddings of the images on two principal components";
 export class DigitsView {
   sides = [];
 
-  constructor(host, app) {
+  constructor(above, host, app) {
     this.app = app;
-    const row = controls.row(host, "Scatter plot");
+    const row = controls.row(above, "Scatter plot");
     this.method = controls.choice(row, "Method", [], (images) => app.set({ images, at: null }));
     this.slider = controls.slider(row, "Training", {
       high: 1,
@@ -31,7 +31,7 @@ export class DigitsView {
       next: () => this.forth(),
     });
     this.mistakes = controls.tick(row, "misclassified only", false, (mistakes) => app.set({ mistakes }));
-    this.labels = controls.row(host, "Labels shown");
+    this.labels = controls.row(above, "Labels shown");
     const body = d3.select(host).append("div").attr("class", "embeddings");
     this.scatter = new Scatter(body.append("div").node(), { label: LABEL, listen: (image) => app.set({ image }) });
     const side = body.append("div").attr("class", "side");

@@ -6,13 +6,13 @@ import { Player } from "../training.js";
 export class DrawView {
   sides = ["a"];
 
-  constructor(host, app) {
+  constructor(above, _host, app) {
     this.app = app;
     /** @type {import("../learned.js").Field | null} */
     this.blank = null;
     this.cut = { count: -1, points: [] };
     this.total = app.domain.points.length;
-    const row = controls.row(host, "Points drawn from the mixture");
+    const row = controls.row(above, "Points drawn from the mixture");
     this.slider = controls.slider(row, "Points", {
       high: this.total,
       value: this.total,

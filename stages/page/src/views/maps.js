@@ -4,9 +4,9 @@ import { controls } from "../controls.js";
 import { Training } from "../training.js";
 
 export class MapsView {
-  constructor(host, app) {
+  constructor(above, _host, app) {
     this.app = app;
-    this.row = controls.row(host, "Training of the shown methods");
+    this.row = controls.row(above, "Training of the shown methods");
     this.training = new Training(this.row, app);
   }
 

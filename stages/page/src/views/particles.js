@@ -18,21 +18,22 @@ const MAX_PARTICLES = 4000;
 const DROPPED = 200;
 /** Seconds in which annealing takes σ from its largest value to its smallest. */
 const COOLING = 6;
-/** Most points of a particle's path. */
-const PATH = 600;
+/** Most points of a particle's path, and the smallest distance between two of them. */
+const PATH = 1200;
+const APART = 0.02;
 
 /** A standard normal random number. */
 const normal = d3.randomNormal();
 
 export class ParticlesView {
-  constructor(host, app, panels) {
+  constructor(above, host, app, panels) {
     this.app = app;
     this.panels = panels;
     this.cooling = null;
     const { domain } = app;
     this.smallest = d3.min(domain.covariances, ([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b));
     this.box = [domain.grid.x, domain.grid.y].map((axis) => [axis[0], axis.at(-1)]);
-    const row = controls.row(host, "Particles");
+    const row = controls.row(above, "Particles");
     controls.button(row, "Drop 1,000 everywhere", () => this.scatter(1000));
     controls.button(row, "Drop 200 in the middle", () => this.drop(...this.box.map((ends) => d3.mean(ends))));
     this.play = controls.button(row, "Run", () => this.run(!this.running));
@@ -246,8 +247,11 @@ export class ParticlesView {
         point[1] += step * slope[1] + noise * normal();
       }
       if (paths.length && points.length) {
-        paths[0].push([...points[0]]);
-        paths[0].splice(0, paths[0].length - PATH);
+        const [x, y] = paths[0].at(-1);
+        if (Math.hypot(points[0][0] - x, points[0][1] - y) > APART) {
+          paths[0].push([...points[0]]);
+          paths[0].splice(0, paths[0].length - PATH);
+        }
       }
     }
   }
@@ -258,8 +262,17 @@ export class ParticlesView {
   }
 
   draw() {
-    for (const { map, points, bars, away, truth } of this.movers) {
-      drawParticles(map, points);
+    for (const { map, points, paths, bars, away, truth } of this.movers) {
+      // One particle alone is drawn over the numbers of the modes, many lie below them.
+      const single = paths.length ? points : [];
+      drawParticles(map, paths.length ? [] : points);
+      map.layers.marks
+        .selectAll(".particle")
+        .data(single)
+        .join("circle")
+        .attr("class", "particle")
+        .attr("cx", (point) => map.x(point[0]))
+        .attr("cy", (point) => map.y(point[1]));
       const there = points.filter((point) => !this.escaped(point));
       bars.show(shares(there, truth));
       const gone = points.length - there.length;
@@ -271,6 +284,7 @@ export class ParticlesView {
     this.run(false);
     for (const { map } of this.movers) {
       drawParticles(map, []);
+      map.layers.marks.selectAll(".particle").remove();
     }
   }
 }

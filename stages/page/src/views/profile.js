@@ -11,9 +11,9 @@ const SAMPLES = 161;
 const BEYOND = 0.25;
 
 export class ProfileView {
-  constructor(host, app) {
+  constructor(above, host, app) {
     this.app = app;
-    const row = controls.row(host, "The line");
+    const row = controls.row(above, "The line");
     const modes = app.domain.means.map((_, k) => [String(k), String(k + 1)]);
     this.from = controls.choice(row, "From mode", modes, (k) => app.set({ from: Number(k) }));
     this.to = controls.choice(row, "to mode", modes, (k) => app.set({ to: Number(k) }));

@@ -11,15 +11,19 @@ import { LOSSES, potential, SETTINGS } from "../sandbox/trainer.js";
 import { Mixture } from "../truth.js";
 
 export class SandboxView {
-  constructor(host, app, panels) {
+  constructor(above, host, app, panels) {
     this.app = app;
     this.panels = panels;
-    const row = controls.row(host, "Your own training");
+    const row = controls.row(above, "Your own training");
     this.choice = controls.choice(row, "Loss", Object.entries(LOSSES), (loss) => app.set({ loss }));
     this.button = controls.button(row, "Train", () => (this.training ? this.stop() : this.train()));
     this.words = d3.select(host).append("output").attr("class", "readout").node();
     this.chart = d3.select(host).append("div").attr("class", "chart").node();
     this.curve = [];
+    this.out = null;
+    this.training = null;
+    this.kept = null;
+    this.smooth = null;
     const { coarse } = app.domain;
     this.points = Float64Array.from(d3.range(coarse.size).flatMap((node) => coarse.point(node)));
     this.address = URL.createObjectURL(new Blob([workerCode], { type: "text/javascript" }));
@@ -48,6 +52,17 @@ export class SandboxView {
     return this.kept.mixture;
   }
 
+  /** The mixture that the maps show: with the noise of denoising score matching, for that loss. */
+  get truth() {
+    const sigma = (this.out?.loss ?? this.app.state.loss) === "dsm" ? SETTINGS.sigma : 0;
+    const key = `${this.kept?.key} ${sigma}`;
+    const { mixture } = this;
+    if (this.smooth?.key !== key) {
+      this.smooth = { key, sigma, mixture: sigma ? mixture.smoothed(sigma) : mixture };
+    }
+    return this.smooth;
+  }
+
   /** Handles on the modes: dragged, or moved by the arrow keys. */
   handles() {
     const { map } = this.panels.a;
@@ -56,7 +71,6 @@ export class SandboxView {
       .selectAll("circle")
       .data(this.means.map((_, k) => k))
       .join("circle")
-      .attr("r", 11)
       .attr("tabindex", 0)
       .attr("role", "slider")
       .attr("aria-valuemin", 0)
@@ -85,7 +99,11 @@ export class SandboxView {
     const within = (value, axis) => Math.max(axis[0], Math.min(axis.at(-1), value));
     const means = this.means.map((mean) => [...mean]);
     means[k] = [within(x, grid.x), within(y, grid.y)];
+    // What was learned on other modes says nothing about these.
     this.stop();
+    this.out = null;
+    this.curve = [];
+    this.chart.replaceChildren();
     this.app.set({ modes: means.flat() });
   }
 
@@ -93,7 +111,7 @@ export class SandboxView {
     const { weights, covariances } = this.app.domain;
     this.run += 1;
     this.curve = [];
-    this.training = this.app.state.loss in LOSSES ? this.app.state.loss : "dsm";
+    this.training = Object.hasOwn(LOSSES, this.app.state.loss) ? this.app.state.loss : "dsm";
     this.button.textContent = "Stop";
     const options = { loss: this.training, means: this.means, covariances, weights, seed: this.run };
     this.worker.postMessage({ options, points: this.points, steps: SETTINGS.steps });
@@ -104,6 +122,7 @@ export class SandboxView {
     if (this.training) {
       this.training = null;
       this.run += 1;
+      this.worker.postMessage({});
       this.button.textContent = "Train";
     }
   }
@@ -123,8 +142,9 @@ export class SandboxView {
   }
 
   field(side) {
-    const { app, mixture } = this;
+    const { app } = this;
     const { coarse } = app.domain;
+    const { mixture, sigma } = this.truth;
     const contours = app.state.contours ? mixture : null;
     const energy = { range: [0, DEPTH], scale: SCALES.energy, unit: "nats", clipped: true, grid: coarse };
     const above = (values) => {
@@ -133,7 +153,7 @@ export class SandboxView {
     };
     if (side === "a") {
       const values = above(coarse.sample((x, y) => -mixture.logDensity(x, y)));
-      return [{ ...energy, values, title: "Your mixture", note: "true energy above its minimum; drag the modes" }, { contours }];
+      return [{ ...energy, values, title: "Your mixture", note: `true energy above its minimum${sigma ? ` at the noise level σ = ${format(sigma)}` : ""}; drag the modes` }, { contours }];
     }
     const { out } = this;
     const title = "Your own run";
@@ -168,6 +188,7 @@ export class SandboxView {
     if (this.curve.length > 1) {
       chart(this.chart, "Loss over the steps of this run", {
         height: 150,
+        marginLeft: 56,
         x: { label: "step", labelOffset: 34, domain: [0, SETTINGS.steps] },
         y: { label: "loss", grid: true },
         marks: [lineY(this.curve, { x: "step", y: "loss", stroke: COLOURS.learned, strokeWidth: 2 })],

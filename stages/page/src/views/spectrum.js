@@ -8,11 +8,11 @@ import { SCALES } from "../map.js";
 import { results } from "../results.js";
 
 export class SpectrumView {
-  constructor(host, app) {
+  constructor(above, host, app) {
     this.app = app;
     this.functions = null;
     this.problem = "";
-    const row = controls.row(host, "The eigenfunction");
+    const row = controls.row(above, "The eigenfunction");
     this.slider = controls.slider(row, "Eigenfunction", { low: 1, high: 16, value: 1, show: (k) => `ψ${k}`, changed: (k) => app.set({ k: k - 1 }) });
     this.chart = d3.select(host).append("div").attr("class", "chart").node();
     this.words = d3.select(host).append("output").attr("class", "readout").node();

@@ -2,12 +2,10 @@
 
 import * as d3 from "../d3.js";
 
-const SIGNS = { holds: "✓", fails: "✗", "not applicable": "–" };
-
 export class VerdictsView {
   sides = [];
 
-  constructor(host, app) {
+  constructor(_above, host, app) {
     this.app = app;
     this.rows = [...document.querySelectorAll("table.claims tbody tr")].map((row) => /** @type {HTMLTableRowElement} */ (row));
     const claims = [...new Set(this.rows.map((row) => row.dataset.claim))];
@@ -34,17 +32,20 @@ export class VerdictsView {
         if (!row) {
           continue;
         }
-        const { verdict } = row.dataset;
-        const button = cell.append("button").attr("type", "button").attr("class", `cell ${verdict.replace(" ", "-")}`).text(SIGNS[verdict]);
-        button.attr("aria-label", `${app.methods.get(method)?.title ?? method}, ${statement(claim)}: ${verdict}`);
-        button.on("click", () => app.set({ method, claim }));
+        const { verdict, measured } = row.dataset;
+        const button = cell.append("button").attr("type", "button").attr("class", `cell ${verdict.replace(" ", "-")}`).text(verdict === "fails" ? `${measured} ≠` : measured);
+        button.attr("aria-label", `${app.methods.get(method)?.title ?? method}, ${statement(claim)}: measured ${measured}, ${verdict === "holds" ? "as the literature says" : verdict === "fails" ? "unlike the literature" : verdict}`);
+        button.on("click", () => {
+          app.set({ method, claim });
+          requestAnimationFrame(() => this.evidence.node().scrollIntoView({ block: "nearest" }));
+        });
         this.cells.push({ method, claim, button, row });
       }
     }
     d3.select(host)
       .append("p")
       .attr("class", "note")
-      .text("✓ the measurement agrees with the literature, ✗ it disagrees, – the method has no metric that decides the claim. Choose a cell for its evidence.");
+      .text("Cells say what was measured: blue where the literature says the same, orange and ≠ where it says the opposite, – where no metric of the method decides the claim. Choose a cell for its evidence.");
     this.evidence = d3.select(host).append("div").attr("class", "evidence").attr("aria-live", "polite");
   }
 
