@@ -16,7 +16,7 @@ from stages.pipeline import artifacts, files
 from stages.results.tables import cell
 from stages.tools import screenshots
 from tests import small
-from tests.browsing import BROWSER, MAP, NODE, STEPS, OpenedPage, settled, show, slide, state
+from tests.browsing import BROWSER, MAP, NODE, STEPS, TO_SCREEN, OpenedPage, settled, show, slide, state
 
 pytestmark = pytest.mark.skipif(not BROWSER, reason="no browser: chromium is not installed")
 SCATTER = "#figure .scatter"
@@ -120,8 +120,8 @@ def test_the_keyboard_goes_from_a_step_to_its_figure(opened: OpenedPage) -> None
     page = opened.page
     page.locator("#weights .to-figure").focus()
     page.keyboard.press("Enter")
+    page.wait_for_function("() => page.app.state.step === 'weights' && !page.app.waiting")
     page.keyboard.press("Tab")
-    page.wait_for_function("() => page.app.state.step === 'weights'")
     inside = "() => document.querySelector('#figure').contains(document.activeElement)"
     assert page.evaluate(inside)
     settled(page)
@@ -233,7 +233,7 @@ def test_taps_move_the_reference_point_but_touch_presses_do_not(browser: Browser
     )
     page.wait_for_timeout(100)
     assert page.evaluate(NODE) == before
-    page.locator(f"{MAP} svg").tap(position={"x": 120, "y": 30})
+    page.touchscreen.tap(*page.evaluate(TO_SCREEN, ["b", -5, 4]))
     page.wait_for_function(f"before => ({NODE})() !== before", arg=before)
     page.evaluate("() => page.app.dispatch({ step: 'digits' })")
     page.wait_for_function("() => page.figure.view.scatter?.places && !page.app.waiting")
