@@ -6,8 +6,9 @@ import { Player } from "../training.js";
 export class DrawView {
   sides = ["a"];
 
-  constructor(above, _host, app) {
+  constructor(above, _host, app, panels) {
     this.app = app;
+    this.numbers = panels.a.map.svg.selectAll(".mode");
     /** @type {import("../learned.js").Field | null} */
     this.blank = null;
     this.cut = { count: -1, points: [] };
@@ -53,9 +54,12 @@ export class DrawView {
 
   render() {
     this.slider.set(this.count);
+    // The numbers of the modes would give them away.
+    this.numbers.style("display", this.count >= this.total ? null : "none");
   }
 
   close() {
     this.player.stop();
+    this.numbers.style("display", null);
   }
 }
