@@ -1,4 +1,4 @@
-/* Charts by Observable Plot, in the colours of the page: the truth and what was learned have one colour each. */
+/* Charts by Observable Plot, in the colours of the page: the truth is grey, as in all figures, and what was learned has one colour. */
 
 import { plot } from "@observablehq/plot";
 
