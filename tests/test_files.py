@@ -50,18 +50,6 @@ def test_arrays_and_tensors_survive_a_round_trip(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "a.safetensors"]
 
 
-def test_elements_of_a_list_take_one_line_each(tmp_path: Path) -> None:
-    content = {
-        "machines": {"a": 1},
-        "runs": [{"params": {"seed": 0}, "metrics": [1, 2]}, {"params": {}, "metrics": []}],
-        "last": [],
-    }
-    files.write_json_rows(tmp_path / "runs.json", content, "runs")
-    lines = (tmp_path / "runs.json").read_text().splitlines()
-    assert files.read_json(tmp_path / "runs.json") == content
-    assert '{"params": {"seed": 0}, "metrics": [1, 2]},' in lines and '{"params": {}, "metrics": []}' in lines
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_non_finite_number_is_never_written(tmp_path: Path, bad: float) -> None:
     path, end = tmp_path / "file", "is not finite, so these params give no result"

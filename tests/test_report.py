@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages import report
+from stages.pipeline import files
 
 ENTRY: dict[str, Any] = {
     "statement": "learns the score",
@@ -74,3 +76,15 @@ def test_the_spectra_of_the_page_are_those_of_methods_that_have_one() -> None:
     shown = {"mean": 0.5, "std": 0.1}
     expected = {"view_noise": 1.0, "eigenvalues": [0.9, 0.8], "after": [shown, shown], "before": [shown, shown]}
     assert report.spectra(measured) == {"encoder": expected}
+
+
+def test_elements_of_a_list_take_one_line_each(tmp_path: Path) -> None:
+    content = {
+        "machines": {"a": 1},
+        "runs": [{"params": {"seed": 0}, "metrics": [1, 2]}, {"params": {}, "metrics": []}],
+        "last": [],
+    }
+    files.write_json_rows(tmp_path / "runs.json", content, "runs")
+    lines = (tmp_path / "runs.json").read_text().splitlines()
+    assert files.read_json(tmp_path / "runs.json") == content
+    assert '{"params": {"seed": 0}, "metrics": [1, 2]},' in lines and '{"params": {}, "metrics": []}' in lines
