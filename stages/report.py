@@ -67,8 +67,6 @@ def main(params: Params) -> None:
         steps=steps,
         math_font=base64.b64encode((PAGE / "math.woff2").read_bytes()).decode(),
         images=params.mnist.title,
-        snapshot_images=f"{params.mnist.snapshot_images:,}",
-        neighbours=params.mnist.evaluation.neighbours,
         mnist_methods=params.mnist.methods,
         reconstructed=reconstructed,
         robustness_images=params.mnist.evaluation.robustness_images,

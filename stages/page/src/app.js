@@ -3,7 +3,7 @@
 import { pageData } from "./data.js";
 import { Learned, TRUTH, trueField } from "./learned.js";
 import { results } from "./results.js";
-import { fromHash, reduce, start, toHash } from "./state.js";
+import { fromHash, reduce, start, stepOf, toHash } from "./state.js";
 
 /** Milliseconds between two changes of the URL; browsers limit their number. */
 const PATIENCE = 300;
@@ -16,17 +16,14 @@ export class App {
     this.state = this.fromAddress();
     this.methods = new Map(domain.methods.map((one) => [one.name, one]));
     this.learned = new Map();
+    /** What was asked for, so that each load is followed by one drawing; and the messages of loads that failed. */
+    this.requested = new Set();
     this.failed = new Map();
     this.smoothed = new Map();
     this.parts = [];
     /** The last state of each step that was left. */
     this.left = new Map();
     addEventListener("popstate", () => this.restore());
-  }
-
-  /** Whether the visitor asked for less motion: then nothing plays unless it is started. */
-  get still() {
-    return matchMedia("(prefers-reduced-motion: reduce)").matches;
   }
 
   /** The state in the address, with a seed that the run has; a seed other than the first goes with the end of training. */
@@ -85,7 +82,7 @@ export class App {
     this.writing = null;
     const before = this.state.step;
     // Other parts of the page have addresses too; they leave the state as it is.
-    const id = location.hash.slice(1).split("&")[0];
+    const id = stepOf(location.hash);
     if (id && !this.steps.some((step) => step.id === id)) {
       return;
     }
@@ -121,31 +118,28 @@ export class App {
   /** The method, once its overview is loaded; until then null, and the page is drawn again when it is. */
   get(name, { details = true } = {}) {
     const found = this.learned.get(name);
-    if (!found && this.methods.has(name) && !this.failed.has(name)) {
-      this.failed.set(name, null);
-      this.load(name);
-    } else if (found && details && !found.details && !found.asked) {
-      found.asked = true;
-      found.load().then(
-        () => this.render(),
-        (error) => this.fail(name, error),
-      );
+    if (found && details && !found.details) {
+      this.request(name, "details", () => found.load());
+    } else if (!found && this.methods.has(name)) {
+      this.request(name, "overview", async () => {
+        const overview = await pageData.get(`mog/${name}`, `page_data/mog/${name}.js`);
+        this.learned.set(name, new Learned(name, this.methods.get(name).title, overview, this.domain));
+      });
     }
     return found ?? null;
   }
 
-  async load(name) {
-    try {
-      const overview = await pageData.get(`mog/${name}`, `page_data/mog/${name}.js`);
-      this.learned.set(name, new Learned(name, this.methods.get(name).title, overview, this.domain));
-    } catch (error) {
-      this.fail(name, error);
+  /** Load a part of a method's data, once, and draw the page again. */
+  async request(name, what, load) {
+    if (this.requested.has(`${name} ${what}`)) {
+      return;
     }
-    this.render();
-  }
-
-  fail(name, error) {
-    this.failed.set(name, error.message);
+    this.requested.add(`${name} ${what}`);
+    try {
+      await load();
+    } catch (error) {
+      this.failed.set(name, error.message);
+    }
     this.render();
   }
 

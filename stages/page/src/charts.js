@@ -2,7 +2,7 @@
 
 import { plot } from "@observablehq/plot";
 
-export { areaY, axisX, axisY, barX, barY, dot, gridY, lineY, ruleX, ruleY, text, tickX } from "@observablehq/plot";
+export { areaY, barX, barY, dot, lineY, ruleX, text } from "@observablehq/plot";
 
 export const COLOURS = { truth: "var(--truth)", learned: "var(--accent)", soft: "var(--soft)" };
 

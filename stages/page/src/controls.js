@@ -2,6 +2,9 @@
 
 import * as d3 from "./d3.js";
 
+/** Steps along x and y of the arrow keys. */
+export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
 export const controls = {
   /** A labelled group of controls. */
   row(host, label) {
@@ -60,14 +63,19 @@ export const controls = {
     const line = d3.select(host).append("label").attr("class", "choice");
     line.append("span").text(label);
     const select = line.append("select").node();
+    controls.options(select, options);
+    select.addEventListener("change", () => changed(select.value));
+    return select;
+  },
+
+  /** Replace the options [value, text] of a drop-down list. */
+  options(select, options) {
     d3.select(select)
       .selectAll("option")
       .data(options)
       .join("option")
       .attr("value", (option) => option[0])
       .text((option) => option[1]);
-    select.addEventListener("change", () => changed(select.value));
-    return select;
   },
 
   /** A button. */

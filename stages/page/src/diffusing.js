@@ -6,8 +6,11 @@ import { vectorAt } from "./fields.js";
 /** Steps of Heun's method between two noise levels, and Langevin steps at each level. */
 const ODE_STEPS = 8;
 const LANGEVIN_STEPS = 40;
-/** Langevin's step size as a fraction of σ² plus the smallest variance of a mode. */
+/** Langevin's step size as a fraction of σ² plus the smallest variance of a mode: the inverse of the largest curvature of −log p_σ. */
 const STEP = 0.2;
+
+/** Langevin's step size at a noise level. */
+export const langevinStep = (sigma, smallest) => STEP * (sigma * sigma + smallest);
 
 /**
  * Points with growing noise, x + σε, for σ = 0 and then each of the sigmas in increasing order; (L + 1) × N × 2.
@@ -26,8 +29,7 @@ export function forward(points, sigmas, normal) {
  * that of the tail of a Gaussian with the variance of a mode.
  */
 export function scoreAt(field, grid, variance, x, y, out) {
-  const within = (value, axis) => Math.max(axis[0], Math.min(axis.at(-1), value));
-  const [a, b] = [within(x, grid.x), within(y, grid.y)];
+  const [a, b] = grid.within(x, y);
   vectorAt(field, grid, a, b, out);
   out[0] -= (x - a) / variance;
   out[1] -= (y - b) / variance;
@@ -91,7 +93,7 @@ export function annealed(start, schedule, grid, smallest, normal) {
   let points = start;
   return schedule.sigmas.map((sigma, level) => {
     const field = part(schedule.scores, level);
-    const step = STEP * (sigma * sigma + smallest);
+    const step = langevinStep(sigma, smallest);
     const noise = Math.sqrt(2 * step);
     points = points.map(([x, y]) => {
       for (let i = 0; i < LANGEVIN_STEPS; i++) {

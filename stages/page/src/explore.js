@@ -24,7 +24,6 @@ export class Explore {
       own: controls.tick(row, "each map on its own colour scale", false, (own) => this.leave({ own })),
     };
     const sides = controls.row(host, "Which map a tile changes");
-    this.truth = null;
     this.awake = false;
     this.side = "b";
     this.choice = controls.choice(sides, "A tile changes the", [["b", "right map"], ["a", "left map"]], (side) => {
@@ -70,7 +69,7 @@ export class Explore {
         button.append("span").attr("class", "badge").text("collapsed");
       }
       button.on("click", () => this.leave({ [this.side]: method }));
-      this.tiles.push({ method, map, button });
+      this.tiles.push({ method, map, button, drawn: "" });
     }
   }
 
@@ -86,20 +85,21 @@ export class Explore {
     for (const [key, input] of Object.entries(this.ticks)) {
       input.checked = state[key];
     }
-    for (const { method, map, button } of this.tiles) {
+    for (const tile of this.tiles) {
+      const { method, map, button } = tile;
       const sides = ["a", "b"].filter((side) => state[side] === method);
       button.attr("aria-pressed", sides.length > 0).attr("data-sides", sides.map((side) => ({ a: "left", b: "right" })[side]).join(" and "));
       if (!this.awake) {
         continue;
       }
-      if (method === TRUTH) {
-        this.truth ??= trueField(app.domain, 0, app.domain.coarse);
-        map.show(app.domain.coarse, this.truth.values, this.truth.range, this.truth.scale);
-        continue;
-      }
-      const learned = app.get(method, { details: false });
-      if (learned) {
-        const { grid, values, range, scale } = learned.field({ ...state, seed: 0, at: null, shows: "learned", own: false, coarse: true });
+      const learned = method === TRUTH ? null : app.get(method, { details: false });
+      // Only the maps of joint embeddings change, with the reference point.
+      const drawn = learned?.embeds ? app.reference.join() : "drawn";
+      if ((method === TRUTH || learned) && tile.drawn !== drawn) {
+        tile.drawn = drawn;
+        const { grid, values, range, scale } = learned
+          ? learned.field({ ref: state.ref, shows: "learned", own: false, coarse: true })
+          : trueField(app.domain, 0, app.domain.coarse);
         map.show(grid, values, range, scale);
       }
     }

@@ -19,6 +19,12 @@ export class Grid {
     return [this.x[node % this.x.length], this.y[Math.floor(node / this.x.length)]];
   }
 
+  /** The point of the grid's box nearest to a point. */
+  within(x, y) {
+    const kept = (axis, value) => Math.max(axis[0], Math.min(axis.at(-1), value));
+    return [kept(this.x, x), kept(this.y, y)];
+  }
+
   /** The node nearest to a point, as {column, row}. */
   nearest(x, y) {
     const place = (axis, value) =>
@@ -95,4 +101,9 @@ export function scalarAt(values, grid, x, y) {
   const below = values[at] * (1 - u) + values[at + 1] * u;
   const above = values[at + grid.x.length] * (1 - u) + values[at + grid.x.length + 1] * u;
   return below * (1 - v) + above * v;
+}
+
+/** The index of the value nearest to another one. */
+export function nearest(values, value) {
+  return values.reduce((best, one, index) => (Math.abs(one - value) < Math.abs(values[best] - value) ? index : best), 0);
 }

@@ -111,7 +111,7 @@ export class Figure {
         points,
         arrows: state.arrows ? this.learnedArrows(learned, state, mixture) : [],
         reference: learned.embeds ? app.reference : undefined,
-        collapsed: state.at === null && domain.methods.find((one) => one.name === name).collapsed,
+        collapsed: state.at === null && app.methods.get(name).collapsed,
       },
     ];
   }

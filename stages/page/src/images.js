@@ -9,6 +9,9 @@ export async function loadImages() {
   return { ...found, classes: [...new Set(numbers(found.labels))].sort((a, b) => a - b) };
 }
 
+/** The wanted value if it is in the list, else the first one. */
+export const oneOf = (values, wanted) => (values.includes(wanted) ? wanted : values[0]);
+
 /** Resolves to the page data of a method on the images, with its sheet of neighbours decoded. */
 export async function loadEmbeddings(name) {
   const found = await pageData.get(`mnist/${name}`, `page_data/mnist/${name}.js`);

@@ -1,7 +1,7 @@
 /* What a method learned, or the truth, as fields on a grid. */
 
 import { numbers, pageData, part } from "./data.js";
-import { cosineEnergy } from "./fields.js";
+import { cosineEnergy, nearest } from "./fields.js";
 import { DEPTH, SCALES } from "./map.js";
 
 /** Range of the difference of two energies, in nats. */
@@ -34,8 +34,6 @@ export class Learned {
     this.details = null;
     /** Arrays by size of the grid, reused while the reference point is dragged. */
     this.spaces = new Map();
-    /** Whether the details were asked for. */
-    this.asked = false;
     this.domain = domain;
     this.embeds = overview.kind === "embedding";
     this.sigma = this.embeds ? 0 : overview.sigma;
@@ -50,8 +48,7 @@ export class Learned {
 
   /** The index of the snapshot nearest to a training step. */
   snapshot(step) {
-    const { steps } = this.overview;
-    return steps.reduce((best, one, index) => (Math.abs(one - step) < Math.abs(steps[best] - step) ? index : best), 0);
+    return nearest(this.overview.steps, step);
   }
 
   /** Which network is shown: its seed and its training step. */

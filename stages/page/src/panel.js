@@ -1,5 +1,6 @@
 /* A map with its title, legend and readout. */
 
+import { ARROWS } from "./controls.js";
 import * as d3 from "./d3.js";
 import { Grid } from "./fields.js";
 import { format } from "./learned.js";
@@ -25,7 +26,6 @@ export class Panel {
     this.note = this.box.append("p").attr("class", "note").node();
     this.readout = this.box.append("output").attr("class", "readout").node();
     this.map.listen({ moved, clicked, hovered: (x, y) => this.tell(x, y), mark: ".reference" });
-    this.map.layers.contours.attr("data-truth", "");
     domain.means.forEach(([x, y], k) => {
       this.map.layers.marks.append("text").attr("class", "mode").attr("x", this.map.x(x)).attr("y", this.map.y(y)).text(k + 1);
     });
@@ -39,7 +39,7 @@ export class Panel {
     const mark = this.map.layers.marks.append("circle").attr("class", "reference").attr("tabindex", 0);
     mark.attr("role", "slider").attr("aria-label", "Reference point; arrow keys move it").attr("aria-valuemin", 0).style("display", "none");
     mark.on("keydown", (event) => {
-      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+      const step = ARROWS[event.key];
       if (step && this.steps) {
         event.preventDefault();
         const grid = this.steps;

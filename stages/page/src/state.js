@@ -99,11 +99,13 @@ export function toHash(state, steps) {
   return `#${[state.step, ...words].join("&")}`;
 }
 
+/** The name at the start of a hash: of a step, or of another part of the page. */
+export const stepOf = (hash) => hash.replace(/^#/, "").split("&")[0];
+
 /** The state of a hash. Unknown keys and values that can't be read are ignored. */
 export function fromHash(hash, steps) {
-  const [id, ...words] = hash.replace(/^#/, "").split("&");
-  const state = start(steps, id);
-  for (const word of words) {
+  const state = start(steps, stepOf(hash));
+  for (const word of hash.split("&").slice(1)) {
     const [key, ...rest] = word.split("=");
     if (!Object.hasOwn(FIELDS, key)) {
       continue;

@@ -1,5 +1,7 @@
 /* The steps of the story: the one in view decides what the figure shows. */
 
+import { stepOf } from "./state.js";
+
 /** Milliseconds for which scrolling by the page itself does not change the step. */
 const SETTLING = 900;
 
@@ -26,7 +28,7 @@ export class Story {
     this.observe(narrow.matches);
     narrow.addEventListener("change", () => this.observe(narrow.matches));
     app.parts.push(this);
-    if (this.steps.has(location.hash.slice(1).split("&")[0])) {
+    if (this.steps.has(stepOf(location.hash))) {
       this.restored(null);
     }
   }

@@ -1,6 +1,7 @@
 /* The slider over the training steps of the shown methods, with Play. */
 
 import { controls } from "./controls.js";
+import { nearest } from "./fields.js";
 
 /** Milliseconds between two steps while playing. */
 const BEAT = 160;
@@ -29,12 +30,21 @@ export class Player {
 }
 
 export class Training {
-  constructor(host, app) {
+  /**
+   * @param {Element} host
+   * @param {import("./app.js").App} app
+   * @param {{steps?: () => number[], end?: (step: number) => string}} options the training steps, in order; what the slider says at the last one
+   */
+  constructor(host, app, { steps = () => app.trainingSteps, end = () => "end" } = {}) {
     this.app = app;
+    this.steps = steps;
     this.slider = controls.slider(host, "Training", {
       high: 1,
       value: 1,
-      show: (place) => this.tell(place),
+      show: (place) => {
+        const all = this.steps();
+        return place < all.length - 1 ? `step ${all[place]}` : end(all.at(-1));
+      },
       changed: (place) => {
         this.player.stop();
         this.go(place);
@@ -43,37 +53,28 @@ export class Training {
     this.player = new Player(host, {
       label: "Play training",
       begin: () => this.place >= this.last && this.go(0),
-      next: () => this.forth(),
+      next: () => {
+        const more = this.place < this.last;
+        if (more) {
+          this.go(this.place + 1);
+        }
+        return more;
+      },
     });
   }
 
   get last() {
-    return this.app.trainingSteps.length - 1;
+    return Math.max(0, this.steps().length - 1);
   }
 
   /** The position of the state on the slider. */
   get place() {
     const { at } = this.app.state;
-    const steps = this.app.trainingSteps;
-    return at === null ? steps.length - 1 : steps.reduce((best, step, i) => (Math.abs(step - at) < Math.abs(steps[best] - at) ? i : best), 0);
-  }
-
-  /** One step on; false at the end. */
-  forth() {
-    const more = this.place < this.last;
-    if (more) {
-      this.go(this.place + 1);
-    }
-    return more;
+    return at === null ? this.last : nearest(this.steps(), at);
   }
 
   go(place) {
-    this.app.set({ at: place >= this.last ? null : this.app.trainingSteps[place] });
-  }
-
-  tell(place) {
-    const steps = this.app.trainingSteps;
-    return place >= steps.length - 1 ? "end" : `step ${steps[place]}`;
+    this.app.set({ at: place >= this.last ? null : this.steps()[place] });
   }
 
   render(state) {

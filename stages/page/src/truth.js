@@ -56,6 +56,11 @@ export class Mixture {
     });
   }
 
+  /** The smallest variance of a mode along any direction: the smallest eigenvalue of a covariance. */
+  get smallestVariance() {
+    return Math.min(...this.covariances.map(([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b)));
+  }
+
   /** The component that a point belongs to with the largest probability, counted from 0. */
   mode(x, y) {
     this.logDensity(x, y);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cosineEnergy, Grid, scalarAt, vectorAt } from "../src/fields.js";
+import { cosineEnergy, Grid, nearest, scalarAt, vectorAt } from "../src/fields.js";
 
 const grid = new Grid([0, 1, 2, 3], [0, 2, 4]);
 
@@ -49,4 +49,14 @@ test("a scalar field is interpolated linearly, and constant beyond the grid", ()
   assert.equal(scalarAt(values, grid, 1.5, 3), 1.5);
   assert.equal(scalarAt(values, grid, 3, 4), 5);
   assert.equal(scalarAt(values, grid, 99, -5), 9);
+});
+
+test("a point beyond the box is moved to its edge, one within stays", () => {
+  assert.deepEqual(grid.within(-1, 9), [0, 4]);
+  assert.deepEqual(grid.within(1.5, 3), [1.5, 3]);
+});
+
+test("the nearest value is found by its index", () => {
+  assert.equal(nearest([0, 5, 30], 9), 1);
+  assert.equal(nearest([0, 5, 30], 99), 2);
 });

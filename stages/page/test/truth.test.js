@@ -84,3 +84,7 @@ test("views are exchangeable: p(x) p(x' | x) = p(x') p(x | x')", () => {
 test("the mode of a point is the component with the largest probability", () => {
   assert.deepEqual(several.means.map((mean) => several.mode(...mean)), [0, 1, 2]);
 });
+
+test("the smallest variance is that of the narrowest mode along its short axis", () => {
+  near(several.smallestVariance, 1 - 0.8);
+});

@@ -4,7 +4,7 @@ import { COLOURS, chart, dot, lineY, ruleX, text } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { drawFromSheet, pageData, picture } from "../data.js";
-import { loadEmbeddings, loadImages } from "../images.js";
+import { loadEmbeddings, loadImages, oneOf } from "../images.js";
 import { results } from "../results.js";
 import { labelsOf, Scatter } from "../scatter.js";
 
@@ -55,19 +55,18 @@ export class BreakingView {
       if (!reconstructed.length) {
         throw new Error("No method reconstructs images in this run.");
       }
-      const name = reconstructed.includes(state.images) ? state.images : reconstructed[0];
+      const name = oneOf(reconstructed, state.images);
       const content = await pageData.get(`mnist/${name}/reconstruction`, `page_data/mnist/${name}.reconstruction.js`);
       const kinds = Object.keys(content.perturbed);
-      const kind = kinds.includes(state.kind) ? state.kind : kinds[0];
+      const kind = oneOf(kinds, state.kind);
       await Promise.all(this.grids.map(({ which }) => picture(content[which][kind])));
       this.embeddings = await loadEmbeddings(name);
       this.name = name;
       this.content = content;
       this.kinds = kinds;
       this.chosen = kind;
-      const options = (select, values, show) => d3.select(select).selectAll("option").data(values).join("option").attr("value", String).text(show);
-      options(this.method, reconstructed, (one) => this.images.titles[one] ?? one);
-      options(this.kind, kinds, words);
+      controls.options(this.method, reconstructed.map((one) => [one, this.images.titles[one]]));
+      controls.options(this.kind, kinds.map((one) => [one, words(one)]));
     } catch (error) {
       this.problem = error.message;
     }
@@ -78,7 +77,7 @@ export class BreakingView {
     if (!this.content) {
       return;
     }
-    const wanted = [this.images.reconstructed.includes(state.images) ? state.images : this.images.reconstructed[0], this.kinds.includes(state.kind) ? state.kind : this.kinds[0]];
+    const wanted = [oneOf(this.images.reconstructed, state.images), oneOf(this.kinds, state.kind)];
     if (wanted.join() !== [this.name, this.chosen].join()) {
       this.load();
       return;

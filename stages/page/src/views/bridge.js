@@ -40,8 +40,7 @@ export class BridgeView {
     this.words = d3.select(host).append("p").attr("class", "note").node();
     const sides = d3.select(host).append("div").attr("class", "sides");
     this.bars = ["a", "b"].map((side) => ({ side, bars: new WeightBars(sides.append("div").node(), app.domain.weights) }));
-    const { covariances } = app.domain;
-    this.smallest = d3.min(covariances, ([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b));
+    this.smallest = app.domain.mixture.smallestVariance;
     this.frames = new Map();
   }
 

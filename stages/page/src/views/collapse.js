@@ -12,6 +12,7 @@ import { Training } from "../training.js";
 /** Half the side of the scatter plots; embeddings of length 1 minus their mean lie within 2. */
 const REACH = 1.5;
 const SIDE = 360;
+const FLOOR = "variance floor (VICReg)";
 
 export class CollapseView {
   constructor(above, host, app) {
@@ -33,7 +34,7 @@ export class CollapseView {
       stop: controls.tick(switches, "stop-gradient", false, (stop) => app.set({ stop })),
       predictor: controls.tick(switches, "predictor", false, (predictor) => app.set({ predictor })),
       ema: controls.tick(switches, "EMA target", false, (ema) => app.set({ ema })),
-      floor: controls.tick(switches, "variance floor (VICReg)", false, (floor) => app.set({ floor })),
+      floor: controls.tick(switches, FLOOR, false, (floor) => app.set({ floor })),
     };
     this.chart = study.append("div").attr("class", "chart").node();
     this.words = study.append("output").attr("class", "readout").node();
@@ -77,10 +78,12 @@ export class CollapseView {
   /** The measured spread for the chosen parts, from the study's own runs. */
   ablation(state) {
     const { runs, floor, threshold } = results.ablation;
-    const found = state.floor
-      ? floor
-      : runs.find((one) => one.predictor === state.predictor && one.stop_gradient === state.stop && one.ema === state.ema);
-    const shown = [...runs.map((one) => ({ ...one, name: nameOf(one) })), ...(floor ? [{ ...floor, name: "variance floor (VICReg)" }] : [])];
+    const shown = runs.map((one) => ({ ...one, name: nameOf(one) }));
+    if (floor) {
+      shown.push({ ...floor, name: FLOOR });
+    }
+    const wanted = state.floor ? FLOOR : nameOf({ stop_gradient: state.stop, predictor: state.predictor, ema: state.ema });
+    const found = shown.find((one) => one.name === wanted);
     const label = "Normalised standard deviation of the embeddings for each combination";
     chart(this.chart, label, {
       height: 44 * shown.length + 60,
@@ -90,13 +93,13 @@ export class CollapseView {
       y: { axis: null, domain: shown.map((one) => one.name) },
       marks: [
         text(shown, { x: 0, y: "name", text: "name", dx: 2, dy: -13, textAnchor: "start", fill: "currentColor" }),
-        barX(shown, { x: "mean", y: "name", insetTop: 20, fill: (one) => (one === found || one.name === (found && nameOf(found)) || (state.floor && one.name.startsWith("variance")) ? COLOURS.learned : COLOURS.soft) }),
+        barX(shown, { x: "mean", y: "name", insetTop: 20, fill: (one) => (one === found ? COLOURS.learned : COLOURS.soft) }),
         text(shown, { x: "mean", y: "name", text: (one) => `${one.mean.toFixed(2)} ± ${one.std.toFixed(2)}`, dx: 6, dy: 10, textAnchor: "start", fill: "currentColor" }),
         ruleX([threshold], { stroke: "currentColor", strokeDasharray: "3 3" }),
       ],
     });
     this.words.textContent = found
-      ? `${state.floor ? "Variance floor (VICReg)" : nameOf(found)}: ${found.mean.toFixed(3)} ± ${found.std.toFixed(3)} over ${found.seeds} seeds, ${found.mean < threshold ? "collapsed" : "not collapsed"} (threshold ${threshold}).`
+      ? `${wanted}: ${found.mean.toFixed(3)} ± ${found.std.toFixed(3)} over ${found.seeds} seeds, ${found.mean < threshold ? "collapsed" : "not collapsed"} (threshold ${threshold}).`
       : "The study has no run of this combination: an EMA target gets no gradient, so it comes with a stop-gradient.";
   }
 

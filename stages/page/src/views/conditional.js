@@ -63,11 +63,14 @@ export class ConditionalView {
     this.slider.set(place);
     const [value, along] = [this.axes[seen][place], this.axes[1 - seen]];
     const truth = app.domain.mixture.conditional(seen, value);
-    const fine = d3.range(FINE).map((i) => along[0] + (i / (FINE - 1)) * (along.at(-1) - along[0]));
+    const curve = d3.range(FINE).map((i) => {
+      const x = along[0] + (i / (FINE - 1)) * (along.at(-1) - along[0]);
+      return { x, density: lineDensity(truth, x) };
+    });
     const mean = d3.sum(truth.weights, (weight, k) => weight * truth.means[k]);
     const marks = [
-      areaY(fine.map((x) => ({ x, density: lineDensity(truth, x) })), { x: "x", y: "density", fill: COLOURS.truth, fillOpacity: 0.25 }),
-      lineY(fine.map((x) => ({ x, density: lineDensity(truth, x) })), { x: "x", y: "density", stroke: COLOURS.truth, strokeWidth: 2 }),
+      areaY(curve, { x: "x", y: "density", fill: COLOURS.truth, fillOpacity: 0.25 }),
+      lineY(curve, { x: "x", y: "density", stroke: COLOURS.truth, strokeWidth: 2 }),
       ruleX([mean], { stroke: COLOURS.truth, strokeWidth: 2 }),
     ];
     const words = [`true mean ${mean.toFixed(2)}`];

@@ -3,9 +3,9 @@
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { drawFromSheet, numbers } from "../data.js";
-import { loadEmbeddings, loadImages } from "../images.js";
+import { loadEmbeddings, loadImages, oneOf } from "../images.js";
 import { CLASS_COLOURS, labelsOf, Scatter } from "../scatter.js";
-import { Player } from "../training.js";
+import { Training } from "../training.js";
 
 const LABEL = "Embeddings of the images on two principal components";
 
@@ -14,22 +14,10 @@ export class DigitsView {
 
   constructor(above, host, app) {
     this.app = app;
+    this.content = null;
     const row = controls.row(above, "Scatter plot");
     this.method = controls.choice(row, "Method", [], (images) => app.set({ images, at: null }));
-    this.slider = controls.slider(row, "Training", {
-      high: 1,
-      value: 1,
-      show: (place) => (this.content ? `step ${this.content.steps[place]}` : ""),
-      changed: (place) => {
-        this.player.stop();
-        this.go(place);
-      },
-    });
-    this.player = new Player(row, {
-      label: "Play training",
-      begin: () => this.place >= this.last && this.go(0),
-      next: () => this.forth(),
-    });
+    this.training = new Training(row, app, { steps: () => this.content?.steps ?? [], end: (step) => (step === undefined ? "" : `step ${step}`) });
     this.mistakes = controls.tick(row, "misclassified only", false, (mistakes) => app.set({ mistakes }));
     this.labels = controls.row(above, "Labels shown");
     const body = d3.select(host).append("div").attr("class", "embeddings");
@@ -42,7 +30,6 @@ export class DigitsView {
     this.note = side.append("p").attr("class", "note").node();
     this.images = null;
     this.problem = "";
-    this.content = null;
     this.name = "";
     this.ticks = null;
     this.load();
@@ -52,7 +39,7 @@ export class DigitsView {
     try {
       this.images ??= await loadImages();
       const { methods } = this.images;
-      const name = methods.includes(this.app.state.images) ? this.app.state.images : methods[0];
+      const name = oneOf(methods, this.app.state.images);
       const content = await loadEmbeddings(name);
       this.name = name;
       this.content = content;
@@ -65,12 +52,7 @@ export class DigitsView {
 
   /** The controls that depend on the data. */
   fill(methods) {
-    d3.select(this.method)
-      .selectAll("option")
-      .data(methods)
-      .join("option")
-      .attr("value", (name) => name)
-      .text((name) => this.images.titles[name] ?? name);
+    controls.options(this.method, methods.map((name) => [name, this.images.titles[name]]));
     if (this.ticks) {
       return;
     }
@@ -88,42 +70,21 @@ export class DigitsView {
     this.app.set({ hidden: off ? [...hidden, label] : hidden.filter((one) => one !== label) });
   }
 
-  get last() {
-    return this.content ? this.content.steps.length - 1 : 0;
-  }
-
-  get place() {
-    const { at } = this.app.state;
-    return at === null || !this.content ? this.last : d3.minIndex(this.content.steps, (step) => Math.abs(step - at));
-  }
-
-  forth() {
-    const more = this.place < this.last;
-    if (more) {
-      this.go(this.place + 1);
-    }
-    return more;
-  }
-
-  go(place) {
-    this.app.set({ at: place >= this.last ? null : this.content.steps[place] });
-  }
-
   render(state) {
     if (!this.content) {
       return;
     }
-    if ((this.images.methods.includes(state.images) ? state.images : this.images.methods[0]) !== this.name) {
+    if (oneOf(this.images.methods, state.images) !== this.name) {
       this.load();
       return;
     }
     const { content, images } = this;
     const [labels, predicted] = [labelsOf(images), numbers(content.predicted)];
     this.method.value = this.name;
-    this.slider.input.max = String(this.last);
-    this.slider.set(this.place);
+    this.training.render(state);
     // Classes are predicted at the end of training only.
-    const final = this.place === this.last;
+    const { place, last } = this.training;
+    const final = place === last;
     this.mistakes.disabled = !final;
     this.mistakes.checked = state.mistakes;
     for (const { label, input } of this.ticks) {
@@ -132,7 +93,7 @@ export class DigitsView {
     const wrong = (i) => final && labels[i] !== predicted[i];
     const kept = (i) => !state.hidden.includes(labels[i]) && (!final || !state.mistakes || wrong(i));
     const image = state.image !== null && state.image < labels.length && kept(state.image) ? state.image : null;
-    this.scatter.draw(content, { snapshot: this.place, labels, kept, wrong, chosen: image === null ? [] : [image] });
+    this.scatter.draw(content, { snapshot: place, labels, kept, wrong, chosen: image === null ? [] : [image] });
     this.note.textContent = final
       ? "Large outlined dots are misclassified."
       : "Predicted classes and neighbours are those at the end of training; until then no dot is marked as misclassified.";
@@ -173,6 +134,6 @@ export class DigitsView {
   }
 
   close() {
-    this.player.stop();
+    this.training.close();
   }
 }

@@ -3,12 +3,10 @@
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { part } from "../data.js";
-import { scoreAt } from "../diffusing.js";
+import { langevinStep, scoreAt } from "../diffusing.js";
 import { format, TRUTH } from "../learned.js";
 import { drawParticles, shares, WeightBars } from "../weights.js";
 
-/** Step size, as a fraction of σ² plus the smallest variance of a mode: the inverse of the largest curvature of −log p_σ. */
-const STEP = 0.2;
 /** Steps per second, and most steps at once after a pause of the browser. */
 const STEPS_PER_SECOND = 120;
 const MOST_STEPS = 12;
@@ -31,7 +29,7 @@ export class ParticlesView {
     this.panels = panels;
     this.cooling = null;
     const { domain } = app;
-    this.smallest = d3.min(domain.covariances, ([[a, b], [, d]]) => (a + d) / 2 - Math.hypot((a - d) / 2, b));
+    this.smallest = domain.mixture.smallestVariance;
     this.box = [domain.grid.x, domain.grid.y].map((axis) => [axis[0], axis.at(-1)]);
     const row = controls.row(above, "Particles");
     controls.button(row, "Drop 1,000 everywhere", () => this.scatter(1000));
@@ -86,14 +84,13 @@ export class ParticlesView {
     const nearest = this.schedule ? d3.minIndex(this.schedule, (sigma) => Math.abs(Math.log(sigma / (own || 1)))) : 0;
     this.level = this.schedule ? Math.min(state.level ?? nearest, this.schedule.length - 1) : null;
     this.sigma = this.schedule ? this.schedule[this.level] : own;
-    const step = (sigma) => STEP * (sigma * sigma + this.smallest);
     for (const [i, one] of this.movers.entries()) {
       const method = methods[i];
       const schedule = method?.details?.noise_schedule;
       one.name = state[one.side];
       one.sigma = method && !schedule ? method.sigma : this.sigma;
       one.truth = app.truth(one.sigma).mixture;
-      one.step = step(one.sigma);
+      one.step = langevinStep(one.sigma, this.smallest);
       one.field = !method ? null : method.embeds ? undefined : schedule ? this.levelOf(schedule) : method.score(state.seed);
     }
     this.seeds = network(methods, state);

@@ -2,13 +2,16 @@
 
 import workerCode from "worker:./sandbox/worker.js";
 import { COLOURS, chart, lineY } from "../charts.js";
-import { controls } from "../controls.js";
+import { ARROWS, controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { cosineEnergy } from "../fields.js";
 import { extent, format } from "../learned.js";
 import { DEPTH, SCALES } from "../map.js";
 import { LOSSES, potential, SETTINGS } from "../sandbox/trainer.js";
 import { Mixture } from "../truth.js";
+
+/** Distance by which an arrow key moves a mode, in units of x. */
+const STEP = 0.25;
 
 export class SandboxView {
   constructor(above, host, app, panels) {
@@ -86,19 +89,18 @@ export class SandboxView {
         this.held = null;
       })
       .on("keydown", (event, k) => {
-        const step = { ArrowLeft: [-0.25, 0], ArrowRight: [0.25, 0], ArrowUp: [0, 0.25], ArrowDown: [0, -0.25] }[event.key];
+        const step = ARROWS[event.key];
         if (step) {
           event.preventDefault();
-          this.place(k, this.means[k].map((value, d) => value + step[d]));
+          this.place(k, this.means[k].map((value, d) => value + STEP * step[d]));
         }
       });
   }
 
   place(k, [x, y]) {
     const { grid } = this.app.domain;
-    const within = (value, axis) => Math.max(axis[0], Math.min(axis.at(-1), value));
     const means = this.means.map((mean) => [...mean]);
-    means[k] = [within(x, grid.x), within(y, grid.y)];
+    means[k] = grid.within(x, y);
     // What was learned on other modes says nothing about these.
     this.stop();
     this.out = null;
