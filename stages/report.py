@@ -28,7 +28,7 @@ from stages.pipeline import artifacts, digests, files, page_script, runner
 from stages.pipeline.descriptions import describe
 from stages.pipeline.lookup import look_up
 from stages.plots.canvas import write_png
-from stages.plots.colours import CLASSES, ENERGY_MAP
+from stages.plots.colours import CLASSES, ENERGY_MAP, method_colour
 from stages.plots.spectra import DEPTH, LARGEST
 from stages.results import story, verdict_matrix
 
@@ -187,6 +187,7 @@ def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any
     return {
         "story": [*({"id": one.id, "state": one.state} for one in steps), {"id": "explore", "state": {"b": params.methods[0]}}],
         "class_colours": CLASSES,
+        "colours": {name: method_colour(name) for name in (*params.methods, *params.mnist.methods)},
         "spectrum": spectra(measured),
         "ablation": ablation(params, measured),
         "reconstruction": {

@@ -1,20 +1,30 @@
-/* Charts by Observable Plot, in the colours of the page: the truth is grey, as in all figures, and what was learned has one colour. */
+/* Charts by Observable Plot: the truth is grey and each method has the colour that it has in all figures. */
 
-import { plot } from "@observablehq/plot";
-
-export { areaY, barX, barY, dot, lineY, ruleX, text } from "@observablehq/plot";
+import { TRUTH } from "./learned.js";
+import { results } from "./results.js";
 
 export const COLOURS = { truth: "var(--truth)", learned: "var(--accent)", soft: "var(--soft)" };
 
+/** The colour of the truth or of a method, lighter in the dark theme. */
+export function colourOf(name) {
+  if (name === TRUTH) {
+    return COLOURS.truth;
+  }
+  const colour = results.colours[name];
+  return `light-dark(${colour}, color-mix(in oklab, ${colour} 55%, white))`;
+}
+
 /**
- * Draw a chart in an element, as wide as the element.
+ * Draw a chart in an element, as wide as the element, before the next frame. Plot starts with the first chart: it takes as long
+ * as the rest of the page, whose first view has no chart.
  *
  * @param {HTMLElement} host
  * @param {string} label for screen readers
- * @param {import("@observablehq/plot").PlotOptions} options
+ * @param {(Plot: typeof import("./plot.js")) => import("@observablehq/plot").PlotOptions} options gives the options of the plot
  */
-export function chart(host, label, options) {
-  const drawn = plot({ width: Math.max(260, host.clientWidth || 0), height: 190, marginTop: 24, marginBottom: 40, ...options, ariaLabel: label });
+export async function chart(host, label, options) {
+  const Plot = await import("./plot.js");
+  const drawn = Plot.plot({ width: Math.max(260, host.clientWidth || 0), height: 190, marginTop: 24, marginBottom: 40, ...options(Plot), ariaLabel: label });
   drawn.setAttribute("role", "img");
   // Plot labels the groups of its marks, which an image has no parts for.
   for (const group of drawn.querySelectorAll("[aria-label]")) {

@@ -4,8 +4,26 @@ import { controls } from "./controls.js";
 import * as d3 from "./d3.js";
 
 export class ClaimsTable {
-  constructor(host, app) {
+  /** `box` is the details element with the table. */
+  constructor(box, app) {
     this.app = app;
+    this.box = box;
+    this.key = "";
+    this.rows = null;
+    // The table is long, and closed at first: its controls are made when it is opened.
+    box.addEventListener("toggle", () => {
+      if (box.open && !this.rows) {
+        this.begin();
+        this.show(app.state);
+      }
+    });
+    app.parts.push(this);
+  }
+
+  /** Make the controls. */
+  begin() {
+    const { app } = this;
+    const host = this.box.querySelector("#measured");
     const table = host.querySelector("table");
     this.body = table.tBodies[0];
     this.rows = [...this.body.rows];
@@ -30,19 +48,23 @@ export class ClaimsTable {
     const orders = this.heads.map((head) => head.textContent);
     this.order = controls.choice(row, "Sort by", [["", "method"], ...orders.flatMap((name) => [[name, `${name}, rising`], [`-${name}`, `${name}, falling`]])], (sort) => app.set({ sort }));
     this.count = d3.select(row).append("output").node();
-    app.parts.push(this);
   }
 
   render({ only: method, verdict, sort }) {
-    const key = [method, verdict, sort].join("|");
+    const key = method + verdict + sort;
     if (key === this.key) {
       return;
     }
     this.key = key;
     // What was chosen before a reload is to be seen.
-    if (key !== "||") {
-      this.body.closest("details").open = true;
+    this.box.open ||= key !== "";
+    if (!this.rows) {
+      this.begin();
     }
+    this.show({ only: method, verdict, sort });
+  }
+
+  show({ only: method, verdict, sort }) {
     [this.method.value, this.verdict.value, this.order.value] = [method, verdict, sort];
     for (const row of this.rows) {
       row.hidden = Boolean((method && row.dataset.method !== method) || (verdict && row.dataset.verdict !== verdict));

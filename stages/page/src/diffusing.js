@@ -54,44 +54,42 @@ function between(schedule, grid, smallest) {
 }
 
 /**
- * The probability-flow ODE dx/dσ = −σ s(x, σ) from the largest σ to the smallest, by Heun's method in log σ; the points at each level.
+ * The probability-flow ODE dx/dσ = −σ s(x, σ) from the largest σ to the smallest, by Heun's method in log σ; yields the points at each level.
  *
  * @param {number[][]} start
  * @param {{sigmas: number[], scores: any}} schedule with decreasing sigmas
  * @param {import("./fields.js").Grid} grid
  * @param {number} smallest variance of a mode
  */
-export function flow(start, schedule, grid, smallest) {
+export function* flow(start, schedule, grid, smallest) {
   const score = between(schedule, grid, smallest);
-  const frames = [start];
+  let points = start;
+  yield points;
   const [s, t] = [
     [0, 0],
     [0, 0],
   ];
   for (let level = 0; level + 1 < schedule.sigmas.length; level++) {
     const h = Math.log(schedule.sigmas[level + 1] / schedule.sigmas[level]) / ODE_STEPS;
-    frames.push(
-      frames.at(-1).map((point) => {
-        let [x, y] = point;
-        for (let i = 0; i < ODE_STEPS; i++) {
-          // With u = log σ the equation is dx/du = −σ² s.
-          const first = score(level, i / ODE_STEPS, x, y, s) ** 2;
-          const second = score(level, (i + 1) / ODE_STEPS, x - h * first * s[0], y - h * first * s[1], t) ** 2;
-          x -= (h / 2) * (first * s[0] + second * t[0]);
-          y -= (h / 2) * (first * s[1] + second * t[1]);
-        }
-        return [x, y];
-      }),
-    );
+    points = points.map(([x, y]) => {
+      for (let i = 0; i < ODE_STEPS; i++) {
+        // With u = log σ the equation is dx/du = −σ² s.
+        const first = score(level, i / ODE_STEPS, x, y, s) ** 2;
+        const second = score(level, (i + 1) / ODE_STEPS, x - h * first * s[0], y - h * first * s[1], t) ** 2;
+        x -= (h / 2) * (first * s[0] + second * t[0]);
+        y -= (h / 2) * (first * s[1] + second * t[1]);
+      }
+      return [x, y];
+    });
+    yield points;
   }
-  return frames;
 }
 
-/** Annealed Langevin dynamics: at each level some Langevin steps with its learned score; the points after each level. */
-export function annealed(start, schedule, grid, smallest, normal) {
+/** Annealed Langevin dynamics: at each level some Langevin steps with its learned score; yields the points after each level. */
+export function* annealed(start, schedule, grid, smallest, normal) {
   const s = [0, 0];
   let points = start;
-  return schedule.sigmas.map((sigma, level) => {
+  for (const [level, sigma] of schedule.sigmas.entries()) {
     const field = part(schedule.scores, level);
     const step = langevinStep(sigma, smallest);
     const noise = Math.sqrt(2 * step);
@@ -103,6 +101,6 @@ export function annealed(start, schedule, grid, smallest, normal) {
       }
       return [x, y];
     });
-    return points;
-  });
+    yield points;
+  }
 }

@@ -29,7 +29,8 @@ async function open() {
     page.app = app;
     page.figure = new Figure(document.getElementById("figure"), app);
     page.explore = new Explore(document.getElementById("controls"), app);
-    page.claims = new ClaimsTable(document.getElementById("measured"), app);
+    const claims = /** @type {HTMLDetailsElement} */ (document.getElementById("table"));
+    page.claims = new ClaimsTable(claims, app);
     page.story = new Story(app);
     app.render();
     // The frame after the one that draws.

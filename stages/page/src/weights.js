@@ -22,7 +22,9 @@ export class WeightBars {
     this.box = d3.select(host).append("div").attr("class", "weights");
   }
 
-  show(found) {
+  /** Show the shares; `colour` is that of the method that they come from. */
+  show(found, colour) {
+    this.box.style("--own", colour);
     this.box
       .selectAll(".weight")
       .data(found)

@@ -29,7 +29,7 @@ test("noise adds its variance", () => {
 
 test("the probability flow of one Gaussian scales points by the ratio of the standard deviations", () => {
   const start = [[7, -3], [20, 12]];
-  const frames = flow(start, schedule, grid, 1);
+  const frames = [...flow(start, schedule, grid, 1)];
   assert.equal(frames.length, sigmas.length);
   for (const [level, sigma] of sigmas.entries()) {
     const ratio = Math.sqrt((1 + sigma ** 2) / (1 + sigmas[0] ** 2));
@@ -41,7 +41,7 @@ test("the probability flow of one Gaussian scales points by the ratio of the sta
 
 test("annealed Langevin dynamics reach the variance of the smallest noise level", () => {
   const start = points.map(([x, y]) => [10 * x, 10 * y]);
-  const frames = annealed(start, schedule, grid, 1, random);
+  const frames = [...annealed(start, schedule, grid, 1, random)];
   assert.equal(frames.length, sigmas.length);
   // The step of one fifth makes the variance of the chain 1/(1 − η/2) times that of the density.
   assert.ok(Math.abs(variance(frames.at(-1)) / (1.01 / 0.9) - 1) < 0.12, String(variance(frames.at(-1))));

@@ -1,6 +1,6 @@
 /* Perturbed images: the images, their reconstructions, the accuracy at each strength, and the embeddings beside them. */
 
-import { COLOURS, chart, dot, lineY, ruleX, text } from "../charts.js";
+import { COLOURS, chart, colourOf } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { drawFromSheet, pageData, picture } from "../data.js";
@@ -119,21 +119,22 @@ export class BreakingView {
       ].sort((a, b) => a.strength - b.strength);
     const [own, raw] = [curve(this.name), curve("raw pixels")];
     const error = (one) => Math.sqrt((one.accuracy * (1 - one.accuracy)) / images);
-    const bars = (rows, stroke) => ruleX(rows, { x: "strength", y1: (one) => one.accuracy - error(one), y2: (one) => one.accuracy + error(one), stroke });
-    chart(this.chart, `k-NN accuracy on images with ${words(kind)} by strength`, {
+    const colour = colourOf(this.name);
+    const bars = ({ ruleX }, rows, stroke) => ruleX(rows, { x: "strength", y1: (one) => one.accuracy - error(one), y2: (one) => one.accuracy + error(one), stroke });
+    chart(this.chart, `k-NN accuracy on images with ${words(kind)} by strength`, (Plot) => ({
       x: { label: "strength", labelOffset: 34, domain: [0, Math.max(1, d3.max(own, (one) => one.strength))] },
       y: { label: "k-NN accuracy (bars: one standard error)", domain: [0, 1], grid: true },
       marks: [
-        ruleX([strength], { stroke: "currentColor", strokeDasharray: "2 3" }),
-        lineY(raw, { x: "strength", y: "accuracy", stroke: COLOURS.soft, strokeWidth: 2 }),
-        bars(raw, COLOURS.soft),
-        lineY(own, { x: "strength", y: "accuracy", stroke: COLOURS.learned, strokeWidth: 2 }),
-        bars(own, COLOURS.learned),
-        dot(own, { x: "strength", y: "accuracy", fill: COLOURS.learned }),
-        text([own.at(-1)], { x: "strength", y: "accuracy", text: () => this.images.titles[this.name] ?? this.name, dy: 16, textAnchor: "end", fill: "currentColor" }),
-        text([raw.at(-1)], { x: "strength", y: "accuracy", text: () => "raw pixels", dy: 14, textAnchor: "end", fill: "currentColor" }),
+        Plot.ruleX([strength], { stroke: "currentColor", strokeDasharray: "2 3" }),
+        Plot.lineY(raw, { x: "strength", y: "accuracy", stroke: COLOURS.soft, strokeWidth: 2 }),
+        bars(Plot, raw, COLOURS.soft),
+        Plot.lineY(own, { x: "strength", y: "accuracy", stroke: colour, strokeWidth: 2 }),
+        bars(Plot, own, colour),
+        Plot.dot(own, { x: "strength", y: "accuracy", fill: colour }),
+        Plot.text([own.at(-1)], { x: "strength", y: "accuracy", text: () => this.images.titles[this.name] ?? this.name, dy: 16, textAnchor: "end", fill: "currentColor" }),
+        Plot.text([raw.at(-1)], { x: "strength", y: "accuracy", text: () => "raw pixels", dy: 14, textAnchor: "end", fill: "currentColor" }),
       ],
-    });
+    }));
     const found = own.find((one) => Math.abs(one.strength - strength) < 1e-6);
     return found ? `k-NN accuracy ${found.accuracy.toFixed(3)} of ${images} images` : "no accuracy at this strength";
   }

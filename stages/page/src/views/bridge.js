@@ -1,5 +1,6 @@
 /* Noise as a bridge: test points become noise, and two methods turn the same noise back into points. */
 
+import { colourOf } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { annealed, flow, forward } from "../diffusing.js";
@@ -66,7 +67,7 @@ export class BridgeView {
     return `${adding ? "adding noise" : "removing it"}, σ = ${format(sigma)}`;
   }
 
-  /** The points of a side at all phases; null without a noise schedule. */
+  /** The points of a side at the phases so far; null without a noise schedule. Each phase is computed when it is first shown. */
   points(side) {
     const schedule = this.schedule(side);
     const name = this.app.state[side];
@@ -77,9 +78,20 @@ export class BridgeView {
       const start = added.at(-1);
       const deterministic = this.app.methods.get(name).flow;
       const removed = deterministic ? flow(start, schedule, grid, this.smallest) : annealed(start, schedule, grid, this.smallest, noise);
-      this.frames.set(name, [...added, ...removed]);
+      this.frames.set(name, { shown: added, removed });
     }
-    return schedule ? this.frames.get(name) : null;
+    if (!schedule) {
+      return null;
+    }
+    const { shown, removed } = this.frames.get(name);
+    while (shown.length <= Math.min(this.app.state.phase, this.last)) {
+      const { value, done } = removed.next();
+      if (done) {
+        break;
+      }
+      shown.push(value);
+    }
+    return shown;
   }
 
   field(side, state) {
@@ -111,7 +123,7 @@ export class BridgeView {
     for (const { side, bars } of this.bars) {
       const points = this.points(side)?.[phase] ?? [];
       drawParticles(this.panels[side].map, points);
-      bars.show(shares(points, mixture));
+      bars.show(shares(points, mixture), colourOf(state[side]));
     }
     const without = ["a", "b"].filter((side) => this.app.get(state[side])?.details && !this.schedule(side));
     this.words.textContent = without.length

@@ -1,6 +1,6 @@
 /* Collapse: the embeddings of the test points over training, and what prevents collapse in the ablation study. */
 
-import { barX, COLOURS, chart, ruleX, text } from "../charts.js";
+import { COLOURS, chart, colourOf } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { part } from "../data.js";
@@ -85,7 +85,7 @@ export class CollapseView {
     const wanted = state.floor ? FLOOR : nameOf({ stop_gradient: state.stop, predictor: state.predictor, ema: state.ema });
     const found = shown.find((one) => one.name === wanted);
     const label = "Normalised standard deviation of the embeddings for each combination";
-    chart(this.chart, label, {
+    chart(this.chart, label, ({ barX, ruleX, text }) => ({
       height: 44 * shown.length + 60,
       marginLeft: 8,
       marginRight: 90,
@@ -93,11 +93,11 @@ export class CollapseView {
       y: { axis: null, domain: shown.map((one) => one.name) },
       marks: [
         text(shown, { x: 0, y: "name", text: "name", dx: 2, dy: -13, textAnchor: "start", fill: "currentColor" }),
-        barX(shown, { x: "mean", y: "name", insetTop: 20, fill: (one) => (one === found ? COLOURS.learned : COLOURS.soft) }),
+        barX(shown, { x: "mean", y: "name", insetTop: 20, fill: (one) => (one === found ? colourOf(one.name === FLOOR ? "vicreg" : "jepa_ema") : COLOURS.soft) }),
         text(shown, { x: "mean", y: "name", text: (one) => `${one.mean.toFixed(2)} ± ${one.std.toFixed(2)}`, dx: 6, dy: 10, textAnchor: "start", fill: "currentColor" }),
         ruleX([threshold], { stroke: "currentColor", strokeDasharray: "3 3" }),
       ],
-    });
+    }));
     this.words.textContent = found
       ? `${wanted}: ${found.mean.toFixed(3)} ± ${found.std.toFixed(3)} over ${found.seeds} seeds, ${found.mean < threshold ? "collapsed" : "not collapsed"} (threshold ${threshold}).`
       : "The study has no run of this combination: an EMA target gets no gradient, so it comes with a stop-gradient.";

@@ -1,6 +1,6 @@
 /* The hidden coordinate given the visible one: the true density, and what masked methods predict. */
 
-import { areaY, COLOURS, chart, lineY, ruleX } from "../charts.js";
+import { COLOURS, chart, colourOf } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { part } from "../data.js";
@@ -68,11 +68,7 @@ export class ConditionalView {
       return { x, density: lineDensity(truth, x) };
     });
     const mean = d3.sum(truth.weights, (weight, k) => weight * truth.means[k]);
-    const marks = [
-      areaY(curve, { x: "x", y: "density", fill: COLOURS.truth, fillOpacity: 0.25 }),
-      lineY(curve, { x: "x", y: "density", stroke: COLOURS.truth, strokeWidth: 2 }),
-      ruleX([mean], { stroke: COLOURS.truth, strokeWidth: 2 }),
-    ];
+    const [densities, points] = [[], []];
     const words = [`true mean ${mean.toFixed(2)}`];
     for (const name of new Set([state.a, state.b].filter((one) => one !== TRUTH))) {
       const learned = app.get(name);
@@ -81,23 +77,29 @@ export class ConditionalView {
         words.push(learned?.details ? `${learned.title} predicts no coordinate` : `${name} is loading`);
         continue;
       }
-      const stroke = COLOURS.learned;
+      const stroke = colourOf(name);
       if (conditional.density) {
         const count = along.length;
         const values = part(conditional.density, seen).subarray(place * count, (place + 1) * count);
-        marks.push(lineY([...along].map((x, i) => ({ x, density: values[i] })), { x: "x", y: "density", stroke, strokeWidth: 2 }));
+        densities.push({ stroke, rows: [...along].map((x, i) => ({ x, density: values[i] })) });
         words.push(`${learned.title}: density (line)`);
       } else {
         const point = part(conditional.point, seen)[place];
-        marks.push(ruleX([point], { stroke, strokeWidth: 2, strokeDasharray: "5 4" }));
+        points.push({ stroke, point });
         words.push(`${learned.title}: point prediction ${point.toFixed(2)} (dashed)`);
       }
     }
-    chart(this.chart, `Density of the ${seen ? "first" : "second"} coordinate given the other`, {
+    chart(this.chart, `Density of the ${seen ? "first" : "second"} coordinate given the other`, ({ areaY, lineY, ruleX }) => ({
       x: { label: `${seen ? "first" : "second"} coordinate`, labelOffset: 34, domain: [along[0], along.at(-1)] },
       y: { label: "density", grid: true },
-      marks,
-    });
+      marks: [
+        areaY(curve, { x: "x", y: "density", fill: COLOURS.truth, fillOpacity: 0.25 }),
+        lineY(curve, { x: "x", y: "density", stroke: COLOURS.truth, strokeWidth: 2 }),
+        ruleX([mean], { stroke: COLOURS.truth, strokeWidth: 2 }),
+        ...densities.map(({ stroke, rows }) => lineY(rows, { x: "x", y: "density", stroke, strokeWidth: 2 })),
+        ...points.map(({ stroke, point }) => ruleX([point], { stroke, strokeWidth: 2, strokeDasharray: "5 4" })),
+      ],
+    }));
     this.words.textContent = `${seen ? "second" : "first"} coordinate ${value.toFixed(2)}: ${words.join("; ")}. Seed 0, end of training.`;
   }
 }

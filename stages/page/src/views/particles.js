@@ -1,5 +1,6 @@
 /* Langevin dynamics on both maps, each with its own score: the truth's or a method's. */
 
+import { colourOf } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { part } from "../data.js";
@@ -259,7 +260,7 @@ export class ParticlesView {
   }
 
   draw() {
-    for (const { map, points, paths, bars, away, truth } of this.movers) {
+    for (const { side, map, points, paths, bars, away, truth } of this.movers) {
       // One particle alone is drawn over the numbers of the modes, many lie below them.
       const single = paths.length ? points : [];
       drawParticles(map, paths.length ? [] : points);
@@ -271,7 +272,7 @@ export class ParticlesView {
         .attr("cx", (point) => map.x(point[0]))
         .attr("cy", (point) => map.y(point[1]));
       const there = points.filter((point) => !this.escaped(point));
-      bars.show(shares(there, truth));
+      bars.show(shares(there, truth), colourOf(this.app.state[side]));
       const gone = points.length - there.length;
       away.textContent = gone ? `${gone} escaped` : "";
     }

@@ -1,6 +1,6 @@
 /* The energy along the line between two modes: the true one and the learned one. */
 
-import { COLOURS, chart, lineY, ruleX } from "../charts.js";
+import { COLOURS, chart, colourOf } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { scalarAt } from "../fields.js";
@@ -60,15 +60,15 @@ export class ProfileView {
     const truth = relative(({ x, y }) => -mixture.logDensity(x, y));
     const found = relative(({ x, y }) => scalarAt(values, grid, x, y));
     const [from, to] = this.ends.map((k) => k + 1);
-    chart(this.chart, `Energy along the line from mode ${from} to mode ${to}`, {
+    chart(this.chart, `Energy along the line from mode ${from} to mode ${to}`, ({ lineY, ruleX }) => ({
       x: { label: `position: 0 at mode ${from}, 1 at mode ${to}`, labelOffset: 34 },
       y: { label: `energy above that at mode ${from}, nats`, grid: true },
       marks: [
         ruleX([0, 1], { stroke: "currentColor", strokeDasharray: "2 3" }),
         lineY(truth, { x: "t", y: "energy", stroke: COLOURS.truth, strokeWidth: 2.5 }),
-        lineY(found, { x: "t", y: "energy", stroke: COLOURS.learned, strokeWidth: 2.5, strokeDasharray: "6 3" }),
+        lineY(found, { x: "t", y: "energy", stroke: colourOf(name), strokeWidth: 2.5, strokeDasharray: "6 3" }),
       ],
-    });
+    }));
     const at = (curve) => curve.reduce((best, one) => (Math.abs(one.t - 1) < Math.abs(best.t - 1) ? one : best)).energy;
     const error = at(found) - at(truth);
     this.words.textContent = `Energy at mode ${to} minus that at mode ${from}: ${at(truth).toFixed(2)} nats for the truth (solid), ${at(found).toFixed(2)} for ${learned.title} (dashed). The error of ${error.toFixed(2)} nats multiplies the ratio of the two modes' weights by ${Math.exp(-error).toPrecision(2)}.`;

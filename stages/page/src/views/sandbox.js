@@ -1,7 +1,7 @@
 /* Training in the browser on modes that the visitor drags. */
 
 import workerCode from "worker:./sandbox/worker.js";
-import { COLOURS, chart, lineY } from "../charts.js";
+import { COLOURS, chart } from "../charts.js";
 import { ARROWS, controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { cosineEnergy } from "../fields.js";
@@ -188,13 +188,13 @@ export class SandboxView {
       ? `Loss ${this.curve.at(-1).loss.toFixed(3)} at step ${this.curve.at(-1).step}. This run is yours: no number of the project comes from it.`
       : "A small network trains in a worker of this browser. No number of the project comes from it.";
     if (this.curve.length > 1) {
-      chart(this.chart, "Loss over the steps of this run", {
+      chart(this.chart, "Loss over the steps of this run", ({ lineY }) => ({
         height: 150,
         marginLeft: 56,
         x: { label: "step", labelOffset: 34, domain: [0, SETTINGS.steps] },
         y: { label: "loss", grid: true },
         marks: [lineY(this.curve, { x: "step", y: "loss", stroke: COLOURS.learned, strokeWidth: 2 })],
-      });
+      }));
     }
   }
 

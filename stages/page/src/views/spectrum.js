@@ -1,6 +1,6 @@
 /* What an embedding keeps: R² of the eigenfunctions of the positive pairs, after and before training, with maps of them. */
 
-import { barY, COLOURS, chart, dot, ruleX } from "../charts.js";
+import { COLOURS, chart, colourOf } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { pageData, part } from "../data.js";
@@ -67,19 +67,20 @@ export class SpectrumView {
     const name = results.spectrum[state.b] ? state.b : state.a;
     const { title } = this.app.methods.get(name);
     const rows = found.eigenvalues.map((value, i) => ({ k: i + 1, value, before: found.before[i], after: found.after[i] }));
-    const spread = (when, shift, stroke) =>
+    const colour = colourOf(name);
+    const spread = ({ ruleX }, when, shift, stroke) =>
       ruleX(rows, { x: "k", y1: (one) => Math.max(0, one[when].mean - one[when].std), y2: (one) => Math.min(1, one[when].mean + one[when].std), stroke, dx: shift });
-    chart(this.chart, `R² of each eigenfunction by ${title}`, {
+    chart(this.chart, `R² of each eigenfunction by ${title}`, (Plot) => ({
       x: { type: "band", label: "eigenfunction", labelOffset: 34, tickSize: 0 },
       y: { domain: [0, 1], label: "λ (bars), R² (dots: hollow before training, filled after)", grid: true },
       marks: [
-        barY(rows, { x: "k", y: "value", fill: COLOURS.truth, fillOpacity: (one) => (one.k === k + 1 ? 0.9 : 0.35) }),
-        spread("before", -5, "currentColor"),
-        spread("after", 5, COLOURS.learned),
-        dot(rows, { x: "k", y: (one) => one.before.mean, dx: -5, stroke: "currentColor", fill: "var(--ground)", r: 3.5 }),
-        dot(rows, { x: "k", y: (one) => one.after.mean, dx: 5, fill: COLOURS.learned, r: 3.5 }),
+        Plot.barY(rows, { x: "k", y: "value", fill: COLOURS.truth, fillOpacity: (one) => (one.k === k + 1 ? 0.9 : 0.35) }),
+        spread(Plot, "before", -5, "currentColor"),
+        spread(Plot, "after", 5, colour),
+        Plot.dot(rows, { x: "k", y: (one) => one.before.mean, dx: -5, stroke: "currentColor", fill: "var(--ground)", r: 3.5 }),
+        Plot.dot(rows, { x: "k", y: (one) => one.after.mean, dx: 5, fill: colour, r: 3.5 }),
       ],
-    });
+    }));
     const one = rows[k];
     this.words.textContent = `ψ${k + 1}: λ = ${one.value.toFixed(3)}; R² by ${title}: ${one.before.mean.toFixed(3)} before training, ${one.after.mean.toFixed(3)} after, means over ${this.app.domain.seeds} seeds.`;
   }
