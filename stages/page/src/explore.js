@@ -4,7 +4,7 @@ import { controls } from "./controls.js";
 import * as d3 from "./d3.js";
 import { TRUTH, trueField } from "./learned.js";
 import { PlaneMap } from "./map.js";
-import { NAMES } from "./views/index.js";
+import { NAMES, VIEWS } from "./views/index.js";
 
 const THUMB = 96;
 
@@ -57,6 +57,12 @@ export class Explore {
     app.set(changes);
   }
 
+  /** Whether the present view heeds a control. */
+  heeded(name) {
+    const { uses } = VIEWS[this.app.state.view] ?? VIEWS.maps;
+    return !uses || uses.includes(name);
+  }
+
   family(host, name, methods) {
     const box = d3.select(host).append("section").attr("class", "family");
     box.append("h4").text(name);
@@ -68,7 +74,8 @@ export class Explore {
       if (collapsed) {
         button.append("span").attr("class", "badge").text("collapsed");
       }
-      button.on("click", () => this.leave({ [this.side]: method }));
+      // A view without methods gives way to the maps.
+      button.on("click", () => this.leave({ ...(this.heeded("methods") ? {} : { view: "maps" }), [this.side]: method }));
       this.tiles.push({ method, map, button, drawn: "" });
     }
   }
@@ -77,13 +84,16 @@ export class Explore {
     const { app } = this;
     this.view.value = state.view;
     this.shows.value = state.shows;
-    this.seed.input.disabled = state.at !== null;
+    const idle = (name) => !this.heeded(name);
+    this.shows.disabled = idle("shows");
+    this.seed.input.disabled = state.at !== null || idle("seed");
     this.seed.set(state.seed);
     if (state.at !== null) {
       this.seed.say("0 (training is recorded for seed 0 only)");
     }
     for (const [key, input] of Object.entries(this.ticks)) {
       input.checked = state[key];
+      input.disabled = idle(key);
     }
     for (const tile of this.tiles) {
       const { method, map, button } = tile;

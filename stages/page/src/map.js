@@ -7,9 +7,6 @@ export const DEPTH = 12;
 /** Contour levels of the analytic log-density, in nats below its maximum. */
 export const LEVELS = [-8, -5, -3, -2, -1, -0.5, -0.1];
 
-/** Colours of the modes; those of the truth and of what was learned are not among them. */
-export const MODES = ["#009e73", "#cc79a7", "#8c6bb1", "#56b4e9", "#b8a100", "#7f7f7f"];
-
 /**
  * 256 colours of a colour scale, as RGB bytes.
  *

@@ -4,7 +4,7 @@ import * as d3 from "./d3.js";
 import { numbers, part } from "./data.js";
 import { results } from "./results.js";
 
-/** The class colours of the figures (stages/plots/images.py). */
+/** Colours of classes and of modes, as in the figures (stages/plots/colours.py). */
 export const CLASS_COLOURS = results.class_colours;
 
 export class Scatter {

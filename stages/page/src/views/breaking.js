@@ -13,6 +13,8 @@ const words = (kind) => kind.replaceAll("_", " ");
 const strengthWords = (strength) => (strength ? `${Math.round(100 * strength)} %` : "0 % (clean images)");
 
 export class BreakingView {
+  static uses = [];
+
   sides = [];
 
   constructor(above, host, app) {

@@ -14,6 +14,8 @@ const POINTS = 500;
 const LINES = 40;
 
 export class BridgeView {
+  static uses = ["contours", "methods"];
+
   constructor(above, host, app, panels) {
     this.app = app;
     this.panels = panels;

@@ -5,8 +5,8 @@ import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { part } from "../data.js";
 import { TRUTH } from "../learned.js";
-import { MODES } from "../map.js";
 import { results } from "../results.js";
+import { CLASS_COLOURS } from "../scatter.js";
 import { Training } from "../training.js";
 
 /** Half the side of the scatter plots; embeddings of length 1 minus their mean lie within 2. */
@@ -64,11 +64,14 @@ export class CollapseView {
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, SIDE, SIDE);
     const place = (value) => (SIDE / 2) * (1 + value / REACH);
+    context.strokeStyle = getComputedStyle(canvas).color;
+    context.lineWidth = 0.5;
     for (const [i, mode] of this.modes.entries()) {
-      context.fillStyle = MODES[mode % MODES.length];
+      context.fillStyle = CLASS_COLOURS[mode % CLASS_COLOURS.length];
       context.beginPath();
-      context.arc(place(values[2 * i]), SIDE - place(values[2 * i + 1]), 2.5, 0, 2 * Math.PI);
+      context.arc(place(values[2 * i]), SIDE - place(values[2 * i + 1]), 2.8, 0, 2 * Math.PI);
       context.fill();
+      context.stroke();
     }
     const spread = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / this.modes.length);
     canvas.setAttribute("aria-label", `Embeddings of the test points by ${learned.title}: root mean square distance from their mean ${spread.toFixed(2)}`);

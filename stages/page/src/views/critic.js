@@ -9,6 +9,8 @@ import { SCALES } from "../map.js";
 const MOST = 6;
 
 export class CriticView {
+  static uses = ["contours", "methods"];
+
   constructor(_above, host, app) {
     this.app = app;
     /** @type {Grid | null} the first views of the critic */

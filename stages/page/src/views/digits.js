@@ -10,6 +10,8 @@ import { Training } from "../training.js";
 const LABEL = "Embeddings of the images on two principal components";
 
 export class DigitsView {
+  static uses = [];
+
   sides = [];
 
   constructor(above, host, app) {

@@ -4,6 +4,8 @@ import { controls } from "../controls.js";
 import { Player } from "../training.js";
 
 export class DrawView {
+  static uses = ["contours", "points"];
+
   sides = ["a"];
 
   constructor(above, _host, app, panels) {

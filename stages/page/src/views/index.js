@@ -14,6 +14,7 @@ import { SandboxView } from "./sandbox.js";
 import { SpectrumView } from "./spectrum.js";
 import { VerdictsView } from "./verdicts.js";
 
+/** A view without `uses` heeds every control of "Explore freely", any other those that it names. */
 export const VIEWS = {
   maps: MapsView,
   draw: DrawView,

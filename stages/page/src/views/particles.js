@@ -25,6 +25,8 @@ const APART = 0.02;
 const normal = d3.randomNormal();
 
 export class ParticlesView {
+  static uses = ["seed", "contours", "methods"];
+
   constructor(above, host, app, panels) {
     this.app = app;
     this.panels = panels;

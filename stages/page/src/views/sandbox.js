@@ -14,6 +14,8 @@ import { Mixture } from "../truth.js";
 const STEP = 0.25;
 
 export class SandboxView {
+  static uses = ["contours"];
+
   constructor(above, host, app, panels) {
     this.app = app;
     this.panels = panels;

@@ -3,6 +3,8 @@
 import * as d3 from "../d3.js";
 
 export class VerdictsView {
+  static uses = [];
+
   sides = [];
 
   constructor(_above, host, app) {
