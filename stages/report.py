@@ -68,6 +68,7 @@ def main(params: Params) -> None:
         math_font=base64.b64encode((PAGE / "math.woff2").read_bytes()).decode(),
         images=params.mnist.title,
         mnist_methods=params.mnist.methods,
+        colours={name: method_colour(name) for name in (*params.methods, *params.mnist.methods)},
         reconstructed=reconstructed,
         robustness_images=params.mnist.evaluation.robustness_images,
         robustness=robustness(mnist),
@@ -187,7 +188,6 @@ def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any
     return {
         "story": [*({"id": one.id, "state": one.state} for one in steps), {"id": "explore", "state": {"b": params.methods[0]}}],
         "class_colours": CLASSES,
-        "colours": {name: method_colour(name) for name in (*params.methods, *params.mnist.methods)},
         "spectrum": spectra(measured),
         "ablation": ablation(params, measured),
         "reconstruction": {

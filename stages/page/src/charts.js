@@ -1,18 +1,11 @@
 /* Charts by Observable Plot: the truth is grey and each method has the colour that it has in all figures. */
 
 import { TRUTH } from "./learned.js";
-import { results } from "./results.js";
 
 export const COLOURS = { truth: "var(--truth)", learned: "var(--accent)", soft: "var(--soft)" };
 
-/** The colour of the truth or of a method, lighter in the dark theme. */
-export function colourOf(name) {
-  if (name === TRUTH) {
-    return COLOURS.truth;
-  }
-  const colour = results.colours[name];
-  return `light-dark(${colour}, color-mix(in oklab, ${colour} 55%, white))`;
-}
+/** The colour of the truth or of a method; the template defines those of the methods. */
+export const colourOf = (name) => (name === TRUTH ? COLOURS.truth : `var(--method-${name})`);
 
 /**
  * Draw a chart in an element, as wide as the element, before the next frame. Plot starts with the first chart: it takes as long
