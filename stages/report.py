@@ -241,28 +241,31 @@ def claim(method: str, key: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         **entry,
         "method": method,
         "claim": key,
-        "answer": "–" if mean is None else "yes" if entry["met"] and not entry["barred"] else "no",
+        "answer": answer(entry),
         "title": describe(method).title,
         "shown": shown,
         "bar": None if mean is None else bar(mean, std or 0.0, entry["threshold"]),
         "link": Path(entry["figure"]).relative_to("reports").as_posix(),
-        "sentence": sentence(method, entry, shown),
+        "sentence": sentence(entry, shown),
     }
 
 
-def sentence(method: str, entry: Mapping[str, Any], shown: str) -> str:
-    """The criterion, the measurement, the literature's answer and whether they agree."""
+def answer(entry: Mapping[str, Any]) -> str:
+    """What was measured, in a word."""
+    return "–" if entry["mean"] is None else "yes" if entry["met"] and not entry["barred"] else "no"
+
+
+def sentence(entry: Mapping[str, Any], shown: str) -> str:
+    """The literature's answer, the measured one with its criterion, and whether they agree."""
     if entry["mean"] is None:
         return "This method has no metric that decides the claim."
-    criterion = f"{entry['direction']} {entry['threshold']:g}"
-    met = "met" if entry["met"] else "not met"
-    collapsed = " (the embedding has collapsed, which counts as not met)" if entry["barred"] else ""
-    agrees = "agrees" if entry["verdict"] == "holds" else "disagrees"
+    criterion = f"{'' if entry['met'] else 'not '}{entry['direction']} {entry['threshold']:g}"
+    collapsed = ", but the embedding has collapsed, which decides the claim" if entry["barred"] else ""
+    agree = "agree" if entry["verdict"] == "holds" else "disagree"
     narrowly = " narrowly" if entry["narrow"] else ""
     return (
-        f"Criterion for “{method} {entry['statement']}”: the metric is {criterion}. Measured: {shown}, the criterion is "
-        f"{met}{collapsed}. The literature says “{entry['claimed']}”; the measurement {agrees}{narrowly}. "
-        f"About the metric: {entry['reason']}."
+        f"Literature: {entry['claimed']}. Measured: {answer(entry)}, since {shown} is {criterion}{collapsed}. "
+        f"The two {agree}{narrowly}. About the metric: {entry['reason'].replace('`', '')}."
     )
 
 

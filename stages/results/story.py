@@ -18,6 +18,8 @@ from stages.results.tables import cell
 
 PLACE = re.compile(r"\{(?:(?P<domain>mnist)/)?(?P<method>\w+) (?P<key>[\w.]+)\}")
 """A metric in the text of a step: {METHOD KEY}, or {mnist/METHOD KEY}."""
+MINUS = re.compile(r"(?<![\d.e])-(?=\d)")
+"""The hyphen of a negative number."""
 OTHER = "Other methods"
 """The family of methods that no family lists."""
 
@@ -96,7 +98,7 @@ def _measured(place: re.Match[str], metrics: Callable[[str, str], Mapping[str, A
     value = look_up(metrics(place["domain"] or "mog", place["method"]), place["key"])
     if value is None:
         raise UserError(f"stages/page/story.yaml: {place['method']} has no metric {place['key']}")
-    return cell(value)
+    return MINUS.sub("−", cell(value))
 
 
 def _read(folder: Path) -> Any:

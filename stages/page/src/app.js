@@ -3,7 +3,7 @@
 import { pageData } from "./data.js";
 import { Learned, TRUTH, trueField } from "./learned.js";
 import { results } from "./results.js";
-import { fromHash, reduce, start, stepOf, toHash } from "./state.js";
+import { fromHash, reduce, start, stepOf, toHash, withTable } from "./state.js";
 
 /** Milliseconds between two changes of the URL; browsers limit their number. */
 const PATIENCE = 300;
@@ -21,6 +21,8 @@ export class App {
     this.failed = new Map();
     this.smoothed = new Map();
     this.parts = [];
+    /** The visitor's own training, once the sandbox was opened. */
+    this.run = null;
     /** The last state of each step that was left. */
     this.left = new Map();
     addEventListener("popstate", () => this.restore());
@@ -38,7 +40,7 @@ export class App {
   dispatch(action, { push = false } = {}) {
     // A step that was left shows again what it showed.
     const kept = action.step !== undefined && action.step !== this.state.step && this.left.get(action.step);
-    const next = kept || reduce(this.state, action, this.steps);
+    const next = kept ? withTable(kept, this.state) : reduce(this.state, action, this.steps);
     if (next === this.state) {
       return;
     }
@@ -95,7 +97,7 @@ export class App {
 
   /** The state at the start of the present step. */
   reset() {
-    this.state = start(this.steps, this.state.step);
+    this.state = withTable(start(this.steps, this.state.step), this.state);
     this.write();
     this.render();
   }

@@ -4,6 +4,9 @@ import { TRUTH } from "./learned.js";
 
 export const COLOURS = { truth: "var(--truth)", learned: "var(--accent)", soft: "var(--soft)" };
 
+/** Of a text over lines. */
+export const LABEL = { fill: "currentColor", stroke: "var(--ground)", strokeWidth: 4 };
+
 /** The colour of the truth or of a method; the template defines those of the methods. */
 export const colourOf = (name) => (name === TRUTH ? COLOURS.truth : `var(--method-${name})`);
 

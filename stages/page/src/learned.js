@@ -22,7 +22,8 @@ function aboveMinimum(values) {
  * A field on a map.
  *
  * @typedef {{grid: import("./fields.js").Grid, values: ArrayLike<number> & {[index: number]: number}, range: number[],
- *   scale: Uint8Array<ArrayBuffer>, unit: string, title: string, note: string, clipped: boolean}} Field
+ *   scale: Uint8Array<ArrayBuffer>, unit: string, title: string, note: string, clipped: boolean,
+ *   empty?: boolean}} Field an `empty` one shows no colours
  */
 
 export class Learned {
@@ -162,4 +163,7 @@ export function extent(values) {
 }
 
 /** A number with at most two decimals. */
-export const format = (value) => String(Number(value.toFixed(2)));
+export const format = (value) => String(Number(value.toFixed(2))).replace("-", "−");
+
+/** A number with a fixed count of decimals. */
+export const fixed = (value, digits = 2) => value.toFixed(digits).replace("-", "−");

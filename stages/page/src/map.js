@@ -45,6 +45,9 @@ export function paint(canvas, grid, values, [low, high], scale) {
 
 export const percent = (value, of) => `${(100 * value) / of}%`;
 
+/** Pixels left of, right of, above and below the box, for the numbers at the axes. */
+const MARGINS = [28, 8, 8, 22];
+
 /** Maps made so far; each needs an ID of its own. */
 let counted = 0;
 
@@ -58,26 +61,16 @@ export class PlaneMap {
    */
   constructor(host, grid, { size = 480, axes = true, label, role = "img" }) {
     this.grid = grid;
-    const [left, right, top, bottom] = axes ? [34, 8, 8, 26] : [0, 0, 0, 0];
     const [width, height] = [size, (size * (grid.y.at(-1) - grid.y[0])) / (grid.x.at(-1) - grid.x[0])];
     this.x = d3.scaleLinear([grid.x[0], grid.x.at(-1)], [0, width]);
     this.y = d3.scaleLinear([grid.y[0], grid.y.at(-1)], [height, 0]);
-    const full = [width + left + right, height + top + bottom];
-    this.frame = { left, top, width, height, full };
-    this.figure = d3.select(host).append("div").attr("class", "map").style("aspect-ratio", `${full[0]} / ${full[1]}`);
-    const canvas = () =>
-      this.figure
-        .append("canvas")
-        .attr("aria-hidden", true)
-        .style("left", percent(left, full[0]))
-        .style("top", percent(top, full[1]))
-        .style("width", percent(width, full[0]))
-        .style("height", percent(height, full[1]));
-    this.canvas = canvas().node();
-    this.particles = axes ? canvas().node() : null;
+    this.size = { width, height };
+    this.figure = d3.select(host).append("div").attr("class", "map");
+    const canvas = () => this.figure.append("canvas").attr("aria-hidden", true).node();
+    this.canvas = canvas();
+    this.particles = axes ? canvas() : null;
     this.svg = this.figure
       .append("svg")
-      .attr("viewBox", `${-left} ${-top} ${full[0]} ${full[1]}`)
       .attr("role", label ? role : null)
       .attr("aria-label", label ?? null)
       .attr("aria-hidden", label ? null : true);
@@ -85,13 +78,7 @@ export class PlaneMap {
       ["contours", "points", "arrows", "lines", "marks"].map((name) => [name, this.svg.append("g").attr("class", name)]),
     );
     if (axes) {
-      // Marks and letters keep their size on the screen however small the map is.
-      new ResizeObserver(() => {
-        const { clientWidth } = this.figure.node();
-        if (clientWidth) {
-          this.svg.style("--unit", (full[0] / clientWidth).toFixed(3));
-        }
-      }).observe(this.figure.node());
+      new ResizeObserver(() => this.fit(this.figure.node().clientWidth)).observe(this.figure.node());
       // Lines may leave the box; the axes stay free of them.
       const id = `box-${counted++}`;
       this.svg.append("clipPath").attr("id", id).append("rect").attr("width", width).attr("height", height);
@@ -100,21 +87,62 @@ export class PlaneMap {
       this.svg.append("g").attr("class", "axis").call(d3.axisLeft(this.y).ticks(6));
       Object.assign(this.particles, { width: 2 * width, height: 2 * height });
     }
+    this.fit(axes ? 440 : size, axes);
+  }
+
+  /** Set the margins, so that they, marks and letters keep their size on the screen however wide the map is there, in pixels. */
+  fit(pixels, axes = true) {
+    if (!pixels) {
+      return;
+    }
+    const [left, right, top, bottom] = axes ? MARGINS : [0, 0, 0, 0];
+    const { width, height } = this.size;
+    const unit = width / Math.max(40, pixels - left - right);
+    const full = [width + (left + right) * unit, height + (top + bottom) * unit];
+    this.frame = { left: left * unit, top: top * unit, full };
+    this.svg.style("--unit", unit.toFixed(3)).attr("viewBox", `${-this.frame.left} ${-this.frame.top} ${full[0]} ${full[1]}`);
+    this.figure.style("aspect-ratio", `${full[0]} / ${full[1]}`);
+    for (const one of [this.canvas, this.particles]) {
+      if (one) {
+        this.cover(one, 0, 0);
+      }
+    }
+    if (this.shown) {
+      this.settle(this.shown);
+    }
+  }
+
+  /** Let a canvas cover the box, and a fraction of its width and height beyond each side. */
+  cover(canvas, across, up) {
+    const { width, height } = this.size;
+    const { left, top, full } = this.frame;
+    Object.assign(canvas.style, {
+      left: percent(left - across * width, full[0]),
+      top: percent(top - up * height, full[1]),
+      width: percent(width * (1 + 2 * across), full[0]),
+      height: percent(height * (1 + 2 * up), full[1]),
+    });
   }
 
   /** Show a field on a grid of the same box. Nodes are pixel centres, so the outer half of the edge pixels is clipped. */
   show(grid, values, range, scale = SCALES.energy) {
     paint(this.canvas, grid, values, range, scale);
-    const half = [grid.x, grid.y].map((axis) => 0.5 / (axis.length - 1));
-    const cut = [grid.x, grid.y].map((axis) => `${50 / axis.length}%`);
-    const { left, top, width, height, full } = this.frame;
-    Object.assign(this.canvas.style, {
-      left: percent(left - half[0] * width, full[0]),
-      top: percent(top - half[1] * height, full[1]),
-      width: percent(width * (1 + 2 * half[0]), full[0]),
-      height: percent(height * (1 + 2 * half[1]), full[1]),
-      clipPath: `inset(${cut[1]} ${cut[0]})`,
-    });
+    if (this.shown !== grid) {
+      this.settle(grid);
+    }
+  }
+
+  /** Show no field. */
+  clear() {
+    this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  /** Place the canvas of a field on a grid. */
+  settle(grid) {
+    this.shown = grid;
+    this.cover(this.canvas, ...[grid.x, grid.y].map((axis) => 0.5 / (axis.length - 1)));
+    const [across, up] = [grid.x, grid.y].map((axis) => `${50 / axis.length}%`);
+    this.canvas.style.clipPath = `inset(${up} ${across})`;
   }
 
   /** Draw contour lines of a field on the map's own grid; none if `values` is null. */

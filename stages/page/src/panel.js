@@ -3,7 +3,7 @@
 import { ARROWS } from "./controls.js";
 import * as d3 from "./d3.js";
 import { Grid } from "./fields.js";
-import { format } from "./learned.js";
+import { fixed, format } from "./learned.js";
 import { LEVELS, PlaneMap, paint } from "./map.js";
 
 const BAR = new Grid(d3.range(256), [0]);
@@ -61,7 +61,9 @@ export class Panel {
   show(field, { contours, points = [], arrows = [], reference, steps = field.grid, collapsed = false, lines = [] }) {
     this.shown = field;
     const { map } = this;
-    map.show(field.grid, field.values, field.range, field.scale);
+    const empty = field.empty ?? false;
+    this.box.attr("data-empty", empty ? "" : null);
+    empty ? map.clear() : map.show(field.grid, field.values, field.range, field.scale);
     this.title.textContent = field.title;
     this.badge.hidden = !collapsed;
     paint(this.bar, BAR, STEPS, [0, 255], field.scale);
@@ -103,11 +105,11 @@ export class Panel {
   /** Show the value at the pointer. */
   tell(x, y) {
     this.pointer = x === undefined ? null : [x, y];
-    if (!this.pointer || !this.shown) {
+    if (!this.pointer || !this.shown || this.shown.empty) {
       this.readout.textContent = "";
       return;
     }
     const value = this.shown.values[this.shown.grid.node(x, y)];
-    this.readout.textContent = `at (${x.toFixed(2)}, ${y.toFixed(2)}): ${value.toFixed(3)} ${this.shown.unit}`;
+    this.readout.textContent = `at (${fixed(x)}, ${fixed(y)}): ${fixed(value, 3)} ${this.shown.unit}`;
   }
 }

@@ -13,12 +13,34 @@ export async function savePicture(element, name) {
 /** What a copied canvas, now an image, keeps of its layout. */
 const KEPT = ["position", "left", "top", "width", "height", "maxWidth", "clipPath", "borderRadius", "margin", "display", "backgroundColor"];
 
+/** The values of a row of controls as a line of text, since a picture has no controls. */
+function settings(row) {
+  const line = document.createElement("p");
+  line.className = "note settings";
+  for (const label of row.querySelectorAll("label:not([hidden])")) {
+    const [control] = label.querySelectorAll("input, select");
+    if (control.disabled || (control.type === "checkbox" && !control.checked)) {
+      continue;
+    }
+    const name = label.querySelector("span").cloneNode(true);
+    const value = control.type === "range" ? label.querySelector("output").textContent : control.selectedOptions?.[0]?.textContent;
+    if (value !== undefined) {
+      name.textContent += `: ${value}`;
+    }
+    line.append(name, " ");
+  }
+  return line;
+}
+
 /**
  * The PNG of an element: a copy of it, with its canvases as images, inside an SVG that the browser draws on a canvas. The SVG is as
  * wide as the window, so that the style sheet's rules for narrow screens hold for the copy where they hold for the element.
  */
 export async function pictureOf(element, scale = 2) {
-  const [width, height] = [element.clientWidth, element.scrollHeight];
+  // Of a table that scrolls, the picture has all.
+  const tables = [...element.querySelectorAll(".wide")];
+  const width = Math.max(element.clientWidth, ...tables.map((one) => one.scrollWidth));
+  const height = element.scrollHeight + tables.reduce((sum, one) => sum + one.scrollHeight - one.clientHeight, 0);
   const copy = element.cloneNode(true);
   copy.style.cssText = `position: static; max-height: none; overflow: visible; width: ${width}px; box-sizing: border-box`;
   const canvases = [...element.querySelectorAll("canvas")];
@@ -31,8 +53,9 @@ export async function pictureOf(element, scale = 2) {
     }
     one.replaceWith(image);
   }
-  for (const one of copy.querySelectorAll(".controls")) {
-    one.remove();
+  const rows = [...element.querySelectorAll(".controls")];
+  for (const [i, one] of [...copy.querySelectorAll(".controls")].entries()) {
+    one.replaceWith(settings(rows[i]));
   }
   const style = [...document.querySelectorAll("style")].map((one) => one.textContent).join("\n");
   const body = document.createElement("div");
@@ -42,7 +65,7 @@ export async function pictureOf(element, scale = 2) {
   const root = document.documentElement;
   const theme = root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   const markup = new XMLSerializer().serializeToString(body);
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" class="live" width="${innerWidth}" height="${height}" style="color-scheme: ${theme}"><foreignObject width="100%" height="100%">${markup}</foreignObject></svg>`;
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" class="live" width="${Math.max(width, innerWidth)}" height="${height}" style="color-scheme: ${theme}"><foreignObject width="100%" height="100%">${markup}</foreignObject></svg>`;
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
   await image.decode();

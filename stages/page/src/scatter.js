@@ -7,6 +7,12 @@ import { results } from "./results.js";
 /** Colours of classes and of modes, as in the figures (stages/plots/colours.py). */
 export const CLASS_COLOURS = results.class_colours;
 
+/** The colour of a class in a legend, lighter in the dark theme. */
+export const classColour = (label) => {
+  const colour = CLASS_COLOURS[label % CLASS_COLOURS.length];
+  return `light-dark(${colour}, color-mix(in oklab, ${colour} 55%, white))`;
+};
+
 export class Scatter {
   /** `listen` gives the number of an image that the pointer or the arrow keys choose. */
   constructor(host, { width = 1100, height = 800, label, listen = null }) {

@@ -71,6 +71,9 @@ export function start(steps, id) {
   return { ...INITIAL, ...step.state, step: step.id };
 }
 
+/** A state with the choices for the table of claims of another one: the table belongs to no step. */
+export const withTable = (state, { only, verdict, sort }) => ({ ...state, only, verdict, sort });
+
 /**
  * The next state. An action is {step}, which starts that step, or {set}, changes of some keys.
  *
@@ -79,7 +82,7 @@ export function start(steps, id) {
  */
 export function reduce(state, action, steps) {
   if (action.step !== undefined) {
-    return action.step === state.step ? state : start(steps, action.step);
+    return action.step === state.step ? state : withTable(start(steps, action.step), state);
   }
   const changes = { ...action.set };
   const { seed, at } = { ...state, ...changes };

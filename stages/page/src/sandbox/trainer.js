@@ -85,6 +85,20 @@ export class Trainer {
   }
 }
 
+/** Root mean square distance of the L2-normalised rows of z (N × D) from their mean: 0 for a collapsed embedding, at most 1. */
+export function spread(z, dimension) {
+  const rows = z.length / dimension;
+  const mean = new Float64Array(dimension);
+  for (let row = 0; row < rows; row++) {
+    const values = z.subarray(row * dimension, (row + 1) * dimension);
+    const length = Math.hypot(...values) + 1e-12;
+    for (let d = 0; d < dimension; d++) {
+      mean[d] += values[d] / length / rows;
+    }
+  }
+  return Math.sqrt(Math.max(0, 1 - mean.reduce((sum, value) => sum + value * value, 0)));
+}
+
 /**
  * An energy with gradient −s, up to a constant, for scores s (H × W × 2) on a grid with sides W and H and spacings dx and dy: the
  * mean of the line integrals along rows and then columns, and along columns and then rows, which agree if s is a gradient.

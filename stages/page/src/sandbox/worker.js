@@ -2,7 +2,7 @@
 
 import { Trainer } from "./trainer.js";
 
-/** Steps between two messages. */
+/** Most steps between two messages; at first they are more frequent, because embeddings may collapse within a few steps. */
 const EVERY = 15;
 /** Counts the trainings, so that a new one ends the old one. */
 let latest = 0;
@@ -20,8 +20,9 @@ self.addEventListener("message", ({ data: { options, points, steps } }) => {
       return;
     }
     let loss = 0;
-    for (let i = 0; i < EVERY; i++) {
-      loss += trainer.step() / EVERY;
+    const count = Math.min(EVERY, steps - trainer.done, 1 + (trainer.done >> 2));
+    for (let i = 0; i < count; i++) {
+      loss += trainer.step() / count;
     }
     const out = trainer.apply(points);
     self.postMessage({ run: options.seed, step: trainer.done, loss, out });

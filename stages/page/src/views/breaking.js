@@ -1,12 +1,12 @@
 /* Perturbed images: the images, their reconstructions, the accuracy at each strength, and the embeddings beside them. */
 
-import { COLOURS, chart, colourOf } from "../charts.js";
+import { COLOURS, chart, colourOf, LABEL } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { drawFromSheet, pageData, picture } from "../data.js";
 import { loadEmbeddings, loadImages, oneOf } from "../images.js";
 import { results } from "../results.js";
-import { labelsOf, Scatter } from "../scatter.js";
+import { classColour, labelsOf, Scatter } from "../scatter.js";
 
 const SIDE = 48;
 const words = (kind) => kind.replaceAll("_", " ");
@@ -38,6 +38,7 @@ export class BreakingView {
     this.chart = below.append("div").attr("class", "chart").node();
     const beside = below.append("figure");
     this.scatter = new Scatter(beside.node(), { width: 700, height: 420, label: "Embeddings of the clean test images at the end of training" });
+    this.legend = beside.append("div").attr("class", "classes");
     beside.append("figcaption").text("Embeddings of the clean test images on two principal components, coloured by class.");
     this.images = null;
     this.problem = "";
@@ -68,6 +69,13 @@ export class BreakingView {
       this.kinds = kinds;
       this.chosen = kind;
       controls.options(this.method, reconstructed.map((one) => [one, this.images.titles[one]]));
+      this.legend
+        .selectAll("span")
+        .data(this.images.classes)
+        .join("span")
+        .text(String)
+        .style("border-color", (label) => classColour(/** @type {number} */ (label)));
+      this.method.parentElement.hidden = reconstructed.length < 2;
       controls.options(this.kind, kinds.map((one) => [one, words(one)]));
     } catch (error) {
       this.problem = error.message;
@@ -133,8 +141,8 @@ export class BreakingView {
         Plot.lineY(own, { x: "strength", y: "accuracy", stroke: colour, strokeWidth: 2 }),
         bars(Plot, own, colour),
         Plot.dot(own, { x: "strength", y: "accuracy", fill: colour }),
-        Plot.text([own.at(-1)], { x: "strength", y: "accuracy", text: () => this.images.titles[this.name] ?? this.name, dy: 16, textAnchor: "end", fill: "currentColor" }),
-        Plot.text([raw.at(-1)], { x: "strength", y: "accuracy", text: () => "raw pixels", dy: 14, textAnchor: "end", fill: "currentColor" }),
+        Plot.text([own.at(-1)], { x: "strength", y: "accuracy", text: () => this.images.titles[this.name] ?? this.name, dy: 16, textAnchor: "end", ...LABEL }),
+        Plot.text([raw.at(-1)], { x: "strength", y: "accuracy", text: () => "raw pixels", dy: 14, textAnchor: "end", ...LABEL }),
       ],
     }));
     const found = own.find((one) => Math.abs(one.strength - strength) < 1e-6);

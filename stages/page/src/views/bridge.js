@@ -4,7 +4,7 @@ import { colourOf } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { annealed, flow, forward } from "../diffusing.js";
-import { format } from "../learned.js";
+import { format, TRUTH } from "../learned.js";
 import { normal, uniform } from "../sandbox/mlp.js";
 import { Player } from "../training.js";
 import { drawParticles, shares, WeightBars } from "../weights.js";
@@ -127,7 +127,7 @@ export class BridgeView {
       drawParticles(this.panels[side].map, points);
       bars.show(shares(points, mixture), colourOf(state[side]));
     }
-    const without = ["a", "b"].filter((side) => this.app.get(state[side])?.details && !this.schedule(side));
+    const without = ["a", "b"].filter((side) => (state[side] === TRUTH || this.app.get(state[side])?.details) && !this.schedule(side));
     this.words.textContent = without.length
       ? `${without.map((side) => this.app.methods.get(state[side])?.title ?? "The truth").join(" and ")} has no scores at several noise levels.`
       : `Both methods start from the same noise, x + σε at the largest σ. Lines are paths of ${LINES} points along the ODE.`;

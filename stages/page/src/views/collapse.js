@@ -1,6 +1,6 @@
 /* Collapse: the embeddings of the test points over training, and what prevents collapse in the ablation study. */
 
-import { COLOURS, chart, colourOf } from "../charts.js";
+import { COLOURS, chart, colourOf, LABEL as label } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { part } from "../data.js";
@@ -15,6 +15,10 @@ const SIDE = 360;
 const FLOOR = "variance floor (VICReg)";
 
 export class CollapseView {
+  static uses = ["methods"];
+
+  sides = [];
+
   constructor(above, host, app) {
     this.app = app;
     /** @type {number[] | null} */
@@ -24,11 +28,15 @@ export class CollapseView {
     const sides = d3.select(host).append("div").attr("class", "sides");
     this.plots = ["a", "b"].map((side) => {
       const box = sides.append("figure").attr("class", "cloud");
+      const head = box.append("h3");
+      const title = head.append("span").node();
+      const badge = head.append("span").attr("class", "badge").text("collapsed").node();
       const canvas = box.append("canvas").attr("width", SIDE).attr("height", SIDE).attr("role", "img").node();
-      return { side, canvas, caption: box.append("figcaption").node() };
+      return { side, title, badge, canvas, caption: box.append("figcaption").node() };
     });
+    d3.select(host).append("p").attr("class", "note").text("L2-normalised embeddings of the test points minus their mean, on two principal components, coloured by mode.");
     const study = d3.select(host).append("section").attr("class", "ablation");
-    study.append("h3").text("What prevents it? The EMA JEPA with and without its parts, by the study’s own runs");
+    study.append("h3").text("What prevents it? The EMA JEPA without some of its parts, in the runs of a study");
     const switches = controls.row(study.node(), "Parts of the method");
     this.switches = {
       stop: controls.tick(switches, "stop-gradient", false, (stop) => app.set({ stop })),
@@ -42,8 +50,8 @@ export class CollapseView {
 
   render(state) {
     this.training.render(state);
-    for (const { side, canvas, caption } of this.plots) {
-      this.scatter(canvas, caption, state[side], state);
+    for (const plot of this.plots) {
+      this.scatter(plot, state);
     }
     for (const [key, input] of Object.entries(this.switches)) {
       input.checked = state[key];
@@ -51,7 +59,8 @@ export class CollapseView {
     this.ablation(state);
   }
 
-  scatter(canvas, caption, name, state) {
+  scatter({ side, title, badge, canvas, caption }, state) {
+    const name = state[side];
     const learned = name === TRUTH ? null : this.app.get(name);
     const packed = learned?.details?.points;
     canvas.parentElement.hidden = !packed;
@@ -75,7 +84,9 @@ export class CollapseView {
     }
     const spread = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / this.modes.length);
     canvas.setAttribute("aria-label", `Embeddings of the test points by ${learned.title}: root mean square distance from their mean ${spread.toFixed(2)}`);
-    caption.textContent = `Embeddings by ${learned.title}, ${learned.when({ at: state.at })}: L2-normalised, minus their mean, on two principal components, coloured by mode. Root mean square distance from the mean: ${spread.toFixed(2)}.`;
+    title.textContent = learned.title;
+    badge.hidden = state.at !== null || !this.app.methods.get(name).collapsed;
+    caption.textContent = `${learned.when({ at: state.at })}; root mean square distance from the mean: ${spread.toFixed(2)}`;
   }
 
   /** The measured spread for the chosen parts, from the study's own runs. */
@@ -85,20 +96,24 @@ export class CollapseView {
     if (floor) {
       shown.push({ ...floor, name: FLOOR });
     }
+    shown.sort((one, other) => one.mean - other.mean);
     const wanted = state.floor ? FLOOR : nameOf({ stop_gradient: state.stop, predictor: state.predictor, ema: state.ema });
+    if (wanted === this.drawn) {
+      return;
+    }
+    this.drawn = wanted;
     const found = shown.find((one) => one.name === wanted);
-    const label = "Normalised standard deviation of the embeddings for each combination";
-    chart(this.chart, label, ({ barX, ruleX, text }) => ({
-      height: 44 * shown.length + 60,
+    chart(this.chart, "Normalised standard deviation of the embeddings for each combination", ({ barX, ruleX, text }) => ({
+      height: 34 * shown.length + 56,
       marginLeft: 8,
       marginRight: 90,
       x: { domain: [0, 1], label: "normalised standard deviation of the embeddings", labelOffset: 34 },
       y: { axis: null, domain: shown.map((one) => one.name) },
       marks: [
-        text(shown, { x: 0, y: "name", text: "name", dx: 2, dy: -13, textAnchor: "start", fill: "currentColor" }),
-        barX(shown, { x: "mean", y: "name", insetTop: 20, fill: (one) => (one === found ? colourOf(one.name === FLOOR ? "vicreg" : "jepa_ema") : COLOURS.soft) }),
-        text(shown, { x: "mean", y: "name", text: (one) => `${one.mean.toFixed(2)} ± ${one.std.toFixed(2)}`, dx: 6, dy: 10, textAnchor: "start", fill: "currentColor" }),
-        ruleX([threshold], { stroke: "currentColor", strokeDasharray: "3 3" }),
+        ruleX([threshold], { stroke: COLOURS.soft, strokeDasharray: "3 3" }),
+        text(shown, { x: 0, y: "name", text: "name", dx: 2, dy: -8, textAnchor: "start", ...label }),
+        barX(shown, { x: "mean", y: "name", insetTop: 17, fill: (one) => (one === found ? colourOf(one.name === FLOOR ? "vicreg" : "jepa_ema") : COLOURS.soft) }),
+        text(shown, { x: "mean", y: "name", text: (one) => `${one.mean.toFixed(2)} ± ${one.std.toFixed(2)}`, dx: 6, dy: 8, textAnchor: "start", ...label }),
       ],
     }));
     this.words.textContent = found

@@ -4,7 +4,7 @@ import { COLOURS, chart, colourOf } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { part } from "../data.js";
-import { TRUTH } from "../learned.js";
+import { fixed, TRUTH } from "../learned.js";
 import { lineDensity } from "../truth.js";
 
 const FINE = 401;
@@ -24,7 +24,7 @@ export class ConditionalView {
     );
     this.slider = controls.slider(row, "at", {
       high: app.domain.grid.x.length - 1,
-      show: (place) => this.axes[this.seen][place]?.toFixed(2) ?? "",
+      show: (place) => fixed(this.axes[this.seen][place] ?? 0),
       changed: (place) => {
         const ref = [...app.reference];
         ref[this.seen] = this.axes[this.seen][place];
@@ -69,7 +69,7 @@ export class ConditionalView {
     });
     const mean = d3.sum(truth.weights, (weight, k) => weight * truth.means[k]);
     const [densities, points] = [[], []];
-    const words = [`true mean ${mean.toFixed(2)}`];
+    const words = [`true mean ${fixed(mean)}`];
     for (const name of new Set([state.a, state.b].filter((one) => one !== TRUTH))) {
       const learned = app.get(name);
       const conditional = learned?.details?.conditional;
@@ -86,7 +86,7 @@ export class ConditionalView {
       } else {
         const point = part(conditional.point, seen)[place];
         points.push({ stroke, point });
-        words.push(`${learned.title}: point prediction ${point.toFixed(2)} (dashed)`);
+        words.push(`${learned.title}: point prediction ${fixed(point)} (dashed)`);
       }
     }
     chart(this.chart, `Density of the ${seen ? "first" : "second"} coordinate given the other`, ({ areaY, lineY, ruleX }) => ({
@@ -100,6 +100,6 @@ export class ConditionalView {
         ...points.map(({ stroke, point }) => ruleX([point], { stroke, strokeWidth: 2, strokeDasharray: "5 4" })),
       ],
     }));
-    this.words.textContent = `${seen ? "second" : "first"} coordinate ${value.toFixed(2)}: ${words.join("; ")}. Seed 0, end of training.`;
+    this.words.textContent = `${seen ? "second" : "first"} coordinate ${fixed(value)}: ${words.join("; ")}. Seed 0, end of training.`;
   }
 }

@@ -4,7 +4,7 @@ import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { drawFromSheet, numbers } from "../data.js";
 import { loadEmbeddings, loadImages, oneOf } from "../images.js";
-import { CLASS_COLOURS, labelsOf, Scatter } from "../scatter.js";
+import { classColour, labelsOf, Scatter } from "../scatter.js";
 import { Training } from "../training.js";
 
 const LABEL = "Embeddings of the images on two principal components";
@@ -60,7 +60,7 @@ export class DigitsView {
     }
     this.ticks = this.images.classes.map((label) => {
       const input = controls.tick(this.labels, String(label), true, (on) => this.hide(label, !on));
-      d3.select(input.parentElement).select("span").style("border-color", CLASS_COLOURS[label % CLASS_COLOURS.length]);
+      d3.select(input.parentElement).select("span").style("border-color", classColour(label));
       return { label, input };
     });
     controls.button(this.labels, "All", () => this.app.set({ hidden: [] }));
@@ -108,7 +108,9 @@ export class DigitsView {
     const context = this.image.getContext("2d");
     context.clearRect(0, 0, 112, 112);
     if (image === null) {
-      this.words.textContent = `${this.scatter.visible.length} images are shown. Hover over one, or step through them with the arrow keys.`;
+      this.words.textContent = this.scatter.visible.length
+        ? `${this.scatter.visible.length} images are shown. Hover over one, or step through them with the arrow keys.`
+        : "No image is shown.";
       this.near.selectAll("figure").remove();
       return;
     }

@@ -36,7 +36,9 @@ export class ParticlesView {
     this.box = [domain.grid.x, domain.grid.y].map((axis) => [axis[0], axis.at(-1)]);
     const row = controls.row(above, "Particles");
     controls.button(row, "Drop 1,000 everywhere", () => this.scatter(1000));
-    controls.button(row, "Drop 200 in the middle", () => this.drop(...this.box.map((ends) => d3.mean(ends))));
+    const middle = this.box.map((ends) => d3.mean(ends));
+    controls.button(row, `Drop ${DROPPED} in the middle`, () => this.drop(...middle, DROPPED));
+    controls.button(row, "Drop one", () => this.drop(...middle, 1));
     this.play = controls.button(row, "Run", () => this.run(!this.running));
     this.anneal = controls.button(row, "Anneal σ", () => {
       this.cooling = 0;
@@ -148,9 +150,11 @@ export class ParticlesView {
     return { reference: undefined, points: [], lines: this.app.state.trail ? one.paths : [] };
   }
 
-  /** A click or a tap on a map, or a button, drops particles on both maps. */
-  drop(x, y) {
-    const count = this.app.state.trail ? 1 : DROPPED;
+  /**
+   * A click or a tap on a map, or a button, drops particles on both maps. One particle takes the place of those before it. Where
+   * paths are drawn, a click drops one particle, unless there are many.
+   */
+  drop(x, y, count = this.app.state.trail && this.movers[0].points.length < 2 ? 1 : DROPPED) {
     for (const side of this.movers) {
       for (let i = 0; i < count; i++) {
         side.points.push(count === 1 ? [x, y] : [x + normal() / 4, y + normal() / 4]);

@@ -1,12 +1,12 @@
 /* Training in the browser on modes that the visitor drags. */
 
-import workerCode from "worker:./sandbox/worker.js";
 import { COLOURS, chart } from "../charts.js";
 import { ARROWS, controls } from "../controls.js";
 import * as d3 from "../d3.js";
 import { cosineEnergy } from "../fields.js";
 import { extent, format } from "../learned.js";
 import { DEPTH, SCALES } from "../map.js";
+import { Run } from "../sandbox/run.js";
 import { LOSSES, potential, SETTINGS } from "../sandbox/trainer.js";
 import { Mixture } from "../truth.js";
 
@@ -21,23 +21,24 @@ export class SandboxView {
     this.panels = panels;
     const row = controls.row(above, "Your own training");
     this.choice = controls.choice(row, "Loss", Object.entries(LOSSES), (loss) => app.set({ loss }));
-    this.button = controls.button(row, "Train", () => (this.training ? this.stop() : this.train()));
+    this.button = controls.button(row, "Train", () => {
+      if (this.run.training) {
+        this.run.stop();
+        app.render();
+      } else {
+        this.train();
+      }
+    });
     this.words = d3.select(host).append("output").attr("class", "readout").node();
     this.chart = d3.select(host).append("div").attr("class", "chart").node();
-    this.curve = [];
-    this.out = null;
-    this.training = null;
     this.kept = null;
     this.smooth = null;
     const { coarse } = app.domain;
     this.points = Float64Array.from(d3.range(coarse.size).flatMap((node) => coarse.point(node)));
-    this.address = URL.createObjectURL(new Blob([workerCode], { type: "text/javascript" }));
-    this.worker = new Worker(this.address);
-    this.worker.addEventListener("message", ({ data }) => this.receive(data));
-    this.worker.addEventListener("error", (event) => {
-      this.words.textContent = `The training stopped: ${event.message}`;
-    });
-    this.run = 0;
+    // The training outlives the view.
+    app.run ??= new Run(() => app.render());
+    /** @type {Run} */
+    this.run = app.run;
     this.handles();
   }
 
@@ -59,7 +60,7 @@ export class SandboxView {
 
   /** The mixture that the maps show: with the noise of denoising score matching, for that loss. */
   get truth() {
-    const sigma = (this.out?.loss ?? this.app.state.loss) === "dsm" ? SETTINGS.sigma : 0;
+    const sigma = (this.run.out?.loss ?? this.app.state.loss) === "dsm" ? SETTINGS.sigma : 0;
     const key = `${this.kept?.key} ${sigma}`;
     const { mixture } = this;
     if (this.smooth?.key !== key) {
@@ -70,6 +71,7 @@ export class SandboxView {
 
   /** Handles on the modes: dragged, or moved by the arrow keys. */
   handles() {
+    const { app } = this;
     const { map } = this.panels.a;
     this.grips = map.layers.marks.append("g").attr("class", "grips");
     this.grips
@@ -79,7 +81,7 @@ export class SandboxView {
       .attr("tabindex", 0)
       .attr("role", "slider")
       .attr("aria-valuemin", 0)
-      .attr("aria-valuemax", 1)
+      .attr("aria-valuemax", app.domain.grid.size - 1)
       .attr("aria-label", (k) => `Mode ${k + 1}; arrow keys move it`)
       .on("pointerdown", (event, k) => {
         event.stopPropagation();
@@ -104,44 +106,14 @@ export class SandboxView {
     const means = this.means.map((mean) => [...mean]);
     means[k] = grid.within(x, y);
     // What was learned on other modes says nothing about these.
-    this.stop();
-    this.out = null;
-    this.curve = [];
-    this.chart.replaceChildren();
+    this.run.clear();
     this.app.set({ modes: means.flat() });
   }
 
   train() {
     const { weights, covariances } = this.app.domain;
-    this.run += 1;
-    this.curve = [];
-    this.training = Object.hasOwn(LOSSES, this.app.state.loss) ? this.app.state.loss : "dsm";
-    this.button.textContent = "Stop";
-    const options = { loss: this.training, means: this.means, covariances, weights, seed: this.run };
-    this.worker.postMessage({ options, points: this.points, steps: SETTINGS.steps });
-  }
-
-  /** Stop listening to the training; what it learned stays on the map. */
-  stop() {
-    if (this.training) {
-      this.training = null;
-      this.run += 1;
-      this.worker.postMessage({});
-      this.button.textContent = "Train";
-    }
-  }
-
-  receive({ run, step, loss, out }) {
-    if (run !== this.run || !this.training) {
-      return;
-    }
-    this.out = { loss: this.training, values: out, step };
-    if (loss !== null) {
-      this.curve.push({ step, loss });
-    }
-    if (step >= SETTINGS.steps) {
-      this.stop();
-    }
+    const loss = Object.hasOwn(LOSSES, this.app.state.loss) ? this.app.state.loss : "dsm";
+    this.run.start({ loss, means: this.means, covariances, weights }, this.points);
     this.app.render();
   }
 
@@ -159,11 +131,10 @@ export class SandboxView {
       const values = above(coarse.sample((x, y) => -mixture.logDensity(x, y)));
       return [{ ...energy, values, title: "Your mixture", note: `true energy above its minimum${sigma ? ` at the noise level σ = ${format(sigma)}` : ""}; drag the modes` }, { contours }];
     }
-    const { out } = this;
+    const { out } = this.run;
     const title = "Your own run";
     if (!out) {
-      const values = new Float32Array(coarse.size).fill(DEPTH);
-      return [{ ...energy, values, title, note: "nothing is trained yet" }, { contours }];
+      return [{ ...energy, values: [], empty: true, title, note: "nothing is trained yet" }, {}];
     }
     const note = `${LOSSES[out.loss]}, step ${out.step} of ${SETTINGS.steps}, trained in this browser`;
     if (out.loss === "dsm") {
@@ -176,33 +147,37 @@ export class SandboxView {
   }
 
   render(state) {
+    const { run } = this;
     this.choice.value = state.loss;
+    this.button.textContent = run.training ? "Stop" : "Train";
     const { map } = this.panels.a;
     this.grips
       .selectAll("circle")
       .attr("cx", (k) => map.x(this.means[/** @type {number} */ (k)][0]))
       .attr("cy", (k) => map.y(this.means[/** @type {number} */ (k)][1]))
-      .attr("aria-valuenow", 0)
+      .attr("aria-valuenow", (k) => this.app.domain.grid.node(...this.means[/** @type {number} */ (k)]))
       .attr("aria-valuetext", (k) => this.means[/** @type {number} */ (k)].map(format).join(", "));
     map.svg.selectAll(".mode").style("display", "none");
     this.panels.b.map.svg.selectAll(".mode").style("display", "none");
-    this.words.textContent = this.curve.length
-      ? `Loss ${this.curve.at(-1).loss.toFixed(3)} at step ${this.curve.at(-1).step}. This run is yours: no number of the project comes from it.`
-      : "A small network trains in a worker of this browser. No number of the project comes from it.";
-    if (this.curve.length > 1) {
-      chart(this.chart, "Loss over the steps of this run", ({ lineY }) => ({
+    const last = run.curve.at(-1);
+    const own = run.out && run.out.loss !== "dsm";
+    const found = last && `Loss ${last.loss.toPrecision(3)}${own ? `, spread of the embeddings ${last.spread.toFixed(2)}` : ""} at step ${last.step}.`;
+    this.words.textContent = run.problem || `${found ?? "A small network trains in a worker of this browser."} This run is yours: no number of the project comes from it.`;
+    if (run.curve.length > 1) {
+      const y = own ? { key: "spread", label: "spread of the L2-normalised embeddings (0: collapsed)", domain: [0, 1] } : { key: "loss", label: "loss" };
+      chart(this.chart, `${y.label} over the steps of this run`, ({ lineY }) => ({
         height: 150,
         marginLeft: 56,
         x: { label: "step", labelOffset: 34, domain: [0, SETTINGS.steps] },
-        y: { label: "loss", grid: true },
-        marks: [lineY(this.curve, { x: "step", y: "loss", stroke: COLOURS.learned, strokeWidth: 2 })],
+        y: { label: y.label, domain: y.domain, grid: true },
+        marks: [lineY(run.curve, { x: "step", y: y.key, stroke: COLOURS.learned, strokeWidth: 2 })],
       }));
+    } else {
+      this.chart.replaceChildren();
     }
   }
 
   close() {
-    this.worker.terminate();
-    URL.revokeObjectURL(this.address);
     this.grips.remove();
     for (const panel of Object.values(this.panels)) {
       panel.map.svg.selectAll(".mode").style("display", null);

@@ -14,29 +14,32 @@ export class VerdictsView {
     const methods = [...new Set(this.rows.map((row) => row.dataset.method))];
     const found = new Map(this.rows.map((row) => [`${row.dataset.method} ${row.dataset.claim}`, row]));
     const statement = (claim) => this.rows.find((row) => row.dataset.claim === claim).cells[1].textContent;
-    const box = d3.select(host).append("div").attr("class", "wide");
+    const box = d3.select(host).append("div").attr("class", "wide frame").attr("tabindex", 0).attr("role", "region").attr("aria-label", "Verdicts by claim and method");
     const table = box.append("table").attr("class", "matrix");
-    table.append("caption").attr("class", "hidden").text("Verdicts on the claims of the literature, by method and claim");
+    table.append("caption").attr("class", "hidden").text("Verdicts on the claims of the literature, by claim and method");
     const head = table.append("thead").append("tr");
-    head.append("th").attr("scope", "col").text("method");
-    for (const claim of claims) {
-      head.append("th").attr("scope", "col").append("span").text(statement(claim));
+    head.append("th").attr("scope", "col").text("claim");
+    const title = (method) => app.methods.get(method)?.title ?? method;
+    for (const method of methods) {
+      head.append("th").attr("scope", "col").attr("title", title(method)).append("span").text(app.methods.get(method)?.short ?? method);
     }
     const body = table.append("tbody");
     this.cells = [];
-    for (const method of methods) {
+    for (const claim of claims) {
       const line = body.append("tr");
-      const shown = app.methods.get(method);
-      line.append("th").attr("scope", "row").attr("title", shown?.title ?? method).text(shown?.short ?? method);
-      for (const claim of claims) {
+      line.append("th").attr("scope", "row").text(statement(claim));
+      for (const method of methods) {
         const row = found.get(`${method} ${claim}`);
         const cell = line.append("td");
         if (!row) {
           continue;
         }
         const { verdict, measured } = row.dataset;
-        const button = cell.append("button").attr("type", "button").attr("class", `cell ${verdict.replace(" ", "-")}`).text(verdict === "fails" ? `${measured} ≠` : measured);
-        button.attr("aria-label", `${app.methods.get(method)?.title ?? method}, ${statement(claim)}: measured ${measured}, ${verdict === "holds" ? "as the literature says" : verdict === "fails" ? "unlike the literature" : verdict}`);
+        const button = cell.append("button").attr("type", "button").attr("class", `cell ${verdict.replace(" ", "-")}`).text(measured);
+        if (verdict === "fails") {
+          button.append("span").text("≠");
+        }
+        button.attr("aria-label", `${title(method)}, ${statement(claim)}: measured ${measured}, ${verdict === "holds" ? "as the literature says" : verdict === "fails" ? "unlike the literature" : verdict}`);
         button.on("click", () => {
           app.set({ method, claim });
           requestAnimationFrame(() => this.evidence.node().scrollIntoView({ block: "nearest" }));
