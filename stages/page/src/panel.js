@@ -53,16 +53,16 @@ export class Panel {
 
   /**
    * Show a field; what lies over it depends on `over`: the mixture whose contours are drawn, test points, arrows
-   * [[x, y, u, v], …], and the reference point.
+   * [[x, y, u, v], …], and the reference point, as a `ring` where the colours under it matter.
    *
    * @param {import("./learned.js").Field} field
-   * @param {{contours?: any, points?: number[][], arrows?: number[][], reference?: number[], steps?: import("./fields.js").Grid, collapsed?: boolean, lines?: number[][][]}} over
+   * @param {{contours?: any, points?: number[][], arrows?: number[][], reference?: number[], ring?: boolean, steps?: import("./fields.js").Grid, collapsed?: boolean, lines?: number[][][]}} over
    */
-  show(field, { contours, points = [], arrows = [], reference, steps = field.grid, collapsed = false, lines = [] }) {
+  show(field, { contours, points = [], arrows = [], reference, ring = false, steps = field.grid, collapsed = false, lines = [] }) {
     this.shown = field;
     const { map } = this;
     const empty = field.empty ?? false;
-    this.box.attr("data-empty", empty ? "" : null);
+    this.box.attr("data-empty", empty ? "" : null).attr("data-ring", ring ? "" : null);
     empty ? map.clear() : map.show(field.grid, field.values, field.range, field.scale);
     this.title.textContent = field.title;
     this.badge.hidden = !collapsed;

@@ -47,7 +47,7 @@ export class CriticView {
     if (side === "b") {
       const size = critic.pmi.shape[2] * critic.pmi.shape[3];
       const values = numbers(critic.pmi).subarray(place * size, (place + 1) * size);
-      return [{ ...shared, grid: coarse, values, title: `${learned.title}: critic`, note: `estimated PMI of each second view and the marked first view; ${learned.when({})}` }, { contours, reference: point, steps: this.steps }];
+      return [{ ...shared, grid: coarse, values, title: `${learned.title}: critic`, note: `estimated PMI of each second view and the marked first view; ${learned.when({})}` }, { contours, reference: point, ring: true, steps: this.steps }];
     }
     const grid = app.domain.grid;
     if (this.truth?.key !== point.join()) {
@@ -55,7 +55,7 @@ export class CriticView {
       const alone = mixture.smoothed(critic.second);
       this.truth = { key: point.join(), values: grid.sample((x, y) => given.logDensity(x, y) - alone.logDensity(x, y)) };
     }
-    return [{ ...shared, grid, values: this.truth.values, title: "The truth: PMI", note: `log p(x' | x) / p(x') of each second view x' and the marked first view x; noise of the views ${critic.first} and ${critic.second}` }, { contours, reference: point, steps: this.steps }];
+    return [{ ...shared, grid, values: this.truth.values, title: "The truth: PMI", note: `log p(x' | x) / p(x') of each second view x' and the marked first view x; noise of the views ${critic.first} and ${critic.second}` }, { contours, reference: point, ring: true, steps: this.steps }];
   }
 
   render() {

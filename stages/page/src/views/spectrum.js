@@ -72,7 +72,7 @@ export class SpectrumView {
       ruleX(rows, { x: "k", y1: (one) => Math.max(0, one[when].mean - one[when].std), y2: (one) => Math.min(1, one[when].mean + one[when].std), stroke, dx: shift });
     chart(this.chart, `R² of each eigenfunction by ${title}`, (Plot) => ({
       x: { type: "band", label: "eigenfunction", labelOffset: 34, tickSize: 0 },
-      y: { domain: [0, 1], label: "λ (bars), R² (dots: hollow before training, filled after)", grid: true },
+      y: { domain: [0, 1], label: "λ (bars), R² (○ before training, ● after)", grid: true },
       marks: [
         Plot.barY(rows, { x: "k", y: "value", fill: COLOURS.truth, fillOpacity: (one) => (one.k === k + 1 ? 0.9 : 0.35) }),
         spread(Plot, "before", -5, "currentColor"),
