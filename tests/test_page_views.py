@@ -99,7 +99,10 @@ def test_a_click_drops_particles_and_the_controls_change_their_dynamics(particle
     page.click("text=Clear")
     assert page.evaluate(counts) == [0, 0]
     expect(page.locator("button:text-is('Run')")).to_be_visible()
+    page.click("text=Drop one")
+    assert page.evaluate(counts) == [1, 1]
     page.click("text=Drop 200 in the middle")
+    assert page.evaluate(counts) == [201, 201]
     expect(page.locator("button:text-is('Pause')")).to_be_visible()
     page.click("button:text-is('Pause')")
     expect(page.locator("button:text-is('Run')")).to_be_visible()
@@ -159,8 +162,13 @@ def test_a_method_without_a_noise_schedule_has_no_slider_for_its_noise(browser: 
     expect(opened.page.locator(".slider:has(span:text-is('σ'))")).to_be_hidden()
     expect(opened.page.locator("button:text-is('Anneal σ')")).to_be_hidden()
     opened.page.locator("[data-side=b] .map svg").click(position={"x": 120, "y": 120})
-    assert opened.page.evaluate("() => page.figure.view.movers.map(side => side.points.length)") == [1, 1]
+    counts = "() => page.figure.view.movers.map(side => side.points.length)"
+    assert opened.page.evaluate(counts) == [1, 1]
     expect(opened.page.locator("[data-side=b] .lines path")).to_have_count(1)
+    opened.page.click("text=Drop 200 in the middle")
+    assert opened.page.evaluate(counts) == [201, 201], "the button drops as many as it says"
+    opened.page.locator("[data-side=b] .map svg").click(position={"x": 120, "y": 120})
+    assert opened.page.evaluate(counts) == [401, 401], "a click takes none of many particles away"
     opened.context.close()
 
 
@@ -202,13 +210,16 @@ def test_the_profile_is_the_true_and_the_learned_energy_between_two_modes(page_p
     smoothed = model.mixture.smoothed(model.trained.sigma)
     low, high = (-smoothed.log_density(model.mixture.means[k][None])[0] for k in (0, 1))
     expect(page.locator("#figure .below .readout")).to_contain_text(
-        f"minus that at mode 1: {high - low:.2f} nats for the truth"
+        f"minus that at mode 1: {high - low:.2f} nats for the truth".replace(": -", ": −")
     )
+    disabled = page.locator(".choice:has-text('to mode') option").evaluate_all("all => all.map(one => one.disabled)")
+    assert disabled == [True, False, False], "a line needs two modes"
+    assert page.locator("#figure .chart path[stroke='var(--method-dsm)']").count() == 1
     page.select_option(".choice:has-text('to mode') select", label="3")
     page.wait_for_function("() => page.app.state.to === 2")
     high = -smoothed.log_density(model.mixture.means[2][None])[0]
     expect(page.locator("#figure .below .readout")).to_contain_text(
-        f"minus that at mode 1: {high - low:.2f} nats for the truth"
+        f"minus that at mode 1: {high - low:.2f} nats for the truth".replace(": -", ": −")
     )
     opened.context.close()
 
@@ -221,12 +232,14 @@ def test_noise_leads_to_the_largest_noise_level_and_back(opened: OpenedPage) -> 
         "Denoising score matching has no scores at several noise levels"
     )
     levels = page.evaluate("() => page.figure.view.schedule('a').sigmas")
+    slide(page, "Time", 2 * len(levels))
+    expect(page.locator(".slider:has-text('Time') output")).to_have_text(f"removing it, σ = {levels[-1]:g}")
     frames = np.array(page.evaluate("() => page.figure.view.points('a')"))
     assert len(frames) == 2 * len(levels) + 1 and np.isfinite(frames).all()
     spread = frames[len(levels)].std(0)
     assert np.abs(spread / np.hypot(frames[0].std(0), levels[0]) - 1).max() < 0.1
-    slide(page, "Time", 2 * len(levels))
-    expect(page.locator(".slider:has-text('Time') output")).to_have_text(f"removing it, σ = {levels[-1]:g}")
+    show(page, a="truth")
+    expect(page.locator("#figure .below .note").first).to_contain_text("The truth and Denoising score matching have no scores")
 
 
 def test_the_conditional_density_is_the_models_along_the_line(page_project: Path, browser: Browser) -> None:
@@ -240,7 +253,9 @@ def test_the_conditional_density_is_the_models_along_the_line(page_project: Path
         page.wait_for_function("() => page.figure.view.place === 9 && !page.app.waiting")
         readout = page.locator("#figure .below .readout").text_content() or ""
         mean = model.mixture.conditional_mean(1 - seen, axis[[9]])[0]
-        assert f"coordinate {axis[9]:.2f}: true mean {mean:.2f}; " in readout and "point prediction" in readout
+        assert (
+            f"coordinate {axis[9]:.2f}: true mean {mean:.2f}; ".replace("-", "−") in readout and "point prediction" in readout
+        )
         pairs = np.full((len(axis), 2), axis[9])
         pairs[:, 1 - seen] = model.grid_x if seen else model.grid_y
         visible = torch.tensor([1.0, 0.0] if seen == 0 else [0.0, 1.0])
@@ -268,7 +283,8 @@ def test_embeddings_over_training_are_those_of_the_test_points(page_project: Pat
     axes, *_ = np.linalg.lstsq(z, final, rcond=None)
     assert np.abs(z @ axes - final).max() < 0.03, "a linear map of the embeddings"
     assert np.allclose(axes.T @ axes, np.eye(2), atol=0.1), "a projection"
-    expect(page.locator(".cloud figcaption").first).to_contain_text("Contrastive joint embedding, seed 0, end of training")
+    expect(page.locator(".cloud").first).to_contain_text("Contrastive joint embedding")
+    expect(page.locator(".cloud figcaption").first).to_contain_text("seed 0, end of training")
 
 
 def test_switches_of_the_ablation_show_the_studys_own_runs(opened: OpenedPage) -> None:
@@ -306,10 +322,10 @@ def test_the_sandbox_trains_on_the_modes_that_the_visitor_moves(browser: Browser
     page.mouse.up()
     assert np.allclose(state(page)["modes"][:2], [-6, -2], atol=0.3)
     page.click("#figure button:text-is('Train')")
-    page.wait_for_function("() => (page.figure.view.out?.step ?? 0) >= 60", timeout=120_000)
+    page.wait_for_function("() => (page.app.run?.out?.step ?? 0) >= 60", timeout=120_000)
     page.click("#figure button:text-is('Stop')")
     steps, losses = page.evaluate(
-        "() => { const c = page.figure.view.curve; return [c.map((p) => p.step), c.map((p) => p.loss)]; }"
+        "() => { const c = page.app.run.curve; return [c.map((p) => p.step), c.map((p) => p.loss)]; }"
     )
     assert steps == sorted(set(steps)) and np.isfinite(losses).all()
     # After 60 steps the energy is already lower where the points are than in a corner without any.
@@ -324,7 +340,16 @@ def test_the_sandbox_trains_on_the_modes_that_the_visitor_moves(browser: Browser
     expect(page.locator("[data-side=b] .note")).to_have_text("nothing is trained yet")
     page.select_option(".choice:has-text('Loss') select", "jepa_basic")
     page.click("#figure button:text-is('Train')")
-    page.wait_for_function("() => page.figure.view.out?.loss === 'jepa_basic'", timeout=120_000)
+    page.wait_for_function("() => page.app.run?.out?.loss === 'jepa_basic'", timeout=120_000)
     assert page.evaluate("() => page.figure.panels.b.shown.range") == [-1, 1]
+    page.wait_for_function("() => page.app.run.out.step >= 30", timeout=120_000)
+    first, *_, last = page.evaluate("() => page.app.run.curve.map((p) => p.spread)")
+    assert last < first / 2, "the basic JEPA collapses"
+    expect(page.locator("#figure .below .readout")).to_contain_text("spread of the embeddings")
+    learned = page.evaluate("() => page.app.run.out.step")
+    page.evaluate("() => page.app.dispatch({ step: 'verdicts' })")
+    page.evaluate("() => page.app.dispatch({ step: 'sandbox' })")
+    page.wait_for_function("learned => page.app.run.out.step > learned", arg=learned, timeout=120_000)
+    expect(page.locator("[data-side=b] .note")).to_contain_text("trained in this browser")
     assert opened.messages == []
     opened.context.close()

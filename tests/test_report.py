@@ -31,8 +31,7 @@ ENTRY: dict[str, Any] = {
 def test_the_row_of_a_claim_has_a_sentence_a_link_and_a_bar() -> None:
     row = report.claim("x", "c", ENTRY)
     assert row["sentence"] == (
-        "Criterion for “x learns the score”: the metric is above 0.5. Measured: 0.75 ± 0.01, the criterion is met. "
-        "The literature says “yes”; the measurement agrees. About the metric: 1 is the best."
+        "Literature: yes. Measured: yes, since 0.75 ± 0.01 is above 0.5. The two agree. About the metric: 1 is the best."
     )
     assert row["link"] == "figures/mog/x/landscape.png" and row["shown"] == "0.75 ± 0.01"
     bound, low, mean, high = (float(row["bar"][key]) for key in ("bound", "low", "mean", "high"))
@@ -41,8 +40,8 @@ def test_the_row_of_a_claim_has_a_sentence_a_link_and_a_bar() -> None:
 
 def test_the_sentence_of_a_claim_states_collapse_and_a_narrow_verdict() -> None:
     sentence = report.claim("x", "c", {**ENTRY, "claimed": "no", "barred": True, "narrow": True})["sentence"]
-    assert "is met (the embedding has collapsed, which counts as not met). The literature says “no”; " in sentence
-    assert "the measurement agrees narrowly." in sentence
+    assert "Literature: no. Measured: no, since 0.75 ± 0.01 is above 0.5, but the embedding has collapsed" in sentence
+    assert "The two agree narrowly." in sentence
 
 
 def test_a_claim_without_a_metric_has_no_bar() -> None:

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { basic, denoising, infoNce, vicreg } from "../src/sandbox/losses.js";
 import { Mlp, normal, uniform } from "../src/sandbox/mlp.js";
-import { potential, Trainer } from "../src/sandbox/trainer.js";
+import { potential, spread, Trainer } from "../src/sandbox/trainer.js";
 import { Mixture } from "../src/truth.js";
 
 const draw = normal(uniform(1));
@@ -128,4 +128,9 @@ test("the potential of a conservative field is its energy up to a constant", () 
   }
   const found = potential(score, width, height, dx, dy);
   close(found.map((value) => value - found[0]), expected.map((value) => value - expected[0]), 1e-9);
+});
+
+test("the spread is 0 for equal directions, and 1 for opposite ones", () => {
+  assert.ok(spread(Float64Array.of(1, 2, 2, 4, 0.5, 1), 2) < 1e-6);
+  assert.ok(Math.abs(spread(Float64Array.of(1, 2, -3, -6), 2) - 1) < 1e-9);
 });

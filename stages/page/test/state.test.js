@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FIELDS, fromHash, INITIAL, reduce, start, toHash } from "../src/state.js";
+import { FIELDS, fromHash, INITIAL, reduce, start, toHash, withTable } from "../src/state.js";
 
 const steps = [
   { id: "truth", state: { view: "draw" } },
@@ -60,4 +60,11 @@ test("an action without effect returns the same state", () => {
   const state = start(steps, "collapse");
   assert.equal(reduce(state, { step: "collapse" }, steps), state);
   assert.equal(reduce(state, { set: { a: "jepa_basic", hidden: [] } }, steps), state);
+});
+
+test("the table of claims keeps its choices over steps", () => {
+  const chosen = reduce(start(steps, "truth"), { set: { only: "dsm", verdict: "fails", sort: "-measured" } }, steps);
+  const next = reduce(chosen, { step: "collapse" }, steps);
+  assert.deepEqual(next, { ...start(steps, "collapse"), only: "dsm", verdict: "fails", sort: "-measured" });
+  assert.deepEqual(withTable(start(steps, "explore"), next), { ...start(steps, "explore"), only: "dsm", verdict: "fails", sort: "-measured" });
 });

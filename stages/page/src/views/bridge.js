@@ -129,7 +129,7 @@ export class BridgeView {
     }
     const without = ["a", "b"].filter((side) => (state[side] === TRUTH || this.app.get(state[side])?.details) && !this.schedule(side));
     this.words.textContent = without.length
-      ? `${without.map((side) => this.app.methods.get(state[side])?.title ?? "The truth").join(" and ")} has no scores at several noise levels.`
+      ? `${without.map((side) => this.app.methods.get(state[side])?.title ?? "The truth").join(" and ")} ${without.length > 1 ? "have" : "has"} no scores at several noise levels.`
       : `Both methods start from the same noise, x + σε at the largest σ. Lines are paths of ${LINES} points along the ODE.`;
   }
 
