@@ -19,11 +19,8 @@ def test_the_head_of_the_table_of_claims_stays_in_view(browser: Browser, page_pr
     page.click("#table > summary")
     frame = page.locator("#measured .wide")
     frame.evaluate("frame => { frame.scrollIntoView({ block: 'end' }); frame.scrollTop = 600; }")
-    head = (
-        "() => { const r = document.querySelector('table.claims thead th').getBoundingClientRect(); return [r.top, r.bottom]; }"
-    )
-    top, bottom = page.evaluate(head)
-    assert 0 <= top < bottom <= 900
+    head = page.locator("table.claims thead th").first.bounding_box()
+    assert head is not None and 0 <= head["y"] <= 900 - head["height"]
     assert frame.evaluate("frame => frame.scrollTop") > 300
     opened.context.close()
 

@@ -92,8 +92,8 @@ test("denoising score matching learns the score of the noisy points", () => {
   assert.ok(error / size < 0.1, `relative error ${error / size}`);
 });
 
-/** The standard deviation of the embeddings of points, summed over dimensions. */
-function spread(loss) {
+/** The standard deviation of the embeddings of points, summed over dimensions: after training by that before. */
+function widening(loss) {
   const trainer = new Trainer({ loss, seed: 4, ...mixture });
   const x = trainer.sample(300);
   const deviation = () => {
@@ -109,9 +109,9 @@ function spread(loss) {
 }
 
 test("the basic JEPA collapses, VICReg and InfoNCE do not", () => {
-  assert.ok(spread("jepa_basic") < 0.05);
-  assert.ok(spread("vicreg") > 1);
-  assert.ok(spread("contrastive") > 1);
+  assert.ok(widening("jepa_basic") < 0.05);
+  assert.ok(widening("vicreg") > 1);
+  assert.ok(widening("contrastive") > 1);
 });
 
 test("the potential of a conservative field is its energy up to a constant", () => {
