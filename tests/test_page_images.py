@@ -43,7 +43,7 @@ def test_images_are_filtered_selected_and_shown_with_their_nearest_neighbours(pa
     page.keyboard.press("ArrowLeft")
     expect(readout).to_contain_text(f"test image {count - 1}: ")
     page.click("#figure button:text-is('None')")
-    expect(readout).to_contain_text("0 images are shown")
+    expect(readout).to_contain_text("No image is shown.")
     assert page.locator(".near figure").count() == 0, "no image stays selected"
     page.click("#figure button:text-is('All')")
     page.get_by_label("misclassified only").check()

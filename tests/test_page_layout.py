@@ -147,8 +147,8 @@ def test_charts_and_bars_have_the_colour_of_the_method(browser: Browser, page_pr
     opened = OpenedPage(browser, page_project, "#weights", color_scheme="light")
     page = opened.page
     settled(page)
-    line = page.locator("#figure .chart path[stroke='var(--method-dsm)']")
+    line = page.locator("#figure .chart [stroke='var(--method-dsm)']")
     expect(line).to_have_count(1)
-    shown = line.evaluate("one => getComputedStyle(one).stroke")
+    shown = line.evaluate("one => getComputedStyle(one.querySelector('path') ?? one).stroke")
     assert shown == f"rgb({', '.join(str(round(255 * part)) for part in to_rgb(method_colour('dsm')))})"
     opened.context.close()

@@ -214,7 +214,7 @@ def test_the_profile_is_the_true_and_the_learned_energy_between_two_modes(page_p
     )
     disabled = page.locator(".choice:has-text('to mode') option").evaluate_all("all => all.map(one => one.disabled)")
     assert disabled == [True, False, False], "a line needs two modes"
-    assert page.locator("#figure .chart path[stroke='var(--method-dsm)']").count() == 1
+    assert page.locator("#figure .chart [stroke='var(--method-dsm)']").count() == 1
     page.select_option(".choice:has-text('to mode') select", label="3")
     page.wait_for_function("() => page.app.state.to === 2")
     high = -smoothed.log_density(model.mixture.means[2][None])[0]

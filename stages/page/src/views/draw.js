@@ -50,7 +50,7 @@ export class DrawView {
       this.cut = { count: this.count, points: this.app.domain.points.slice(0, this.count) };
     }
     const done = this.count >= this.total;
-    this.blank ??= { ...field, empty: true, title: "Points from an unknown density", note: "its energy appears with the last point" };
+    this.blank ??= { ...field, values: [], empty: true, title: "Points from an unknown density", note: "its energy appears with the last point" };
     return [done ? field : this.blank, { contours: done && state.contours ? mixture : null, points: state.points ? this.cut.points : [] }];
   }
 
