@@ -27,13 +27,17 @@ function digest() {
 
 const OPTIONS = { bundle: true, minify: true, format: "iife", target: "es2022", charset: "utf8", legalComments: "none" };
 
-/** `import code from "worker:./PATH"` is the bundle of src/PATH as a text. */
-const workers = {
-  name: "workers",
+/** The inputs of the bundles within the bundle. */
+const inner = {};
+
+/** `import code from "text:./PATH"` is the bundle of src/PATH as a text; its exports are those of the global variable `bundle`. */
+const texts = {
+  name: "texts",
   setup(builder) {
-    builder.onResolve({ filter: /^worker:/ }, ({ path }) => ({ path: path.replace("worker:./", "src/"), namespace: "worker" }));
-    builder.onLoad({ filter: /.*/, namespace: "worker" }, async ({ path }) => {
-      const { outputFiles } = await build({ ...OPTIONS, entryPoints: [path], write: false });
+    builder.onResolve({ filter: /^text:/ }, ({ path }) => ({ path: path.replace("text:./", "src/"), namespace: "text" }));
+    builder.onLoad({ filter: /.*/, namespace: "text" }, async ({ path }) => {
+      const { outputFiles, metafile } = await build({ ...OPTIONS, entryPoints: [path], globalName: "bundle", metafile: true, write: false });
+      Object.assign(inner, metafile.inputs);
       return { contents: outputFiles[0].text, loader: "text" };
     });
   },
@@ -48,13 +52,13 @@ const { metafile } = await build({
   sourcemap: "linked",
   sourcesContent: false,
   metafile: true,
-  plugins: [workers],
+  plugins: [texts],
 });
 writeFileSync(out, `${readFileSync(out, "utf8")}// sources ${digest()}\n`);
 
 // The licence of each bundled package, once for packages that share its text.
 const licences = new Map();
-for (const input of Object.keys(metafile.inputs)) {
+for (const input of Object.keys({ ...metafile.inputs, ...inner })) {
   const folder = input.match(/^node_modules\/(?:@[^/]+\/)?[^/]+/)?.[0];
   if (folder) {
     const file = readdirSync(folder).find((name) => /^licen[cs]e/i.test(name));

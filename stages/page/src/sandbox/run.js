@@ -1,6 +1,6 @@
 /* The visitor's own training: a worker, what it has learned, and its curve. It goes on while other steps are shown. */
 
-import workerCode from "worker:./sandbox/worker.js";
+import workerCode from "text:./sandbox/worker.js";
 import { SETTINGS, spread } from "./trainer.js";
 
 export class Run {
