@@ -10,6 +10,7 @@ from stages.config.base import Block, Names, Seed, refusal
 from stages.config.field_types import Count
 from stages.config.images import Mnist, MnistEncoder, MnistView, Perturbations, Reconstruct, Severities
 from stages.config.mixture import Annealed, Collapse, Langevin, Mog, MogEncoder, MogMlp, MogView
+from stages.config.pixels import Pixels
 
 POINTS: dict[str, type[Block]] = {"Encoder": MogEncoder, "MaskedEncoder": MogEncoder, "Mlp": MogMlp, "View": MogView}
 """Models of the blocks that a domain defines (`field_types.OfDomain`), for the mixture."""
@@ -43,6 +44,7 @@ class Settings(Block):
     mnist_perturbations: Perturbations
     mnist_severity: Severities
     mnist_reconstruct: Reconstruct
+    pixels: Pixels
     page: Page
 
     def accepted_batch(self, size: int) -> str | None:

@@ -15,6 +15,7 @@ from stages.core.command import end
 from stages.core.errors import UserError
 from stages.core.paths import PARAMS
 from stages.nn.build import configured
+from stages.pixels.networks.build import settings
 from stages.studies import grid
 
 
@@ -27,6 +28,8 @@ def check(path: Path = PARAMS) -> params.Params:
     loaded = params.load(path)
     for block in loaded.blocks:
         configured(loaded, block)
+    for name in loaded.pixels.settings:
+        settings(loaded, name)
     return loaded
 
 

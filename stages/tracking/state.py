@@ -100,9 +100,14 @@ def collect(params: Params, stages: Mapping[str, Any], facts: Mapping[str, str])
 def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
     """The runs of all methods; the tag `results_digest` is the SHA-256 of a run's results."""
     claims = files.read_json(artifacts.CLAIMS)
-    for domain, methods, prefix in (("mog", params.methods, ""), ("mnist", params.mnist.methods, MNIST_PREFIX)):
-        dataset = {"images": params.mnist.title} if domain == "mnist" else {}
-        for method in methods:
+    settings = {
+        "mog": {name: params.blocks[name] for name in params.methods},
+        "mnist": {name: params.blocks[MNIST_PREFIX + name] for name in params.mnist.methods},
+        "pixels": {name: params.pixels.settings[name] for name in params.pixels.methods},
+    }
+    for domain, methods in settings.items():
+        dataset = {} if domain == "mog" else {"images": params.mnist.title}
+        for method, block in methods.items():
             own = {k: v for k, v in stages.items() if k.startswith(f"{domain}_") and k.endswith(f"@{method}")}
             verdicts = _verdicts(claims.get(method, {}) if domain == "mog" else {})
             metrics = artifacts.metrics(domain, method)
@@ -115,7 +120,7 @@ def parts(params: Params, stages: Mapping[str, Any]) -> Iterator[Run]:
             yield Run(
                 name=f"{domain}.{method}",
                 tags={"part": f"{domain}.{method}", "results_digest": digest, **dataset, **verdicts},
-                params=flatten(params.blocks[prefix + method], numbers=False),
+                params=flatten(block, numbers=False),
                 metrics=flatten(files.read_json(metrics)),
                 curves=curves,
                 artifacts=uploads,

@@ -1,0 +1,1 @@
+"""Samples, likelihoods and image quality."""
