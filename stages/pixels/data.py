@@ -25,4 +25,4 @@ def main(params: Params) -> None:
 
 
 if __name__ == "__main__":
-    runner.run(main)
+    runner.run(main, threads=1)
