@@ -23,7 +23,7 @@ from tests.small import change_params, run, stages_run
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
-METHODS_BY_DOMAIN = {"mog": PARAMS["methods"], "mnist": PARAMS["mnist"]["methods"]}
+METHODS_BY_DOMAIN = {"mog": PARAMS["methods"], "mnist": PARAMS["mnist"]["methods"], "pixels": PARAMS["pixels"]["methods"]}
 METHODS = ROOT / "stages/methods"
 READ_AS_TEXT = {"report": {METHODS, ROOT / "stages/page"}, "compare": {METHODS}, "mnist_figures": {METHODS}}
 """Code that a stage reads without importing it: the names of methods in their files, and the page's sources."""
@@ -42,7 +42,7 @@ def module(name: str) -> Path:
 
 def declared(name: str) -> set[Path]:
     """The code dependencies of a stage, except the file of its method."""
-    return {ROOT / dep for dep in entry(name)["deps"] if dep.startswith("stages/") and "${item}" not in dep}
+    return {ROOT / dep for dep in entry(name)["deps"] if dep.startswith("stages/") and "${" not in dep}
 
 
 def builds_methods(name: str) -> bool:
@@ -67,8 +67,8 @@ def imported(name: str) -> set[Path]:
 @pytest.mark.parametrize("name", DAG)
 def test_dependencies_cover_everything_that_a_stage_imports(name: str) -> None:
     assert {file for file in imported(name) if not declared(name) & {file, *file.parents}} == set()
-    # `mog_figures` reads the method's name in its file.
-    assert (builds_methods(name) or name == "mog_figures") == ("stages/methods/${item}.py" in entry(name)["deps"])
+    # The figures have the method's name, which is in its file.
+    assert (builds_methods(name) or name in ("mog_figures", "pixels_figures")) == ("stages/methods/${item}.py" in entry(name)["deps"])
 
 
 @pytest.mark.parametrize("name", DAG)
@@ -134,6 +134,9 @@ BELOW: dict[str, set[str]] = {
     "mnist/encoder": {"core", "config", "pipeline", "nn", "metrics", "mnist/images"},
     "mnist/decoder": {"core", "config", "pipeline", "nn", "metrics", "mnist/images", "mnist/encoder"},
     "mnist/training": {"core", "config", "pipeline", "nn"},
+    "pixels/problem": {"core", "config", "pipeline", "mog/problem"},
+    "pixels/networks": {"core", "config", "pipeline", "nn", "mog/problem", "pixels/problem"},
+    "pixels/evaluation": {"core", "config", "pipeline", "nn", "metrics", "mog/problem", "mog/evaluation"},
 }
 """The packages that each package may import, directly or indirectly. Studies and tools may import all of them."""
 PIPELINE_IN_PLOTS = {"files.py"}
@@ -141,14 +144,14 @@ PIPELINE_IN_PLOTS = {"files.py"}
 
 
 def package(file: Path) -> str:
-    """The package of a file below stages/: with its subpackage in mog and mnist, empty for stages/ itself."""
+    """The package of a file below stages/: with its subpackage in mog, mnist and pixels, empty for stages/ itself."""
     parts = file.relative_to(ROOT / "stages").parts[:-1]
-    return "/".join(parts[:2] if parts[:1] in (("mog",), ("mnist",)) else parts[:1])
+    return "/".join(parts[:2] if parts[:1] in (("mog",), ("mnist",), ("pixels",)) else parts[:1])
 
 
 def test_packages_import_in_one_direction() -> None:
     stages = {module(name) for name in DAG}
-    found = {package(file) for file in (ROOT / "stages").rglob("*.py")} - {"", "mog", "mnist"}
+    found = {package(file) for file in (ROOT / "stages").rglob("*.py")} - {"", "mog", "mnist", "pixels"}
     assert found == {*BELOW, "studies", "tools"}
     order = list(BELOW)
     assert all(order.index(lower) < order.index(name) for name, lowers in BELOW.items() for lower in lowers)
@@ -189,21 +192,24 @@ class Recorder:
         if name == "model_dump":
             self._keys.add(self._prefix.rstrip("."))
             return value
-        if name in ("mog", "mnist", "mnist_reconstruct"):
+        if name == "settings":
+            return Entries(value, self._keys, f"{self._prefix}settings.")
+        if name in ("mog", "mnist", "mnist_reconstruct", "pixels"):
             return Recorder(value, self._keys, f"{name}.")
         self._keys.add(f"{self._prefix}{name}")
         return value
 
 
-class Mixtures(dict[str, Any]):
-    """All mixtures of mixtures.yaml; records which ones are read."""
+class Entries(dict[str, Any]):
+    """Named entries, such as the mixtures of mixtures.yaml; records which ones are read, with a prefix."""
 
-    def __init__(self, values: dict[str, Any], keys: set[str]) -> None:
+    def __init__(self, values: dict[str, Any], keys: set[str], prefix: str) -> None:
         super().__init__(values)
         self._keys = keys
+        self._prefix = prefix
 
     def __getitem__(self, name: str) -> Any:
-        self._keys.add(f"mixtures.yaml:{name}")
+        self._keys.add(f"{self._prefix}{name}")
         return super().__getitem__(name)
 
 
@@ -213,7 +219,7 @@ def read_by(name: str, item: str, params: Any) -> set[str]:
     stage = import_module(".".join(module(name).relative_to(ROOT).with_suffix("").parts))
     with pytest.MonkeyPatch.context() as patch:
         known = mixture.load()
-        patch.setattr(mixture, "load", lambda path: Mixtures(known, keys))
+        patch.setattr(mixture, "load", lambda path: Entries(known, keys, "mixtures.yaml:"))
         stage.main(Recorder(params, keys), *filter(None, [item]))
     return keys
 
@@ -234,12 +240,17 @@ def test_stages_declare_exactly_the_params_that_they_read(copied: Path, monkeypa
     # What a forked process reads is not recorded here.
     monkeypatch.setenv(CORES, "1")
     params = parameters.load()
-    variables = {"${mog.preset}": params.mog.preset, "${mnist.dataset}": params.mnist.dataset}
+    variables = {
+        "${mog.preset}": params.mog.preset,
+        "${mnist.dataset}": params.mnist.dataset,
+        "${mnist.methods[0]}": params.mnist.methods[0],
+    }
+    listed = {"mog": params.methods, "mnist": params.mnist.methods, "pixels": params.pixels.methods}
     for name in DAG:
         if name == "track":
             continue
         domain = name.split("_")[0]
-        items = {"mog": params.methods, "mnist": params.mnist.methods}[domain] if "foreach" in DAG[name] else [""]
+        items = listed[domain] if "foreach" in DAG[name] else [""]
         keys = declared_keys(name)
         for variable, value in variables.items():
             keys = {key.replace(variable, value) for key in keys}

@@ -30,6 +30,7 @@ ALL_STAGES = {
     *(f"mog_{part}@{method}" for part in ("train", "evaluate", "figures") for method in ("contrastive", "dsm")),
     *(f"mnist_{part}@{method}" for part in ("train", "evaluate") for method in ("jepa_ema", "contrastive")),
     "mnist_reconstruct@jepa_ema", "mnist_reconstruct_evaluate@jepa_ema",
+    "pixels_data", "pixels_train@diffusion", "pixels_evaluate@diffusion", "pixels_figures@diffusion",
 }  # fmt: skip
 
 
