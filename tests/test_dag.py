@@ -68,7 +68,9 @@ def imported(name: str) -> set[Path]:
 def test_dependencies_cover_everything_that_a_stage_imports(name: str) -> None:
     assert {file for file in imported(name) if not declared(name) & {file, *file.parents}} == set()
     # The figures have the method's name, which is in its file.
-    assert (builds_methods(name) or name in ("mog_figures", "pixels_figures")) == ("stages/methods/${item}.py" in entry(name)["deps"])
+    assert (builds_methods(name) or name in ("mog_figures", "pixels_figures")) == (
+        "stages/methods/${item}.py" in entry(name)["deps"]
+    )
 
 
 @pytest.mark.parametrize("name", DAG)

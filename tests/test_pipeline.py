@@ -125,6 +125,17 @@ def test_metrics_files_have_the_expected_groups(reproduced: Path) -> None:
     assert all(len(strengths) == 3 for strengths in images["robustness"].values())
 
 
+def test_scores_of_images_are_held_against_the_truth(reproduced: Path) -> None:
+    found = read(reproduced, "reports/metrics/pixels/diffusion.json")
+    assert set(found) == {"mixture", "images"}
+    assert set(found["mixture"]) == {"score", "likelihood", "samples"}
+    errors = found["mixture"]["score"]
+    assert errors["per_sigma"].keys() == errors["normal_per_sigma"].keys()
+    for measured in (found["images"], found["images"]["test"], found["images"]["mixture"]):
+        assert {"frechet_distance", "precision", "recall", "distance_to_training"} <= set(measured)
+        assert 0 <= measured["precision"] <= 1 and measured["distance_to_training"] > 0
+
+
 def test_table_has_every_method_of_the_params(reproduced: Path) -> None:
     table = read(reproduced, "reports/table.json")
     assert set(table["mog"]) == {"contrastive", "dsm"}
@@ -149,7 +160,9 @@ def test_all_figures_and_animations_are_written(reproduced: Path) -> None:
     assert names(animations / "mnist/jepa_ema") == {"pca.gif", "interpolation.gif"}
     comparisons = {"few_labels.png", "knn.png", "perturbations.png", "robustness.png"}
     assert names(figures / "mnist") == {*comparisons, "contrastive", "jepa_ema"}
-    assert names(figures) == {"claims.png", "gallery.png", "gallery.gif", "mog", "mnist"}
+    assert names(figures / "pixels/diffusion") == {"samples.png", "score_errors.png", "mode_weights.png"}
+    assert names(animations / "pixels/diffusion") == {"mixture.gif", "images.gif"}
+    assert names(figures) == {"claims.png", "gallery.png", "gallery.gif", "mog", "mnist", "pixels"}
 
 
 def names(folder: Path) -> set[str]:
@@ -163,7 +176,9 @@ def test_tracking_is_idempotent_and_complete(reproduced: Path) -> None:
     assert {run.info.run_id for run in runs(reproduced, "")} == logged
     (parent,) = runs(reproduced, "tags.part = 'pipeline'")
     children = runs(reproduced, f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
-    assert {run.info.run_name for run in children} == {"mog.contrastive", "mog.dsm", "mnist.jepa_ema", "mnist.contrastive"}
+    assert {run.info.run_name for run in children} == {
+        *("mog.contrastive", "mog.dsm", "mnist.jepa_ema", "mnist.contrastive", "pixels.diffusion"),
+    }
     client = MlflowClient(f"sqlite:///{reproduced / 'mlflow.db'}")
     dsm = next(run for run in children if run.info.run_name == "mog.dsm")
     assert dsm.data.params["sigma"] == "0.5"

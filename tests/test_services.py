@@ -95,7 +95,9 @@ def test_runs_on_a_server_are_complete_and_shown_in_its_ui(server: str, copied: 
     client = MlflowClient(server)
     (parent,) = runs(client, "tags.part = 'pipeline'")
     children = {run.info.run_name: run for run in runs(client, f"tags.mlflow.parentRunId = '{parent.info.run_id}'")}
-    assert set(children) == {"mog.contrastive", "mog.dsm", "mnist.jepa_ema", "mnist.contrastive"}
+    assert set(children) == {
+        *("mog.contrastive", "mog.dsm", "mnist.jepa_ema", "mnist.contrastive", "pixels.diffusion"),
+    }
     dsm = children["mog.dsm"]
     assert dsm.data.params["sigma"] == "0.4"
     curve = client.get_metric_history(dsm.info.run_id, "curve.dsm.loss")

@@ -28,6 +28,10 @@ class PixelLangevin(Described):
     """Step size at noise level σ, in units of σ²."""
 
 
+MethodSettings = Annotated[dict[str, Any], Field(description="The method's params, as in its own block, without `network`.")]
+"""Settings of one method; stages/pixels/networks/build.py validates them."""
+
+
 class Pixels(Block):
     """Score-based methods on images: the two data sets, the network, the training, the samples."""
 
@@ -43,7 +47,7 @@ class Pixels(Block):
     langevin: PixelLangevin
     network: PixelNetwork
     train: Train
-    settings: dict[str, dict[str, Any]]
+    settings: dict[str, MethodSettings]
 
     @model_validator(mode="after")
     def _consistent(self) -> Pixels:
