@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from stages.config.params import Params
 from stages.metrics.sampling import mode_weight_tv
 from stages.metrics.score_error import relative_error
-from stages.metrics.summary import rounded
+from stages.metrics.summary import over_seeds
 from stages.mnist.encoder import models
 from stages.mnist.encoder.embed import embed, for_knn
 from stages.mog.problem.gaussian_mixture import Mixture
@@ -106,43 +106,44 @@ class Evaluation:
             "mode_weights": weights["generated"],
             "true_weights": self.truth.weights,
             "sigmas": np.array(sigmas_of(method)),
-            "errors": np.array(list(learned.values())),
-            "normal_errors": np.array(list(normal.values())),
+            "errors": np.array([one["mean"] for one in learned.values()]),
+            "normal_errors": np.array([one["mean"] for one in normal.values()]),
         }
 
-    def _score_errors(self, method: Any) -> tuple[dict[str, float], dict[str, float]]:
+    def _score_errors(self, method: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         clean = problem.sample(self.truth, self.pixels.test_points, self.rng("points"))
         noise = self.rng("noise").standard_normal(clean.shape)
         mean, covariance = self.truth.moments()
-        learned, normal = {}, {}
+        learned: dict[str, Any] = {}
+        normal: dict[str, Any] = {}
         for sigma in sigmas_of(method):
             x = clean + sigma * noise
             true = self.truth.smoothed(sigma).score(x)
-            learned[f"{sigma:.6g}"] = rounded(float(relative_error(score_at(method, sigma, self.device)(x), true)))
+            learned[f"{sigma:.6g}"] = over_seeds(relative_error(score_at(method, sigma, self.device)(x), true))
             linear = np.linalg.solve(covariance + sigma**2 * np.eye(self.dim), (mean - x).T).T
-            normal[f"{sigma:.6g}"] = rounded(float(relative_error(np.asarray(linear, dtype=np.float64), true)))
+            normal[f"{sigma:.6g}"] = over_seeds(relative_error(np.asarray(linear, dtype=np.float64), true))
         return learned, normal
 
-    def _likelihood(self, method: Any) -> dict[str, float]:
+    def _likelihood(self, method: Any) -> dict[str, Any]:
         density = self.truth.smoothed(last_sigma(method))
         x = problem.sample(density, self.pixels.likelihood_points, self.rng("likelihood"))
         learned = estimated_log_likelihood(method, x * method.path(method.end)[0], self.rng("signs"), self.device)
         difference = density.log_density(x) - learned
         return {
-            "kl": rounded(difference.mean()),
-            "kl_standard_error": rounded(difference.std(ddof=1) / np.sqrt(len(x))),
-            "kl_per_pixel": rounded(difference.mean() / self.dim),
+            "kl": over_seeds(difference.mean()),
+            "kl_standard_error": over_seeds(difference.std(ddof=1) / np.sqrt(len(x))),
+            "kl_per_pixel": over_seeds(difference.mean() / self.dim),
         }
 
     def _mode_weights(self, method: Any, samples: Array) -> Array:
         return np.asarray(self.truth.smoothed(last_sigma(method)).responsibilities(samples).mean(0))
 
-    def _against_truth(self, method: Any, samples: Array, exact: Array) -> dict[str, float]:
+    def _against_truth(self, method: Any, samples: Array, exact: Array) -> dict[str, Any]:
         density = self.truth.smoothed(last_sigma(method))
         return {
-            "mode_weight_tv": rounded(mode_weight_tv(self._mode_weights(method, samples), density.weights)),
-            "log_density_gap": rounded(density.log_density(exact).mean() - density.log_density(samples).mean()),
-            "frechet_distance": rounded(frechet_distance(self._embedded(exact), self._embedded(samples))),
+            "mode_weight_tv": over_seeds(mode_weight_tv(self._mode_weights(method, samples), density.weights)),
+            "log_density_gap": over_seeds(density.log_density(exact).mean() - density.log_density(samples).mean()),
+            "frechet_distance": over_seeds(frechet_distance(self._embedded(exact), self._embedded(samples))),
         }
 
     def on_images(self, method: Any) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -160,14 +161,14 @@ class Evaluation:
             "levels": levels,
         }
 
-    def _against_images(self, samples: Array, real: Array) -> dict[str, float]:
+    def _against_images(self, samples: Array, real: Array) -> dict[str, Any]:
         precision, recall = precision_and_recall(self._embedded(real), self._embedded(samples))
         distances = [distance_to_nearest(x.clip(-1, 1), self.training).mean() for x in (samples, self.test)]
         return {
-            "frechet_distance": rounded(frechet_distance(self._embedded(real), self._embedded(samples))),
-            "precision": rounded(precision),
-            "recall": rounded(recall),
-            "distance_to_training": rounded(distances[0] / distances[1]),
+            "frechet_distance": over_seeds(frechet_distance(self._embedded(real), self._embedded(samples))),
+            "precision": over_seeds(precision),
+            "recall": over_seeds(recall),
+            "distance_to_training": over_seeds(distances[0] / distances[1]),
         }
 
     def _embedded(self, x: Array) -> Array:

@@ -237,7 +237,7 @@ def value(key: str, spec: str = "") -> str:
 
 def _methods_of(domain: str) -> list[str]:
     params = parameters.load()
-    return params.methods if domain == "mog" else params.mnist.methods
+    return {"mog": params.methods, "mnist": params.mnist.methods, "pixels": params.pixels.methods}[domain]
 
 
 def _look_up(metrics: Mapping[str, Any], metric: str, key: str) -> Any:
