@@ -25,12 +25,13 @@ from stages.tracking.store import LATER, WHEN
 from tests import small
 
 COMPARING = {"claims", "compare", "report", "track"}
+PIXELS = ("dsm", "ncsn", "diffusion", "flow_matching")
 ALL_STAGES = {
     "mog_data", "mog_spectrum", "mnist_data", "mnist_perturb", "mnist_baseline", "mnist_compare", "mnist_figures", *COMPARING,
     *(f"mog_{part}@{method}" for part in ("train", "evaluate", "figures") for method in ("contrastive", "dsm")),
     *(f"mnist_{part}@{method}" for part in ("train", "evaluate") for method in ("jepa_ema", "contrastive")),
     "mnist_reconstruct@jepa_ema", "mnist_reconstruct_evaluate@jepa_ema",
-    "pixels_data", "pixels_train@diffusion", "pixels_evaluate@diffusion", "pixels_figures@diffusion",
+    "pixels_data", *(f"pixels_{part}@{method}" for part in ("train", "evaluate", "figures") for method in PIXELS),
 }  # fmt: skip
 
 
@@ -126,14 +127,17 @@ def test_metrics_files_have_the_expected_groups(reproduced: Path) -> None:
 
 
 def test_scores_of_images_are_held_against_the_truth(reproduced: Path) -> None:
-    found = read(reproduced, "reports/metrics/pixels/diffusion.json")
-    assert set(found) == {"mixture", "images"}
-    assert set(found["mixture"]) == {"score", "likelihood", "samples"}
-    errors = found["mixture"]["score"]
-    assert errors["per_sigma"].keys() == errors["normal_per_sigma"].keys()
-    for measured in (found["images"], found["images"]["test"], found["images"]["mixture"]):
-        assert {"frechet_distance", "precision", "recall", "distance_to_training"} <= set(measured)
-        assert 0 <= measured["precision"]["mean"] <= 1 and measured["distance_to_training"]["mean"] > 0
+    for method in PIXELS:
+        found = read(reproduced, f"reports/metrics/pixels/{method}.json")
+        flow = {"likelihood"} if method in ("diffusion", "flow_matching") else set()
+        assert set(found["mixture"]) == {"sigma", "score", "samples"} | flow
+        assert set(found["mixture"]["samples"]) == {
+            *("mode_weight_tv", "log_density_gap", "frechet_distance", "true_score", "exact")
+        }
+        affine = found["mixture"]["score"]["outside"]["affine_per_sigma"]
+        assert all(one["mean"] < 1e-9 for one in affine.values()), "outside of the components the score is affine"
+        for measured in (found["images"], found["images"]["test"], found["images"]["mixture"]):
+            assert {"frechet_distance", "precision", "recall", "memorised"} <= set(measured)
 
 
 def test_table_has_every_method_of_the_params(reproduced: Path) -> None:
@@ -177,7 +181,8 @@ def test_tracking_is_idempotent_and_complete(reproduced: Path) -> None:
     (parent,) = runs(reproduced, "tags.part = 'pipeline'")
     children = runs(reproduced, f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
     assert {run.info.run_name for run in children} == {
-        *("mog.contrastive", "mog.dsm", "mnist.jepa_ema", "mnist.contrastive", "pixels.diffusion"),
+        *("mog.contrastive", "mog.dsm", "mnist.jepa_ema", "mnist.contrastive"),
+        *(f"pixels.{method}" for method in PIXELS),
     }
     client = MlflowClient(f"sqlite:///{reproduced / 'mlflow.db'}")
     dsm = next(run for run in children if run.info.run_name == "mog.dsm")

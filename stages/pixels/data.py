@@ -1,7 +1,7 @@
-"""Stage pixels_data: fit a mixture of Gaussians to the images.
+"""Stage pixels_data: fit a mixture of Gaussians to the images that are not held out.
 
-Writes data/pixels/mixture.npz with `weights` (K,), `means` (K, p), `covariances` (K, p, p), `basis` (p, d), `centre` (d,) and
-`noise` (): see mixture.py.
+Writes data/pixels/mixture.npz with `weights` (K,), `means` (K, p), `covariances` (K, p, p), `basis` (p, d), `noise` () and
+`centre` (d,): see problem/mixture.py.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from stages.pixels.problem.paths import MIXTURE
 
 def main(params: Params) -> None:
     """Fit and write the mixture."""
-    pixels = params.pixels
-    images = files.read_arrays(artifacts.data("mnist", "train"))["images"][: pixels.fitted_images]
-    x = mixture.values(images)
-    if pixels.components >= x.shape[1]:
-        raise UserError(f"params.yaml: pixels.components: {pixels.components} is not accepted: images have {x.shape[1]} values")
+    wanted = params.pixels.fitted_images
+    images = files.read_arrays(artifacts.data("mnist", "train"))["images"]
+    images = images[: len(images) - params.mnist.validation_images]
+    if wanted > len(images):
+        raise UserError(
+            f"params.yaml: pixels.fitted_images: {wanted} is not accepted: expected at most {len(images)}, "
+            "the training images that are not held out"
+        )
     seed = seeding.stream(params, "pixels.mixture")
-    files.write_arrays(MIXTURE, mixture.fit(x, modes=pixels.modes, components=pixels.components, seed=seed))
+    found = mixture.fit(images[:wanted], modes=params.pixels.modes, components=params.pixels.components, seed=seed)
+    files.write_arrays(MIXTURE, found)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,26 @@
 """Stage pixels_evaluate@METHOD: measure a score-based method on images against the truth of the mixture, and on the images.
 
-Writes reports/metrics/pixels/METHOD.json and reports/fields/pixels/METHOD.npz. Metrics on the mixture, in d = 784 dimensions:
+Writes reports/metrics/pixels/METHOD.json and reports/fields/pixels/METHOD.npz. Metrics on the mixture, whose density splits
+into the principal components and the noise outside of them (problem/mixture.py):
 
-- `mixture.score.per_sigma`: the relative Fisher divergence E ‖s_θ − s‖² / E ‖s‖² on new points of p_σ, 1 for a zero score; and
-  `normal_per_sigma`, that of the best score without modes, of the normal density with the mixture's moments;
-- `mixture.likelihood` of a flow: `kl`, the divergence KL(p ‖ q) in nats, with its standard error, and `kl_per_pixel`;
-- `mixture.samples`: `mode_weight_tv`, the total variation between the mean posterior probabilities of the modes and their
-  weights; `log_density_gap`, mean log p of true minus that of generated samples, in nats; `frechet_distance`; and `exact`, the
-  same of equally many exact samples: the sampling error.
+- `mixture.score.within.per_sigma`: the relative Fisher divergence E ‖s_θ − s‖² / E ‖s‖² of the parts of the scores along the
+  principal components, on new points of p_σ: 0 for the true score, 1 for a zero score; `affine_per_sigma` is that of the best
+  affine score, which knows no modes; `outside` has the same of the parts outside, where the true score is −r/(ν² + σ²);
+- `mixture.likelihood` of a flow: `kl`, the divergence KL(p_σ ‖ q) in nats, its standard error, and `kl_per_pixel`;
+- `mixture.samples`: `mode_weight_tv`, the total variation between the mean posterior probabilities of the modes, at the noise
+  level `SEEN`, and their weights; `log_density_gap`, mean log p_σ of true minus that of generated samples, in nats; and
+  `frechet_distance`. `true_score` has the same of the same sampler with the analytic score: what exceeds it is the error of the
+  method. `exact` has the same of equally many exact samples: the sampling error.
 
-On the images: `frechet_distance`, `precision` and `recall` in the embedding of the first method of `mnist.methods`, and
-`distance_to_training`, the mean distance to the nearest training image divided by that of test images: far below 1, images are
-memorised. `test` and `mixture` are the same metrics of test images and of samples of the mixture.
+`sigma` is the noise level of the samples, the smallest one of the method. On the images they are denoised once, by Tweedie's
+formula, and measured by `frechet_distance`, `precision` and `recall` in the embedding of the first method of `mnist.methods`,
+and by `memorised`, the share of samples that are nearer to a training image than 99 % of the test images are. `test` and
+`mixture` are the same of test images and of samples of the mixture.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,21 +28,25 @@ import torch
 from numpy.typing import NDArray
 
 from stages.config.params import Params
+from stages.core.errors import UserError
 from stages.metrics.sampling import mode_weight_tv
 from stages.metrics.score_error import relative_error
 from stages.metrics.summary import over_seeds
 from stages.mnist.encoder import models
 from stages.mnist.encoder.embed import embed, for_knn
-from stages.mog.problem.gaussian_mixture import Mixture
 from stages.nn.method import HasFlow
 from stages.pipeline import artifacts, files, runner, seeding
-from stages.pixels.evaluation.image_quality import distance_to_nearest, frechet_distance, precision_and_recall
-from stages.pixels.evaluation.sampling import estimated_log_likelihood, last_sigma, sample, score_at, sigmas_of
+from stages.pixels.evaluation.image_quality import distance_to_nearest, frechet_distance, memorised, precision_and_recall
+from stages.pixels.evaluation.sampling import denoised, estimated_log_likelihood, last_sigma, sample, score_at, sigmas_of
+from stages.pixels.evaluation.true_method import truth_as
 from stages.pixels.networks.build import trained
 from stages.pixels.problem import mixture as problem
+from stages.pixels.problem.mixture import PixelMixture
 from stages.pixels.problem.paths import fields, metrics, shape_of
 
 Array = NDArray[np.float64]
+SEEN = 0.5
+"""The noise level at which the mode of a sample is decided. Without noise a slightly wrong sample is in the widest mode."""
 SHOWN = 24
 """Samples in the fields."""
 SHOWN_ON_THE_WAY = 25
@@ -49,17 +58,18 @@ def main(params: Params, name: str) -> None:
     seeding.set_up_torch(params.threads)
     device = seeding.device(params)
     train, test = (files.read_arrays(artifacts.data("mnist", part))["images"] for part in ("train", "test"))
+    if 2 * params.pixels.samples > len(test):
+        expected = f"at most {len(test) // 2}, half of the test images"
+        raise UserError(f"params.yaml: pixels.samples: {params.pixels.samples} is not accepted: expected {expected}")
     train = train[: len(train) - params.mnist.validation_images]
-    truth = problem.read()
-    evaluation = Evaluation(params, truth, train, test, device)
+    evaluation = Evaluation(params, *problem.read(), train, test, device)
     measured: dict[str, Any] = {}
     stored: dict[str, Array] = {}
     for data, evaluate in (("mixture", evaluation.on_mixture), ("images", evaluation.on_images)):
-        method = trained(params, name, data, shape_of(train)).to(device)
-        measured[data], found = evaluate(method)
+        measured[data], found = evaluate(trained(params, name, data, shape_of(train)).to(device))
         stored |= {f"{data}_{key}": value for key, value in found.items()}
     files.write_json(metrics(name), measured)
-    files.write_arrays(fields(name), stored)
+    files.write_arrays(fields(name), {**stored, "centre": evaluation.centre})
 
 
 class Evaluation:
@@ -68,92 +78,116 @@ class Evaluation:
     Args:
         params: all of params.yaml.
         truth: the mixture.
+        centre: the mean of the images (d,).
         train: training images, bytes (N, H, W).
         test: test images, bytes (M, H, W).
         device: of the methods.
     """
 
     def __init__(
-        self, params: Params, truth: Mixture, train: NDArray[np.uint8], test: NDArray[np.uint8], device: torch.device
+        self,
+        params: Params,
+        truth: PixelMixture,
+        centre: Array,
+        train: NDArray[np.uint8],
+        test: NDArray[np.uint8],
+        device: torch.device,
     ) -> None:
-        self.params, self.pixels, self.truth, self.device = params, params.pixels, truth, device
+        self.params, self.pixels, self.truth, self.centre, self.device = params, params.pixels, truth, centre, device
         self.shape = train.shape[1:]
-        self.dim = int(np.prod(self.shape))
-        self.training = torch.from_numpy(problem.values(train)).float()
-        self.test = problem.values(test)
-        self.encoder = models.trained(params, params.mnist.methods[0]).to(device)
+        self.training = torch.from_numpy(problem.values(train, centre)).float()
+        self.test = problem.values(test, centre)
 
     def rng(self, name: str) -> np.random.Generator:
         """The random numbers of a purpose, the same for all methods."""
         return np.random.default_rng(seeding.stream(self.params, f"pixels.{name}"))
 
+    def sampled(self, method: Any) -> tuple[Array, Array, Array]:
+        """Samples of a method, the way to them and its noise levels; all methods start from the same noise."""
+        return sample(method, self.pixels, self.truth.dim, self.rng("start"), self.device)
+
     def on_mixture(self, method: Any) -> tuple[dict[str, Any], dict[str, Array]]:
         """Metrics and fields of a method that was trained on samples of the mixture."""
-        learned, normal = self._score_errors(method)
-        measured: dict[str, Any] = {"score": {"per_sigma": learned, "normal_per_sigma": normal}}
+        score = self.score_errors(method)
+        measured: dict[str, Any] = {"sigma": last_sigma(method), "score": score}
         if isinstance(method, HasFlow):
-            measured["likelihood"] = self._likelihood(method)
-        samples, walk, levels = sample(method, self.pixels, self.dim, self.rng("start"), self.device)
-        exact = problem.sample(self.truth.smoothed(last_sigma(method)), len(samples), self.rng("exact"))
-        other = problem.sample(self.truth.smoothed(last_sigma(method)), len(samples), self.rng("other"))
-        weights = {key: self._mode_weights(method, x) for key, x in (("generated", samples), ("exact", other))}
-        measured["samples"] = self._against_truth(method, samples, exact) | {"exact": self._against_truth(method, other, exact)}
+            measured["likelihood"] = self.likelihood(method)
+        density = self.truth.smoothed(last_sigma(method))
+        samples, walk, levels = self.sampled(method)
+        controlled, _, _ = self.sampled(truth_as(self.truth, method))
+        exact, other = (density.sample(len(samples), self.rng(name)) for name in ("exact", "other"))
+        measured["samples"] = {
+            **self.against_truth(method, samples, exact),
+            "true_score": self.against_truth(method, controlled, exact),
+            "exact": self.against_truth(method, other, exact),
+        }
         return measured, {
             "samples": samples[:SHOWN],
             "exact": exact[:SHOWN],
             "walk": walk[:, :SHOWN_ON_THE_WAY].astype(np.float32),
             "levels": levels,
-            "mode_weights": weights["generated"],
+            "mode_weights": self.mode_weights(method, samples),
+            "mode_weights_true_score": self.mode_weights(method, controlled),
             "true_weights": self.truth.weights,
             "sigmas": np.array(sigmas_of(method)),
-            "errors": np.array([one["mean"] for one in learned.values()]),
-            "normal_errors": np.array([one["mean"] for one in normal.values()]),
+            **{
+                f"errors_{part}_{key}": np.array([one["mean"] for one in score[part][key].values()])
+                for part in ("within", "outside")
+                for key in ("per_sigma", "affine_per_sigma")
+            },
         }
 
-    def _score_errors(self, method: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        clean = problem.sample(self.truth, self.pixels.test_points, self.rng("points"))
+    def score_errors(self, method: Any) -> dict[str, Any]:
+        """The relative Fisher divergence within the principal components and outside of them, at each noise level."""
+        clean = self.truth.sample(self.pixels.test_points, self.rng("points"))
         noise = self.rng("noise").standard_normal(clean.shape)
-        mean, covariance = self.truth.moments()
-        learned: dict[str, Any] = {}
-        normal: dict[str, Any] = {}
+        found: dict[str, Any] = {part: {"per_sigma": {}, "affine_per_sigma": {}} for part in ("within", "outside")}
         for sigma in sigmas_of(method):
-            x = clean + sigma * noise
-            true = self.truth.smoothed(sigma).score(x)
-            learned[f"{sigma:.6g}"] = over_seeds(relative_error(score_at(method, sigma, self.device)(x), true))
-            linear = np.linalg.solve(covariance + sigma**2 * np.eye(self.dim), (mean - x).T).T
-            normal[f"{sigma:.6g}"] = over_seeds(relative_error(np.asarray(linear, dtype=np.float64), true))
-        return learned, normal
+            density, x = self.truth.smoothed(sigma), clean + sigma * noise
+            true = density.split(density.score(x))
+            scores = {"per_sigma": score_at(method, sigma, self.device)(x), "affine_per_sigma": density.affine_score(x)}
+            for key, score in scores.items():
+                for part, own, expected in zip(found, density.split(score), true, strict=True):
+                    found[part][key][f"{sigma:.6g}"] = over_seeds(relative_error(own, expected))
+        return found
 
-    def _likelihood(self, method: Any) -> dict[str, Any]:
+    def likelihood(self, method: Any) -> dict[str, Any]:
+        """The Kullback-Leibler divergence KL(p_σ ‖ q) of a flow, on new points of p_σ at the method's smallest noise level."""
         density = self.truth.smoothed(last_sigma(method))
-        x = problem.sample(density, self.pixels.likelihood_points, self.rng("likelihood"))
-        learned = estimated_log_likelihood(method, x * method.path(method.end)[0], self.rng("signs"), self.device)
-        difference = density.log_density(x) - learned
+        x = density.sample(self.pixels.likelihood_points, self.rng("likelihood"))
+        difference = density.log_density(x) - estimated_log_likelihood(method, x, self.rng("signs"), self.device)
         return {
             "kl": over_seeds(difference.mean()),
             "kl_standard_error": over_seeds(difference.std(ddof=1) / np.sqrt(len(x))),
-            "kl_per_pixel": over_seeds(difference.mean() / self.dim),
+            "kl_per_pixel": over_seeds(difference.mean() / self.truth.dim),
         }
 
-    def _mode_weights(self, method: Any, samples: Array) -> Array:
-        return np.asarray(self.truth.smoothed(last_sigma(method)).responsibilities(samples).mean(0))
+    def mode_weights(self, method: Any, samples: Array) -> Array:
+        """The mean posterior probability of each mode given the samples with noise up to the level `SEEN`, (K,)."""
+        sigma = last_sigma(method)
+        more = np.sqrt(max(SEEN**2 - sigma**2, 0.0))
+        noisy = samples + more * self.rng("seen").standard_normal(samples.shape)
+        return np.asarray(self.truth.smoothed(max(SEEN, sigma)).responsibilities(noisy).mean(0))
 
-    def _against_truth(self, method: Any, samples: Array, exact: Array) -> dict[str, Any]:
+    def against_truth(self, method: Any, samples: Array, exact: Array) -> dict[str, Any]:
+        """Samples (N, d) of p_σ against the true p_σ and exact samples of it."""
         density = self.truth.smoothed(last_sigma(method))
         return {
-            "mode_weight_tv": over_seeds(mode_weight_tv(self._mode_weights(method, samples), density.weights)),
+            "mode_weight_tv": over_seeds(mode_weight_tv(self.mode_weights(method, samples), density.weights)),
             "log_density_gap": over_seeds(density.log_density(exact).mean() - density.log_density(samples).mean()),
-            "frechet_distance": over_seeds(frechet_distance(self._embedded(exact), self._embedded(samples))),
+            "frechet_distance": over_seeds(frechet_distance(self.embedded(exact), self.embedded(samples))),
         }
 
     def on_images(self, method: Any) -> tuple[dict[str, Any], dict[str, Array]]:
         """Metrics and fields of a method that was trained on the images."""
-        samples, walk, levels = sample(method, self.pixels, self.dim, self.rng("start"), self.device)
+        noisy, walk, levels = self.sampled(method)
+        samples = denoised(method, noisy, self.device)
         order = self.rng("test").permutation(len(self.test))
         real, other = (self.test[order[i * len(samples) : (i + 1) * len(samples)]] for i in (0, 1))
-        of_mixture = problem.sample(self.truth, len(samples), self.rng("exact"))
-        measured: dict[str, Any] = self._against_images(samples, real)
-        measured |= {"test": self._against_images(other, real), "mixture": self._against_images(of_mixture, real)}
+        embedded = self.embedded(real)
+        measured = {"sigma": last_sigma(method)} | self.against_images(samples, embedded)
+        measured["test"] = self.against_images(other, embedded)
+        measured["mixture"] = self.against_images(self.truth.sample(len(samples), self.rng("exact")), embedded)
         return measured, {
             "samples": samples[:SHOWN],
             "test": real[:SHOWN],
@@ -161,20 +195,37 @@ class Evaluation:
             "levels": levels,
         }
 
-    def _against_images(self, samples: Array, real: Array) -> dict[str, Any]:
-        precision, recall = precision_and_recall(self._embedded(real), self._embedded(samples))
-        distances = [distance_to_nearest(x.clip(-1, 1), self.training).mean() for x in (samples, self.test)]
+    def against_images(self, samples: Array, real: Array) -> dict[str, Any]:
+        """Samples (N, d) against the embeddings (N, D) of as many test images, and against the training images."""
+        own = self.embedded(samples)
+        precision, recall = precision_and_recall(real, own)
+        distances = distance_to_nearest(self.clipped(samples), self.training)
         return {
-            "frechet_distance": over_seeds(frechet_distance(self._embedded(real), self._embedded(samples))),
+            "frechet_distance": over_seeds(frechet_distance(real, own)),
             "precision": over_seeds(precision),
             "recall": over_seeds(recall),
-            "distance_to_training": over_seeds(distances[0] / distances[1]),
+            "memorised": over_seeds(memorised(distances, self.test_distances)),
         }
 
-    def _embedded(self, x: Array) -> Array:
+    @cached_property
+    def test_distances(self) -> Array:
+        """The distances of all test images to the nearest training image, (M,)."""
+        return distance_to_nearest(self.test, self.training)
+
+    @cached_property
+    def encoder(self) -> Any:
+        """The trained encoder in whose embedding images are compared."""
+        return models.trained(self.params, self.params.mnist.methods[0]).to(self.device)
+
+    def clipped(self, x: Array) -> Array:
+        """Vectors whose pixel values are from −1 to 1, as those of images are."""
+        return np.asarray((x + self.centre).clip(-1, 1) - self.centre)
+
+    def embedded(self, x: Array) -> Array:
         """Embeddings (N, D) of vectors (N, d), which are first rounded to bytes."""
-        images = torch.from_numpy(problem.images(x, self.shape))
-        return np.asarray(for_knn(self.encoder, embed(self.encoder, images, self.device)).double().numpy())
+        images = np.rint(255 * problem.pixels(x, self.centre, self.shape)).astype(np.uint8)
+        found = for_knn(self.encoder, embed(self.encoder, torch.from_numpy(images), self.device))
+        return np.asarray(found.double().numpy())
 
 
 if __name__ == "__main__":

@@ -6,40 +6,53 @@ reports/animations/pixels/METHOD/ mixture.gif and images.gif, the way from noise
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from stages.config.params import Params
 from stages.pipeline import artifacts, files, runner
 from stages.pipeline.descriptions import describe
+from stages.pixels.problem.mixture import pixels
 from stages.pixels.problem.paths import animations, fields, figures
 from stages.plots import pixels as pictures
 from stages.plots.canvas import write_gif, write_png
 from stages.plots.colours import method_colour
+
+PARTS = ("within", "outside")
+"""The parts of the scores: along the principal components, and outside of them."""
 
 
 def main(params: Params, name: str) -> None:
     """Draw the figures of the method called `name`."""
     found = files.read_arrays(fields(name))
     test = files.read_arrays(artifacts.data("mnist", "test"))["images"]
-    shape, title, colour = test.shape[1:], describe(name).title, method_colour(name)
+    title, colour = describe(name).title, method_colour(name)
+
+    def images(key: str) -> Any:
+        return pixels(found[key].astype(np.float64), found["centre"], test.shape[1:])
+
     rows = {
-        "mixture": found["mixture_exact"],
-        "generated": found["mixture_samples"],
-        params.mnist.title: found["images_test"],
-        "generated ": found["images_samples"],
+        "mixture": images("mixture_exact"),
+        "generated": images("mixture_samples"),
+        params.mnist.title: images("images_test"),
+        "generated ": images("images_samples"),
     }
     folder = figures(name)
     write_png(
-        folder / "samples.png",
-        pictures.samples(rows, shape, f"{title}: samples after training on the mixture and on the images"),
+        folder / "samples.png", pictures.samples(rows, f"{title}: samples after training on the mixture and on the images")
     )
-    errors = (found["mixture_sigmas"], found["mixture_errors"], found["mixture_normal_errors"])
-    write_png(
-        folder / "score_errors.png",
-        pictures.score_errors(*errors, f"{title}: error of the score at {test[0].size} pixels", colour),
+    within, outside = (
+        (found[f"mixture_errors_{part}_per_sigma"], found[f"mixture_errors_{part}_affine_per_sigma"]) for part in PARTS
     )
-    weights = (found["mixture_mode_weights"], found["mixture_true_weights"])
+    errors = pictures.score_errors(
+        found["mixture_sigmas"], within, outside, f"{title}: error of the score in {test[0].size} dimensions", colour
+    )
+    write_png(folder / "score_errors.png", errors)
+    weights = (found["mixture_mode_weights"], found["mixture_mode_weights_true_score"], found["mixture_true_weights"])
     write_png(folder / "mode_weights.png", pictures.mode_weights(*weights, f"{title}: modes of the samples", colour))
     for data, what in (("mixture", "the mixture in pixel space"), ("images", params.mnist.title)):
-        frames = pictures.denoising(found[f"{data}_walk"], found[f"{data}_levels"], shape, f"{title}: from noise to {what}")
+        frames = pictures.denoising(images(f"{data}_walk"), found[f"{data}_levels"], f"{title}: from noise to {what}")
         write_gif(animations(name) / f"{data}.gif", frames, seconds=6)
 
 

@@ -29,8 +29,9 @@ def main(params: Params, name: str) -> None:
     images = files.read_arrays(artifacts.data("mnist", "train"))["images"]
     images = images[: len(images) - params.mnist.validation_images]
     rng = np.random.default_rng(seeding.stream(params, "pixels.train"))
-    points = mixture.sample(mixture.read(), params.pixels.train_points, rng)
-    for data, x in {"mixture": points, "images": mixture.values(images)}.items():
+    truth, centre = mixture.read()
+    points = truth.sample(params.pixels.train_points, rng)
+    for data, x in {"mixture": points, "images": mixture.values(images, centre)}.items():
         train(params, name, data, x.astype(np.float32), shape_of(images))
 
 

@@ -52,7 +52,7 @@ PARAMS: dict[str, Any] = {
         "train": {"steps": 20, "batch_size": 64, "warmup": 5},
     },
     "pixels": {
-        "methods": ["diffusion"],
+        "methods": ["dsm", "ncsn", "diffusion", "flow_matching"],
         "modes": 3,
         "components": 8,
         "fitted_images": 300,

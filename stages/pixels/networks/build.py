@@ -27,6 +27,9 @@ def settings(params: Params, name: str) -> dict[str, Any]:
         InvalidParams: the block is not that of the method, or the method is not score-based.
     """
     where = f"pixels.settings.{name}"
+    if name not in params.pixels.settings:
+        known = ", ".join(params.pixels.settings)
+        raise InvalidParams(f"{params.path}: {where}: this key is missing; pixels.settings has {known}")
     block_model(name, images=False, path=params.path)  # the method's file is valid
     kind = method_class(name)
     hints = get_type_hints(kind.__init__, include_extras=True)

@@ -46,7 +46,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(Block(2 * outputs, inputs, features) for inputs, outputs in reversed(wider))
         self.norm = normalisation(channels[0])
         self.last = nn.Conv2d(channels[0], folded, 3, padding=1)
-        # The network starts as the zero function: the prediction is then the best linear one of the method.
+        # The network starts as the zero function, so that the method starts with its own linear prediction.
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
