@@ -3,8 +3,8 @@
     p(x) = Σ_k w_k N(x; U m_k, U S_k Uᵀ + ν² (I − U Uᵀ))
 
 x are images as vectors minus their mean, and U (d × p, with orthonormal columns) their first principal components. The weights
-w_k, the means m_k and the full covariances S_k are fitted to the projected images by expectation maximisation, and ν² is the mean
-variance of the images outside of U. See Tipping and Bishop 1999, "Mixtures of probabilistic principal component analysers".
+w_k, the means m_k and the full covariances S_k are fitted to the projected images by expectation maximisation, and ν² is their
+mean variance outside of U. See Tipping and Bishop 1999, "Mixtures of probabilistic principal component analysers".
 
 The density splits: with z = Uᵀ x and r = x − U z,
 
