@@ -138,7 +138,7 @@ BELOW: dict[str, set[str]] = {
     "mnist/training": {"core", "config", "pipeline", "nn"},
     "pixels/problem": {"core", "config", "pipeline", "mog/problem"},
     "pixels/networks": {"core", "config", "pipeline", "nn", "mog/problem", "pixels/problem"},
-    "pixels/evaluation": {"core", "config", "pipeline", "nn", "metrics", "mog/problem", "mog/evaluation"},
+    "pixels/evaluation": {"core", "config", "pipeline", "nn", "metrics", "mog/problem", "mog/evaluation", "pixels/problem"},
 }
 """The packages that each package may import, directly or indirectly. Studies and tools may import all of them."""
 PIPELINE_IN_PLOTS = {"files.py"}
