@@ -68,7 +68,7 @@ def main(params: Params) -> None:
         math_font=base64.b64encode((PAGE / "math.woff2").read_bytes()).decode(),
         images=params.mnist.title,
         mnist_methods=params.mnist.methods,
-        colours={name: method_colour(name) for name in (*params.methods, *params.mnist.methods)},
+        colours=colours(params),
         reconstructed=reconstructed,
         robustness_images=params.mnist.evaluation.robustness_images,
         robustness=robustness(mnist),
@@ -179,6 +179,12 @@ def ablation(params: Params, measured: Mapping[str, Any]) -> dict[str, Any]:
 
 def _spread(metric: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean": metric["mean"], "std": metric["std"], "seeds": len(metric["values"])}
+
+
+def colours(params: Params) -> dict[str, str]:
+    """The colours of methods and classes, as in the figures, by the names of their custom properties in the page's style."""
+    methods = {f"method-{name}": method_colour(name) for name in (*params.methods, *params.mnist.methods)}
+    return methods | {f"class-{k}": colour for k, colour in enumerate(CLASSES)}
 
 
 def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any], steps: list[story.Step]) -> dict[str, Any]:

@@ -8,15 +8,11 @@ export class ClaimsTable {
   constructor(box, app) {
     this.app = app;
     this.box = box;
-    this.key = "";
+    /** The choices that are shown. */
+    this.key = null;
     this.rows = null;
     // The table is long, and closed at first: its controls are made when it is opened.
-    box.addEventListener("toggle", () => {
-      if (box.open && !this.rows) {
-        this.begin();
-        this.show(app.state);
-      }
-    });
+    box.addEventListener("toggle", () => app.render());
     app.parts.push(this);
   }
 
@@ -51,20 +47,19 @@ export class ClaimsTable {
   }
 
   render({ only: method, verdict, sort }) {
-    const key = method + verdict + sort;
+    const key = [method, verdict, sort].join("|");
     if (key === this.key) {
       return;
     }
-    this.key = key;
     // What was chosen before a reload is to be seen.
-    this.box.open ||= key !== "";
+    this.box.open ||= key !== "||";
+    if (!this.box.open) {
+      return;
+    }
+    this.key = key;
     if (!this.rows) {
       this.begin();
     }
-    this.show({ only: method, verdict, sort });
-  }
-
-  show({ only: method, verdict, sort }) {
     [this.method.value, this.verdict.value, this.order.value] = [method, verdict, sort];
     for (const row of this.rows) {
       row.hidden = Boolean((method && row.dataset.method !== method) || (verdict && row.dataset.verdict !== verdict));

@@ -87,28 +87,29 @@ export class PlaneMap {
       this.svg.append("g").attr("class", "axis").call(d3.axisLeft(this.y).ticks(6));
       Object.assign(this.particles, { width: 2 * width, height: 2 * height });
     }
-    this.fit(axes ? 440 : size, axes);
+    // Until its width on the screen is known.
+    this.fit(size);
   }
 
   /** Set the margins, so that they, marks and letters keep their size on the screen however wide the map is there, in pixels. */
-  fit(pixels, axes = true) {
+  fit(pixels) {
     if (!pixels) {
       return;
     }
-    const [left, right, top, bottom] = axes ? MARGINS : [0, 0, 0, 0];
+    const [left, right, top, bottom] = this.particles ? MARGINS : [0, 0, 0, 0];
     const { width, height } = this.size;
     const unit = width / Math.max(40, pixels - left - right);
     const full = [width + (left + right) * unit, height + (top + bottom) * unit];
     this.frame = { left: left * unit, top: top * unit, full };
     this.svg.style("--unit", unit.toFixed(3)).attr("viewBox", `${-this.frame.left} ${-this.frame.top} ${full[0]} ${full[1]}`);
     this.figure.style("aspect-ratio", `${full[0]} / ${full[1]}`);
-    for (const one of [this.canvas, this.particles]) {
-      if (one) {
-        this.cover(one, 0, 0);
-      }
+    if (this.particles) {
+      this.cover(this.particles, 0, 0);
     }
     if (this.shown) {
       this.settle(this.shown);
+    } else {
+      this.cover(this.canvas, 0, 0);
     }
   }
 

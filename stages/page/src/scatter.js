@@ -7,11 +7,8 @@ import { results } from "./results.js";
 /** Colours of classes and of modes, as in the figures (stages/plots/colours.py). */
 export const CLASS_COLOURS = results.class_colours;
 
-/** The colour of a class in a legend, lighter in the dark theme. */
-export const classColour = (label) => {
-  const colour = CLASS_COLOURS[label % CLASS_COLOURS.length];
-  return `light-dark(${colour}, color-mix(in oklab, ${colour} 55%, white))`;
-};
+/** The colour of a class in a legend, lighter in the dark theme; the template defines it. */
+export const classColour = (label) => `var(--class-${label % CLASS_COLOURS.length})`;
 
 export class Scatter {
   /** `listen` gives the number of an image that the pointer or the arrow keys choose. */

@@ -27,6 +27,7 @@ export class Run {
   start(options, points) {
     this.count += 1;
     this.curve = [];
+    this.problem = "";
     this.training = options.loss;
     this.worker.postMessage({ options: { ...options, seed: this.count }, points, steps: SETTINGS.steps });
   }

@@ -91,17 +91,17 @@ export class CollapseView {
 
   /** The measured spread for the chosen parts, from the study's own runs. */
   ablation(state) {
+    const wanted = state.floor ? FLOOR : nameOf({ stop_gradient: state.stop, predictor: state.predictor, ema: state.ema });
+    if (wanted === this.drawn) {
+      return;
+    }
+    this.drawn = wanted;
     const { runs, floor, threshold } = results.ablation;
     const shown = runs.map((one) => ({ ...one, name: nameOf(one) }));
     if (floor) {
       shown.push({ ...floor, name: FLOOR });
     }
     shown.sort((one, other) => one.mean - other.mean);
-    const wanted = state.floor ? FLOOR : nameOf({ stop_gradient: state.stop, predictor: state.predictor, ema: state.ema });
-    if (wanted === this.drawn) {
-      return;
-    }
-    this.drawn = wanted;
     const found = shown.find((one) => one.name === wanted);
     chart(this.chart, "Normalised standard deviation of the embeddings for each combination", ({ barX, ruleX, text }) => ({
       height: 34 * shown.length + 56,

@@ -24,7 +24,10 @@ export class ConditionalView {
     );
     this.slider = controls.slider(row, "at", {
       high: app.domain.grid.x.length - 1,
-      show: (place) => fixed(this.axes[this.seen][place] ?? 0),
+      show: (place) => {
+        const value = this.axes[this.seen][place];
+        return value === undefined ? "" : fixed(value);
+      },
       changed: (place) => {
         const ref = [...app.reference];
         ref[this.seen] = this.axes[this.seen][place];
