@@ -10,7 +10,15 @@ from stages.core.paths import ROOT
 from stages.mnist.encoder.probes import small_digits
 from stages.results.tolerance import DIGITS, EXACT, OTHERS, SINGLE, allowed, below_floor, deviations, flattened
 
-SIZES = {"test": 10_000, "knn_validation": 5000, "transfer": DIGITS, "robustness": 1000}
+SIZES = {
+    "test": 10_000,
+    "knn_validation": 5000,
+    "transfer": DIGITS,
+    "robustness": 1000,
+    "memorised": 200,
+    "precision": 200,
+    "recall": 200,
+}
 
 
 def metrics(mean: float, std: float = 0.1, seeds: int = 8, collapsed: bool = False) -> dict[str, Any]:
@@ -140,6 +148,17 @@ def test_reconstruction_tolerances_are_about_four_standard_deviations_over_seeds
     for group, tolerance in {**SINGLE, "others": OTHERS}.items():
         if group in spreads:
             assert 3.5 < tolerance / max(spreads[group]) < 5, group
+
+
+def test_metrics_of_samples_of_images_have_absolute_tolerances_and_rounding_errors_none() -> None:
+    def ok(name: str, was: float, now: float) -> bool:
+        (found,) = deviations("diffusion", single(name, was), single(name, now), SIZES)
+        return found[2]
+
+    assert ok("mixture.samples.exact.log_density_gap", -3, 1) and not ok("mixture.samples.log_density_gap", 144, 120)
+    assert ok("mixture.score.outside.affine_per_sigma.1", 6e-32, 9e-32) and not ok("mixture.score.within.per_sigma.1", 0.3, 0.4)
+    assert ok("images.memorised", 0, 0.02) and not ok("images.memorised", 0, 0.1)
+    assert ok("images.precision", 0.415, 0.335) and not ok("images.precision", 0.415, 0.1)
 
 
 def test_every_committed_metric_has_a_tolerance() -> None:

@@ -141,7 +141,9 @@ def differences(record: Record, run: Run, metrics: Metrics, project: Project, *,
     if exactly:
         return [f"{key}: {_shown(kept[key])} -> {_shown(found.get(key))}" for key in kept if kept[key] != found.get(key)]
     path = Path(f"{run.method}.json")
-    rows = tolerance.compare({path: record["metrics"]}, {path: metrics}, Mnist.model_validate(project.raw["mnist"]))
+    rows = tolerance.compare(
+        {path: record["metrics"]}, {path: metrics}, Mnist.model_validate(project.raw["mnist"]), project.raw["pixels"]["samples"]
+    )
     return [f"{name.split(':')[1]}: {how}" for name, how, fine in rows if not fine and how != "is new"]
 
 

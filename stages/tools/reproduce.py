@@ -214,7 +214,7 @@ def full(folder: Path) -> Report:
     rows = []
     if different:
         other = there.get("device") != here.get("device")
-        rows = tolerance.compare(metrics, tolerance.metrics_of(fresh), loaded.mnist, other_device=other)
+        rows = tolerance.compare(metrics, tolerance.metrics_of(fresh), loaded.mnist, loaded.pixels.samples, other_device=other)
     rows += [(name, difference, both and bool(machine_differences)) for name, difference, both in different]
     return Report(
         f"The whole pipeline, run without caches in a clone of {_head()} and compared with the results committed there.",
