@@ -116,18 +116,19 @@ class Evaluation:
         samples, walk, levels = self.sampled(method)
         controlled, _, _ = self.sampled(truth_as(self.truth, method))
         exact, other = (density.sample(len(samples), self.rng(name)) for name in ("exact", "other"))
-        measured["samples"] = {
-            **self.against_truth(method, samples, exact),
-            "true_score": self.against_truth(method, controlled, exact),
-            "exact": self.against_truth(method, other, exact),
-        }
+        weights = [self.mode_weights(method, x) for x in (samples, controlled, other)]
+        truth = (density, density.log_density(exact).mean(), self.embedded(exact))
+        generated, of_true_score, of_exact = (
+            self.against_truth(*truth, x, shares) for x, shares in zip((samples, controlled, other), weights, strict=True)
+        )
+        measured["samples"] = {**generated, "true_score": of_true_score, "exact": of_exact}
         return measured, {
             "samples": samples[:SHOWN],
             "exact": exact[:SHOWN],
             "walk": walk[:, :SHOWN_ON_THE_WAY].astype(np.float32),
             "levels": levels,
-            "mode_weights": self.mode_weights(method, samples),
-            "mode_weights_true_score": self.mode_weights(method, controlled),
+            "mode_weights": weights[0],
+            "mode_weights_true_score": weights[1],
             "true_weights": self.truth.weights,
             "sigmas": np.array(sigmas_of(method)),
             **{
@@ -169,13 +170,22 @@ class Evaluation:
         noisy = samples + more * self.rng("seen").standard_normal(samples.shape)
         return np.asarray(self.truth.smoothed(max(SEEN, sigma)).responsibilities(noisy).mean(0))
 
-    def against_truth(self, method: Any, samples: Array, exact: Array) -> dict[str, Any]:
-        """Samples (N, d) of p_σ against the true p_σ and exact samples of it."""
-        density = self.truth.smoothed(last_sigma(method))
+    def against_truth(
+        self, density: PixelMixture, expected: float, exact: Array, samples: Array, shares: Array
+    ) -> dict[str, Any]:
+        """Samples of p_σ against the truth.
+
+        Args:
+            density: p_σ.
+            expected: the mean of log p_σ of exact samples.
+            exact: the embeddings of these samples (N, D).
+            samples: the samples (N, d).
+            shares: their shares of the modes (K,).
+        """
         return {
-            "mode_weight_tv": over_seeds(mode_weight_tv(self.mode_weights(method, samples), density.weights)),
-            "log_density_gap": over_seeds(density.log_density(exact).mean() - density.log_density(samples).mean()),
-            "frechet_distance": over_seeds(frechet_distance(self.embedded(exact), self.embedded(samples))),
+            "mode_weight_tv": over_seeds(mode_weight_tv(shares, density.weights)),
+            "log_density_gap": over_seeds(expected - density.log_density(samples).mean()),
+            "frechet_distance": over_seeds(frechet_distance(exact, self.embedded(samples))),
         }
 
     def on_images(self, method: Any) -> tuple[dict[str, Any], dict[str, Array]]:

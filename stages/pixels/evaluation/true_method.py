@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.nn.method import HasFlow, HasNoiseSchedule
+from stages.nn.method import HasFlow
+from stages.pixels.evaluation.sampling import sigmas_of
 from stages.pixels.problem.mixture import PixelMixture
 
 
@@ -37,7 +38,7 @@ class TrueFlow(TrueScores):
     """
 
     def __init__(self, truth: PixelMixture, flow: Any) -> None:
-        super().__init__(truth, list(flow.sigmas))
+        super().__init__(truth, sigmas_of(flow))
         self.start, self.end, self.times = flow.start, flow.end, flow.times
         self.time_of, self.path = flow.time_of, flow.path
 
@@ -49,6 +50,4 @@ class TrueFlow(TrueScores):
 
 def truth_as(truth: PixelMixture, method: Any) -> TrueScores:
     """The truth with the noise levels, and the path, of a method."""
-    if isinstance(method, HasFlow):
-        return TrueFlow(truth, method)
-    return TrueScores(truth, list(method.sigmas) if isinstance(method, HasNoiseSchedule) else [method.sigma])
+    return TrueFlow(truth, method) if isinstance(method, HasFlow) else TrueScores(truth, sigmas_of(method))
