@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.config.base import Block, Described, Digest, Names, Train, check_limits, refusal
+from stages.config.base import Block, Described, Digest, Names, Train, refusal
 from stages.config.field_types import Count, Fraction, NonNegative
 
 
@@ -27,100 +27,6 @@ class MnistView(Described):
     """Factor on the strength of all augmentations at the start and at the end of training, linear between."""
 
 
-class Source(Block):
-    """A source of the four idx files."""
-
-    kind: Literal["torchvision", "folder", "wheel"]
-    location: str
-
-
-class Dataset(Described):
-    """A data set of 28 × 28 images in ten classes, as four idx files."""
-
-    title: Annotated[str, Field(pattern=r"^[^|<>\r\n]+$")]
-    """Name in tables, figures and the page."""
-    digits: bool
-    """Whether the classes are the digits 0 to 9; if so, transfer to scikit-learn's 8 × 8 digits is measured."""
-    sources: Annotated[list[Source], Field(min_length=1)]
-    """Tried in this order; the first one whose files have the digests is used."""
-    digests: dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
-    """Checksums, SHA-256, of the uncompressed idx files."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> Dataset:
-        if len(self.digests) != 4:
-            raise refusal("digests", sorted(self.digests), "the SHA-256 of all four files")
-        return self
-
-
-class MnistEvaluation(Block):
-    """How methods on the images are evaluated."""
-
-    neighbours: Count
-    labels: Annotated[list[Annotated[int, Field(ge=10, multiple_of=10)]], Field(min_length=1)]
-    label_draws: Count
-    retrieval_queries: Count
-    robustness_images: Annotated[int, Field(ge=10)]
-    strengths: Annotated[list[Fraction], Field(min_length=1)]
-    shifts: Annotated[int, Field(ge=0, le=7)]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> MnistEvaluation:
-        for key in ("strengths", "labels"):
-            if sorted(set(getattr(self, key))) != list(getattr(self, key)):
-                raise refusal(key, getattr(self, key), "strictly increasing values")
-        return self
-
-
-class Mnist(Block):
-    """The images: data set, methods, snapshots of trainings, and evaluation."""
-
-    dataset: str
-    datasets: dict[str, Dataset]
-    methods: Names
-    train_images: Annotated[int, Field(ge=100, le=60000)]
-    test_images: Annotated[int, Field(ge=20, le=10000)]
-    validation_images: Annotated[int, Field(ge=0)]
-    mixed_precision: bool
-    snapshots: Annotated[int, Field(ge=2)]
-    snapshot_images: Annotated[int, Field(ge=10)]
-    evaluation: MnistEvaluation
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Mnist:
-        if self.dataset not in self.datasets:
-            raise refusal("dataset", self.dataset, "one of " + ", ".join(self.datasets))
-        for name in self.datasets:
-            if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
-                raise refusal("datasets", name, "names of letters, digits, - and _")
-        limits = {
-            "validation_images": self.train_images // 2,
-            "snapshot_images": self.test_images,
-            "evaluation.robustness_images": self.test_images,
-            "evaluation.retrieval_queries": self.test_images,
-            "evaluation.neighbours": self.train_images - self.validation_images,
-        }
-        check_limits(self, limits, "images")
-        if max(self.evaluation.labels) > self.train_images:
-            raise refusal("evaluation.labels", self.evaluation.labels, f"at most {self.train_images}, the training images")
-        return self
-
-    @property
-    def title(self) -> str:
-        """Name of the chosen data set in tables, figures and the page."""
-        return self.chosen.title
-
-    @property
-    def digits(self) -> bool:
-        """Whether the classes of the chosen data set are the digits 0 to 9."""
-        return self.chosen.digits
-
-    @property
-    def chosen(self) -> Dataset:
-        """The chosen data set."""
-        return self.datasets[self.dataset]
-
-
 class AffineParams(Described):
     """Params of `augmentation.Affine`."""
 
@@ -133,7 +39,7 @@ class AffineParams(Described):
     shear: Annotated[float, Field(ge=0, lt=90)]
     """Largest shear angle, ± degrees."""
     translation: Annotated[float, Field(ge=0, le=28)]
-    """Largest shift along each axis, ± pixels."""
+    """Largest shift along each axis, ± pixels of a 28 × 28 image; like all lengths it grows with the side of the images."""
 
 
 class ElasticParams(Described):
@@ -144,7 +50,7 @@ class ElasticParams(Described):
     nodes: Annotated[int, Field(ge=2, le=28)]
     """Nodes per side of the coarse grid."""
     displacement: Annotated[float, Field(ge=0, le=28)]
-    """Standard deviation of the displacement of a node, pixels."""
+    """Standard deviation of the displacement of a node, pixels of a 28 × 28 image."""
 
 
 class MorphologyParams(Described):
@@ -153,7 +59,7 @@ class MorphologyParams(Described):
     probability: Fraction
     """Probability that an image is perturbed."""
     side: Annotated[int, Field(ge=1, le=15)]
-    """Side of the square, pixels."""
+    """Side of the square, pixels of a 28 × 28 image."""
 
 
 class InversionParams(Described):
@@ -192,6 +98,13 @@ class GaussianParams(Described):
     """Standard deviation of the noise, in grey values in [0, 1]."""
 
 
+class FlipParams(Described):
+    """Params of `augmentation.Flip`."""
+
+    probability: Fraction
+    """Probability that an image is mirrored, left to right."""
+
+
 class Perturbations(Block):
     """The augmentations of a training view, in order of application."""
 
@@ -202,6 +115,109 @@ class Perturbations(Block):
     inversion: InversionParams
     salt_and_pepper: SaltAndPepperParams
     gaussian: GaussianParams
+
+
+class PerturbationsOfDataset(Block):
+    """Augmentations that differ from `mnist_perturbations` for one data set."""
+
+    affine: AffineParams | None = None
+    elastic: ElasticParams | None = None
+    erosion: MorphologyParams | None = None
+    dilation: MorphologyParams | None = None
+    inversion: InversionParams | None = None
+    salt_and_pepper: SaltAndPepperParams | None = None
+    gaussian: GaussianParams | None = None
+    flip: FlipParams | None = None
+
+
+class Source(Block):
+    """A source of the four idx files."""
+
+    kind: Literal["torchvision", "folder", "wheel"]
+    location: str
+
+
+class Dataset(Described):
+    """A data set of square images, grey or colour."""
+
+    title: Annotated[str, Field(pattern=r"^[^|<>\r\n]+$")]
+    """Name in tables, figures and the page."""
+    side: Annotated[int, Field(ge=8, le=64)]
+    """Height and width of an image, in pixels."""
+    channels: Literal[1, 3]
+    """1 for grey, 3 for colour images."""
+    perturbations: PerturbationsOfDataset
+    """Augmentations of this data set in place of those of the same name in `mnist_perturbations`; {} for none."""
+    digits: bool
+    """Whether the classes are the digits 0 to 9; if so, transfer to scikit-learn's 8 × 8 digits is measured."""
+    sources: Annotated[list[Source], Field(min_length=1)]
+    """Tried in this order; the first one whose files have the digests is used."""
+    digests: dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
+    """Checksums, SHA-256, of the uncompressed idx files."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Dataset:
+        if len(self.digests) != 4:
+            raise refusal("digests", sorted(self.digests), "the SHA-256 of all four files")
+        return self
+
+
+class MnistEvaluation(Block):
+    """How methods on the images are evaluated."""
+
+    neighbours: Count
+    labels: Annotated[list[Count], Field(min_length=1)]
+    label_draws: Count
+    retrieval_queries: Count
+    robustness_images: Annotated[int, Field(ge=10)]
+    strengths: Annotated[list[Fraction], Field(min_length=1)]
+    shifts: Annotated[int, Field(ge=0, le=7)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MnistEvaluation:
+        for key in ("strengths", "labels"):
+            if sorted(set(getattr(self, key))) != list(getattr(self, key)):
+                raise refusal(key, getattr(self, key), "strictly increasing values")
+        return self
+
+
+class Mnist(Block):
+    """The images: data set, methods, snapshots of trainings, and evaluation."""
+
+    dataset: str
+    datasets: dict[str, Dataset]
+    methods: Names
+    train_images: Annotated[int, Field(ge=100)]
+    test_images: Annotated[int, Field(ge=20)]
+    validation_images: Annotated[int, Field(ge=0)]
+    mixed_precision: bool
+    snapshots: Annotated[int, Field(ge=2)]
+    snapshot_images: Annotated[int, Field(ge=10)]
+    evaluation: MnistEvaluation
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Mnist:
+        if self.dataset not in self.datasets:
+            raise refusal("dataset", self.dataset, "one of " + ", ".join(self.datasets))
+        for name in self.datasets:
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
+                raise refusal("datasets", name, "names of letters, digits, - and _")
+        return self
+
+    @property
+    def title(self) -> str:
+        """Name of the chosen data set in tables, figures and the page."""
+        return self.chosen.title
+
+    @property
+    def digits(self) -> bool:
+        """Whether the classes of the chosen data set are the digits 0 to 9."""
+        return self.chosen.digits
+
+    @property
+    def chosen(self) -> Dataset:
+        """The chosen data set."""
+        return self.datasets[self.dataset]
 
 
 class Severities(Block):
@@ -224,5 +240,5 @@ class Reconstruct(Block):
     channels: Annotated[int, Field(ge=2, multiple_of=2)]
     encoder: Literal["frozen", "finetuned", "scratch"]
     encoder_learning_rate: Fraction
-    pca_components: Annotated[int, Field(ge=1, le=784)]
+    pca_components: Count
     train: Train

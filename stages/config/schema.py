@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -47,6 +47,11 @@ class Settings(Block):
     pixels: Pixels
     page: Page
 
+    @property
+    def augmentations(self) -> dict[str, dict[str, Any]]:
+        """The augmentations of a training view of the chosen data set, in order of application."""
+        return self.mnist_perturbations.model_dump() | self.mnist.chosen.perturbations.model_dump(exclude_none=True)
+
     def accepted_batch(self, size: int) -> str | None:
         """The accepted batch sizes, in words, if batches of `size` images are not possible; else None."""
         left = self.mnist.train_images - self.mnist.validation_images
@@ -60,9 +65,6 @@ class Settings(Block):
     def _enough_images(self) -> Settings:
         if expected := self.accepted_batch(size := self.mnist_reconstruct.train.batch_size):
             raise refusal("mnist_reconstruct.train.batch_size", size, expected)
-        if self.mnist_reconstruct.pca_components > self.mnist.train_images:
-            expected = f"at most {self.mnist.train_images}, the training images"
-            raise refusal("mnist_reconstruct.pca_components", self.mnist_reconstruct.pca_components, expected)
         for name in self.mnist_reconstruct.methods:
             if name not in self.mnist.methods:
                 expected = "any of mnist.methods: " + ", ".join(self.mnist.methods)

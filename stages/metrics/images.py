@@ -1,4 +1,7 @@
-"""How close is a reconstruction to its image? Each metric maps batches (N, H, W) with values in [0, 1] to (N,)."""
+"""How close is a reconstruction to its image? Each metric maps batches with values in [0, 1] to (N,).
+
+A batch is (N, H, W), or (N, H, W, 3) in colour: then a metric is the mean over the channels, and the PSNR that of the mean.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ WINDOW = 7
 
 def mse(true: Array, other: Array) -> Array:
     """Mean squared error per pixel."""
-    return np.asarray(((true - other) ** 2).mean((-2, -1)))
+    return np.asarray(((true - other) ** 2).mean(_within(true)))
 
 
 def psnr(true: Array, other: Array) -> Array:
@@ -33,7 +36,8 @@ def ssim(true: Array, other: Array) -> Array:
 
     def mean(x: Array) -> Array:
         inside = WINDOW // 2
-        return np.asarray(uniform_filter(x, size=(0, WINDOW, WINDOW))[:, inside:-inside, inside:-inside])
+        window = (0, WINDOW, WINDOW, 0)[: x.ndim]
+        return np.asarray(uniform_filter(x, size=window)[:, inside:-inside, inside:-inside])
 
     sample = WINDOW**2 / (WINDOW**2 - 1)
     mean_a, mean_b = mean(a), mean(b)
@@ -41,4 +45,9 @@ def ssim(true: Array, other: Array) -> Array:
     covariance = sample * (mean(a * b) - mean_a * mean_b)
     c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    return np.asarray((similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean((-2, -1)))
+    return np.asarray((similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean(_within(a)))
+
+
+def _within(images: Array) -> tuple[int, ...]:
+    """The axes of a single image."""
+    return tuple(range(1, images.ndim))

@@ -34,7 +34,7 @@ def main(params: Params) -> None:
     seeding.set_up_torch(params.threads)
     train, test = (files.read_arrays(artifacts.data("mnist", part)) for part in ("train", "test"))
     perturbed = files.read_arrays(artifacts.PERTURBED)
-    mnist = params.mnist
+    mnist, pca_components = params.mnist, params.mnist_reconstruct.pca_components
     small = probes.small_digits() if mnist.digits else None
     index, queries = as_pixels(train["images"]), as_pixels(test["images"])
     labels, prepared = torch.from_numpy(train["labels"]), Index(index)
@@ -63,7 +63,7 @@ def main(params: Params) -> None:
             "knn_raw_pixels": {k: over_seeds(v) for k, v in classification.report(test["labels"], predicted).items()},
             "uses": metrics,
             "erased_by_erosion": _erased(test["images"][rows], perturbed["erosion"], mnist.evaluation.strengths),
-            "references": _references(index.numpy(), queries.numpy(), params.mnist_reconstruct.pca_components),
+            "references": _references(index.numpy(), queries.numpy(), test["images"].shape, pca_components),
         },
     )
     raw = {"predicted": predicted, **by_image, "robust_right": robust_right}
@@ -71,25 +71,31 @@ def main(params: Params) -> None:
 
 
 def as_pixels(images: NDArray[np.uint8]) -> torch.Tensor:
-    """Byte images (N, 28, 28) as vectors of grey values in [0, 1], (N, 784)."""
+    """Byte images (N, H, W) or (N, H, W, 3) as vectors of values in [0, 1], (N, d)."""
     return torch.from_numpy(images.reshape(len(images), -1) / np.float32(255))
 
 
 def _erased(images: NDArray[np.uint8], eroded: NDArray[np.uint8], strengths: Sequence[float]) -> dict[str, float]:
-    """The fraction of images (M, 28, 28) that keep at most a twentieth of their ink in `eroded` (L, M, 28, 28), by strength."""
-    left = eroded.sum((-2, -1), dtype=np.float64) / images.sum((-2, -1), dtype=np.float64).clip(1)
+    """The fraction of images (M, ...) that keep at most a twentieth of their ink in `eroded` (L, M, ...), by strength."""
+    within = tuple(range(1, images.ndim))
+    left = eroded.sum(tuple(axis + 1 for axis in within), dtype=np.float64) / images.sum(within, dtype=np.float64).clip(1)
     return {f"{strength:g}": rounded((share <= 1 / 20).mean()) for strength, share in zip(strengths, left, strict=True)}
 
 
-def _references(train: NDArray[np.float32], test: NDArray[np.float32], components: int) -> dict[str, Any]:
-    """Distances of the mean training image and of `components` principal components from the test images (N, 784)."""
+def _references(
+    train: NDArray[np.float32], test: NDArray[np.float32], shape: tuple[int, ...], components: int
+) -> dict[str, Any]:
+    """Distances of the mean training image and of `components` principal components from the test images (N, d).
+
+    `shape` is that of the test images as arrays.
+    """
     components = min(components, *train.shape)
     pca = PCA(components, svd_solver="covariance_eigh").fit(train)
     others = {
         "mean_image": np.broadcast_to(train.mean(0), test.shape),
         f"pca{components}": pca.inverse_transform(pca.transform(test)),
     }
-    as_images = {name: rows.reshape(-1, 28, 28) for name, rows in (("test", test), *others.items())}
+    as_images = {name: rows.reshape(shape) for name, rows in (("test", test), *others.items())}
     return {f"{name}_{key}": value for name in others for key, value in closeness(as_images["test"], as_images[name]).items()}
 
 

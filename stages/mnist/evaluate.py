@@ -29,7 +29,7 @@ from stages.metrics.summary import over_seeds
 from stages.mnist.encoder import probes
 from stages.mnist.encoder.embed import embed, for_knn, with_statistics
 from stages.mnist.encoder.models import trained, untrained
-from stages.mnist.images.subset import kinds
+from stages.mnist.images.subset import held_out, kinds
 from stages.nn.build import configured
 from stages.pipeline import artifacts, files, page_script, runner, seeding
 
@@ -82,7 +82,7 @@ def main(params: Params, name: str) -> None:
         "thousand_images_seen": over_seeds(schedule.steps * schedule.batch_size / 1000),
         "knn": scores,
         "knn_untrained": scores_untrained,
-        **_held_out(knn, z_train, train["labels"], mnist.validation_images),
+        **_held_out(knn, z_train, train["labels"], held_out(len(z_train), mnist.validation_images)),
         "collapse": collapse.report(after, before, thresholds=params.collapse.model_dump()),
         **of_trained[0],
         "untrained": of_initial[0],
@@ -126,7 +126,7 @@ def page_data(fields: dict[str, Any], close: Labels, images: NDArray[np.uint8], 
     Args:
         fields: the content of reports/fields.
         close: indices (P, K) of the nearest training images, nearest first.
-        images: all training images, bytes (N, 28, 28).
+        images: all training images, bytes (N, H, W) or (N, H, W, 3).
         labels: their labels.
 
     Returns:

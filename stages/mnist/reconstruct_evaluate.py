@@ -4,10 +4,12 @@ Writes reports/measured/mnist/METHOD.reconstruction.json, the metrics; the page'
 reports/page_data/mnist/METHOD.reconstruction.js (pipeline/page_script.py); and
 reports/fields/mnist/METHOD.reconstruction.npz, from which the figures are made:
 
-- `original`, `perturbed`, `reconstructed` (K, 28, 28): test images under the training augmentation;
-- for each perturbation, `KIND_perturbed` and `KIND_reconstructed` (L, 28, 28): one image at each strength;
-- `interpolation` (F, 28, 28): images decoded along a closed path through the embeddings of one image per class, whose classes
+- `original`, `perturbed`, `reconstructed` (K, H, W): test images under the training augmentation;
+- for each perturbation, `KIND_perturbed` and `KIND_reconstructed` (L, H, W): one image at each strength;
+- `interpolation` (F, H, W): images decoded along a closed path through the embeddings of one image per class, whose classes
   are `interpolation_labels` (C,).
+
+The images of a colour data set have a last axis of 3 channels.
 
 All choices were made by `validation`, on the held-out training images; the test images are only for the report.
 """

@@ -1,4 +1,4 @@
-"""Networks for 28 × 28 images: encoder, predictor, decoder."""
+"""Networks for square images, grey or colour: encoder, predictor, decoder; and the two layouts of images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class ConvEncoder(nn.Sequential):
-    """Images (B, 1, 28, 28) to embeddings (B, dim).
+    """Images (B, C, side, side) to embeddings (B, dim).
 
     A 5 × 5 convolution with stride 2, then two 3 × 3 convolutions with pooling, each with BatchNorm and ReLU, and a linear
     layer. Flattening the features keeps their position: global pooling loses several percentage points of k-NN accuracy.
@@ -16,13 +16,16 @@ class ConvEncoder(nn.Sequential):
     Args:
         channels: of the three convolutions.
         dim: embedding dimension.
+        side: of the images, in pixels.
+        colours: channels C of the images.
         mixed_precision: compute in bfloat16 on a GPU; embeddings and weights remain float32.
     """
 
-    def __init__(self, *, channels: list[int], dim: int, mixed_precision: bool) -> None:
+    def __init__(self, *, channels: list[int], dim: int, side: int, colours: int, mixed_precision: bool) -> None:
         first, second, third = channels
+        left = -(-(-(-side // 2) // 2) // 2)  # rounded up, down and up by the convolution with stride and the two poolings
         super().__init__(
-            nn.Conv2d(1, first, 5, stride=2, padding=2, bias=False),
+            nn.Conv2d(colours, first, 5, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(first),
             nn.ReLU(inplace=True),
             nn.Conv2d(first, second, 3, padding=1, bias=False),
@@ -34,7 +37,7 @@ class ConvEncoder(nn.Sequential):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(2, ceil_mode=True),
             nn.Flatten(),
-            nn.Linear(third * 16, dim),
+            nn.Linear(third * left**2, dim),
         )
         self.outputs = dim
         self.mixed_precision = mixed_precision
@@ -58,22 +61,41 @@ class Predictor(nn.Sequential):
 
 
 class Decoder(nn.Sequential):
-    """Embeddings (B, dim) to images (B, 1, 28, 28) with values in [0, 1]."""
+    """Embeddings (B, dim) to images (B, C, side, side) with values in [0, 1].
 
-    def __init__(self, *, dim: int, channels: int) -> None:
+    Args:
+        dim: embedding dimension.
+        channels: of the first feature map, a quarter of the image in height and width.
+        side: of the images, in pixels; if it is no multiple of 4, the images are cut to it.
+        colours: channels C of the images.
+    """
+
+    def __init__(self, *, dim: int, channels: int, side: int, colours: int) -> None:
+        quarter = -(-side // 4)
         super().__init__(
-            nn.Linear(dim, channels * 49, bias=False),
-            nn.BatchNorm1d(channels * 49),
+            nn.Linear(dim, channels * quarter**2, bias=False),
+            nn.BatchNorm1d(channels * quarter**2),
             nn.ReLU(inplace=True),
-            nn.Unflatten(1, (channels, 7, 7)),
+            nn.Unflatten(1, (channels, quarter, quarter)),
             nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(channels // 2),
             nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(channels // 2, 1, 4, stride=2, padding=1),
+            nn.ConvTranspose2d(channels // 2, colours, 4, stride=2, padding=1),
             nn.Sigmoid(),
         )
+        self.side = side
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Images (B, C, side, side)."""
+        return super().forward(z)[..., : self.side, : self.side]
 
 
 def as_images(x: Tensor) -> Tensor:
-    """Bytes (B, 28, 28) to float images (B, 1, 28, 28) with values in [0, 1]."""
-    return x.unsqueeze(1).float().div_(255)
+    """Byte images (B, H, W), or (B, H, W, 3) in colour, to float images (B, C, H, W) with values in [0, 1]."""
+    x = x.unsqueeze(1) if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
+    return x.float().div_(255)
+
+
+def as_arrays(x: Tensor) -> Tensor:
+    """Images (..., C, H, W) in the layout of the files: (..., H, W), or (..., H, W, 3) in colour."""
+    return x.squeeze(-3) if x.shape[-3] == 1 else x.movedim(-3, -1)

@@ -7,7 +7,7 @@ Writes data/pixels/mixture.npz with `weights` (K,), `means` (K, p), `covariances
 from __future__ import annotations
 
 from stages.config.params import Params
-from stages.core.errors import UserError
+from stages.mnist.images.subset import held_out
 from stages.pipeline import artifacts, files, runner, seeding
 from stages.pixels.problem import mixture
 from stages.pixels.problem.paths import MIXTURE
@@ -15,16 +15,11 @@ from stages.pixels.problem.paths import MIXTURE
 
 def main(params: Params) -> None:
     """Fit and write the mixture."""
-    wanted = params.pixels.fitted_images
     images = files.read_arrays(artifacts.data("mnist", "train"))["images"]
-    images = images[: len(images) - params.mnist.validation_images]
-    if wanted > len(images):
-        raise UserError(
-            f"params.yaml: pixels.fitted_images: {wanted} is not accepted: expected at most {len(images)}, "
-            "the training images that are not held out"
-        )
+    images = images[: len(images) - held_out(len(images), params.mnist.validation_images)]
     seed = seeding.stream(params, "pixels.mixture")
-    found = mixture.fit(images[:wanted], modes=params.pixels.modes, components=params.pixels.components, seed=seed)
+    images = images[: params.pixels.fitted_images]
+    found = mixture.fit(images, modes=params.pixels.modes, components=params.pixels.components, seed=seed)
     files.write_arrays(MIXTURE, found)
 
 

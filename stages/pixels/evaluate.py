@@ -28,12 +28,12 @@ import torch
 from numpy.typing import NDArray
 
 from stages.config.params import Params
-from stages.core.errors import UserError
 from stages.metrics.sampling import mode_weight_tv
 from stages.metrics.score_error import relative_error
 from stages.metrics.summary import over_seeds
 from stages.mnist.encoder import models
 from stages.mnist.encoder.embed import embed, for_knn
+from stages.mnist.images.subset import held_out
 from stages.nn.method import HasFlow
 from stages.pipeline import artifacts, files, runner, seeding
 from stages.pixels.evaluation.image_quality import distance_to_nearest, frechet_distance, memorised, precision_and_recall
@@ -58,10 +58,7 @@ def main(params: Params, name: str) -> None:
     seeding.set_up_torch(params.threads)
     device = seeding.device(params)
     train, test = (files.read_arrays(artifacts.data("mnist", part))["images"] for part in ("train", "test"))
-    if 2 * params.pixels.samples > len(test):
-        expected = f"at most {len(test) // 2}, half of the test images"
-        raise UserError(f"params.yaml: pixels.samples: {params.pixels.samples} is not accepted: expected {expected}")
-    train = train[: len(train) - params.mnist.validation_images]
+    train = train[: len(train) - held_out(len(train), params.mnist.validation_images)]
     evaluation = Evaluation(params, *problem.read(), train, test, device)
     measured: dict[str, Any] = {}
     stored: dict[str, Array] = {}
@@ -79,8 +76,8 @@ class Evaluation:
         params: all of params.yaml.
         truth: the mixture.
         centre: the mean of the images (d,).
-        train: training images, bytes (N, H, W).
-        test: test images, bytes (M, H, W).
+        train: training images, bytes (N, H, W) or (N, H, W, 3).
+        test: test images, likewise.
         device: of the methods.
     """
 
@@ -94,9 +91,10 @@ class Evaluation:
         device: torch.device,
     ) -> None:
         self.params, self.pixels, self.truth, self.centre, self.device = params, params.pixels, truth, centre, device
-        self.shape = train.shape[1:]
+        self.shape = shape_of(train)
         self.training = torch.from_numpy(problem.values(train, centre)).float()
         self.test = problem.values(test, centre)
+        self.samples = min(params.pixels.samples, len(test) // 2)  # half of the test images are compared with the other half
 
     def rng(self, name: str) -> np.random.Generator:
         """The random numbers of a purpose, the same for all methods."""
@@ -104,7 +102,7 @@ class Evaluation:
 
     def sampled(self, method: Any) -> tuple[Array, Array, Array]:
         """Samples of a method, the way to them and its noise levels; all methods start from the same noise."""
-        return sample(method, self.pixels, self.truth.dim, self.rng("start"), self.device)
+        return sample(method, self.pixels, (self.samples, self.truth.dim), self.rng("start"), self.device)
 
     def on_mixture(self, method: Any) -> tuple[dict[str, Any], dict[str, Array]]:
         """Metrics and fields of a method that was trained on samples of the mixture."""

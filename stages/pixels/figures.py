@@ -14,7 +14,7 @@ from stages.config.params import Params
 from stages.pipeline import artifacts, files, runner
 from stages.pipeline.descriptions import describe
 from stages.pixels.problem.mixture import pixels
-from stages.pixels.problem.paths import animations, fields, figures
+from stages.pixels.problem.paths import animations, fields, figures, shape_of
 from stages.plots import pixels as pictures
 from stages.plots.canvas import write_gif, write_png
 from stages.plots.colours import method_colour
@@ -30,7 +30,7 @@ def main(params: Params, name: str) -> None:
     title, colour = describe(name).title, method_colour(name)
 
     def images(key: str) -> Any:
-        return pixels(found[key].astype(np.float64), found["centre"], test.shape[1:])
+        return pixels(found[key].astype(np.float64), found["centre"], shape_of(test))
 
     rows = {
         "mixture": images("mixture_exact"),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from stages.config.params import Params
+from stages.mnist.images.subset import held_out
 from stages.nn.batches import EpochBatches
 from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
@@ -27,7 +28,7 @@ def main(params: Params, name: str) -> None:
     """Train the method called `name` on both data sets."""
     seeding.set_up_torch(params.threads)
     images = files.read_arrays(artifacts.data("mnist", "train"))["images"]
-    images = images[: len(images) - params.mnist.validation_images]
+    images = images[: len(images) - held_out(len(images), params.mnist.validation_images)]
     rng = np.random.default_rng(seeding.stream(params, "pixels.train"))
     truth, centre = mixture.read()
     points = truth.sample(params.pixels.train_points, rng)

@@ -44,6 +44,7 @@ IRRELEVANT_CODE = (
 RELEVANT_EXCEPTIONS = (
     "stages.config.images.Mnist.chosen",
     "stages.config.images.Mnist.digits",
+    "stages.config.schema.Settings.augmentations",
     "stages.config.mixture.chosen",
     "stages.pipeline.runner.fix_arithmetic",
 )
@@ -134,9 +135,10 @@ def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: M
 
 
 def _is_irrelevant(key: str, value: Any) -> bool:
-    """Whether a param changes no metric: the sources and title of a data set, and the usual `digits: true`."""
+    """Whether a param changes no metric: the sources and title of a data set, and the values that those of MNIST had implicitly."""
     *block, last = key.split(".")
-    return block[:2] == ["mnist", "datasets"] and (last in ("sources", "title") or (last == "digits" and value is True))
+    implicit = {"digits": True, "side": 28, "channels": 1, "perturbations": {}}
+    return block[:2] == ["mnist", "datasets"] and (last in ("sources", "title") or implicit.get(last) == value)
 
 
 def clear_caches() -> None:

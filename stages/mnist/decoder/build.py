@@ -21,7 +21,12 @@ def untrained_decoder(params: Params, name: str, *, augments: bool = False) -> R
     torch.manual_seed(seeding.stream(params, "mnist.decoder"))
     return Reconstruction(
         method,
-        Decoder(dim=block["encoder"]["dim"], channels=settings.channels),
+        Decoder(
+            dim=block["encoder"]["dim"],
+            channels=settings.channels,
+            side=params.mnist.chosen.side,
+            colours=params.mnist.chosen.channels,
+        ),
         domain(params, augments=augments).augmentation(schedule=(1, 1)),
         encoder_mode=settings.encoder,
         encoder_scale=settings.encoder_learning_rate if settings.encoder == "finetuned" else 1.0,

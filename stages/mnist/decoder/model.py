@@ -1,10 +1,11 @@
 """Phase 2: a decoder that reconstructs the clean image from the embedding of a perturbed one.
 
-    L(ψ) = E ‖ g_ψ(f(x')) − x ‖² / 784
+    L(ψ) = E ‖ g_ψ(f(x')) − x ‖² / d
 
 f is the encoder of phase 1, either frozen or fine-tuned at a small learning rate; or it is an encoder of the same size trained
-from scratch, which makes f and g a denoising autoencoder. x' is a randomly augmented view of the image x. The minimiser is the
-conditional mean E[x | f(x')]: features that are lost in x', such as the pose after a random affine map, are blurred.
+from scratch, which makes f and g a denoising autoencoder. x' is a randomly augmented view of the image x with d pixel values.
+The minimiser is the conditional mean E[x | f(x')]: features that are lost in x', such as the pose after a random affine map,
+are blurred.
 
 Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders".
 """
@@ -28,7 +29,7 @@ class Reconstruction(Method):
 
     Args:
         encoder: a method with `embed`.
-        decoder: maps embeddings (B, D) to images (B, 1, 28, 28).
+        decoder: maps embeddings (B, D) to images (B, C, H, W).
         augment: makes the view x'.
         encoder_mode: whether the encoder is frozen, fine-tuned or trained from scratch.
         encoder_scale: the encoder's learning rate as a fraction of the decoder's.
@@ -65,11 +66,11 @@ class Reconstruction(Method):
         return groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstructions (B, 1, 28, 28) of images of the same shape."""
+        """Reconstructions (B, C, H, W) of images of the same shape."""
         with torch.set_grad_enabled(self.encoder_mode != "frozen" and torch.is_grad_enabled()):
             z = self.encoder.embed(x)
         return self.decoder(z)
 
     def loss(self, x: Tensor, source: NoiseSource) -> dict[str, Tensor]:
-        """The objective on a batch of clean images x (B, 1, 28, 28)."""
+        """The objective on a batch of clean images x (B, C, H, W)."""
         return {"loss": (self(self.augment(x, source)) - x).square().mean()}

@@ -16,12 +16,15 @@ class Images:
     """The networks and the augmentation of methods on images.
 
     Args:
-        perturbations: the params block `mnist_perturbations`, one entry per transform, in their order.
+        side: of the images, in pixels.
+        colours: channels of the images, 1 or 3.
+        perturbations: the training augmentation, one entry per transform, in their order.
         mixed_precision: whether encoders on a GPU compute in bfloat16.
     """
 
-    def __init__(self, *, perturbations: dict[str, dict[str, Any]], mixed_precision: bool) -> None:
-        self.steps = [make(name, settings) for name, settings in perturbations.items()]
+    def __init__(self, *, side: int, colours: int, perturbations: dict[str, dict[str, Any]], mixed_precision: bool) -> None:
+        self.side, self.colours = side, colours
+        self.steps = [make(name, settings, side) for name, settings in perturbations.items()]
         self.mixed_precision = mixed_precision
 
     @property
@@ -36,7 +39,9 @@ class Images:
 
     def encoder(self, *, channels: list[int], dim: int) -> ConvEncoder:
         """A convolutional encoder with `dim` outputs."""
-        return ConvEncoder(channels=channels, dim=dim, mixed_precision=self.mixed_precision)
+        return ConvEncoder(
+            channels=channels, dim=dim, side=self.side, colours=self.colours, mixed_precision=self.mixed_precision
+        )
 
     def predictor(self, *, dim: int, hidden: int) -> Predictor:
         """A network from embeddings to embeddings, with BatchNorm between its two layers."""

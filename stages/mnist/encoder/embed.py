@@ -19,7 +19,7 @@ STATISTICS_IMAGES = 10_000
 
 
 def embed(method: Any, images: Tensor, device: torch.device, shifts: int = 0) -> Tensor:
-    """Embeddings (N, D) of byte images (N, 28, 28), each averaged over shifts of the image.
+    """Embeddings (N, D) of byte images (N, H, W) or (N, H, W, 3), each averaged over shifts of the image.
 
         z(x) = (2s + 1)⁻² Σ_{|a|, |b| ≤ s} f(T_ab x)
 
@@ -44,7 +44,7 @@ def _embed(method: Any, x: Tensor, shifts: int) -> Tensor:
 
 
 def with_statistics(method: Any, images: Tensor, device: torch.device) -> Any:
-    """A copy of a method whose BatchNorm statistics are those of the byte images (N, 28, 28)."""
+    """A copy of a method whose BatchNorm statistics are those of the byte images (N, H, W) or (N, H, W, 3)."""
     copied = copy.deepcopy(method).train()
     for module in copied.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -14,8 +14,13 @@ from stages.pipeline import artifacts, files, seeding
 
 def domain(params: Params, *, augments: bool) -> Images:
     """The image domain; models that are only evaluated need no augmentation."""
-    perturbations = params.mnist_perturbations.model_dump() if augments else {}
-    return Images(perturbations=perturbations, mixed_precision=params.mnist.mixed_precision)
+    dataset = params.mnist.chosen
+    return Images(
+        side=dataset.side,
+        colours=dataset.channels,
+        perturbations=params.augmentations if augments else {},
+        mixed_precision=params.mnist.mixed_precision,
+    )
 
 
 def untrained(params: Params, name: str, *, augments: bool = False) -> Method:

@@ -23,8 +23,8 @@ from stages.metrics.summary import over_seeds
 from stages.mnist.images.subset import evenly
 
 Labels = NDArray[np.int64]
-CLASSES = 10
-"""Number of classes of every data set."""
+DIGITS = 10
+"""Number of classes of scikit-learn's digits."""
 
 
 def linear_probe(train: Tensor, train_labels: Labels, test: Tensor) -> Labels:
@@ -40,18 +40,20 @@ def few_labels(
 ) -> dict[str, Any]:
     """Test accuracy of linear probes with few labels: for each count of labels, over random draws of labelled images.
 
-    All classes have the same number of labels. The draws depend on `seed` alone, so all embeddings are compared on the same
-    ones. The standardisation uses all training embeddings, since it needs no labels.
+    All classes have the same number of labels, at least one. Counts above the number of training embeddings are left out. The
+    draws depend on `seed` alone, so all embeddings are compared on the same ones. The standardisation uses all training
+    embeddings, since it needs no labels.
     """
+    counts, classes = [count for count in counts if count <= len(train)], int(train_labels.max()) + 1
     scale = StandardScaler().fit(train.numpy())
     points, queries = scale.transform(train.numpy()), scale.transform(test.numpy())
     generator = np.random.default_rng(seed)
     accuracy: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(draws):
         order = generator.permutation(len(points))
-        of_class = [order[train_labels[order] == label] for label in range(CLASSES)]
+        of_class = [order[train_labels[order] == label] for label in range(classes)]
         for count in counts:
-            chosen = np.concatenate([members[: count // CLASSES] for members in of_class])
+            chosen = np.concatenate([members[: max(count // classes, 1)] for members in of_class])
             probe = LogisticRegression(max_iter=500, tol=1e-3).fit(points[chosen], train_labels[chosen])
             accuracy[count].append(float(probe.score(queries, test_labels)))
     return {str(count): over_seeds(values) for count, values in accuracy.items()}
@@ -65,7 +67,7 @@ def average_precision(embeddings: Tensor, labels: Labels, queries: int) -> NDArr
 
 def examples(embeddings: Tensor, labels: Labels, neighbours: int) -> tuple[Labels, Labels]:
     """Indices of the first image of each class, (Q,), and of its K nearest neighbours, (Q, K)."""
-    queries = np.array([np.flatnonzero(labels == label)[0] for label in range(CLASSES) if (labels == label).any()])
+    queries = np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)])
     ranked = nearest(embeddings, embeddings[torch.from_numpy(queries)], neighbours + 1).numpy()
     others = np.stack([row[row != query][:neighbours] for row, query in zip(ranked, queries, strict=True)])
     return queries, others
@@ -93,7 +95,7 @@ def transfer(index: Tensor, index_labels: Tensor, digits: Tensor, digit_labels: 
     own = without_itself(nearest(digits, digits, neighbours + 1), torch.arange(len(digits)))
     from_training = knn_classify(index, index_labels, digits, neighbours)
     return {
-        "leave_one_out": (vote(labels[own], CLASSES) == labels).numpy(),
+        "leave_one_out": (vote(labels[own], DIGITS) == labels).numpy(),
         "from_training": (from_training == labels).numpy(),
     }
 
@@ -153,7 +155,7 @@ def robustness(
     """Accuracy on test images at each strength of each perturbation.
 
     Args:
-        classify: maps byte images (N, 28, 28) to classes (N,).
+        classify: maps byte images (N, H, W) or (N, H, W, 3) to classes (N,).
         perturbed: the arrays of stage mnist_perturb.
         labels: of all test images.
         kinds: the names of the perturbations.

@@ -1,6 +1,7 @@
 """Random augmentation of batches of images: transforms with random parameters for each image.
 
-Each transform maps images x (B, 1, H, W) to images of the same shape, at `factor` times its full strength.
+Each transform maps images x (B, C, H, W) to images of the same shape, at `factor` times its full strength. Lengths in the
+params are in pixels of a 28 × 28 image; `make` scales them to the side of the images.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Morphology:
 
     function: Callable[[Tensor, int], Tensor]
     probability: float
-    side: int
+    side: float
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
         """Transform all images of x with a square of side 1 + (side − 1) · `factor`."""
@@ -117,7 +118,7 @@ class SaltAndPepper:
 
     def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
         """Transform all images of x with `factor` times the fraction."""
-        uniform = torch.rand(x.shape, generator=generator, device=x.device)
+        uniform = torch.rand((len(x), 1, *x.shape[-2:]), generator=generator, device=x.device)  # all channels of a pixel
         return salt_and_pepper(x, uniform, self.fraction * factor)
 
 
@@ -133,17 +134,35 @@ class Gaussian:
         return gaussian(x, torch.randn(x.shape, generator=generator, device=x.device), self.std * factor)
 
 
-Step = Affine | Elastic | Morphology | LowContrast | Inversion | SaltAndPepper | Gaussian
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """Mirror an image left to right."""
+
+    probability: float
+
+    def __call__(self, x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
+        """Mirror all images of x, at any strength above 0."""
+        return x.flip(-1) if factor > 0 else x
 
 
-def make(name: str, settings: dict[str, float]) -> Step:
-    """The transform called `name`, a key of the params blocks, with its settings."""
+Step = Affine | Elastic | Morphology | LowContrast | Inversion | SaltAndPepper | Gaussian | Flip
+UNIT = 28
+"""Side of the images in whose pixels the lengths in the params are."""
+LENGTHS = {"affine": "translation", "elastic": "displacement"}
+"""The params that are lengths, by transform; the side of a square is one as well."""
+
+
+def make(name: str, settings: dict[str, float], side: int) -> Step:
+    """The transform called `name`, a key of the params blocks, with its settings, for images of a side in pixels."""
+    scale = side / UNIT
     if name in ("erosion", "dilation"):
         return Morphology(
             function={"erosion": erosion, "dilation": dilation}[name],
             probability=settings["probability"],
-            side=int(settings["side"]),
+            side=1 + (settings["side"] - 1) * scale,  # a square of one pixel changes nothing
         )
+    if name in LENGTHS:
+        settings = {**settings, LENGTHS[name]: settings[LENGTHS[name]] * scale}
     kinds = {
         "affine": Affine,
         "elastic": Elastic,
@@ -151,6 +170,7 @@ def make(name: str, settings: dict[str, float]) -> Step:
         "inversion": Inversion,
         "salt_and_pepper": SaltAndPepper,
         "gaussian": Gaussian,
+        "flip": Flip,
     }
     return kinds[name](**settings)
 
@@ -168,7 +188,7 @@ class Augmentation:
         self.schedule = schedule
 
     def __call__(self, x: Tensor, progress: float, generator: torch.Generator) -> Tensor:
-        """Augment images x (B, 1, H, W) in [0, 1] independently; `progress` runs from 0 to 1 over training."""
+        """Augment images x (B, C, H, W) in [0, 1] independently; `progress` runs from 0 to 1 over training."""
         start, end = self.schedule
         factor = start + (end - start) * progress
         chosen = torch.rand(len(self.steps), x.shape[0], generator=generator, device=x.device)

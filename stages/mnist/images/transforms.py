@@ -1,4 +1,4 @@
-"""Deterministic transforms of images (B, 1, H, W) in [0, 1], with parameters for each image."""
+"""Deterministic transforms of images (B, C, H, W) in [0, 1], with parameters for each image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def affine(x: Tensor, *, angle: Tensor, scale: Tensor, shear: Tensor, shift: Ten
     A = scale · R(angle) · Shear(shear).
 
     Args:
-        x: square images (B, 1, H, W).
+        x: square images (B, C, H, W).
         angle: radians (B,); positive is clockwise on the screen.
         scale: factors (B,); 1 keeps the size.
         shear: radians (B,), along x.
@@ -45,7 +45,7 @@ def elastic(x: Tensor, displacement: Tensor) -> Tensor:
     Simard et al. 2003, "Best practices for convolutional neural networks applied to visual document analysis".
 
     Args:
-        x: images (B, 1, H, W).
+        x: images (B, C, H, W).
         displacement: pixels to the right and down at the nodes, (B, 2, n, n).
     """
     height, width = x.shape[-2:]
@@ -127,7 +127,7 @@ def inversion(x: Tensor, amount: Tensor | float) -> Tensor:
 
 
 def salt_and_pepper(x: Tensor, uniform: Tensor, fraction: Tensor | float) -> Tensor:
-    """Set a fraction of the pixels to black or white, equally often; `uniform` is uniform noise on [0, 1), shaped like x."""
+    """Set a fraction of the pixels to black or white, equally often; `uniform` is uniform noise on [0, 1), (B, 1, H, W)."""
     fraction = _per_image(fraction)
     return torch.where(uniform < fraction, (uniform < fraction / 2).to(x.dtype), x)
 

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from stages.config.base import MNIST_PREFIX, Train
 from stages.config.params import Params
+from stages.core.errors import UserError
 from stages.core.paths import ROOT
-from stages.mnist.training.checkpoints import FileCheckpoints, key
+from stages.mnist.images.subset import held_out
+from stages.mnist.training.checkpoints import FileCheckpoints
 from stages.mnist.training.launch import Worker
 from stages.nn.batches import EpochBatches
 from stages.nn.build import configured
@@ -82,8 +84,13 @@ def fit_images(
     # All processes shuffle identically; each augments its part of a batch with its own random stream.
     shuffle = torch.Generator(worker.device).manual_seed(seeding.stream(params, f"mnist.{stage}.batches"))
     perturb = torch.Generator(worker.device).manual_seed(seeding.stream(params, f"mnist.{stage}.{worker.rank}"))
+    fitted = images[: len(images) - held_out(len(images), params.mnist.validation_images)]
+    if train.batch_size > len(fitted):
+        block = "mnist_reconstruct" if stage == "reconstruct" else MNIST_PREFIX + name
+        expected = f"at most {len(fitted)}, the training images that are not held out"
+        raise UserError(f"params.yaml: {block}.train.batch_size: {train.batch_size} is not accepted: expected {expected}")
     batches = EpochBatches(
-        images[: len(images) - params.mnist.validation_images],
+        fitted,
         batch_size=train.batch_size,
         generator=shuffle,
         part=worker.rank,
@@ -94,7 +101,7 @@ def fit_images(
         "threads": params.threads,
         "held_out": params.mnist.validation_images,
         "mixed_precision": params.mnist.mixed_precision,
-        "perturbations": params.mnist_perturbations.model_dump(),
+        "perturbations": params.augmentations,
         "method": configured(params, MNIST_PREFIX + name)[0],
         "train": train.model_dump(),
         "snapshots": list(snapshots),

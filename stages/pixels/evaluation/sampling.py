@@ -51,26 +51,28 @@ def denoised(method: Any, x: Array, device: torch.device) -> Array:
     return np.asarray(x + sigma**2 * score_at(method, sigma, device)(x))
 
 
-def sample(method: Any, pixels: Pixels, dim: int, rng: np.random.Generator, device: torch.device) -> tuple[Array, Array, Array]:
-    """Samples (N, d) of a method, images on the way from noise to them (F, N, d), and their noise levels (F,).
+def sample(
+    method: Any, pixels: Pixels, shape: tuple[int, int], rng: np.random.Generator, device: torch.device
+) -> tuple[Array, Array, Array]:
+    """Samples of the shape (N, d) of a method, images on the way from noise to them (F, N, d), and their noise levels (F,).
 
     A flow solves its ordinary differential equation from normal noise; x_t / a(t) is shown. Other methods walk by annealed
     Langevin dynamics from normal noise of their largest noise level, all with the same number of steps.
     """
-    return (_flow if isinstance(method, HasFlow) else _langevin)(method, pixels, dim, rng, device)
+    return (_flow if isinstance(method, HasFlow) else _langevin)(method, pixels, shape, rng, device)
 
 
 def _langevin(
-    method: Any, pixels: Pixels, dim: int, rng: np.random.Generator, device: torch.device
+    method: Any, pixels: Pixels, shape: tuple[int, int], rng: np.random.Generator, device: torch.device
 ) -> tuple[Array, Array, Array]:
     sigmas = sigmas_of(method)
     steps = max(pixels.langevin.steps // len(sigmas), 1)
     total = steps * len(sigmas)
     recorded = np.unique(np.linspace(0, total, min(pixels.frames, total + 1)).round().astype(int)).tolist()
-    everywhere = np.full(dim, np.inf)
+    everywhere = np.full(shape[1], np.inf)
     found, walk = annealed_langevin(
         lambda x, sigma: score_at(method, sigma, device)(x),
-        max(sigmas[0], 1.0) * rng.standard_normal((pixels.samples, dim)),
+        max(sigmas[0], 1.0) * rng.standard_normal(shape),
         sigmas=sigmas,
         step_ratio=pixels.langevin.step_ratio,
         steps=steps,
@@ -81,14 +83,16 @@ def _langevin(
     return found, walk, np.array([sigmas[max(step - 1, 0) // steps] for step in recorded])
 
 
-def _flow(method: Any, pixels: Pixels, dim: int, rng: np.random.Generator, device: torch.device) -> tuple[Array, Array, Array]:
+def _flow(
+    method: Any, pixels: Pixels, shape: tuple[int, int], rng: np.random.Generator, device: torch.device
+) -> tuple[Array, Array, Array]:
     sigmas = sigmas_of(method)
     shown = geometric(sigmas[0], sigmas[-1], pixels.frames if sigmas[-1] < sigmas[0] else 1)
     times = [method.time_of(sigma) for sigma in shown]
     _, std, _, _ = method.path(method.start)
     found = solved(
         lambda x, t: apply(lambda points: method.velocity(points, t), x[None], device)[0],
-        std * rng.standard_normal((pixels.samples, dim)),
+        std * rng.standard_normal(shape),
         [method.start, *times],
         TOLERANCE,
     )

@@ -115,33 +115,43 @@ class PixelMixture:
         return np.asarray(z @ self.basis + self.noise * rest)
 
 
+def vectors(images: NDArray[np.uint8]) -> Array:
+    """Byte images (N, H, W), or (N, H, W, 3) in colour, as vectors (N, d) of values in [−1, 1], one channel after the other."""
+    channels_first = np.moveaxis(images, -1, 1) if images.ndim == 4 else images
+    return np.asarray(channels_first.reshape(len(images), -1) / 127.5 - 1)
+
+
 def values(images: NDArray[np.uint8], centre: Array) -> Array:
-    """Byte images (N, ...) as vectors (N, d) of values in [−1, 1], minus their mean `centre` (d,)."""
-    return np.asarray(images.reshape(len(images), -1) / 127.5 - 1 - centre)
+    """Byte images as vectors (N, d), minus their mean `centre` (d,)."""
+    return np.asarray(vectors(images) - centre)
 
 
-def pixels(x: Array, centre: Array, shape: tuple[int, ...]) -> Array:
-    """Vectors (..., d) as images (..., H, W) with values in [0, 1]; values beyond are cut."""
-    return np.asarray(((x + centre).clip(-1, 1) + 1) / 2).reshape(*x.shape[:-1], *shape)
+def pixels(x: Array, centre: Array, shape: tuple[int, int, int]) -> Array:
+    """Vectors (..., d) as images of a shape (C, H, W) with values in [0, 1]; values beyond are cut.
+
+    Returns:
+        (..., H, W), or (..., H, W, 3) in colour.
+    """
+    images = np.asarray(((x + centre).clip(-1, 1) + 1) / 2).reshape(*x.shape[:-1], *shape)
+    return np.moveaxis(images, -3, -1) if shape[0] > 1 else images[..., 0, :, :]
 
 
 def fit(images: NDArray[np.uint8], *, modes: int, components: int, seed: int) -> dict[str, Array]:
-    """The parameters of the mixture for byte images (N, ...): `weights`, `means`, `covariances`, `basis`, `noise` and `centre`.
+    """The parameters of the mixture for byte images: `weights`, `means`, `covariances`, `basis`, `noise` and `centre`.
 
     Args:
         images: to be fitted.
         modes: K.
-        components: principal components, p.
+        components: upper limit of the number of principal components p, which is at most a quarter of d.
         seed: of the initialisation.
 
     Raises:
-        UserError: there are too many modes or components for these images.
+        UserError: there are more modes than images, or the images have no noise outside of the components.
     """
-    x = images.reshape(len(images), -1) / 127.5 - 1
-    limits = {"modes": (modes, len(x)), "components": (components, min(len(x), x.shape[1]) - 1)}
-    for key, (value, limit) in limits.items():
-        if value > limit:
-            raise UserError(f"params.yaml: pixels.{key}: {value} is not accepted: expected at most {limit} for these images")
+    x = vectors(images)
+    if modes > len(x):
+        raise UserError(f"params.yaml: pixels.modes: {modes} is not accepted: expected at most {len(x)}, the number of images")
+    components = min(components, len(x) - 1, x.shape[1] // 4)
     pca = PCA(components, svd_solver="covariance_eigh").fit(x)
     z = pca.transform(x)
     noise = np.sqrt(max(x.var(0).sum() - z.var(0).sum(), 0.0) / (x.shape[1] - components))

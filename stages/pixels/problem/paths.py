@@ -39,6 +39,6 @@ def animations(method: str) -> Path:
 
 
 def shape_of(images: NDArray[Any]) -> tuple[int, int, int]:
-    """Channels, height and width of grey images (N, H, W)."""
-    _, height, width = images.shape
-    return 1, height, width
+    """Channels, height and width of images (N, H, W), or (N, H, W, 3) in colour."""
+    _, height, width, *channels = images.shape
+    return channels[0] if channels else 1, height, width
