@@ -135,10 +135,12 @@ def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: M
 
 
 def _is_irrelevant(key: str, value: Any) -> bool:
-    """Whether a param changes no metric: the sources and title of a data set, and the values that those of MNIST had implicitly."""
+    """Whether a param changes no metric: the sources and title of a data set, and values that are those of MNIST."""
     *block, last = key.split(".")
-    implicit = {"digits": True, "side": 28, "channels": 1, "perturbations": {}}
-    return block[:2] == ["mnist", "datasets"] and (last in ("sources", "title") or implicit.get(last) == value)
+    of_mnist = {"digits": True, "side": 28, "channels": 1, "perturbations": {}}
+    return block[:2] == ["mnist", "datasets"] and (
+        last in ("sources", "title") or (last in of_mnist and value == of_mnist[last])
+    )
 
 
 def clear_caches() -> None:

@@ -15,7 +15,7 @@ from stages.config.params import Params
 from stages.core.errors import UserError
 from stages.core.paths import ROOT
 from stages.mnist.images.subset import held_out
-from stages.mnist.training.checkpoints import FileCheckpoints
+from stages.mnist.training.checkpoints import FileCheckpoints, key
 from stages.mnist.training.launch import Worker
 from stages.nn.batches import EpochBatches
 from stages.nn.build import configured
