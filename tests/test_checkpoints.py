@@ -42,7 +42,7 @@ def make(name: str) -> Method:
     torch.manual_seed(0)
     settings = {**configured(PARAMS, MNIST_PREFIX + name)[0], "encoder": {"channels": [2, 3, 4], "dim": 6}}
     perturbations = PARAMS.mnist_perturbations.model_dump()
-    return build(name, Images(perturbations=perturbations, mixed_precision=False), settings)
+    return build(name, Images(side=28, colours=1, perturbations=perturbations, mixed_precision=False), settings)
 
 
 def checkpoints(name: str, digest: str) -> FileCheckpoints:

@@ -40,7 +40,11 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def method(name: str, **changes: Any) -> Method:
     torch.manual_seed(0)
-    return build(name, Images(perturbations=PERTURBATIONS, mixed_precision=False), {**COMMON, **METHODS[name], **changes})
+    return build(
+        name,
+        Images(side=28, colours=1, perturbations=PERTURBATIONS, mixed_precision=False),
+        {**COMMON, **METHODS[name], **changes},
+    )
 
 
 def source() -> TrainingNoise:
@@ -71,7 +75,7 @@ def statistics(module: nn.Module) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_encoder_maps_images_to_embeddings(count: int) -> None:
-    encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=True).eval()
+    encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM, side=28, colours=1, mixed_precision=True).eval()
     assert encoder(batch(count)).shape == (count, DIM)
     assert encoder.outputs == DIM
 
@@ -82,14 +86,14 @@ def test_predictor_keeps_the_shape_of_embeddings() -> None:
 
 @pytest.mark.parametrize("scale", [0, 1, 1e6])
 def test_decoder_maps_any_embeddings_to_images_in_the_unit_interval(scale: float) -> None:
-    images = Decoder(dim=DIM, channels=4).eval()(scale * torch.randn(5, DIM))
+    images = Decoder(dim=DIM, channels=4, side=28, colours=1).eval()(scale * torch.randn(5, DIM))
     assert images.shape == (5, 1, 28, 28)
     assert images.min() >= 0 and images.max() <= 1
 
 
 def test_encoder_distinguishes_positions_in_the_image() -> None:
     torch.manual_seed(0)
-    encoder = ConvEncoder(channels=[2, 4, 4], dim=DIM, mixed_precision=True).eval()
+    encoder = ConvEncoder(channels=[2, 4, 4], dim=DIM, side=28, colours=1, mixed_precision=True).eval()
     dot = torch.zeros(1, 1, 28, 28)
     dot[..., 4:8, 4:8] = 1
     assert (encoder(dot) - encoder(dot.flip(-1))).abs().max() > 1e-3
@@ -104,7 +108,7 @@ def test_bytes_become_float_images_in_the_unit_interval() -> None:
 
 
 def test_image_domain_rejects_multilayer_perceptrons_and_uniform_points() -> None:
-    domain = Images(perturbations={}, mixed_precision=False)
+    domain = Images(side=28, colours=1, perturbations={}, mixed_precision=False)
     with pytest.raises(TypeError, match="points"):
         domain.mlp(inputs=2, outputs=2, width=4, depth=1)
     with pytest.raises(TypeError, match="points"):
@@ -112,7 +116,7 @@ def test_image_domain_rejects_multilayer_perceptrons_and_uniform_points() -> Non
 
 
 def test_augmentation_follows_the_progress_of_the_training() -> None:
-    domain = Images(perturbations={"inversion": {"probability": 1.0, "amount": 1.0}}, mixed_precision=False)
+    domain = Images(side=28, colours=1, perturbations={"inversion": {"probability": 1.0, "amount": 1.0}}, mixed_precision=False)
     augment, noise = domain.augmentation(schedule=(0, 1)), source()
     assert_close(augment(batch(), noise), batch())
     noise.progress = 1.0
@@ -226,15 +230,15 @@ def test_without_stop_gradient_the_encoder_embeds_with_its_own_statistics() -> N
 
 
 def test_weights_are_channels_last_and_load_from_contiguous_weights() -> None:
-    encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=False)
+    encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM, side=28, colours=1, mixed_precision=False)
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in encoder.parameters() if p.ndim == 4)
-    plain = ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=False)
+    plain = ConvEncoder(channels=[2, 4, 6], dim=DIM, side=28, colours=1, mixed_precision=False)
     plain.load_state_dict({key: value.contiguous() for key, value in encoder.state_dict().items()})
     torch.testing.assert_close(plain(batch()), encoder(batch()), rtol=0, atol=0)
 
 
 def test_mixed_precision_has_no_effect_on_a_cpu() -> None:
-    mixed, full = (ConvEncoder(channels=[2, 4, 6], dim=DIM, mixed_precision=flag) for flag in (True, False))
+    mixed, full = (ConvEncoder(channels=[2, 4, 6], dim=DIM, side=28, colours=1, mixed_precision=flag) for flag in (True, False))
     full.load_state_dict(mixed.state_dict())
     assert torch.equal(mixed(batch()), full(batch())) and mixed(batch()).dtype == torch.float32
 
@@ -246,8 +250,10 @@ def reconstruction(encoder: Any, name: str = "jepa_ema") -> Reconstruction:
     """An untrained decoder on an encoder with BatchNorm statistics, in one of the modes of `Reconstruction`."""
     trained = method(name).train()
     trained.loss(batch(), source())
-    augment = Images(perturbations=PERTURBATIONS, mixed_precision=False).augmentation(schedule=(1, 1))
-    return Reconstruction(trained, Decoder(dim=DIM, channels=4), augment, encoder_mode=encoder, encoder_scale=0.5)
+    augment = Images(side=28, colours=1, perturbations=PERTURBATIONS, mixed_precision=False).augmentation(schedule=(1, 1))
+    return Reconstruction(
+        trained, Decoder(dim=DIM, channels=4, side=28, colours=1), augment, encoder_mode=encoder, encoder_scale=0.5
+    )
 
 
 def after_training(model: Reconstruction) -> Reconstruction:

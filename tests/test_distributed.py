@@ -53,7 +53,7 @@ def make(name: str) -> Method:
     domain = Mirrored(perturbations={}, mixed_precision=False)
     method = build(encoder, domain, settings).double()
     if mode:
-        decoder = Decoder(dim=12, channels=4).double()
+        decoder = Decoder(dim=12, channels=4, side=28, colours=1).double()
         return Reconstruction(method, decoder, domain.augmentation(), encoder_mode=mode, encoder_scale=1)
     return method
 

@@ -115,7 +115,7 @@ def test_with_statistics_sets_batchnorm_statistics_in_a_copy() -> None:
     class Method(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = ConvEncoder(channels=[4, 4, 4], dim=6, mixed_precision=False)
+            self.encoder = ConvEncoder(channels=[4, 4, 4], dim=6, side=28, colours=1, mixed_precision=False)
             self.embed = self.encoder.forward
 
     method = Method().eval()

@@ -437,7 +437,11 @@ def test_every_key_of_a_methods_block_reaches_its_constructor_or_the_training(bl
     assert settings.keys() == {argument.arg for argument in constructor(name).args.kwonlyargs}
     assert train.model_dump().keys() - {"batch_size"} <= inspect.signature(fit).parameters.keys()
     perturbations = PARAMS.mnist_perturbations.model_dump()
-    build(name, domain(1) if block == name else Images(perturbations=perturbations, mixed_precision=False), settings)
+    build(
+        name,
+        domain(1) if block == name else Images(side=28, colours=1, perturbations=perturbations, mixed_precision=False),
+        settings,
+    )
 
 
 def test_the_error_for_an_unknown_method_block_lists_the_known_ones() -> None:

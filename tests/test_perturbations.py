@@ -18,7 +18,7 @@ from stages.config import params
 from stages.config.images import Perturbations, Severities
 from stages.core.paths import ROOT
 from stages.mnist.images import augmentation, transforms
-from stages.mnist.images.augmentation import Augmentation, Step, make
+from stages.mnist.images.augmentation import UNIT, Augmentation, Step, make
 from stages.mnist.images.transforms import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
 
 FULL = {
@@ -110,7 +110,7 @@ def test_displacement_of_one_node_deforms_only_its_neighbourhood() -> None:
 def test_elastic_displacements_have_the_standard_deviation_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(augmentation, "elastic", lambda x, displacement: seen.append(displacement) or x)
-    make("elastic", FULL["elastic"])(noise(500), 0.5, seeded())
+    make("elastic", FULL["elastic"], UNIT)(noise(500), 0.5, seeded())
     assert seen[0].shape == (500, 2, 6, 6)
     assert seen[0].std() == pytest.approx(1.5, rel=0.02) and abs(seen[0].mean()) < 0.05
 
@@ -146,7 +146,7 @@ def test_dilation_is_the_negative_of_the_eroded_negative(size: int) -> None:
 def test_morphology_grows_with_strength_and_interpolates_between_integer_sides(
     kind: str, function: Callable[[Tensor, int], Tensor], sign: int
 ) -> None:
-    step, x = make(kind, FULL[kind]), noise()
+    step, x = make(kind, FULL[kind], UNIT), noise()
     for side in range(1, 6):
         assert torch.equal(step(x, (side - 1) / 4, seeded()), function(x, side))
     assert_close(step(x, 0.375, seeded()), (function(x, 2) + function(x, 3)) / 2)
@@ -230,7 +230,7 @@ def test_random_affine_parameters_fill_their_range(
 ) -> None:
     identity = {"probability": 1.0, "rotation": 0.0, "scale": 0.0, "shear": 0.0, "translation": 0.0}
     x, expected = dot(right=start[0], down=start[1], count=400), torch.tensor(largest).float()
-    displacement = centre_of_mass(make("affine", {**identity, setting: limit})(x, 1, seeded())) - torch.tensor(start)
+    displacement = centre_of_mass(make("affine", {**identity, setting: limit}, UNIT)(x, 1, seeded())) - torch.tensor(start)
     assert_close(displacement.abs().amax(0), expected, atol=0.1, rtol=0.02)
     both_ways = displacement[:, expected > 1.5]
     assert (both_ways.amin(0) < 0).all() and (both_ways.amax(0) > 0).all()
@@ -239,7 +239,7 @@ def test_random_affine_parameters_fill_their_range(
 def test_random_affine_parameters_are_uncorrelated(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Tensor] = {}
     monkeypatch.setattr(augmentation, "affine", lambda x, **parameters: seen.update(parameters))
-    make("affine", FULL["affine"])(torch.zeros(2000, 1, 1, 1), 1, seeded())
+    make("affine", FULL["affine"], UNIT)(torch.zeros(2000, 1, 1, 1), 1, seeded())
     columns = torch.stack([seen["angle"], seen["scale"], seen["shear"], *seen["shift"].T])
     assert (columns.corrcoef() - torch.eye(5)).abs().max() < 0.1
 
@@ -252,16 +252,16 @@ def test_inverting_twice_is_the_identity() -> None:
 
 
 def test_inversion_at_full_strength_is_the_negative() -> None:
-    assert_close(make("inversion", FULL["inversion"])(noise(), 1, seeded()), 1 - noise())
+    assert_close(make("inversion", FULL["inversion"], UNIT)(noise(), 1, seeded()), 1 - noise())
     full = params.load(ROOT / "params.yaml").mnist_severity.inversion.model_dump()
-    assert_close(make("inversion", full)(noise(), 1, seeded()), 1 - noise())
+    assert_close(make("inversion", full, UNIT)(noise(), 1, seeded()), 1 - noise())
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.3, 0.9, 1.0])
 @pytest.mark.parametrize("factor", [0.5, 1])
 def test_low_contrast_blends_with_grey_and_never_inverts(loss: float, factor: float) -> None:
     x, grey = noise(), torch.full_like(noise(), 0.5)
-    faded = make("low_contrast", {"probability": 1.0, "loss": loss})(x, factor, seeded())
+    faded = make("low_contrast", {"probability": 1.0, "loss": loss}, UNIT)(x, factor, seeded())
     assert_close(faded, (1 - loss * factor) * x + loss * factor * grey)
     # Pixels brighter than grey never become darker than grey: the image is no negative.
     assert ((faded - grey) * (x - grey) >= 0).all()
@@ -305,19 +305,19 @@ def test_gaussian_noise_is_clipped_to_the_unit_interval() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_half_the_factor_equals_half_the_strength(kind: str) -> None:
     x = strokes().float()
-    assert_close(make(kind, FULL[kind])(x, 0.5, seeded()), make(kind, HALF[kind])(x, 1, seeded()))
+    assert_close(make(kind, FULL[kind], UNIT)(x, 0.5, seeded()), make(kind, HALF[kind], UNIT)(x, 1, seeded()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_factor_zero_leaves_images_unchanged(kind: str) -> None:
     x = strokes().float()
-    assert_close(make(kind, FULL[kind])(x, 0, seeded()), x)
+    assert_close(make(kind, FULL[kind], UNIT)(x, 0, seeded()), x)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_probability_zero_changes_no_image_and_one_changes_all(kind: str) -> None:
     x = strokes(50).float()
-    never, always = (Augmentation([make(kind, {**FULL[kind], "probability": p})], (1, 1)) for p in (0.0, 1.0))
+    never, always = (Augmentation([make(kind, {**FULL[kind], "probability": p}, UNIT)], (1, 1)) for p in (0.0, 1.0))
     assert torch.equal(never(x, 1, seeded()), x)
     assert (always(x, 1, seeded()) != x).flatten(1).any(-1).all()
 
@@ -325,26 +325,26 @@ def test_probability_zero_changes_no_image_and_one_changes_all(kind: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 def test_transform_is_applied_with_its_probability(kind: str) -> None:
     x = strokes(1).float().expand(1000, -1, -1, -1)
-    augmented = Augmentation([make(kind, {**FULL[kind], "probability": 0.3})], (1, 1))(x, 1, seeded())
+    augmented = Augmentation([make(kind, {**FULL[kind], "probability": 0.3}, UNIT)], (1, 1))(x, 1, seeded())
     assert (augmented != x).flatten(1).any(-1).double().mean().item() == pytest.approx(0.3, abs=0.05)
 
 
 @pytest.mark.parametrize("kind", ["affine", "elastic", "salt_and_pepper", "gaussian"])
 def test_equal_images_get_different_random_parameters(kind: str) -> None:
     x = strokes(1).float().expand(64, -1, -1, -1)
-    augmented = Augmentation([make(kind, FULL[kind])], (1, 1))(x, 1, seeded())
+    augmented = Augmentation([make(kind, FULL[kind], UNIT)], (1, 1))(x, 1, seeded())
     assert len(augmented.flatten(1).unique(dim=0)) == 64
 
 
 def test_transforms_are_selected_independently_of_each_other() -> None:
-    steps: list[Step] = [make(kind, {**FULL[kind], "probability": 0.5}) for kind in ("inversion", "dilation")]
+    steps: list[Step] = [make(kind, {**FULL[kind], "probability": 0.5}, UNIT) for kind in ("inversion", "dilation")]
     augmented = Augmentation(steps, (1, 1))(dot(count=400), 1, seeded())
     different, counts = augmented.flatten(1).unique(dim=0, return_counts=True)
     assert len(different) == 4 and counts.min() > 70
 
 
 def test_transforms_are_applied_in_their_order() -> None:
-    first, second = make("inversion", FULL["inversion"]), make("dilation", FULL["dilation"])
+    first, second = make("inversion", FULL["inversion"], UNIT), make("dilation", FULL["dilation"], UNIT)
     x = strokes()
     assert torch.equal(Augmentation([first, second], (1, 1))(x, 1, seeded()), dilation(1 - x, 5))
     assert torch.equal(Augmentation([second, first], (1, 1))(x, 1, seeded()), 1 - dilation(x, 5))
@@ -352,7 +352,7 @@ def test_transforms_are_applied_in_their_order() -> None:
 
 @pytest.mark.parametrize("progress, amount", [(0, 0.2), (0.5, 0.5), (1, 0.8)])
 def test_schedule_interpolates_strengths_from_its_start_to_its_end(progress: float, amount: float) -> None:
-    augment = Augmentation([make("inversion", {"probability": 1.0, "amount": 1.0})], (0.2, 0.8))
+    augment = Augmentation([make("inversion", {"probability": 1.0, "amount": 1.0}, UNIT)], (0.2, 0.8))
     assert_close(augment(noise(), progress, seeded()), inversion(noise(), amount))
 
 
@@ -361,7 +361,7 @@ def test_augmentation_without_transforms_is_the_identity() -> None:
 
 
 def test_randomness_depends_on_the_generator_alone() -> None:
-    augment, x = Augmentation([make(kind, FULL[kind]) for kind in KINDS], (1, 1)), strokes().float()
+    augment, x = Augmentation([make(kind, FULL[kind], UNIT) for kind in KINDS], (1, 1)), strokes().float()
     torch.manual_seed(1)
     first = augment(x, 1, seeded())
     torch.manual_seed(2)
@@ -381,7 +381,7 @@ def test_augmented_values_stay_in_range_and_the_input_is_unchanged(
 ) -> None:
     x = torch.rand(count, 1, size, size, generator=seeded(seed)).round(decimals=1)
     before = x.clone()
-    y = Augmentation([make(kind, FULL[kind]) for kind in kinds], (0.1, 1.0))(x, progress, seeded(seed))
+    y = Augmentation([make(kind, FULL[kind], UNIT) for kind in kinds], (0.1, 1.0))(x, progress, seeded(seed))
     assert y.shape == x.shape and y.dtype == x.dtype
     assert y.min() >= 0 and y.max() <= 1
     assert torch.equal(x, before)
@@ -391,7 +391,7 @@ def test_unselected_images_and_the_input_are_unchanged() -> None:
     x = torch.rand(200, 1, 28, 28, generator=seeded())
     before = x.clone()
     for kind in KINDS:
-        y = Augmentation([make(kind, {**FULL[kind], "probability": 0.3})], (1.0, 1.0))(x, 0.0, seeded())
+        y = Augmentation([make(kind, {**FULL[kind], "probability": 0.3}, UNIT)], (1.0, 1.0))(x, 0.0, seeded())
         assert torch.equal(x, before)
         unchanged = (x == y).flatten(1).all(1).float().mean().item()
         assert abs(unchanged - 0.7) < 4 * (0.3 * 0.7 / 200) ** 0.5, kind
@@ -400,4 +400,4 @@ def test_unselected_images_and_the_input_are_unchanged() -> None:
 def test_every_perturbation_of_the_params_has_a_transform() -> None:
     assert list(Severities.model_fields) == KINDS
     assert [kind for kind in KINDS if kind in Perturbations.model_fields] == list(Perturbations.model_fields)
-    assert all(isinstance(make(kind, FULL[kind]), Step) for kind in KINDS)
+    assert all(isinstance(make(kind, FULL[kind], UNIT), Step) for kind in KINDS)
