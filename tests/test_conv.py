@@ -18,7 +18,7 @@ from stages.mnist.encoder import embed as embedding
 from stages.mnist.encoder.domain import Images
 from stages.mnist.encoder.embed import embed, for_knn
 from stages.nn.build import build
-from stages.nn.conv import ConvEncoder, Decoder, Predictor, as_images
+from stages.nn.conv import ConvEncoder, Decoder, Predictor, as_arrays, as_images
 from stages.nn.method import Method
 from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
@@ -80,6 +80,16 @@ def test_encoder_maps_images_to_embeddings(count: int) -> None:
     assert encoder.outputs == DIM
 
 
+@pytest.mark.parametrize("side", [8, 9, 12, 15, 28, 31, 64])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_networks_fit_images_of_any_side_and_in_colour(side: int, colours: int) -> None:
+    x = torch.rand(2, colours, side, side)
+    encoder = ConvEncoder(channels=[2, 4, 6], dim=DIM, side=side, colours=colours, mixed_precision=True).eval()
+    decoder = Decoder(dim=DIM, channels=4, side=side, colours=colours).eval()
+    z = encoder(x)
+    assert z.shape == (2, DIM) and decoder(z).shape == x.shape
+
+
 def test_predictor_keeps_the_shape_of_embeddings() -> None:
     assert Predictor(dim=DIM, hidden=3)(torch.randn(5, DIM)).shape == (5, DIM)
 
@@ -105,6 +115,14 @@ def test_bytes_become_float_images_in_the_unit_interval() -> None:
     assert images.shape == (2, 1, 28, 3) and images.dtype == torch.float32
     assert_close(images[0, 0, 0], torch.tensor([0, 0.2, 1]))
     assert content[0, 0].tolist() == [0, 51, 255]
+
+
+def test_arrays_become_images_and_come_back() -> None:
+    for shape in ((2, 4, 5), (2, 4, 5, 3)):
+        content = torch.randint(256, shape, dtype=torch.uint8)
+        images = as_images(content)
+        assert images.shape == (2, len(shape) * 2 - 5, 4, 5)
+        assert torch.equal((as_arrays(images) * 255).round().byte(), content)
 
 
 def test_image_domain_rejects_multilayer_perceptrons_and_uniform_points() -> None:

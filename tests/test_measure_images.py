@@ -12,6 +12,7 @@ from stages.metrics.summary import rounded
 from stages.mnist import baseline
 from stages.mnist.encoder import probes
 from stages.mnist.encoder.embed import with_statistics
+from stages.mnist.images.subset import evenly, held_out
 from stages.mnist.images.transforms import erosion
 from stages.nn.conv import ConvEncoder, as_images
 
@@ -45,6 +46,18 @@ def test_more_labels_raise_accuracy_and_labelled_subsets_differ() -> None:
 def test_labelled_subsets_are_reproducible_and_depend_on_the_seed() -> None:
     z = embeddings(LABELS, 5)
     assert accuracy(z, [10]) == accuracy(z, [10]) != accuracy(z, [10], seed=1)
+
+
+def test_counts_of_labels_lie_between_the_classes_and_the_training_images() -> None:
+    labels = np.arange(90) % 30
+    z = torch.from_numpy(np.eye(30, dtype=np.float32)[labels])
+    found = probes.few_labels(z, labels, z, labels, counts=[10, 60, 1000], draws=2, seed=0)
+    assert list(found) == ["30", "60", "90"] and found["30"]["mean"] == 1
+
+
+def test_held_out_images_are_at_most_a_third_and_all_images_are_used_if_there_are_fewer() -> None:
+    assert (held_out(60_000, 5000), held_out(300, 5000), held_out(2, 5)) == (5000, 100, 0)
+    assert evenly(5, 3).tolist() == [0, 1, 3] and evenly(3, 10).tolist() == [0, 1, 2]
 
 
 def test_random_embeddings_have_accuracy_near_chance() -> None:

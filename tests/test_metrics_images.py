@@ -41,6 +41,15 @@ def test_mse_psnr_and_ssim_equal_scikit_image(seed: int, height: int, width: int
     assert_allclose(images.ssim(true, other), ssim, atol=1e-7)
 
 
+def test_metrics_of_colour_images_are_means_over_the_channels() -> None:
+    true, other = (np.stack([pictures(seed + channel) for channel in range(3)], -1) for seed in (0, 5))
+    pairs = list(zip(true, other, strict=True))
+    assert_allclose(images.mse(true, other), [skimage.mean_squared_error(a, b) for a, b in pairs])
+    assert_allclose(images.psnr(true, other), [skimage.peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs])
+    ssim = [skimage.structural_similarity(a, b, data_range=1, channel_axis=-1) for a, b in pairs]
+    assert_allclose(images.ssim(true, other), ssim, atol=1e-7)
+
+
 def test_identical_images_have_the_best_values() -> None:
     x = pictures(0)
     assert_allclose(images.mse(x, x), 0)

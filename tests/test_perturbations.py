@@ -18,7 +18,7 @@ from stages.config import params
 from stages.config.images import Perturbations, Severities
 from stages.core.paths import ROOT
 from stages.mnist.images import augmentation, transforms
-from stages.mnist.images.augmentation import UNIT, Augmentation, Step, make
+from stages.mnist.images.augmentation import UNIT, Affine, Augmentation, Morphology, Step, make
 from stages.mnist.images.transforms import affine, dilation, elastic, erosion, gaussian, inversion, salt_and_pepper
 
 FULL = {
@@ -383,7 +383,7 @@ def test_augmented_values_stay_in_range_and_the_input_is_unchanged(
     before = x.clone()
     y = Augmentation([make(kind, FULL[kind], UNIT) for kind in kinds], (0.1, 1.0))(x, progress, seeded(seed))
     assert y.shape == x.shape and y.dtype == x.dtype
-    assert y.min() >= 0 and y.max() <= 1
+    assert y.min() >= 0 and y.max() <= 1 + 1e-6, "the weights of a bilinear interpolation are rounded"
     assert torch.equal(x, before)
 
 
@@ -401,3 +401,39 @@ def test_every_perturbation_of_the_params_has_a_transform() -> None:
     assert list(Severities.model_fields) == KINDS
     assert [kind for kind in KINDS if kind in Perturbations.model_fields] == list(Perturbations.model_fields)
     assert all(isinstance(make(kind, FULL[kind], UNIT), Step) for kind in KINDS)
+
+
+# ---------------------------------------------------------------- sides and colour
+
+
+def test_lengths_grow_with_the_side_of_the_images() -> None:
+    small, large = (make("affine", FULL["affine"], side) for side in (28, 56))
+    assert isinstance(small, Affine) and isinstance(large, Affine)
+    assert (large.translation, large.rotation) == (2 * small.translation, small.rotation)
+    x = strokes().float()
+    doubled = torch.nn.functional.interpolate(x, scale_factor=2.0)
+    for kind in ("erosion", "dilation"):
+        ours = make(kind, {"probability": 1.0, "side": 3}, 56)(doubled, 1, seeded())
+        assert_close(ours, {"erosion": erosion, "dilation": dilation}[kind](doubled, 5))
+    tiny = make("dilation", {"probability": 1.0, "side": 3}, 8)
+    assert isinstance(tiny, Morphology) and tiny.side == pytest.approx(1 + 2 * 8 / 28)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "flip"])
+def test_every_transform_works_on_colour_and_changes_each_channel_as_it_would_alone(kind: str) -> None:
+    x = torch.rand(6, 3, 16, 16, generator=seeded())
+    step = make(kind, FULL.get(kind, {"probability": 1.0}), 16)
+    y = step(x, 1, seeded())
+    assert y.shape == x.shape and not torch.equal(y, x)
+    if kind != "gaussian":  # whose noise is independent in each channel
+        for channel in range(3):
+            assert_close(y[:, channel : channel + 1], step(x[:, channel : channel + 1], 1, seeded()))
+
+
+def test_a_flip_mirrors_images_with_its_probability_and_not_at_strength_zero() -> None:
+    x = torch.rand(400, 1, 8, 8, generator=seeded())
+    flip = make("flip", {"probability": 0.5}, 8)
+    y = Augmentation([flip], (1, 1))(x, 0, seeded())
+    mirrored = (y == x.flip(-1)).flatten(1).all(-1)
+    assert ((y == x).flatten(1).all(-1) ^ mirrored).all() and 150 < mirrored.sum() < 250
+    assert torch.equal(flip(x, 0, seeded()), x)

@@ -40,11 +40,12 @@ def few_labels(
 ) -> dict[str, Any]:
     """Test accuracy of linear probes with few labels: for each count of labels, over random draws of labelled images.
 
-    All classes have the same number of labels, at least one. Counts above the number of training embeddings are left out. The
-    draws depend on `seed` alone, so all embeddings are compared on the same ones. The standardisation uses all training
-    embeddings, since it needs no labels.
+    All classes have the same number of labels. A count is at least the number of classes and at most that of training
+    embeddings. The draws depend on `seed` alone, so all embeddings are compared on the same ones. The standardisation uses all
+    training embeddings, since it needs no labels.
     """
-    counts, classes = [count for count in counts if count <= len(train)], int(train_labels.max()) + 1
+    classes = int(train_labels.max()) + 1
+    counts = sorted({min(max(count, classes), len(train)) for count in counts})
     scale = StandardScaler().fit(train.numpy())
     points, queries = scale.transform(train.numpy()), scale.transform(test.numpy())
     generator = np.random.default_rng(seed)
@@ -53,7 +54,7 @@ def few_labels(
         order = generator.permutation(len(points))
         of_class = [order[train_labels[order] == label] for label in range(classes)]
         for count in counts:
-            chosen = np.concatenate([members[: max(count // classes, 1)] for members in of_class])
+            chosen = np.concatenate([members[: count // classes] for members in of_class])
             probe = LogisticRegression(max_iter=500, tol=1e-3).fit(points[chosen], train_labels[chosen])
             accuracy[count].append(float(probe.score(queries, test_labels)))
     return {str(count): over_seeds(values) for count, values in accuracy.items()}

@@ -142,7 +142,7 @@ def fit(images: NDArray[np.uint8], *, modes: int, components: int, seed: int) ->
     Args:
         images: to be fitted.
         modes: K.
-        components: upper limit of the number of principal components p, which is at most a quarter of d.
+        components: upper limit of the number of principal components p, which is at most half of d.
         seed: of the initialisation.
 
     Raises:
@@ -151,7 +151,7 @@ def fit(images: NDArray[np.uint8], *, modes: int, components: int, seed: int) ->
     x = vectors(images)
     if modes > len(x):
         raise UserError(f"params.yaml: pixels.modes: {modes} is not accepted: expected at most {len(x)}, the number of images")
-    components = min(components, len(x) - 1, x.shape[1] // 4)
+    components = min(components, len(x) - 1, x.shape[1] // 2)
     pca = PCA(components, svd_solver="covariance_eigh").fit(x)
     z = pca.transform(x)
     noise = np.sqrt(max(x.var(0).sum() - z.var(0).sum(), 0.0) / (x.shape[1] - components))
