@@ -27,29 +27,52 @@ class MnistView(Described):
     """Factor on the strength of all augmentations at the start and at the end of training, linear between."""
 
 
-class Source(Block):
-    """A source of the four idx files."""
+LOCAL_KINDS = ("folder", "images", "npz")
+"""Kinds of sources whose location is a path."""
 
-    kind: Literal["torchvision", "folder", "wheel"]
+
+class Source(Described):
+    """A source of images."""
+
+    kind: Literal["torchvision", "folder", "images", "npz", "wheel", "sklearn"]
+    """Form of the source."""
     location: str
+    """Name of a data set of torchvision or scikit-learn; path of a folder or file; or package, name==version."""
+
+
+Digests = dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
+"""SHA-256 of the arrays of a data set, as uncompressed idx files."""
+
+
+def is_safe(name: str) -> bool:
+    """Whether a class name can be shown in tables, figures and the page: printable, not empty, without markup characters."""
+    return bool(name.strip()) and len(name) <= 60 and name.isprintable() and not set(name) & set("<>|`$")
 
 
 class Dataset(Described):
-    """A data set of 28 × 28 images in ten classes, as four idx files."""
+    """A data set of square grey or colour images in at least two classes."""
 
     title: Annotated[str, Field(pattern=r"^[^|<>\r\n]+$")]
     """Name in tables, figures and the page."""
-    digits: bool
+    side: Annotated[int, Field(ge=8, le=64)]
+    """Height and width of the images, pixels."""
+    channels: Literal[1, 3]
+    """1 for grey, 3 for colour."""
+    digits: bool = False
     """Whether the classes are the digits 0 to 9; if so, transfer to scikit-learn's 8 × 8 digits is measured."""
     sources: Annotated[list[Source], Field(min_length=1)]
-    """Tried in this order; the first one whose files have the digests is used."""
-    digests: dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
-    """Checksums, SHA-256, of the uncompressed idx files."""
+    """Tried in this order; the first one whose images have the digests is used."""
+    digests: Digests = Field(default_factory=dict)
+    """Checksums, SHA-256, of the images and labels as uncompressed idx files; if absent, the first run records them."""
+    classes: list[str] = Field(default_factory=list)
+    """Class names, in the order of the labels; if absent, those of the source, else the numbers of the classes."""
 
     @model_validator(mode="after")
     def _complete(self) -> Dataset:
-        if len(self.digests) != 4:
+        if len(self.digests) not in (0, 4):
             raise refusal("digests", sorted(self.digests), "the SHA-256 of all four files")
+        if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes) or not all(map(is_safe, self.classes)):
+            raise refusal("classes", self.classes, "at least two different names of up to 60 characters, without < > | ` $")
         return self
 
 
@@ -57,7 +80,7 @@ class MnistEvaluation(Block):
     """How methods on the images are evaluated."""
 
     neighbours: Count
-    labels: Annotated[list[Annotated[int, Field(ge=10, multiple_of=10)]], Field(min_length=1)]
+    labels: Annotated[list[Count], Field(min_length=1)]
     label_draws: Count
     retrieval_queries: Count
     robustness_images: Annotated[int, Field(ge=10)]
@@ -78,8 +101,8 @@ class Mnist(Block):
     dataset: str
     datasets: dict[str, Dataset]
     methods: Names
-    train_images: Annotated[int, Field(ge=100, le=60000)]
-    test_images: Annotated[int, Field(ge=20, le=10000)]
+    train_images: Annotated[int, Field(ge=100, le=10_000_000)]
+    test_images: Annotated[int, Field(ge=20, le=10_000_000)]
     validation_images: Annotated[int, Field(ge=0)]
     mixed_precision: bool
     snapshots: Annotated[int, Field(ge=2)]
@@ -93,17 +116,13 @@ class Mnist(Block):
         for name in self.datasets:
             if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
                 raise refusal("datasets", name, "names of letters, digits, - and _")
-        limits = {
-            "validation_images": self.train_images // 2,
-            "snapshot_images": self.test_images,
-            "evaluation.robustness_images": self.test_images,
-            "evaluation.retrieval_queries": self.test_images,
-            "evaluation.neighbours": self.train_images - self.validation_images,
-        }
-        check_limits(self, limits, "images")
-        if max(self.evaluation.labels) > self.train_images:
-            raise refusal("evaluation.labels", self.evaluation.labels, f"at most {self.train_images}, the training images")
+        check_limits(self, {"evaluation.neighbours": self.most_trained}, "images")
         return self
+
+    @property
+    def most_trained(self) -> int:
+        """Largest number of training images that are not held out; of fewer images, at most a third is held out."""
+        return self.train_images - min(self.validation_images, self.train_images // 3)
 
     @property
     def title(self) -> str:

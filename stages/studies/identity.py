@@ -51,6 +51,13 @@ RELEVANT_EXCEPTIONS = (
 IRRELEVANT_PARAMS = ("page",)
 """Params blocks that no metric depends on."""
 
+DATASETS = "mnist.datasets"
+"""The block with the data sets of images."""
+DATASET_DEFAULTS: dict[str, Any] = {"digits": False, "digests": {}}
+"""Values of params of a data set that its block can leave out."""
+USUAL = {"digits": True, "side": 28, "channels": 1}
+"""Values of params of a data set with which they are not part of an identity, since they were introduced later."""
+
 
 @dataclass(frozen=True)
 class RunDigests:
@@ -129,14 +136,24 @@ def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: M
             for name in [names] if isinstance(names, str) else names:
                 key = _filled(name, {**settings, "item": method})
                 if key.split(".")[0] not in IRRELEVANT_PARAMS:
-                    found[key] = _at(content, key)
-    return {key: value for key, value in found.items() if not _is_irrelevant(key, value)}
+                    found |= _of_images(content, key) if key.startswith(f"{DATASETS}.") else {key: _at(content, key)}
+    return found
 
 
-def _is_irrelevant(key: str, value: Any) -> bool:
-    """Whether a param changes no metric: the sources and title of a data set, and the usual `digits: true`."""
-    *block, last = key.split(".")
-    return block[:2] == ["mnist", "datasets"] and (last in ("sources", "title") or (last == "digits" and value is True))
+def _of_images(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The params of a data set's block that some metrics depend on, at and below a declared key.
+
+    Digests identify the images; without digests, the sources do. Usual values are left out.
+    """
+    name = ".".join(key.split(".")[:3])
+    block = {**DATASET_DEFAULTS, **_at(content, name)}
+    irrelevant = {"title", "classes", *(["sources"] if block["digests"] else [])}
+    found = {f"{name}.{entry}": value for entry, value in block.items() if entry not in irrelevant}
+    return {
+        entry: value
+        for entry, value in found.items()
+        if f"{entry}.".startswith(f"{key}.") and USUAL.get(entry.rpartition(".")[2]) != value
+    }
 
 
 def clear_caches() -> None:
