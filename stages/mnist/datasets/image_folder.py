@@ -122,7 +122,7 @@ class _Folder:
         with os.scandir(folder) as entries:
             found = sorted((one for one in entries if not one.name.startswith((".", "__MACOSX"))), key=lambda one: one.name)
         for entry in found:
-            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self.top):
+            if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(self.top):
                 raise ValueError(f"{self._shown(Path(entry.path))} links to a place outside the folder")
         return found
 

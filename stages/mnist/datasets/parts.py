@@ -76,9 +76,11 @@ def checked(parts: Parts, dataset: Dataset) -> Parts:
             raise ValueError(f"there are {len(images)} {adjective} images, but {count} {adjective} labels")
         if labels.min() < 0:
             raise ValueError(f"a {adjective} label is {labels.min()}, expected 0 to C-1 with C classes")
+    highest, number = int(max(parts.train_labels.max(), parts.test_labels.max())), len(parts.train_labels)
+    if highest >= number:
+        raise ValueError(f"a label is {highest}, expected 0 to C-1 with C classes that share {number} training images")
     counts = np.bincount(parts.train_labels)
     classes = tuple(dataset.classes) or parts.classes or tuple(map(str, range(len(counts))))
-    highest = int(max(parts.train_labels.max(), parts.test_labels.max()))
     if highest >= len(classes):
         raise ValueError(f"there are {len(classes)} classes, but a label is {highest}, expected at most {len(classes) - 1}")
     if len(classes) < 2:
