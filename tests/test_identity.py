@@ -216,7 +216,7 @@ RELEVANT_EDITS = {
 }
 IRRELEVANT_EDITS = {
     "message of the runner": ("pipeline/runner.py", "not enough memory for", "too little memory for"),
-    "download": ("mnist/datasets/sources.py", "1 << 20", "1 << 21"),
+    "download": ("mnist/datasets/download.py", "1 << 20", "1 << 21"),
     "message about params": ("config/params.py", "expected at most", "expected no more than"),
     "progress of a training": ("nn/training.py", '"{name}: step', '"{name}, step'),
 }
@@ -314,6 +314,10 @@ def test_irrelevant_code_and_params_and_declared_stages_exist() -> None:
         ({"mnist": {"datasets": {"mnist": {"sources": [{"kind": "folder", "location": "elsewhere"}]}}}}, set()),
         ({"mnist": {"datasets": {"mnist": {"title": "Images"}}}}, set()),
         ({"mnist": {"datasets": {"mnist": {"digits": False}}}}, {"mnist"}),
+        ({"mnist": {"datasets": {"mnist": {"side": 32}}}}, {"mnist"}),
+        ({"mnist": {"datasets": {"mnist": {"channels": 3}}}}, {"mnist"}),
+        ({"mnist": {"datasets": {"mnist": {"classes": list("abcdefghij")}}}}, set()),
+        ({"mnist": {"datasets": {"another": RAW["mnist"]["datasets"]["mnist"]}}}, set()),
         ({"mnist": {"datasets": {"mnist": {"digests": {"test_images": "0" * 64}}}}}, {"mnist"}),
         ({"mnist": {"dataset": "mnist", "train_images": 5000}}, {"mnist"}),
         ({"mnist_reconstruct": {"channels": 8}}, set()),
@@ -348,6 +352,19 @@ def test_a_run_depends_on_the_params_that_dvc_yaml_declares() -> None:
         and found["mnist.datasets.mnist.digests"] == RAW["mnist"]["datasets"]["mnist"]["digests"]
     )
     assert "dsm" not in found and "mnist.methods" not in found
+
+
+def test_sources_identify_images_without_digests_and_digits_are_off_by_default() -> None:
+    def of(change: dict[str, Any]) -> str:
+        block = {"title": "Mine", "sources": [{"kind": "npz", "location": "a.npz"}], "side": 28, "channels": 1}
+        dataset = {"dataset": "mine", "datasets": {"mine": {**block, **change}}}
+        return identity(Run("mnist", "jepa_ema", {}), merged(RAW, {"mnist": dataset}), MIXTURES)
+
+    assert of({}) == of({"title": "Other", "digits": False, "digests": {}, "classes": ["a", "b"]})
+    moved = {"sources": [{"kind": "npz", "location": "b.npz"}]}
+    digests = {"digests": RAW["mnist"]["datasets"]["mnist"]["digests"]}
+    assert len({of({}), of({"digits": True}), of(moved), of({"side": 32}), of(digests)}) == 5
+    assert of(digests) == of({**digests, **moved})
 
 
 def test_page_params_and_page_data_do_not_affect_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,11 @@ def test_loading_the_committed_files_preserves_every_value() -> None:
             2.0,
             "mnist.evaluation.strengths.0: 2.0 is not accepted: expected less than or equal to 1",
         ),
-        ("mnist.dataset", "x", "mnist.dataset: 'x' is not accepted: expected one of " + ", ".join(PARAMS.mnist.datasets)),
+        (
+            "mnist.dataset",
+            "x",
+            "mnist.dataset: 'x' is not accepted: expected one of " + ", ".join(sorted(PARAMS.mnist.datasets)),
+        ),
     ],
 )
 def test_the_error_for_an_invalid_value_names_key_value_and_range(tmp_path: Path, key: str, value: Any, message: str) -> None:
@@ -160,8 +164,25 @@ def test_the_error_for_an_invalid_value_names_key_value_and_range(tmp_path: Path
         ("mnist.evaluation.strengths", [0.5, 1.0, 0.5], "strictly increasing values"),
         ("mnist.evaluation.strengths", [1.0, 0.5], "strictly increasing values"),
         ("mnist.evaluation.labels", [10, 100, 10], "strictly increasing values"),
+        ("mnist.evaluation.labels.0", 0, "greater than or equal to 1"),
+        ("mnist.train_images", 10_000_001, "less than or equal to 10000000"),
         ("mnist.datasets.mnist.side", 7, "greater than or equal to 8"),
+        ("mnist.datasets.mnist.side", 65, "less than or equal to 64"),
         ("mnist.datasets.mnist.channels", 2, "1 or 3"),
+        ("mnist.datasets.mnist.sources.0.kind", "ftp", "'torchvision', 'folder', 'images', 'npz', 'wheel' or 'sklearn'"),
+        *(
+            ("mnist.datasets.mnist.classes", names, "at least two different names of up to 60 characters, without < > | ` $")
+            for names in (
+                ["one"],
+                ["a", "a"],
+                ["a", ""],
+                ["a", " "],
+                ["a", "<b>"],
+                ["a", "b|c"],
+                ["a", "b\nc"],
+                ["a", "b" * 61],
+            )
+        ),
         (
             "mnist_reconstruct.methods",
             ["jepa_ema", "jepa_basic"],

@@ -253,8 +253,8 @@ def test_unreachable_tracking_server_causes_only_a_warning(copied: Path) -> None
 def test_data_set_without_digits_has_its_own_title_and_no_transfer_metric(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digits = params.read(copied / "params.yaml")["mnist"]["datasets"]["digits"]
-    small.change_params(copied, {"mnist": {"datasets": {"digits": {**digits, "title": "Clothes", "digits": False}}}})
+    digits = params.read(copied / "params.yaml")["mnist"]["datasets"]["enlarged"]
+    small.change_params(copied, {"mnist": {"datasets": {"enlarged": {**digits, "title": "Clothes", "digits": False}}}})
     monkeypatch.chdir(copied)
     changed = params.load()
     baseline.main(changed)

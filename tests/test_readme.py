@@ -159,8 +159,8 @@ def test_the_mixture_in_the_readme_is_accepted_and_has_a_density(tmp_path: Path)
 
 
 def test_the_data_set_in_the_readme_is_accepted() -> None:
-    block = readme_block("yaml", "digests").replace("SHA256", "a" * 64)
-    assert Dataset.model_validate(yaml.safe_load(block)["mine"]).title == "My images"
+    block = Dataset.model_validate(yaml.safe_load(readme_block("yaml", "sources"))["mine"])
+    assert block.title == "My images" and block.sources[0].kind == "images" and not block.digests
 
 
 def test_the_pages_name_existing_params() -> None:

@@ -127,11 +127,13 @@ def image_params(folder: Path) -> dict[str, Any]:
     """The params of the small pipeline with scikit-learn's digits, written to the folder, as the data set."""
     dataset = {
         "title": "digits",
+        "side": 28,
+        "channels": 1,
         "digits": True,
         "sources": [{"kind": "folder", "location": str(folder / "digits")}],
         "digests": write_digits(folder / "digits"),
     }
-    return merged(RAW, merged(SMALL, {"mnist": {"datasets": {"digits": dataset}}}))
+    return merged(RAW, merged(SMALL, {"mnist": {"datasets": {"enlarged": dataset}}}))
 
 
 def test_a_cell_on_images_aggregates_the_metrics_of_its_runs(tmp_path: Path) -> None:

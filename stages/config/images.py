@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.config.base import Block, Described, Digest, Names, Train, refusal
+from stages.config.base import Block, Described, Digest, Names, Train, check_limits, refusal
 from stages.config.field_types import Count, Fraction, NonNegative
 
 
@@ -130,35 +130,56 @@ class PerturbationsOfDataset(Block):
     flip: FlipParams | None = None
 
 
-class Source(Block):
-    """A source of the four idx files."""
+LOCAL_KINDS = ("folder", "images", "npz")
+"""Kinds of sources whose location is a path."""
 
-    kind: Literal["torchvision", "folder", "wheel"]
+
+class Source(Described):
+    """A source of images."""
+
+    kind: Literal["torchvision", "folder", "images", "npz", "wheel", "sklearn"]
+    """Form of the source."""
     location: str
+    """Name of a data set of torchvision or scikit-learn; path of a folder or file; or package, name==version."""
+
+
+Digests = dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
+"""SHA-256 of the arrays of a data set, as uncompressed idx files."""
+
+
+def is_safe(name: str) -> bool:
+    """Whether a class name can be shown in tables, figures and the page: printable, not empty, without markup characters."""
+    return bool(name.strip()) and len(name) <= 60 and name.isprintable() and not set(name) & set("<>|`$")
 
 
 class Dataset(Described):
-    """A data set of square images, grey or colour."""
+    """A data set of square grey or colour images in at least two classes."""
 
     title: Annotated[str, Field(pattern=r"^[^|<>\r\n]+$")]
     """Name in tables, figures and the page."""
     side: Annotated[int, Field(ge=8, le=64)]
-    """Height and width of an image, in pixels."""
+    """Height and width of the images, pixels."""
     channels: Literal[1, 3]
-    """1 for grey, 3 for colour images."""
-    perturbations: PerturbationsOfDataset
-    """Augmentations of this data set in place of those of the same name in `mnist_perturbations`; {} for none."""
-    digits: bool
+    """1 for grey, 3 for colour."""
+    perturbations: PerturbationsOfDataset = PerturbationsOfDataset()
+    """Augmentations of this data set in place of those of the same name in `mnist_perturbations`."""
+    digits: bool = False
     """Whether the classes are the digits 0 to 9; if so, transfer to scikit-learn's 8 × 8 digits is measured."""
     sources: Annotated[list[Source], Field(min_length=1)]
-    """Tried in this order; the first one whose files have the digests is used."""
-    digests: dict[Literal["train_images", "train_labels", "test_images", "test_labels"], Digest]
-    """Checksums, SHA-256, of the uncompressed idx files."""
+    """Tried in this order; the first one whose images have the digests is used."""
+    digests: Digests = Field(default_factory=dict)
+    """Checksums, SHA-256, of the images and labels as uncompressed idx files; if absent, the first run records them."""
+    classes: list[str] = Field(default_factory=list)
+    """Class names, in the order of the labels; if absent, those of the source, else the numbers of the classes."""
 
     @model_validator(mode="after")
     def _complete(self) -> Dataset:
-        if len(self.digests) != 4:
+        if len(self.digests) not in (0, 4):
             raise refusal("digests", sorted(self.digests), "the SHA-256 of all four files")
+        if self.digits and (self.side, self.channels) != (28, 1):
+            raise refusal("digits", self.digits, "false unless the images are grey and 28 pixels wide, as MNIST's are")
+        if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes) or not all(map(is_safe, self.classes)):
+            raise refusal("classes", self.classes, "at least two different names of up to 60 characters, without < > | ` $")
         return self
 
 
@@ -187,8 +208,8 @@ class Mnist(Block):
     dataset: str
     datasets: dict[str, Dataset]
     methods: Names
-    train_images: Annotated[int, Field(ge=100)]
-    test_images: Annotated[int, Field(ge=20)]
+    train_images: Annotated[int, Field(ge=100, le=10_000_000)]
+    test_images: Annotated[int, Field(ge=20, le=10_000_000)]
     validation_images: Annotated[int, Field(ge=0)]
     mixed_precision: bool
     snapshots: Annotated[int, Field(ge=2)]
@@ -202,7 +223,13 @@ class Mnist(Block):
         for name in self.datasets:
             if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
                 raise refusal("datasets", name, "names of letters, digits, - and _")
+        check_limits(self, {"evaluation.neighbours": self.most_trained}, "images")
         return self
+
+    @property
+    def most_trained(self) -> int:
+        """Largest number of training images that are not held out; of fewer images, at most a third is held out."""
+        return self.train_images - min(self.validation_images, self.train_images // 3)
 
     @property
     def title(self) -> str:

@@ -54,7 +54,7 @@ class Settings(Block):
 
     def accepted_batch(self, size: int) -> str | None:
         """The accepted batch sizes, in words, if batches of `size` images are not possible; else None."""
-        left = self.mnist.train_images - self.mnist.validation_images
+        left = self.mnist.most_trained
         if size > left:
             return f"at most {left}, the training images that are not held out"
         if size % self.processes:

@@ -1,30 +1,27 @@
 """Stage mnist_data: fetch the images.
 
-Writes data/mnist/train.npz and data/mnist/test.npz with `images` (N, 28, 28) uint8 and `labels` (N,) int64.
+Writes data/mnist/train.npz and data/mnist/test.npz with `images`, (N, H, W) grey or (N, H, W, 3) colour, uint8, and `labels`
+(N,), int64, 0..C-1; and data/mnist/classes.json with the C class names.
 """
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from stages.config.params import Params
-from stages.core.errors import UserError
 from stages.mnist.datasets.sources import fetch
 from stages.pipeline import artifacts, files, runner
 
 
 def main(params: Params) -> None:
-    """Fetch the chosen data set and write the first images of each part."""
-    dataset = params.mnist.dataset
-    parts = fetch(params.mnist.chosen)
+    """Fetch the chosen data set and write the first images of each part, and the class names."""
+    parts = fetch(params.mnist.dataset, params.mnist.chosen)
     for part, count in (("train", params.mnist.train_images), ("test", params.mnist.test_images)):
-        images, labels = parts[f"{part}_images"], parts[f"{part}_labels"].astype(np.int64)
-        if len(images) < count:
-            raise UserError(
-                f"params.yaml: mnist.{part}_images: {count} is not accepted: "
-                f"expected at most {len(images)}, the number in {dataset}"
-            )
+        images, labels = parts.images(part), parts.labels(part).astype(np.int64)
         files.write_arrays(artifacts.data("mnist", part), {"images": images[:count], "labels": labels[:count]})
+    files.write_text(artifacts.CLASSES, json.dumps(parts.classes, ensure_ascii=False, indent=1) + "\n")
 
 
 if __name__ == "__main__":

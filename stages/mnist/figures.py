@@ -63,7 +63,7 @@ def main(params: Params) -> None:
             folder / "knn.png",
             image_figures.knn(
                 metrics,
-                test_digest=params.mnist.chosen.digests["test_images"],
+                test_digest=params.mnist.chosen.digests.get("test_images"),
                 neighbours=params.mnist.evaluation.neighbours,
             ),
         )

@@ -17,6 +17,8 @@ VIEWS = DATA / "mog/views.npz"
 """Fixed noise and masks of the test points, shared by all methods."""
 SPECTRUM = REPORTS / "fields/spectrum.npz"
 """Eigenvalues of the operator of the positive pairs, and its eigenfunctions on the grid."""
+CLASSES = DATA / "mnist/classes.json"
+"""Names of the classes of the images, a list of strings."""
 PERTURBED = DATA / "mnist/perturbed.npz"
 """Test images under each perturbation at each strength."""
 BASELINE = REPORTS / "metrics/mnist_baseline.json"
@@ -52,6 +54,11 @@ ALL_METRICS = REPORTS / "metrics"
 def data(domain: str, part: str) -> Path:
     """The points or images of a split: `part` is train or test."""
     return DATA / domain / f"{part}.npz"
+
+
+def digests(dataset: str) -> Path:
+    """Digests of a data set of images that has none in params.yaml, from its first use; not an output of a stage."""
+    return DATA / f"mnist/{dataset}.digests.yaml"
 
 
 def weights(domain: str, method: str) -> Path:

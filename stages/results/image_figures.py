@@ -67,12 +67,12 @@ def of_method(
     }
 
 
-def knn(metrics: Mapping[str, Mapping[str, Any]], *, test_digest: str, neighbours: int) -> Figure:
+def knn(metrics: Mapping[str, Mapping[str, Any]], *, test_digest: str | None, neighbours: int) -> Figure:
     """The test error of k-NN on the embedding of each method, on untrained ones and on raw pixels.
 
     Args:
         metrics: of each method.
-        test_digest: the sha256 of the test images, which determines whether the target applies.
+        test_digest: the sha256 of the test images, or None; the target applies only to the test images of MNIST.
         neighbours: k of the k-NN.
     """
     first = next(iter(metrics.values()))

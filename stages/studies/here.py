@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from stages.config.images import LOCAL_KINDS
 from stages.core.errors import UserError
 from stages.core.paths import MIXTURES, ROOT
 from stages.pipeline import artifacts, files
@@ -122,9 +123,12 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[w
 
 
 def _link_images(params: Mapping[str, Any], there: Path) -> None:
-    """Link the local image folders, whose locations are relative, into the folder of a run."""
-    for source in params["mnist"]["datasets"][params["mnist"]["dataset"]]["sources"]:
-        location, link = Path(source["location"]), there / source["location"]
-        if source["kind"] == "folder" and location.is_dir() and not link.exists():
+    """Link the local files and folders of images, whose locations are relative, and their digests into the folder of a run."""
+    name = params["mnist"]["dataset"]
+    sources = params["mnist"]["datasets"][name]["sources"]
+    local = [Path(source["location"]) for source in sources if source["kind"] in LOCAL_KINDS]
+    for location in (*local, artifacts.digests(name)):
+        link = there / location
+        if location.exists() and not link.exists():
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(location.absolute())

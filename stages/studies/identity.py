@@ -44,13 +44,21 @@ IRRELEVANT_CODE = (
 RELEVANT_EXCEPTIONS = (
     "stages.config.images.Mnist.chosen",
     "stages.config.images.Mnist.digits",
-    "stages.config.schema.Settings.augmentations",
     "stages.config.mixture.chosen",
     "stages.pipeline.runner.fix_arithmetic",
 )
 """Definitions within `IRRELEVANT_CODE` that some metrics depend on; they are part of every identity."""
+AUGMENTATIONS = "stages.config.schema.Settings.augmentations"
+"""Such a definition that only the identities of runs on images have."""
 IRRELEVANT_PARAMS = ("page",)
 """Params blocks that no metric depends on."""
+
+DATASETS = "mnist.datasets"
+"""The block with the data sets of images."""
+DATASET_DEFAULTS: dict[str, Any] = {"digits": False, "digests": {}, "perturbations": {}}
+"""Values of params of a data set that its block can leave out."""
+USUAL = {"digits": True, "side": 28, "channels": 1, "perturbations": {}}
+"""Values of params of a data set with which they are not part of an identity, since they were introduced later."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,8 @@ def roots(domain: Domain, method: str) -> Iterator[str]:
         module = _declared()[stage]["cmd"].split()[2]
         yield from (f"{module}.main", f"{module}.{code.MAIN_BLOCK}")
     yield from RELEVANT_EXCEPTIONS
+    if domain != "mog":
+        yield AUGMENTATIONS
     module = f"stages.methods.{method}"
     yield from sorted(f"{module}.{name}" for name in code.classes(module))
 
@@ -130,17 +140,24 @@ def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: M
             for name in [names] if isinstance(names, str) else names:
                 key = _filled(name, {**settings, "item": method})
                 if key.split(".")[0] not in IRRELEVANT_PARAMS:
-                    found[key] = _at(content, key)
-    return {key: value for key, value in found.items() if not _is_irrelevant(key, value)}
+                    found |= _of_images(content, key) if key.startswith(f"{DATASETS}.") else {key: _at(content, key)}
+    return found
 
 
-def _is_irrelevant(key: str, value: Any) -> bool:
-    """Whether a param changes no metric: the sources and title of a data set, and values that are those of MNIST."""
-    *block, last = key.split(".")
-    of_mnist = {"digits": True, "side": 28, "channels": 1, "perturbations": {}}
-    return block[:2] == ["mnist", "datasets"] and (
-        last in ("sources", "title") or (last in of_mnist and value == of_mnist[last])
-    )
+def _of_images(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The params of a data set's block that some metrics depend on, at and below a declared key.
+
+    Digests identify the images; without digests, the sources do. Usual values are left out.
+    """
+    name = ".".join(key.split(".")[:3])
+    block = {**DATASET_DEFAULTS, **_at(content, name)}
+    irrelevant = {"title", "classes", *(["sources"] if block["digests"] else [])}
+    found = {f"{name}.{entry}": value for entry, value in block.items() if entry not in irrelevant}
+    return {
+        entry: value
+        for entry, value in found.items()
+        if f"{entry}.".startswith(f"{key}.") and USUAL.get(entry.rpartition(".")[2]) != value
+    }
 
 
 def clear_caches() -> None:

@@ -27,6 +27,7 @@ from pathlib import Path
 import networkx as nx
 
 from stages.config import params
+from stages.config.images import LOCAL_KINDS
 from stages.config.params import Params
 from stages.core.command import end, environment, output
 from stages.core.errors import UserError
@@ -34,7 +35,7 @@ from stages.core.paths import ROOT
 from stages.dag import machine
 from stages.dag.graph import stage_graph
 from stages.dag.lock import LOCK, entries, locked_stages, outputs
-from stages.pipeline import files
+from stages.pipeline import artifacts, files
 from stages.results import tolerance
 from stages.results.tables import table
 from stages.tools import small
@@ -246,11 +247,15 @@ def _recorded_facts(fresh: Path) -> dict[str, str]:
 
 
 def _copy_images(loaded: Params, fresh: Path) -> None:
-    """Copy the local folders of images into the clone, since git does not have them."""
-    for source in loaded.mnist.datasets[loaded.mnist.dataset].sources:
-        there = ROOT / source.location
-        if source.kind == "folder" and there.is_dir() and not (fresh / source.location).exists():
-            shutil.copytree(there, fresh / source.location)
+    """Copy the local files and folders of images and their digests into the clone, since git does not have them."""
+    local = [Path(source.location) for source in loaded.mnist.chosen.sources if source.kind in LOCAL_KINDS]
+    for location in (*local, artifacts.digests(loaded.mnist.dataset)):
+        there, copied = ROOT / location, fresh / location
+        if there.is_dir() and not copied.exists():
+            shutil.copytree(there, copied, symlinks=True)
+        elif there.is_file() and not copied.exists():
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(there, copied)
 
 
 def _head() -> str:

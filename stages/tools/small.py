@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 
 from stages.config.yaml_file import read
 from stages.core.paths import PARAMS as PARAMS_FILE
-from stages.mnist.datasets.sources import FILES, write_idx
+from stages.mnist.datasets.idx import write_idx
+from stages.mnist.datasets.idx_folder import FILES
 from stages.pipeline import digests
 
 PARAMS: dict[str, Any] = {
@@ -33,7 +34,7 @@ PARAMS: dict[str, Any] = {
     "contrastive": {"train": {"steps": 30, "batch_size": 64}},
     "dsm": {"train": {"steps": 30, "batch_size": 64, "warmup": 5}},
     "mnist": {
-        "dataset": "digits",
+        "dataset": "enlarged",
         "methods": ["jepa_ema", "contrastive"],
         "train_images": 1400,
         "test_images": 300,
@@ -93,11 +94,13 @@ def shrink(folder: Path, changes: Mapping[str, Any] | None = None) -> None:
     found = write_digits(folder / "digits")
     dataset = {
         "title": "scikit-learn's digits",
+        "side": 28,
+        "channels": 1,
         "digits": True,
         "sources": [{"kind": "folder", "location": "digits"}],
         "digests": found,
     }
-    change_params(folder, merged(merged(PARAMS, {"mnist": {"datasets": {"digits": dataset}}}), changes or {}))
+    change_params(folder, merged(merged(PARAMS, {"mnist": {"datasets": {"enlarged": dataset}}}), changes or {}))
 
 
 def write_digits(folder: Path) -> dict[str, str]:
