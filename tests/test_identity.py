@@ -16,8 +16,9 @@ from stages.core.errors import UserError
 from stages.core.paths import ROOT
 from stages.mog import data, evaluate, train
 from stages.studies import code
-from stages.studies.grid import Run
+from stages.studies.grid import Run, with_settings
 from stages.studies.identity import (
+    AUGMENTATIONS,
     IRRELEVANT_CODE,
     IRRELEVANT_PARAMS,
     RELEVANT_EXCEPTIONS,
@@ -38,7 +39,13 @@ def identity(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -> s
 
 
 PAIR = "SCALE, OTHER = 3.0, 2.0\ndef main():\n    return {}"
-DOMAINS = [("mog", "dsm"), ("mog", "jepa_masked_density"), ("mnist", "jepa_ema"), ("mnist_reconstruct", "vicreg")]
+DOMAINS = [
+    ("mog", "dsm"),
+    ("mog", "jepa_masked_density"),
+    ("mnist", "jepa_ema"),
+    ("mnist_reconstruct", "vicreg"),
+    ("pixels", "flow_matching"),
+]
 Digest = Callable[[Mapping[str, str]], str]
 BEFORE = {
     "a": '''
@@ -279,12 +286,23 @@ def test_an_undefined_name_has_no_digest(digest: Digest) -> None:
 @pytest.mark.parametrize(("domain", "method"), DOMAINS)
 def test_a_run_depends_on_training_and_metrics_but_not_plots_or_downloads(domain: Any, method: str) -> None:
     reached = set().union(*(code.reached(root, IRRELEVANT_CODE) for root in roots(domain, method)))
-    assert {name for name in reached if name.startswith(("stages.plots", "stages.tracking", *IRRELEVANT_CODE))} == set(
-        RELEVANT_EXCEPTIONS
-    )
+    assert {name for name in reached if name.startswith(("stages.plots", "stages.tracking", *IRRELEVANT_CODE))} == {
+        *RELEVANT_EXCEPTIONS,
+        *([] if domain == "mog" else [AUGMENTATIONS]),
+    }
     assert any(name.startswith(f"stages.methods.{method}.") for name in reached)
     assert {"stages.nn.training.fit", "stages.metrics.summary.over_seeds"} <= reached
-    assert f"python -m stages.{'mog' if domain == 'mog' else 'mnist'}.train {method}" in commands(domain, method)
+    part = "mnist" if domain == "mnist_reconstruct" else domain
+    assert f"python -m stages.{part}.train {method}" in commands(domain, method, RAW)
+
+
+def test_a_run_in_pixel_space_trains_the_encoder_that_compares_images_and_depends_on_it() -> None:
+    run = Run("pixels", "diffusion", {})
+    assert "python -m stages.mnist.train jepa_ema" in commands("pixels", "diffusion", RAW)
+    changed = with_settings(RAW, {"mnist_jepa_ema.decay": 0.5})
+    assert len({run_digests(run, raw, {}).identity for raw in (RAW, changed)}) == 2
+    other = with_settings(RAW, {"mnist.methods": ["vicreg"]})
+    assert "python -m stages.mnist.train vicreg" in commands("pixels", "diffusion", other)
 
 
 def test_each_method_in_each_domain_has_its_own_code_identity() -> None:

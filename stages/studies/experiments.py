@@ -23,7 +23,7 @@ from stages.studies.engine import Backend, Metrics, Result
 from stages.studies.grid import Run
 from stages.studies.here import MEASURED, only_method
 
-OTHER_DOMAIN = {"mog": {}, "mnist": {"methods": ["dsm"]}}
+OTHER_DOMAIN = {"mog": {}, "mnist": {"methods": ["dsm"]}, "pixels": {"methods": ["dsm"]}}
 """Params that reduce the other part of the pipeline in an experiment on one domain."""
 STUDY_OUTPUTS = ("reports/studies", "reports/figures/studies")
 """Folders that studies write; they may have uncommitted changes, since experiments read only the last commit."""

@@ -27,8 +27,8 @@ ALIKE = 0.1
 """Largest relative difference of two metrics that count as alike."""
 Change = Literal["higher", "lower", "alike"]
 """How a metric differs from the pipeline's: by more than two standard errors, or not by more than `ALIKE` or these."""
-Domain = Literal["mog", "mnist", "mnist_reconstruct"]
-"""Domain of a study: the mixture, phase 1 on the images, or both phases."""
+Domain = Literal["mog", "mnist", "mnist_reconstruct", "pixels"]
+"""Domain of a study: the mixture, phase 1 on the images, both phases, or score-based methods on images."""
 
 
 class Condition(Block):
@@ -206,8 +206,8 @@ class Run:
 
     @property
     def folder(self) -> str:
-        """`mog` or `mnist`: the part of the pipeline that the run needs."""
-        return "mog" if self.domain == "mog" else "mnist"
+        """`mog`, `mnist` or `pixels`: the part of the pipeline that the run needs."""
+        return "mnist" if self.domain == "mnist_reconstruct" else self.domain
 
     @property
     def key(self) -> str:
@@ -248,8 +248,8 @@ def with_settings(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 
 
 def block(study: Study, method: str) -> str:
-    """The params block of a method in the study's domain."""
-    return MNIST_PREFIX + method if study.images else method
+    """The params block of a method in the study's domain, as a dotted key."""
+    return {"mog": method, "pixels": f"pixels.settings.{method}"}.get(study.domain, MNIST_PREFIX + method)
 
 
 def preset(study: Study, raw: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from stages.core.errors import UserError
 from stages.core.paths import MIXTURES, ROOT
 from stages.pipeline import artifacts, files
 from stages.pipeline.concurrent import CORES, cores
+from stages.pixels.problem.paths import metrics as pixels_metrics
 from stages.studies.engine import Backend, Metrics, Project, Result
 from stages.studies.grid import Run, with_settings
 from stages.studies.identity import clear_caches, commands
@@ -28,9 +29,10 @@ MEASURED: dict[str, Callable[[str], Path]] = {
     "mog": partial(artifacts.metrics, "mog"),
     "mnist": artifacts.measured,
     "mnist_reconstruct": lambda method: artifacts.measured(f"{method}.reconstruction"),
+    "pixels": pixels_metrics,
 }
 """The metrics file of a run, from the method's name, by domain."""
-METHOD_LISTS = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods")}
+METHOD_LISTS = {"mog": ("methods",), "mnist": ("mnist.methods", "mnist_reconstruct.methods"), "pixels": ("pixels.methods",)}
 """Params that list methods, by part of the pipeline: a run sets each to its own method."""
 
 
@@ -44,12 +46,11 @@ def backend(project: Project, jobs: int | None = None) -> Backend:
 
     Args:
         project: provides the params that the runs modify.
-        jobs: runs at a time; by default one per core on the mixture and one on the images.
+        jobs: runs at a time; by default one per core on the mixture and, on the images, as many as the cores have threads for.
     """
 
     def run_all(wanted: Sequence[Run]) -> Iterator[Result]:
-        images = any(run.domain != "mog" for run in wanted)
-        count = max(1, min(jobs or (1 if images else cores()), len(wanted)))
+        count = max(1, min(jobs or min((_at_a_time(run, project) for run in wanted), default=1), len(wanted)))
         failed: list[UserError] = []
         running: set[warm.Running] = set()
         clear_caches()
@@ -84,6 +85,11 @@ def backend(project: Project, jobs: int | None = None) -> Backend:
     return run_all
 
 
+def _at_a_time(run: Run, project: Project) -> int:
+    """How many runs like this one this machine computes at a time: on the images a run has `threads` threads."""
+    return cores() if run.domain == "mog" else cores() // with_settings(project.raw, run.settings)["threads"]
+
+
 def measure(run: Run, project: Project, share: int | None = None, running: set[warm.Running] | None = None) -> Metrics:
     """Execute one run and return its metrics.
 
@@ -108,7 +114,7 @@ def measure(run: Run, project: Project, share: int | None = None, running: set[w
         environment = {**os.environ, "PATH": found, "PYTHONPATH": str(ROOT), "DVC_STAGE": ""}
         if share:
             environment[CORES] = str(share)
-        for command in commands(run.domain, run.method):
+        for command in commands(run.domain, run.method, params):
             process = warm.start(command, "/bin/sh", environment, there)
             running.add(process)
             try:

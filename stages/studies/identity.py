@@ -28,8 +28,11 @@ STAGES = {
         *("mnist_data", "mnist_perturb", "mnist_train"),
         *("mnist_reconstruct", "mnist_reconstruct_evaluate"),
     ),
+    "pixels": ("mnist_data", "mnist_train", "pixels_data", "pixels_train", "pixels_evaluate"),
 }
-"""The stages of dvc.yaml that a run executes: on the mixture, in phase 1 on the images, and in both phases."""
+"""The stages of dvc.yaml that a run executes: on the mixture, in phase 1 on the images, in both phases, and in pixel space."""
+ENCODER = "mnist.methods[0]"
+"""The method on whose embeddings images are compared in pixel space; of the domain `pixels` mnist_train trains it."""
 IRRELEVANT_CODE = (
     "stages.core",
     "stages.config",
@@ -86,7 +89,8 @@ def run_digests(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -
         UserError: the run sets a param that does not exist.
     """
     settings = params(run.domain, run.method, with_settings(raw, run.settings), mixtures)
-    whole = digests.of_content([code_identity(run.domain, run.method), settings])
+    others = sorted(set(_items(run.domain, run.method, raw).values()) - {run.method})
+    whole = digests.of_content([code_identity(run.domain, run.method, *others), settings])
     return RunDigests(whole, digests.of_content(sorted(map(repr, _leaves(settings)))))
 
 
@@ -99,26 +103,33 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def code_identity(domain: Domain, method: str) -> str:
-    """The digest of the code that computes the metrics of a method."""
-    return digests.of_content([code.digest(root, IRRELEVANT_CODE) for root in roots(domain, method)])
+def _items(domain: Domain, method: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The method that each stage of a run trains or measures."""
+    other = {"mnist_train": _at(settings, ENCODER)} if domain == "pixels" else {}
+    return {stage: other.get(stage, method) for stage in STAGES[domain]}
 
 
-def roots(domain: Domain, method: str) -> Iterator[str]:
-    """Full names of the definitions that a run executes: `main` and the main block of each stage, and the method's classes."""
+def code_identity(domain: Domain, *methods: str) -> str:
+    """The digest of the code that computes the metrics of a run, which trains these methods."""
+    return digests.of_content([code.digest(root, IRRELEVANT_CODE) for root in roots(domain, *methods)])
+
+
+def roots(domain: Domain, *methods: str) -> Iterator[str]:
+    """Full names of the definitions that a run executes: `main` and the main block of each stage, and the methods' classes."""
     for stage in STAGES[domain]:
         module = _declared()[stage]["cmd"].split()[2]
         yield from (f"{module}.main", f"{module}.{code.MAIN_BLOCK}")
     yield from RELEVANT_EXCEPTIONS
     if domain != "mog":
         yield AUGMENTATIONS
-    module = f"stages.methods.{method}"
-    yield from sorted(f"{module}.{name}" for name in code.classes(module))
+    for method in methods:
+        module = f"stages.methods.{method}"
+        yield from sorted(f"{module}.{name}" for name in code.classes(module))
 
 
-def commands(domain: Domain, method: str) -> list[str]:
-    """The commands of a run's stages, in order."""
-    return [_filled(_declared()[stage]["cmd"], {"item": method}) for stage in STAGES[domain]]
+def commands(domain: Domain, method: str, settings: Mapping[str, Any]) -> list[str]:
+    """The commands of a run's stages, in order; `settings` is the content of params.yaml for this run."""
+    return [_filled(_declared()[stage]["cmd"], {"item": item}) for stage, item in _items(domain, method, settings).items()]
 
 
 def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,11 +145,11 @@ def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: M
         UserError: dvc.yaml declares a param that does not exist.
     """
     found: dict[str, Any] = {}
-    for stage in STAGES[domain]:
+    for stage, item in _items(domain, method, settings).items():
         for declared in _declared()[stage]["params"]:
             names, content = (declared, settings) if isinstance(declared, str) else (declared["mixtures.yaml"], mixtures)
             for name in [names] if isinstance(names, str) else names:
-                key = _filled(name, {**settings, "item": method})
+                key = _filled(name, {**settings, "item": item})
                 if key.split(".")[0] not in IRRELEVANT_PARAMS:
                     found |= _of_images(content, key) if key.startswith(f"{DATASETS}.") else {key: _at(content, key)}
     return found
@@ -175,13 +186,15 @@ def _declared() -> dict[str, dict[str, Any]]:
 
 
 def _filled(name: str, values: Mapping[str, Any]) -> str:
-    return re.sub(r"\$\{([\w.]+)\}", lambda found: str(_at(values, found[1])), name)
+    return re.sub(r"\$\{([\w.\[\]]+)\}", lambda found: str(_at(values, found[1])), name)
 
 
 def _at(content: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key; [N] is the N-th item of a list."""
     value: Any = content
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            raise UserError(f"dvc.yaml declares the param {key}, which does not exist")
-        value = value[part]
+    for part in re.findall(r"[^.\[\]]+", key):
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError, TypeError):
+            raise UserError(f"dvc.yaml declares the param {key}, which does not exist") from None
     return value
