@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from stages.plots.canvas import ANIMATION_DPI, animate, blank
@@ -28,8 +28,8 @@ NAME = 12
 """Most characters in a line of the name of a class."""
 COLUMN = 25
 """Most classes in a column of a legend."""
-COUNTED = 30
-"""Most classes of a confusion matrix with numbers in its cells."""
+NAMED = 30
+"""Most classes whose names and counts fit into a figure."""
 
 
 def strength_label(strength: str | float) -> str:
@@ -46,7 +46,7 @@ def movie(frames: Array, titles: Sequence[str]) -> list[NDArray[np.uint8]]:
     # Room for the titles, which change.
     axes.set_title(max(titles, key=lambda title: (title.count("\n"), len(title))), fontsize=9, color="white")
     picture = draw_image(axes, frames[0], sharp=frames.shape[1] <= SHARP)
-    label = figure.text(0.5, 0.97, "", ha="center", va="top", fontsize=9)
+    label = figure.text(0.5, 0.995 if any("\n" in title for title in titles) else 0.97, "", ha="center", va="top", fontsize=9)
 
     def update(frame: int) -> None:
         picture.set_data(frames[frame])
@@ -61,17 +61,33 @@ def _pca_axes(axes: Axes, explained: Array) -> None:
     axes.set(xlabel=across, ylabel=up)
 
 
-def _class_handles(names: Sequence[str]) -> list[Line2D]:
-    shown = zip(class_colours(len(names)), names, strict=True)
-    return [Line2D([], [], marker="o", ls="", c=colour, ms=5, label=name) for colour, name in shown]
-
-
 def _longest(names: Sequence[str]) -> int:
     return max(map(len, names))
 
 
+def _one_line(classes: Sequence[str]) -> list[str]:
+    return [shorten(name, 2 * NAME, placeholder="…") for name in classes]
+
+
+def _legend_columns(classes: Sequence[str]) -> int:
+    return -(-len(classes) // COLUMN)
+
+
+def _legend_width(classes: Sequence[str]) -> float:
+    """Inches that the legend of the classes takes beyond the room that a figure has for a few short names."""
+    return max(_legend_columns(classes) * (0.35 + 0.065 * _longest(_one_line(classes))) - 0.5, 0)
+
+
+def _legend(axes: Axes, classes: Sequence[str]) -> None:
+    """The names and colours of the classes beside the axes."""
+    shown = zip(class_colours(len(classes)), _one_line(classes), strict=True)
+    handles = [Line2D([], [], marker="o", ls="", c=colour, ms=5, label=name) for colour, name in shown]
+    columns = _legend_columns(classes)
+    axes.legend(handles=handles, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), ncols=columns)
+
+
 def pca(points: Array, labels: Array, classes: Sequence[str], explained: Array, title: str) -> Figure:
-    """Scatter plot of embeddings on their first two principal components, each class named at its median.
+    """Scatter plot of embeddings on their first two principal components, each class named at its median or in a legend.
 
     Args:
         points: projected embeddings (N, 2).
@@ -80,17 +96,18 @@ def pca(points: Array, labels: Array, classes: Sequence[str], explained: Array, 
         explained: fraction of the variance along each component (2,).
         title: above the plot.
     """
-    figure = blank(6.2, 5)
+    named = len(classes) <= NAMED
+    figure = blank(6.2 + (0 if named else _legend_width(classes)), 5)
     axes = figure.add_subplot()
     colours = class_colours(len(classes))
     axes.scatter(points[:, 0], points[:, 1], s=7, c=[colours[k] for k in labels], linewidths=0)
-    few = len(classes) <= COLUMN
-    size = 13 if few and _longest(classes) <= 2 else 8 if few else 6
-    for k in np.unique(labels):
+    if not named:
+        _legend(axes, classes)
+    for k in np.unique(labels) if named else ():
         place = np.median(points[labels == k], 0)
         outline = [withStroke(linewidth=3, foreground="white")]
-        style: dict[str, Any] = {"fontsize": size, "fontweight": "bold", "ha": "center", "va": "center"}
-        axes.text(place[0], place[1], fill(classes[k], NAME), path_effects=outline, **style)
+        style: dict[str, Any] = {"fontweight": "bold", "ha": "center", "va": "center", "path_effects": outline}
+        axes.text(place[0], place[1], fill(classes[k], NAME), fontsize=13 if _longest(classes) <= 2 else 8, **style)
     _pca_axes(axes, explained)
     axes.set_title(title)
     return figure
@@ -109,15 +126,11 @@ def pca_over_training(
         explained: fraction of the last snapshot's variance along each component (2,).
         title: above the plot.
     """
-    names = [shorten(name, 2 * NAME, placeholder="…") for name in classes]
-    columns = -(-len(names) // COLUMN)
-    # The legend may not take the room of the plot; a column of short names fits beside it.
-    figure = blank(5 + max(columns * (0.35 + 0.065 * _longest(names)) - 0.5, 0), 4.2, ANIMATION_DPI)
+    figure = blank(5 + _legend_width(classes), 4.2, ANIMATION_DPI)
     axes = figure.add_subplot()
-    colours = class_colours(len(names))
+    colours = class_colours(len(classes))
     dots = axes.scatter(snapshots[-1][:, 0], snapshots[-1][:, 1], s=7, c=[colours[k] for k in labels], linewidths=0)
-    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "ncols": columns}
-    axes.legend(handles=_class_handles(names), fontsize=7, **beside)
+    _legend(axes, classes)
     _pca_axes(axes, explained)
     low, high = snapshots[-1].min(0), snapshots[-1].max(0)
     margin = np.maximum((high - low) * 0.08, 1e-6)
@@ -138,12 +151,13 @@ def confusion(counts: Array, classes: Sequence[str], title: str) -> Figure:
     """Confusion matrix, true class by row and predicted class by column; only the off-diagonal errors are coloured.
 
     Args:
-        counts: images of class i (row) that were assigned to class j (column), (C, C). With more than `COUNTED` classes a
+        counts: images of class i (row) that were assigned to class j (column), (C, C). With more than `NAMED` classes a
             colour scale takes the place of the numbers.
         classes: names of the classes.
         title: above the matrix.
     """
-    names = [fill(name, NAME) for name in classes]
+    numbers = len(classes) <= NAMED
+    names = [fill(name, NAME) for name in classes] if numbers else _one_line(classes)
     longest = max(_longest(name.split("\n")) for name in names)
     room = 0.07 * longest if longest > 2 else 0
     side = min(max(5.8 + 0.32 * (len(classes) - 10), 4.2), 12) + room
@@ -151,9 +165,8 @@ def confusion(counts: Array, classes: Sequence[str], title: str) -> Figure:
     axes = figure.add_subplot()
     errors = counts - np.diag(np.diag(counts))
     picture = axes.imshow(errors, cmap="Oranges", vmin=0)
-    numbers = len(classes) <= COUNTED
     if not numbers:
-        figure.colorbar(picture, ax=axes, shrink=0.8, label="misclassified test images")
+        figure.colorbar(picture, ax=axes, shrink=0.8, label="misclassified test images", ticks=MaxNLocator(integer=True))
     dark = errors.max() * 0.6
     for (row, column), count in np.ndenumerate(counts):
         if count and numbers:

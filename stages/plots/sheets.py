@@ -24,7 +24,7 @@ PAIRS = 12
 """Confusions on one sheet of misclassified images."""
 COLUMNS = 12
 """Misclassified images of a confusion."""
-LINE = 32
+LINE = 28
 """Most characters in a line of a row's name."""
 SHARP = 48
 """Largest side of images that are drawn as sharp squares; larger ones have more pixels than their tile and are smoothed."""
@@ -97,8 +97,10 @@ def mistakes(images: Array, true: Array, predicted: Array, classes: Sequence[str
     confused = list(zip(true.tolist(), predicted.tolist(), strict=True))
     frequency = Counter(confused)
     pairs = sorted(frequency, key=lambda pair: (-frequency[pair], pair))[:PAIRS]
-    figure = blank(2.4 + 0.55 * COLUMNS, 0.7 + 0.58 * max(len(pairs), 1))
-    axes = figure.add_subplot()
+    long = max(map(len, classes)) > 2
+    figure = blank((3 if long else 2.4) + 0.55 * COLUMNS, 0.7 + 0.58 * max(len(pairs), 1))
+    # Long names need all the room at the left.
+    axes = figure.add_subplot(anchor="E" if long else "C")
     places = [[i for i, pair in enumerate(confused) if pair == wanted][:COLUMNS] for wanted in pairs]
     grid: list[list[Array | None]] = [[floats(images[i]) for i in row] + [None] * (COLUMNS - len(row)) for row in places]
     height, width = _tiles(axes, grid)

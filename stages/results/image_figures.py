@@ -142,7 +142,7 @@ def of_reconstructions(name: str, metrics: Mapping[str, Any], fields: Fields, *,
     return {
         "reconstructions": sheets.sheet(rows, f"{title}, {dataset}: MSE {mse:.4f}, PSNR {psnr:.1f} dB, SSIM {ssim:.3f}"),
         "severity": sheets.sheet(
-            severity, f"{title}: a test image of {dataset}, perturbed more and more, and its reconstruction", columns
+            severity, f"{title}\na test image of {dataset}, perturbed more and more, and its reconstruction", columns
         ),
     }
 
