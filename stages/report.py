@@ -28,7 +28,7 @@ from stages.pipeline import artifacts, digests, files, page_script, runner
 from stages.pipeline.descriptions import describe
 from stages.pipeline.lookup import look_up
 from stages.plots.canvas import write_png
-from stages.plots.colours import CLASSES, ENERGY_MAP, method_colour
+from stages.plots.colours import CLASSES, ENERGY_MAP, class_colours, method_colour
 from stages.plots.spectra import DEPTH, LARGEST
 from stages.results import story, verdict_matrix
 
@@ -138,6 +138,7 @@ def images(params: Params) -> dict[str, Any]:
         "methods": params.mnist.methods,
         "titles": {name: describe(name).title for name in params.mnist.methods},
         "reconstructed": params.mnist_reconstruct.methods,
+        "classes": files.read_names(artifacts.CLASSES),
         "images": page_script.sheet(test["images"][shown]),
         "labels": page_script.integers(test["labels"][shown]),
     }
@@ -181,10 +182,15 @@ def _spread(metric: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean": metric["mean"], "std": metric["std"], "seeds": len(metric["values"])}
 
 
+def classes() -> tuple[str, ...]:
+    """The colours of the classes of the images, which are those of modes as well."""
+    return class_colours(max(len(files.read_names(artifacts.CLASSES)), len(CLASSES)))
+
+
 def colours(params: Params) -> dict[str, str]:
     """The colours of methods and classes, as in the figures, by the names of their custom properties in the page's style."""
     methods = {f"method-{name}": method_colour(name) for name in (*params.methods, *params.mnist.methods)}
-    return methods | {f"class-{k}": colour for k, colour in enumerate(CLASSES)}
+    return methods | {f"class-{k}": colour for k, colour in enumerate(classes())}
 
 
 def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any], steps: list[story.Step]) -> dict[str, Any]:
@@ -193,7 +199,7 @@ def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any
     shown = {**mnist, RAW: next(iter(mnist.values()))["raw_pixels"]}
     return {
         "story": [*({"id": one.id, "state": one.state} for one in steps), {"id": "explore", "state": {"b": params.methods[0]}}],
-        "class_colours": CLASSES,
+        "class_colours": classes(),
         "spectrum": spectra(measured),
         "ablation": ablation(params, measured),
         "reconstruction": {

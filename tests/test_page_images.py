@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(not BROWSER, reason="no browser: chromium is not
 
 
 @pytest.fixture
-def digits(browser: Browser, page_project: Path) -> Iterator[Page]:
+def embeddings(browser: Browser, page_project: Path) -> Iterator[Page]:
     """The page at the step of the images' embeddings."""
-    opened = OpenedPage(browser, page_project, "#digits")
+    opened = OpenedPage(browser, page_project, "#embeddings")
     opened.page.wait_for_function("() => page.figure.view.content && page.figure.view.scatter.visible && !page.app.waiting")
     yield opened.page
     assert opened.messages == []
@@ -28,8 +28,8 @@ def digits(browser: Browser, page_project: Path) -> Iterator[Page]:
 SCATTER = "#figure .scatter"
 
 
-def test_images_are_filtered_selected_and_shown_with_their_nearest_neighbours(page_project: Path, digits: Page) -> None:
-    page = digits
+def test_images_are_filtered_selected_and_shown_with_their_nearest_neighbours(page_project: Path, embeddings: Page) -> None:
+    page = embeddings
     arrays = np.load(page_project / "reports/fields/mnist/jepa_ema.npz")
     count = page.evaluate("() => page.figure.view.scatter.visible.length")
     readout = page.locator("#figure .side .readout")
@@ -55,37 +55,37 @@ def test_images_are_filtered_selected_and_shown_with_their_nearest_neighbours(pa
     assert pixels(page, SCATTER) != before
 
 
-def test_no_image_is_marked_as_misclassified_before_the_end_of_training(digits: Page) -> None:
-    total = digits.evaluate("() => page.figure.view.images.labels.shape[0]")
-    digits.get_by_label("misclassified only").check()
-    slide(digits, "Training", 0)
-    digits.wait_for_function("total => page.figure.view.scatter.visible.length === total", arg=total)
-    expect(digits.get_by_label("misclassified only")).to_be_disabled()
-    expect(digits.locator("#figure .side .note")).to_contain_text("until then no dot is marked")
+def test_no_image_is_marked_as_misclassified_before_the_end_of_training(embeddings: Page) -> None:
+    total = embeddings.evaluate("() => page.figure.view.images.labels.shape[0]")
+    embeddings.get_by_label("misclassified only").check()
+    slide(embeddings, "Training", 0)
+    embeddings.wait_for_function("total => page.figure.view.scatter.visible.length === total", arg=total)
+    expect(embeddings.get_by_label("misclassified only")).to_be_disabled()
+    expect(embeddings.locator("#figure .side .note")).to_contain_text("until then no dot is marked")
 
 
-def test_hovering_over_a_point_of_the_scatter_plot_selects_its_image(digits: Page) -> None:
-    box = digits.locator(SCATTER).bounding_box()
+def test_hovering_over_a_point_of_the_scatter_plot_selects_its_image(embeddings: Page) -> None:
+    box = embeddings.locator(SCATTER).bounding_box()
     assert box
-    x, y = digits.evaluate(
+    x, y = embeddings.evaluate(
         "() => { const s = page.figure.view.scatter; return s.places[7].map((p, d) => p / s.canvas[d ? 'height' : 'width']); }"
     )
-    digits.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    expect(digits.locator("#figure .side .readout")).to_contain_text("test image 7: ")
+    embeddings.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    expect(embeddings.locator("#figure .side .readout")).to_contain_text("test image 7: ")
 
 
-def test_play_steps_through_the_snapshots_of_the_image_embeddings(digits: Page) -> None:
-    digits.evaluate(RECORD_TEXTS, "#figure .slider output")
-    digits.click("#figure button:text-is('Play training')")
-    expect(digits.locator("#figure .slider output")).to_have_text("step 30")
-    assert digits.evaluate("() => texts") == ["step 0", "step 5", "step 30"]
+def test_play_steps_through_the_snapshots_of_the_image_embeddings(embeddings: Page) -> None:
+    embeddings.evaluate(RECORD_TEXTS, "#figure .slider output")
+    embeddings.click("#figure button:text-is('Play training')")
+    expect(embeddings.locator("#figure .slider output")).to_have_text("step 30")
+    assert embeddings.evaluate("() => texts") == ["step 0", "step 5", "step 30"]
 
 
-def test_the_scatter_plot_shows_the_pipelines_pca_projection(page_project: Path, digits: Page) -> None:
+def test_the_scatter_plot_shows_the_pipelines_pca_projection(page_project: Path, embeddings: Page) -> None:
     expected = np.load(page_project / "reports/fields/mnist/jepa_ema.npz")["pca"]
-    found = np.array(digits.evaluate("() => [...page.numbers(page.figure.view.content.pca)]")).reshape(expected.shape)
+    found = np.array(embeddings.evaluate("() => [...page.numbers(page.figure.view.content.pca)]")).reshape(expected.shape)
     assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
-    places = np.array(digits.evaluate("() => page.figure.view.scatter.places"))
+    places = np.array(embeddings.evaluate("() => page.figure.view.scatter.places"))
     assert np.corrcoef(places[:, 0], expected[-1, :, 0])[0, 1] > 0.999
     assert np.corrcoef(places[:, 1], expected[-1, :, 1])[0, 1] < -0.999, "the second component increases upwards"
 
