@@ -2,7 +2,7 @@
 
 A script calls `pageData.add(name, content)`. An array in the content is encoded as
 `{"type": "uint16", "shape": [...], "low": a, "step": b, "data": base64}`: its values are a + b · q, where q are the row-major,
-little-endian integers in `data`. Grey images are PNGs, `{"png": base64, ...}`, and colour images are JPEGs, with the key `jpeg`.
+little-endian integers in `data`. Images are PNGs, `{"png": base64, ...}`, if grey, and JPEGs, with the key `jpeg`, in colour.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
 """`make register`: register the best image encoder in MLflow's model registry.
 
 The best encoder is that with the highest k-NN accuracy on held-out training images. It becomes a version of the model
-`energy-wells-DATASET`, with a signature, which has the shape of the images, an input example, params.yaml and the digests that identify its run. An encoder with
+`energy-wells-DATASET`, with a signature, an input example, params.yaml and the digests that identify its run. An encoder with
 the same weights and shifts is registered only once. The alias `best` moves to the new version if its accuracy is higher than
 that of the version with the alias. A version loads without this project:
 
-    mlflow.pyfunc.load_model("models:/energy-wells-mnist@best").predict(images)    # bytes to embeddings (N, D)
+    mlflow.pyfunc.load_model("models:/energy-wells-mnist@best").predict(images)
 
-Images are (N, H, W), or (N, H, W, 3) in colour.
-
-It contains the package's code and the weights as safetensors, and no pickle.
+It maps byte images (N, H, W), or (N, H, W, 3) in colour, to embeddings (N, D); the signature has the side and the channels of
+the data set. It contains the package's code and the weights as safetensors, and no pickle.
 """
 
 from __future__ import annotations
