@@ -70,7 +70,7 @@ def main(params: Params) -> None:
         mnist_methods=params.mnist.methods,
         colours=colours(params),
         reconstructed=reconstructed,
-        robustness_images=params.mnist.evaluation.robustness_images,
+        robustness_images=robustness_images(params),
         robustness=robustness(mnist),
         seeds=params.seeds,
         counts=counts(claims),
@@ -206,7 +206,7 @@ def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any
             name: {key: mnist[name]["reconstruction"][key] for key in kept} for name in params.mnist_reconstruct.methods
         },
         "robustness": {
-            "images": params.mnist.evaluation.robustness_images,
+            "images": robustness_images(params),
             "clean": {name: one["robustness_clean"]["accuracy"]["mean"] for name, one in shown.items()},
             "methods": {
                 name: {
@@ -217,6 +217,11 @@ def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any
             },
         },
     }
+
+
+def robustness_images(params: Params) -> int:
+    """The number of images in each perturbed set: the wanted number, or all test images if they are fewer."""
+    return min(params.mnist.evaluation.robustness_images, len(files.read_arrays(artifacts.data("mnist", "test"))["labels"]))
 
 
 def robustness(mnist: Mapping[str, Any]) -> dict[str, Any]:

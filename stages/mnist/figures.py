@@ -42,7 +42,7 @@ def main(params: Params) -> None:
             test,
             classes=classes,
             dataset=dataset,
-            robustness_images=params.mnist.evaluation.robustness_images,
+            robustness_images=len(perturbed["rows"]),
             shown=shown,
         )
         for key, picture in pictures.items():
@@ -74,7 +74,7 @@ def main(params: Params) -> None:
         )
         write_png(
             folder / "robustness.png",
-            images.robustness_of_all(robust, params.mnist.evaluation.robustness_images),
+            images.robustness_of_all(robust, len(perturbed["rows"])),
         )
         # The untrained encoders have the same weights and differ only in the normalisation of embeddings: one is shown.
         few_labels = [(titles[name], m["few_labels"]) for name, m in metrics.items()]

@@ -38,7 +38,7 @@ export class BreakingView {
     this.chart = below.append("div").attr("class", "chart").node();
     const beside = below.append("figure");
     this.scatter = new Scatter(beside.node(), { width: 700, height: 420, label: "Embeddings of the clean test images at the end of training" });
-    this.legend = beside.append("div").attr("class", "classes");
+    this.legend = beside.append("div").attr("class", "classes").attr("tabindex", 0).attr("role", "group").attr("aria-label", "Colours of the classes");
     beside.append("figcaption").text("Embeddings of the clean test images on two principal components, coloured by class.");
     this.images = null;
     this.problem = "";

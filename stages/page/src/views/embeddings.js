@@ -24,6 +24,7 @@ export class EmbeddingsView {
     this.training = new Training(row, app, { steps: () => this.content?.steps ?? [], end: (step) => (step === undefined ? "" : `step ${step}`) });
     this.mistakes = controls.tick(row, "misclassified only", false, (mistakes) => app.set({ mistakes }));
     this.labels = controls.row(above, "Labels shown");
+    this.labels.classList.add("labels");
     const body = d3.select(host).append("div").attr("class", "embeddings");
     this.scatter = new Scatter(body.append("div").node(), { label: LABEL, listen: (image) => app.set({ image }) });
     const side = body.append("div").attr("class", "side");
@@ -60,13 +61,13 @@ export class EmbeddingsView {
     if (this.ticks) {
       return;
     }
+    controls.button(this.labels, "All", () => this.app.set({ hidden: [] }));
+    controls.button(this.labels, "None", () => this.app.set({ hidden: this.images.present, image: null }));
     this.ticks = this.images.present.map((label) => {
       const input = controls.tick(this.labels, this.images.classes[label], true, (on) => this.hide(label, !on));
       d3.select(input.parentElement).select("span").style("border-color", classColour(label));
       return { label, input };
     });
-    controls.button(this.labels, "All", () => this.app.set({ hidden: [] }));
-    controls.button(this.labels, "None", () => this.app.set({ hidden: this.images.present, image: null }));
   }
 
   hide(label, off) {
