@@ -28,7 +28,7 @@ from stages.pipeline import artifacts, digests, files, page_script, runner
 from stages.pipeline.descriptions import describe
 from stages.pipeline.lookup import look_up
 from stages.plots.canvas import write_png
-from stages.plots.colours import CLASSES, ENERGY_MAP, method_colour
+from stages.plots.colours import CLASSES, ENERGY_MAP, class_colours, method_colour
 from stages.plots.spectra import DEPTH, LARGEST
 from stages.results import story, verdict_matrix
 
@@ -70,7 +70,7 @@ def main(params: Params) -> None:
         mnist_methods=params.mnist.methods,
         colours=colours(params),
         reconstructed=reconstructed,
-        robustness_images=params.mnist.evaluation.robustness_images,
+        robustness_images=robustness_images(params),
         robustness=robustness(mnist),
         seeds=params.seeds,
         counts=counts(claims),
@@ -138,6 +138,7 @@ def images(params: Params) -> dict[str, Any]:
         "methods": params.mnist.methods,
         "titles": {name: describe(name).title for name in params.mnist.methods},
         "reconstructed": params.mnist_reconstruct.methods,
+        "classes": files.read_names(artifacts.CLASSES),
         "images": page_script.sheet(test["images"][shown]),
         "labels": page_script.integers(test["labels"][shown]),
     }
@@ -181,10 +182,15 @@ def _spread(metric: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean": metric["mean"], "std": metric["std"], "seeds": len(metric["values"])}
 
 
+def classes() -> tuple[str, ...]:
+    """The colours of the classes of the images, which are those of modes as well."""
+    return class_colours(max(len(files.read_names(artifacts.CLASSES)), len(CLASSES)))
+
+
 def colours(params: Params) -> dict[str, str]:
     """The colours of methods and classes, as in the figures, by the names of their custom properties in the page's style."""
     methods = {f"method-{name}": method_colour(name) for name in (*params.methods, *params.mnist.methods)}
-    return methods | {f"class-{k}": colour for k, colour in enumerate(CLASSES)}
+    return methods | {f"class-{k}": colour for k, colour in enumerate(classes())}
 
 
 def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any], steps: list[story.Step]) -> dict[str, Any]:
@@ -193,14 +199,14 @@ def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any
     shown = {**mnist, RAW: next(iter(mnist.values()))["raw_pixels"]}
     return {
         "story": [*({"id": one.id, "state": one.state} for one in steps), {"id": "explore", "state": {"b": params.methods[0]}}],
-        "class_colours": CLASSES,
+        "class_colours": classes(),
         "spectrum": spectra(measured),
         "ablation": ablation(params, measured),
         "reconstruction": {
             name: {key: mnist[name]["reconstruction"][key] for key in kept} for name in params.mnist_reconstruct.methods
         },
         "robustness": {
-            "images": params.mnist.evaluation.robustness_images,
+            "images": robustness_images(params),
             "clean": {name: one["robustness_clean"]["accuracy"]["mean"] for name, one in shown.items()},
             "methods": {
                 name: {
@@ -211,6 +217,11 @@ def results(params: Params, mnist: Mapping[str, Any], measured: Mapping[str, Any
             },
         },
     }
+
+
+def robustness_images(params: Params) -> int:
+    """The number of images in each perturbed set: the wanted number, or all test images if they are fewer."""
+    return min(params.mnist.evaluation.robustness_images, len(files.read_arrays(artifacts.data("mnist", "test"))["labels"]))
 
 
 def robustness(mnist: Mapping[str, Any]) -> dict[str, Any]:

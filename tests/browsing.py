@@ -26,7 +26,7 @@ STEPS = [
     "score",
     "weights",
     "hidden",
-    "digits",
+    "embeddings",
     "breaking",
     "sandbox",
     "verdicts",

@@ -148,7 +148,7 @@ def test_unusable_addresses_show_a_page_and_at_most_one_line_of_error(
 ) -> None:
     opened = OpenedPage(browser, page_project, address)
     opened.page.wait_for_timeout(500)
-    for view in ("maps", "particles", "profile", "conditional", "bridge", "digits", "breaking"):
+    for view in ("maps", "particles", "profile", "conditional", "bridge", "embeddings", "breaking"):
         opened.page.evaluate("view => page.app.set({ view })", view)
         opened.page.wait_for_timeout(200)
         assert opened.page.locator("#figure > .error").text_content() == error
@@ -236,7 +236,7 @@ def test_taps_move_the_reference_point_but_touch_presses_do_not(browser: Browser
     assert page.evaluate(NODE) == before
     page.touchscreen.tap(*page.evaluate(TO_SCREEN, ["b", -5, 4]))
     page.wait_for_function(f"before => ({NODE})() !== before", arg=before)
-    page.evaluate("() => page.app.dispatch({ step: 'digits' })")
+    page.evaluate("() => page.app.dispatch({ step: 'embeddings' })")
     page.wait_for_function("() => page.figure.view.scatter?.places && !page.app.waiting")
     canvas = page.locator(SCATTER)
     box = canvas.bounding_box()
@@ -308,8 +308,8 @@ def test_without_javascript_the_page_shows_story_figures_and_claims(browser: Bro
         ("mog/contrastive.js", "#similarity", "#figure > .error"),
         ("mog/contrastive.details.js", "#similarity", "#figure > .error"),
         ("spectrum.js", "#explore&view=spectrum&b=contrastive", "#figure > .error"),
-        ("images.js", "#digits", "#figure > .error"),
-        ("mnist/jepa_ema.js", "#digits", "#figure > .error"),
+        ("images.js", "#embeddings", "#figure > .error"),
+        ("mnist/jepa_ema.js", "#embeddings", "#figure > .error"),
         ("mnist/jepa_ema.reconstruction.js", "#breaking", "#figure > .error"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,16 +12,19 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from stages.pipeline import artifacts, files
+from stages.config import params as parameters
+from stages.mnist import evaluate, reconstruct_evaluate
+from stages.pipeline import artifacts, files, page_script
+from tests import small
 from tests.browsing import BROWSER, RECORD_TEXTS, OpenedPage, pixels, slide
 
 pytestmark = pytest.mark.skipif(not BROWSER, reason="no browser: chromium is not installed")
 
 
 @pytest.fixture
-def digits(browser: Browser, page_project: Path) -> Iterator[Page]:
+def embeddings(browser: Browser, page_project: Path) -> Iterator[Page]:
     """The page at the step of the images' embeddings."""
-    opened = OpenedPage(browser, page_project, "#digits")
+    opened = OpenedPage(browser, page_project, "#embeddings")
     opened.page.wait_for_function("() => page.figure.view.content && page.figure.view.scatter.visible && !page.app.waiting")
     yield opened.page
     assert opened.messages == []
@@ -26,10 +32,86 @@ def digits(browser: Browser, page_project: Path) -> Iterator[Page]:
 
 
 SCATTER = "#figure .scatter"
+SIDE = 12
+"""Side of the coloured images."""
+CLASSES = ["Straße", *(chr(ord("A") + k) for k in range(1, 26))]
+"""Names of the classes of the coloured images."""
 
 
-def test_images_are_filtered_selected_and_shown_with_their_nearest_neighbours(page_project: Path, digits: Page) -> None:
-    page = digits
+def coloured(labels: np.ndarray) -> np.ndarray:
+    """An image (SIDE, SIDE, 3) for each label, all pixels of one colour of the class."""
+    colours = np.stack([labels * 9, 255 - labels * 9, np.where(labels % 2, 255, 0)], -1).astype(np.uint8)
+    return colours[:, None, None].repeat(SIDE, 1).repeat(SIDE, 2)
+
+
+@pytest.fixture(scope="module")
+def coloured_project(page_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the small clone whose page shows coloured images of 26 classes, as the pipeline writes them."""
+    folder = tmp_path_factory.mktemp("coloured") / "clone"
+    shutil.copytree(page_project, folder, symlinks=True, ignore=shutil.ignore_patterns(".dvc", ".git"))
+    title = {"mnist": {"datasets": {"digits": {"title": "Letters in colour"}}}}
+    small.change_params(folder, title)
+    for file in (folder / "data/mnist/test.npz", folder / artifacts.CLASSES):
+        file.unlink()
+    with contextlib.chdir(folder):
+        params = parameters.load()
+        labels = np.arange(params.mnist.test_images) % len(CLASSES)
+        images = coloured(labels)
+        files.write_arrays(artifacts.data("mnist", "test"), {"images": images, "labels": labels})
+        files.write_text(artifacts.CLASSES, json.dumps(CLASSES))
+        count = params.mnist.snapshot_images
+        for name in params.mnist.methods:
+            fields = {**files.read_arrays(artifacts.fields("mnist", name)), "predicted": np.roll(labels, 1)}
+            close = np.arange(count)[:, None] + np.arange(5)
+            content = evaluate.page_data(fields, close % len(images), images, labels)
+            _replace(artifacts.page_data("mnist", name), f"mnist/{name}", content)
+        rows = np.arange(params.page.reconstructions)
+        perturbed = {"rows": rows, "gaussian": np.stack([255 - images[rows]] * len(params.mnist.evaluation.strengths))}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reconstruct_evaluate.quality, "reconstruct", lambda decoder, images, device: images / 255)
+            patch.setattr(reconstruct_evaluate, "kinds", lambda perturbed: ["gaussian"])
+            for name in params.mnist_reconstruct.methods:
+                content = reconstruct_evaluate.page_data(None, perturbed, images, params, None)  # type: ignore[arg-type]
+                _replace(artifacts.page_data("mnist", f"{name}.reconstruction"), f"mnist/{name}/reconstruction", content)
+        small.run(folder, "python", "-m", "stages.report")
+    return folder
+
+
+def _replace(path: Path, name: str, content: dict[str, object]) -> None:
+    """Write page data in place of a link into the cache."""
+    path.unlink()
+    page_script.write(path, name, content)
+
+
+def test_page_shows_coloured_images_with_the_names_of_their_classes(browser: Browser, coloured_project: Path) -> None:
+    opened = OpenedPage(browser, coloured_project, "#embeddings&image=27")
+    page = opened.page
+    page.wait_for_function("() => page.figure.view.content && page.figure.view.scatter.visible && !page.app.waiting")
+    readout = page.locator("#figure .side .readout")
+    expect(readout).to_have_text(f"test image 27: true class {CLASSES[1]}, predicted class {CLASSES[0]} (misclassified)")
+    assert page.locator(".near figcaption").all_text_contents() == CLASSES[1:6]
+    assert page.locator("#figure .tick:has-text('Straße')").count() == 1
+    size, colour = page.evaluate(
+        """() => {
+          const canvas = document.querySelector("#figure .thumbnail"), middle = canvas.width / 2;
+          return [[canvas.width, canvas.height], [...canvas.getContext("2d").getImageData(middle, middle, 1, 1).data]];
+        }"""
+    )
+    assert size == [108, 108], "a multiple of the side of the images"
+    assert np.abs(np.array(colour[:3]) - coloured(np.array([1]))[0, 0, 0]).max() < 12
+    assert "MNIST" not in page.locator("body > header, main").all_text_contents()[0]
+    assert "Letters in colour" in (page.locator("header").text_content() or "")
+    page.evaluate("() => page.app.dispatch({ step: 'breaking' })")
+    page.wait_for_function("() => page.figure.view.content?.perturbed && !page.app.waiting")
+    legend = page.locator("#figure .classes span").all_text_contents()
+    assert legend == CLASSES
+    assert page.evaluate("() => document.querySelector('.pairs canvas').width") % SIDE == 0
+    assert opened.messages == []
+    opened.context.close()
+
+
+def test_images_are_filtered_selected_and_shown_with_their_nearest_neighbours(page_project: Path, embeddings: Page) -> None:
+    page = embeddings
     arrays = np.load(page_project / "reports/fields/mnist/jepa_ema.npz")
     count = page.evaluate("() => page.figure.view.scatter.visible.length")
     readout = page.locator("#figure .side .readout")
@@ -55,37 +137,37 @@ def test_images_are_filtered_selected_and_shown_with_their_nearest_neighbours(pa
     assert pixels(page, SCATTER) != before
 
 
-def test_no_image_is_marked_as_misclassified_before_the_end_of_training(digits: Page) -> None:
-    total = digits.evaluate("() => page.figure.view.images.labels.shape[0]")
-    digits.get_by_label("misclassified only").check()
-    slide(digits, "Training", 0)
-    digits.wait_for_function("total => page.figure.view.scatter.visible.length === total", arg=total)
-    expect(digits.get_by_label("misclassified only")).to_be_disabled()
-    expect(digits.locator("#figure .side .note")).to_contain_text("until then no dot is marked")
+def test_no_image_is_marked_as_misclassified_before_the_end_of_training(embeddings: Page) -> None:
+    total = embeddings.evaluate("() => page.figure.view.images.labels.shape[0]")
+    embeddings.get_by_label("misclassified only").check()
+    slide(embeddings, "Training", 0)
+    embeddings.wait_for_function("total => page.figure.view.scatter.visible.length === total", arg=total)
+    expect(embeddings.get_by_label("misclassified only")).to_be_disabled()
+    expect(embeddings.locator("#figure .side .note")).to_contain_text("until then no dot is marked")
 
 
-def test_hovering_over_a_point_of_the_scatter_plot_selects_its_image(digits: Page) -> None:
-    box = digits.locator(SCATTER).bounding_box()
+def test_hovering_over_a_point_of_the_scatter_plot_selects_its_image(embeddings: Page) -> None:
+    box = embeddings.locator(SCATTER).bounding_box()
     assert box
-    x, y = digits.evaluate(
+    x, y = embeddings.evaluate(
         "() => { const s = page.figure.view.scatter; return s.places[7].map((p, d) => p / s.canvas[d ? 'height' : 'width']); }"
     )
-    digits.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    expect(digits.locator("#figure .side .readout")).to_contain_text("test image 7: ")
+    embeddings.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    expect(embeddings.locator("#figure .side .readout")).to_contain_text("test image 7: ")
 
 
-def test_play_steps_through_the_snapshots_of_the_image_embeddings(digits: Page) -> None:
-    digits.evaluate(RECORD_TEXTS, "#figure .slider output")
-    digits.click("#figure button:text-is('Play training')")
-    expect(digits.locator("#figure .slider output")).to_have_text("step 30")
-    assert digits.evaluate("() => texts") == ["step 0", "step 5", "step 30"]
+def test_play_steps_through_the_snapshots_of_the_image_embeddings(embeddings: Page) -> None:
+    embeddings.evaluate(RECORD_TEXTS, "#figure .slider output")
+    embeddings.click("#figure button:text-is('Play training')")
+    expect(embeddings.locator("#figure .slider output")).to_have_text("step 30")
+    assert embeddings.evaluate("() => texts") == ["step 0", "step 5", "step 30"]
 
 
-def test_the_scatter_plot_shows_the_pipelines_pca_projection(page_project: Path, digits: Page) -> None:
+def test_the_scatter_plot_shows_the_pipelines_pca_projection(page_project: Path, embeddings: Page) -> None:
     expected = np.load(page_project / "reports/fields/mnist/jepa_ema.npz")["pca"]
-    found = np.array(digits.evaluate("() => [...page.numbers(page.figure.view.content.pca)]")).reshape(expected.shape)
+    found = np.array(embeddings.evaluate("() => [...page.numbers(page.figure.view.content.pca)]")).reshape(expected.shape)
     assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
-    places = np.array(digits.evaluate("() => page.figure.view.scatter.places"))
+    places = np.array(embeddings.evaluate("() => page.figure.view.scatter.places"))
     assert np.corrcoef(places[:, 0], expected[-1, :, 0])[0, 1] > 0.999
     assert np.corrcoef(places[:, 1], expected[-1, :, 1])[0, 1] < -0.999, "the second component increases upwards"
 

@@ -48,7 +48,7 @@ def test_head_and_claims_of_the_matrix_stay_while_it_scrolls(
 
 
 def test_pointing_at_an_image_moves_nothing(browser: Browser, page_project: Path) -> None:
-    opened = OpenedPage(browser, page_project, "#digits")
+    opened = OpenedPage(browser, page_project, "#embeddings")
     page = opened.page
     page.wait_for_function("() => page.figure.view.content && !page.app.waiting")
     places = """() => [".thumbnail", "#figure > .controls button", ".side h3"].map((one) =>
@@ -132,7 +132,7 @@ def test_controls_of_explore_that_a_view_does_not_heed_are_off(browser: Browser,
     settled(page)
     assert _idle(page) == []
     page.select_option(".choice:has(span:text-is('View')) select", label="embeddings of the images")
-    page.wait_for_function("() => page.app.state.view === 'digits' && !page.app.waiting")
+    page.wait_for_function("() => page.app.state.view === 'embeddings' && !page.app.waiting")
     assert {"Seed", "test points", "score arrows", "contours of the true log-density"} <= set(_idle(page))
     page.locator(".thumb[data-method=dsm]").click()
     page.wait_for_function("() => page.app.state.view === 'maps' && page.app.state.b === 'dsm'")

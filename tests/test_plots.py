@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 import subprocess
 import sys
 import warnings
@@ -36,14 +38,16 @@ from stages.plots import (
     studies,
     verdicts,
 )
-from stages.plots.canvas import ANIMATION_DPI, DPI, write_gif, write_png
-from stages.plots.colours import ACCENT, CLASSES, REFERENCE
+from stages.plots import pixels as pixel_plots
+from stages.plots.canvas import ANIMATION_DPI, DPI, plain, write_gif, write_png
+from stages.plots.colours import ACCENT, CLASSES, MOST_COLOURS, REFERENCE, class_colours
 from stages.plots.comparison import Shown
 from stages.plots.fields import Conditional
 from stages.plots.gallery import Landscape
 from stages.plots.landscape import COSINE, NATS, Grid
 from stages.plots.studies import Map, Series
 from stages.results import comparison as results_comparison
+from stages.results import image_figures
 
 RNG = np.random.default_rng(0)
 GRID = Grid(x=np.linspace(-10, 10, 20), y=np.linspace(-5, 15, 21))
@@ -57,6 +61,10 @@ WALK = RNG.uniform((-9, -4), (9, 14), (5, 2))
 FIELD = np.stack(np.gradient(-ENERGY)[::-1], -1)
 DIGITS = RNG.integers(256, size=(6, 28, 28), dtype=np.uint8)
 LABELS = np.arange(40) % 10
+NAMES = [str(k) for k in range(10)]
+LETTERS = [chr(ord("A") + k) for k in range(26)]
+CLOTHES = ["T-shirt/top", "Ankle boot"]
+COLOURED = RNG.integers(256, size=(6, 12, 12, 3), dtype=np.uint8)
 PROJECTED = RNG.normal(size=(5, 40, 2)).astype(np.float32)
 EXPLAINED = np.array([0.5, 0.25])
 A, B = Shown("method a", "#0072b2"), Shown("method b", "#d55e00")
@@ -108,8 +116,12 @@ FIGURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
         (10.0, 6.8),
     ),
     "sheet": (lambda: sheets.sheet({"bytes": DIGITS, "floats": DIGITS[:4] / 255}, "t", "abcdef"), (5.32, 2.02)),
-    "pca": (lambda: images.pca(PROJECTED[0], LABELS, EXPLAINED, "t"), (6.2, 5)),
-    "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, "t"), (5.8, 5.4)),
+    "pca": (lambda: images.pca(PROJECTED[0], LABELS, NAMES, EXPLAINED, "t"), (6.2, 5)),
+    "pca of two classes": (lambda: images.pca(PROJECTED[0], LABELS % 2, CLOTHES, EXPLAINED, "t"), (6.2, 5)),
+    "confusion": (lambda: images.confusion(np.eye(10, dtype=int) * 5 + 1, NAMES, "t"), (5.8, 5.4)),
+    "confusion of two classes": (lambda: images.confusion(np.eye(2, dtype=int) + 1, CLOTHES, "t"), (4.97, 4.57)),
+    "confusion of letters": (lambda: images.confusion(np.eye(26, dtype=int) + 1, LETTERS, "t"), (10.92, 10.52)),
+    "sheet in colour": (lambda: sheets.sheet({"bytes": COLOURED, "floats": COLOURED[:4] / 255}, "t", "abcdef"), (5.32, 2.02)),
     "knn": (lambda: images.knn([(A, 0.01), (B, 0.03)], "t", 0.0099), (6.6, 1.62)),
     "study lines": (
         lambda: studies.lines(
@@ -141,17 +153,25 @@ FIGURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
         ),
         (1.9 + 0.5 * 4, 2.9 + 0.6),
     ),
-    "mistakes": (lambda: sheets.mistakes(DIGITS, LABELS[:6], LABELS[1:7], "t"), (2.4 + 6.6, 0.7 + 0.58 * 6)),
-    "no mistakes": (lambda: sheets.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], "t"), (2.4 + 6.6, 1.28)),
+    "mistakes": (lambda: sheets.mistakes(DIGITS, LABELS[:6], LABELS[1:7], NAMES, "t"), (2.4 + 6.6, 0.7 + 0.58 * 6)),
+    "mistakes in colour": (
+        lambda: sheets.mistakes(COLOURED, LABELS[:6] % 2, LABELS[1:7] % 2, CLOTHES, "t"),
+        (3 + 6.6, 0.7 + 0.58 * 2),
+    ),
+    "no mistakes": (lambda: sheets.mistakes(DIGITS[:0], LABELS[:0], LABELS[:0], NAMES, "t"), (2.4 + 6.6, 1.28)),
     "neighbours": (
         lambda: sheets.neighbours(DIGITS[:2], DIGITS[None, 2:].repeat(2, 0), np.eye(2, 4, dtype=bool), "t"),
+        (0.62 * 5.4, 0.6 + 0.62 * 2),
+    ),
+    "neighbours in colour": (
+        lambda: sheets.neighbours(COLOURED[:2], COLOURED[None, 2:].repeat(2, 0), np.eye(2, 4, dtype=bool), "t"),
         (0.62 * 5.4, 0.6 + 0.62 * 2),
     ),
     "robustness of all": (
         lambda: images.robustness_of_all({"m": ROBUST}, 1000),
         (3.8, 1.4 + 0.24 * 3),
     ),
-    "few labels": (lambda: images.few_labels([(A, {"10": MEASURED, "100": MEASURED})] * 4), (6.6, 4.2)),
+    "few labels": (lambda: images.few_labels([(A, {"10": MEASURED, "100": MEASURED})] * 4, "d"), (6.6, 4.2)),
     "robustness": (lambda: images.robustness({"affine": {"0.5": 0.9, "1": 0.7}}, 0.99, "t"), (5.2, 3.8)),
 }
 ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
@@ -175,7 +195,13 @@ ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
         6,
     ),
     "movie": (lambda: images.movie(DIGITS[:5] / 255, ["from 0 to 1"] * 5), (2.6, 2.9), 5),
-    "pca over training": (lambda: images.pca_over_training(PROJECTED, LABELS, STEPS, EXPLAINED, "t"), (5, 4.2), 6),
+    "pca over training": (lambda: images.pca_over_training(PROJECTED, LABELS, NAMES, STEPS, EXPLAINED, "t"), (5, 4.2), 6),
+    "movie in colour": (lambda: images.movie(COLOURED[:5] * 1.1 / 255, ["from A to B"] * 5), (2.6, 2.9), 5),
+    "denoising in colour": (
+        lambda: pixel_plots.denoising(COLOURED[None, :4] / 255 * np.linspace(0, 1, 5)[:, None, None, None, None], STEPS, "t"),
+        (4, 4.4),
+        6,
+    ),
 }
 
 
@@ -192,10 +218,12 @@ def png(name: str) -> bytes:
         return (Path(folder) / "new folder" / "a.png").read_bytes()
 
 
-def gif(frames: list[np.ndarray], seconds: float = 3, accents: Sequence[str] = (ACCENT, REFERENCE)) -> bytes:
+def gif(
+    frames: list[np.ndarray], seconds: float = 3, accents: Sequence[str] = (ACCENT, REFERENCE), *, own_colours: bool = False
+) -> bytes:
     """The content of an animation's GIF file."""
     with TemporaryDirectory() as folder:
-        write_gif(Path(folder) / "new folder" / "a.gif", frames, seconds, accents)
+        write_gif(Path(folder) / "new folder" / "a.gif", frames, seconds, accents, own_colours=own_colours)
         return (Path(folder) / "new folder" / "a.gif").read_bytes()
 
 
@@ -405,6 +433,107 @@ def test_each_method_has_its_own_colour_and_an_unknown_one_a_constant_colour() -
     assert colours.method_colour("new_method") == colours.method_colour("new_method") != colours.method_colour("other")
 
 
+FURTHER = ("#2266ff", "#ff66ff", "#00dd00")
+"""The first colours after those of `CLASSES`, the same on every machine."""
+
+
+def test_any_number_of_classes_has_distinct_colours_that_do_not_depend_on_it() -> None:
+    most = class_colours(MOST_COLOURS)
+    assert most[: len(CLASSES)] == CLASSES and len(set(most)) == MOST_COLOURS
+    assert class_colours(2) == CLASSES[:2] and class_colours(26) == most[:26]
+    assert class_colours(MOST_COLOURS + 3) == most + most[:3]
+    assert class_colours(13)[10:] == FURTHER
+
+
+def test_class_names_are_shown_unchanged_and_in_full() -> None:
+    names = [plain(name) for name in ("$5 or $10", "a name of many words")]
+    shown = [
+        images.confusion(np.eye(2, dtype=int), names, "t").axes[0].get_yticklabels(),
+        images.pca(PROJECTED[0], LABELS % 2, names, EXPLAINED, "t").axes[0].texts,
+        sheets.mistakes(DIGITS[:2], LABELS[:2], 1 - LABELS[:2], names, "t").axes[0].texts,
+    ]
+    for texts in shown:
+        found = " ".join(text.get_text() for text in texts).replace("\n", " ")
+        assert all(name in found for name in names)
+        assert not any(text._preprocess_math(text.get_text())[1] is True for text in texts)
+
+
+def test_many_classes_have_a_legend_instead_of_names_in_the_plot() -> None:
+    names = [f"class {k}" for k in range(100)]
+    (axes,) = images.pca(RNG.normal(size=(200, 2)), np.arange(200) % 100, names, EXPLAINED, "t").axes
+    assert not axes.texts and [text.get_text() for text in axes.get_legend().get_texts()] == names
+    (axes,) = images.pca(RNG.normal(size=(52, 2)), np.arange(52) % 26, LETTERS, EXPLAINED, "t").axes
+    assert [text.get_text() for text in axes.texts] == LETTERS and axes.get_legend() is None
+    figure = images.confusion(np.eye(100, dtype=int), names, "t")
+    assert not figure.axes[0].texts and figure.axes[1].get_ylabel() == "misclassified test images"
+
+
+def test_sheet_shows_colour_images_unchanged() -> None:
+    (axes,) = sheets.sheet({"bytes": COLOURED[:2], "floats": COLOURED[:2] / 255 * 2}, "t").axes
+    shown, below = np.asarray(axes.images[0].get_array()), 12 + sheets.GAP
+    assert np.allclose(shown[:12, below : below + 12], COLOURED[1] / 255)
+    assert np.allclose(shown[below : below + 12, :12], (COLOURED[0] / 255 * 2).clip(0, 1))
+
+
+def test_animation_of_colour_images_has_their_colours() -> None:
+    squares = np.repeat(np.repeat(COLOURED[:2], 4, 1), 4, 2)
+    coarse = squares // 64 * 64
+    assert np.array_equal(np.stack(opened(gif(list(coarse), own_colours=True))), coarse)
+
+
+def test_all_class_colours_of_an_animation_fit_into_its_palette() -> None:
+    colours = class_colours(MOST_COLOURS)
+    stripes = np.round(np.array([to_rgb(c) for c in colours]) * 255).astype(np.uint8)[None].repeat(8, 0)
+    (frame,) = opened(gif([stripes], accents=colours))
+    # Pillow looks up the nearest colour of the palette to within a few values.
+    assert np.abs(frame.astype(int) - stripes).max() <= 8
+
+
+def test_the_target_applies_to_the_test_images_of_mnist_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = struct.pack(">4I", 2051, *DIGITS.shape) + DIGITS.tobytes()
+    monkeypatch.setattr(image_figures, "MNIST_TEST", hashlib.sha256(file).hexdigest())
+    accuracy = {"accuracy": MEASURED}
+    metrics = {"jepa_ema": {"knn": accuracy, "knn_untrained": accuracy, "knn_raw_pixels": accuracy}}
+
+    def texts(test: np.ndarray) -> str:
+        (axes,) = image_figures.knn(metrics, test=test, dataset="Letters", neighbours=5).axes
+        return " ".join([axes.get_title(), *(text.get_text() for text in axes.texts)])
+
+    assert "target 0.99 %" in texts(DIGITS) and "target" not in texts(DIGITS[1:]) and "target" not in texts(COLOURED)
+    assert "on the test images of Letters" in texts(COLOURED)
+
+
+def test_figures_of_a_method_on_letters_in_colour(tmp_path: Path) -> None:
+    count = 52
+    test = {"images": RNG.integers(256, size=(count, 12, 12, 3), dtype=np.uint8), "labels": np.arange(count) % 26}
+    fields = {
+        "predicted": np.roll(test["labels"], 1),
+        "pca": RNG.normal(size=(2, count, 2)),
+        "pca_explained": EXPLAINED,
+        "queries": np.arange(26),
+        "nearest": np.arange(26)[:, None].repeat(3, 1),
+        "steps": STEPS[:2],
+    }
+    robust = {**ROBUST, "robustness": {"affine": {"0.5": MEASURED, "1": MEASURED}}}
+    metrics = {**robust, "knn": {"accuracy": MEASURED}, "retrieval": {"map": MEASURED}}
+    shared = {"classes": LETTERS, "dataset": "Letters"}
+    found = image_figures.of_method("jepa_ema", metrics, fields, test, robustness_images=10, shown=count, **shared)
+    for name in ("pca", "confusion", "mistakes", "neighbours"):
+        title = found[name].get_suptitle() or found[name].axes[0].get_title()
+        assert "Letters" in title and "digit" not in title
+        write_png(tmp_path / "a.png", found[name])
+    assert [text.get_text() for text in found["mistakes"].axes[0].texts][:2] == ["A taken for Z: 2", "B taken for A: 2"]
+    assert len(image_figures.over_training("jepa_ema", fields, test["labels"], **shared)) == 2
+    path = {"interpolation": np.zeros((6, 12, 12, 3)), "interpolation_labels": np.array([0, 25])}
+    assert len(image_figures.interpolation("jepa_ema", path, LETTERS)) == 6
+    many = {**fields, "queries": np.arange(40), "nearest": np.arange(40)[:, None]}
+    names = [str(k) for k in range(40)]
+    found = image_figures.of_method(
+        "jepa_ema", metrics, many, test, classes=names, dataset="Many", robustness_images=10, shown=count
+    )
+    assert "test images of Many, from 30 of the 40 classes, and their" in found["neighbours"].get_suptitle()
+
+
 # ---------------------------------------------------------------- colours and content
 
 
@@ -485,15 +614,16 @@ def test_sheet_shows_bytes_and_floats_on_the_same_scale() -> None:
         lambda: gallery.gallery(GRID, landscapes("a", energy=FLAT), POINTS, 0 * FLAT, (0, 0), "t"),
         lambda: embedding_space.of_method((0 * EMBEDDED, 0 * EMBEDDED + 1), LABELS, A, collapsed=True),
         lambda: embedding_space.overview({}, LABELS),
-        lambda: images.confusion(np.eye(10, dtype=int) * 5, "t"),
+        lambda: images.confusion(np.eye(10, dtype=int) * 5, NAMES, "t"),
+        lambda: images.confusion(np.eye(100, dtype=int) * 5, [str(k) for k in range(100)], "t"),
         lambda: sheets.sheet({"black": np.zeros((2, 28, 28), np.uint8), "none": np.zeros((0, 28, 28))}, "t"),
         lambda: landscape.score(GRID, (FLAT, FLAT), (0 * FIELD, 0 * FIELD), POINTS, "s", "t"),
         lambda: landscape.noise_levels(GRID, [(1.0, FLAT, 0 * FIELD, FLAT, 0 * FIELD)], [POINTS], "t"),
         lambda: images.knn([(A, 0.0)], "t"),
     ],
     ids=[
-        "embedding", "embedding below the scale", "gallery", "embedding space", "no embedding space", "confusion", "sheet",
-        "score", "noise levels", "knn",
+        "embedding", "embedding below the scale", "gallery", "embedding space", "no embedding space", "confusion",
+        "large confusion", "sheet", "score", "noise levels", "knn",
     ],
 )  # fmt: skip
 def test_figure_of_constant_data_is_drawn_without_a_warning(draw: Draw, tmp_path: Path) -> None:
@@ -509,7 +639,7 @@ def test_figure_of_constant_data_is_drawn_without_a_warning(draw: Draw, tmp_path
         lambda: animation.training(GRID, np.stack([FLAT] * 5), STEPS, NATS, POINTS, "t"),
         lambda: animation.particles(GRID, np.stack([FLAT] * 2), np.zeros((2, 4, 2)), STEPS[:2], np.ones(2), "t"),
         lambda: gallery.formation(GRID, landscapes("a", energy=np.stack([FLAT] * 5)), POINTS, (0, 0)),
-        lambda: images.pca_over_training(np.zeros((2, 40, 2)), LABELS, STEPS[:2], 0 * EXPLAINED, "t"),
+        lambda: images.pca_over_training(np.zeros((2, 40, 2)), LABELS, NAMES, STEPS[:2], 0 * EXPLAINED, "t"),
     ],
     ids=["walk", "training", "particles", "formation", "pca"],
 )

@@ -69,6 +69,16 @@ def test_a_contact_sheet_holds_every_image_at_its_position(count: int) -> None:
     assert (sheet["count"], sheet["width"], sheet["height"]) == (count, 5, 4)
 
 
+def test_a_contact_sheet_of_colour_images_keeps_each_image_at_its_position() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (7, 1, 1, 3)).astype(np.uint8)
+    sheet = page_script.sheet(colours.repeat(12, 1).repeat(12, 2))
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet["jpeg"]))))
+    assert picture.shape == (12, 7 * 12, 3) and (sheet["count"], sheet["width"], sheet["height"]) == (7, 12, 12)
+    for index, colour in enumerate(colours[:, 0, 0]):
+        assert np.abs(picture[2:10, 12 * index + 2 : 12 * index + 10].astype(int) - colour).mean() < 12
+    assert page_script.sheet(colours.repeat(12, 1).repeat(12, 2)) == sheet
+
+
 @given(st.integers(1, 200), st.integers(2, 50))
 def test_evenly_spaced_indices_are_distinct_and_include_both_ends(total: int, count: int) -> None:
     found = page_script.evenly_spaced(total, count)

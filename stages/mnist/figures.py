@@ -16,8 +16,8 @@ from stages.mnist.images.subset import kinds
 from stages.pipeline import artifacts, files, runner
 from stages.pipeline.concurrent import concurrently
 from stages.plots import images
-from stages.plots.canvas import write_gif, write_png
-from stages.plots.colours import CLASSES
+from stages.plots.canvas import in_colour, plain, write_gif, write_png
+from stages.plots.colours import class_colours
 from stages.results import image_figures
 
 UNTRAINED, RAW = image_figures.BASELINES
@@ -29,6 +29,7 @@ def main(params: Params) -> None:
     leftovers.remove()
     test = files.read_arrays(artifacts.data("mnist", "test"))
     perturbed = files.read_arrays(artifacts.PERTURBED)
+    classes, dataset = [plain(name) for name in files.read_names(artifacts.CLASSES)], plain(params.mnist.title)
     shown = params.mnist.snapshot_images
     metrics = {name: files.read_json(artifacts.metrics("mnist", name)) for name in params.mnist.methods}
 
@@ -39,21 +40,24 @@ def main(params: Params) -> None:
             metrics[name],
             fields,
             test,
-            robustness_images=params.mnist.evaluation.robustness_images,
+            classes=classes,
+            dataset=dataset,
+            robustness_images=len(perturbed["rows"]),
             shown=shown,
         )
         for key, picture in pictures.items():
             write_png(artifacts.figures("mnist", name) / f"{key}.png", picture)
-        frames = image_figures.over_training(name, fields, test["labels"][:shown])
-        write_gif(artifacts.animations("mnist", name) / "pca.gif", frames, seconds=5, accents=CLASSES)
+        frames = image_figures.over_training(name, fields, test["labels"][:shown], classes=classes, dataset=dataset)
+        colours = class_colours(len(classes))
+        write_gif(artifacts.animations("mnist", name) / "pca.gif", frames, seconds=5, accents=colours)
 
     def of_reconstructions(name: str) -> None:
         fields = files.read_arrays(artifacts.fields("mnist", f"{name}.reconstruction"))
-        pictures = image_figures.of_reconstructions(name, metrics[name]["reconstruction"], fields)
+        pictures = image_figures.of_reconstructions(name, metrics[name]["reconstruction"], fields, dataset=dataset)
         for key, picture in pictures.items():
             write_png(artifacts.figures("mnist", name) / "reconstruction" / f"{key}.png", picture)
-        frames = image_figures.interpolation(name, fields)
-        write_gif(artifacts.animations("mnist", name) / "interpolation.gif", frames, seconds=8)
+        frames, path = image_figures.interpolation(name, fields, classes), artifacts.animations("mnist", name)
+        write_gif(path / "interpolation.gif", frames, seconds=8, own_colours=in_colour(fields["interpolation"]))
 
     def of_all() -> None:
         first, folder = next(iter(metrics.values())), artifacts.figures("mnist")
@@ -63,20 +67,21 @@ def main(params: Params) -> None:
             folder / "knn.png",
             image_figures.knn(
                 metrics,
-                test_digest=params.mnist.chosen.digests.get("test_images"),
+                test=test["images"],
+                dataset=dataset,
                 neighbours=params.mnist.evaluation.neighbours,
             ),
         )
         write_png(
             folder / "robustness.png",
-            images.robustness_of_all(robust, params.mnist.evaluation.robustness_images),
+            images.robustness_of_all(robust, len(perturbed["rows"])),
         )
         # The untrained encoders have the same weights and differ only in the normalisation of embeddings: one is shown.
         few_labels = [(titles[name], m["few_labels"]) for name, m in metrics.items()]
         few_labels += [(UNTRAINED, first["untrained"]["few_labels"]), (RAW, first["raw_pixels"]["few_labels"])]
-        write_png(folder / "few_labels.png", images.few_labels(few_labels))
+        write_png(folder / "few_labels.png", images.few_labels(few_labels, dataset))
         strengths = params.mnist.evaluation.strengths
-        sheet = image_figures.contact_sheet(test["images"], perturbed, kinds(perturbed), strengths)
+        sheet = image_figures.contact_sheet(test["images"], perturbed, kinds(perturbed), strengths, dataset=dataset)
         write_png(folder / "perturbations.png", sheet)
 
     concurrently(

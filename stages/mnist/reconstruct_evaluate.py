@@ -6,8 +6,8 @@ reports/fields/mnist/METHOD.reconstruction.npz, from which the figures are made:
 
 - `original`, `perturbed`, `reconstructed` (K, H, W): test images under the training augmentation;
 - for each perturbation, `KIND_perturbed` and `KIND_reconstructed` (L, H, W): one image at each strength;
-- `interpolation` (F, H, W): images decoded along a closed path through the embeddings of one image per class, whose classes
-  are `interpolation_labels` (C,).
+- `interpolation` (F, H, W): images decoded along a closed path through the embeddings of one image of each of up to `ENDS`
+  classes, which are `interpolation_labels` (C,).
 
 The images of a colour data set have a last axis of 3 channels.
 
@@ -27,7 +27,7 @@ from stages.config.params import Params
 from stages.mnist.decoder import quality
 from stages.mnist.decoder.build import trained_decoder
 from stages.mnist.decoder.model import Reconstruction
-from stages.mnist.images.subset import kinds
+from stages.mnist.images.subset import evenly, kinds
 from stages.pipeline import artifacts, files, page_script, runner, seeding
 
 Bytes = NDArray[np.uint8]
@@ -35,6 +35,8 @@ SHOWN = 12
 """Images in the figure of reconstructions."""
 FRAMES = 12
 """Frames of the animation between two images."""
+ENDS = 10
+"""Most classes in the animation, evenly spaced among all."""
 
 
 def main(params: Params, name: str) -> None:
@@ -69,6 +71,7 @@ def main(params: Params, name: str) -> None:
         },
     )
     classes = np.unique(test["labels"])
+    classes = classes[evenly(len(classes), min(len(classes), ENDS))]
     ends = np.stack([test["images"][np.flatnonzero(test["labels"] == label)[0]] for label in classes])
     files.write_arrays(
         artifacts.fields("mnist", f"{name}.reconstruction"),

@@ -2,7 +2,7 @@
 
 A script calls `pageData.add(name, content)`. An array in the content is encoded as
 `{"type": "uint16", "shape": [...], "low": a, "step": b, "data": base64}`: its values are a + b · q, where q are the row-major,
-little-endian integers in `data`. Images are PNGs, `{"png": base64, ...}`.
+little-endian integers in `data`. Images are PNGs, `{"png": base64, ...}`, if grey, and JPEGs, with the key `jpeg`, in colour.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from stages.pipeline import files
 
 COLUMNS = 50
 """Images per row of a contact sheet."""
+QUALITY = 90
+"""Quality of the JPEG of colour images; a lossless PNG of ten thousand photographs would take some 30 MB."""
 
 
 def evenly_spaced(total: int, count: int) -> NDArray[np.int64]:
@@ -64,17 +66,26 @@ def _encoded(array: NDArray[Any]) -> dict[str, Any]:
 
 
 def sheet(images: NDArray[np.uint8]) -> dict[str, Any]:
-    """Encode images (N, H, W) as one PNG contact sheet, `COLUMNS` images per row."""
-    count, height, width = images.shape
+    """Encode images as one contact sheet, `COLUMNS` images per row.
+
+    Args:
+        images: grey images (N, H, W), which are encoded without loss, or colour images (N, H, W, 3).
+    """
+    count, height, width, *channels = images.shape
     columns = max(min(count, COLUMNS), 1)
     rows = -(-count // columns)
-    filled = np.zeros((rows * columns, height, width), np.uint8)
+    filled = np.zeros((rows * columns, height, width, *channels), np.uint8)
     filled[:count] = images
-    picture = filled.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+    tiles = filled.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
+    picture = Image.fromarray(tiles.reshape(rows * height, columns * width, *channels))
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="png", optimize=True)
-    png = base64.b64encode(buffer.getvalue()).decode()
-    return {"png": png, "count": count, "columns": columns, "width": width, "height": height}
+    if channels:
+        # Without subsampling of the chroma, which would mix neighbouring images.
+        picture.save(buffer, format="jpeg", quality=QUALITY, subsampling=0)
+    else:
+        picture.save(buffer, format="png", optimize=True)
+    content = base64.b64encode(buffer.getvalue()).decode()
+    return {"jpeg" if channels else "png": content, "count": count, "columns": columns, "width": width, "height": height}
 
 
 def write(path: Path, name: str, content: Mapping[str, Any]) -> None:

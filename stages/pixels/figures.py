@@ -16,7 +16,7 @@ from stages.pipeline.descriptions import describe
 from stages.pixels.problem.mixture import pixels
 from stages.pixels.problem.paths import animations, fields, figures, shape_of
 from stages.plots import pixels as pictures
-from stages.plots.canvas import write_gif, write_png
+from stages.plots.canvas import in_colour, plain, write_gif, write_png
 from stages.plots.colours import method_colour
 
 PARTS = ("within", "outside")
@@ -27,7 +27,7 @@ def main(params: Params, name: str) -> None:
     """Draw the figures of the method called `name`."""
     found = files.read_arrays(fields(name))
     test = files.read_arrays(artifacts.data("mnist", "test"))["images"]
-    title, colour = describe(name).title, method_colour(name)
+    title, dataset, colour = describe(name).title, plain(params.mnist.title), method_colour(name)
 
     def images(key: str) -> Any:
         return pixels(found[key].astype(np.float64), found["centre"], shape_of(test))
@@ -35,7 +35,7 @@ def main(params: Params, name: str) -> None:
     rows = {
         "mixture": images("mixture_exact"),
         "generated": images("mixture_samples"),
-        params.mnist.title: images("images_test"),
+        dataset: images("images_test"),
         "generated ": images("images_samples"),
     }
     folder = figures(name)
@@ -51,9 +51,10 @@ def main(params: Params, name: str) -> None:
     write_png(folder / "score_errors.png", errors)
     weights = (found["mixture_mode_weights"], found["mixture_mode_weights_true_score"], found["mixture_true_weights"])
     write_png(folder / "mode_weights.png", pictures.mode_weights(*weights, f"{title}: modes of the samples", colour))
-    for data, what in (("mixture", "the mixture in pixel space"), ("images", params.mnist.title)):
-        frames = pictures.denoising(images(f"{data}_walk"), found[f"{data}_levels"], f"{title}: from noise to {what}")
-        write_gif(animations(name) / f"{data}.gif", frames, seconds=6)
+    for data, what in (("mixture", "the mixture in pixel space"), ("images", dataset)):
+        walk = images(f"{data}_walk")
+        frames = pictures.denoising(walk, found[f"{data}_levels"], f"{title}: from noise to {what}")
+        write_gif(animations(name) / f"{data}.gif", frames, seconds=6, own_colours=in_colour(walk))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,16 @@ ANIMATION_DPI = 80
 """Pixels per inch of animations."""
 
 
+def plain(text: str) -> str:
+    """A text of the user, such as the name of a class, that matplotlib shows unchanged: `$` does not start a formula."""
+    return text.replace("$", r"\$")
+
+
+def in_colour(images: NDArray[Any]) -> bool:
+    """Whether images are (..., H, W, 3) and not (..., H, W): the sides of images are longer than 3."""
+    return images.shape[-1] == 3
+
+
 def blank(width: float, height: float, dpi: int = DPI) -> Figure:
     """An empty figure with the Agg backend; width and height in inches."""
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
@@ -80,24 +90,38 @@ def palette(accents: Sequence[str]) -> Image.Image:
     scale = np.concatenate(bands)
     dotted = np.concatenate([scale * (1 - alpha) + alpha for alpha in (0.35, 0.6, 0.8)])
     grey = np.repeat(np.linspace(0, 1, 16)[:, None], 3, -1)
-    colours = np.concatenate((scale, dotted, grey, [to_rgb(accent) for accent in accents]))
+    # A GIF has 256 colours: for many accents, the energies give way.
+    fixed = np.concatenate((scale, dotted, grey))[-(256 - len(accents)) :]
+    colours = np.concatenate((fixed, [to_rgb(accent) for accent in accents]))
     image = Image.new("P", (1, 1))
     image.putpalette((colours * 255).round().astype(np.uint8).tobytes())
     return image
 
 
+def palette_of(images: Sequence[NDArray[np.uint8]]) -> Image.Image:
+    """The palette of an animation of colour images: 256 colours of its frames, by median cut."""
+    return Image.fromarray(np.concatenate(images)).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+
+
 def write_gif(
-    path: Path, images: Iterable[NDArray[np.uint8]], seconds: float, accents: Sequence[str] = (ACCENT, REFERENCE)
+    path: Path,
+    images: Iterable[NDArray[np.uint8]],
+    seconds: float,
+    accents: Sequence[str] = (ACCENT, REFERENCE),
+    *,
+    own_colours: bool = False,
 ) -> None:
-    """Write a looping GIF in the colours of `palette`.
+    """Write a looping GIF.
 
     Args:
         path: of the file.
         images: frames (H, W, 3).
         seconds: duration of one loop.
-        accents: colours that are kept exactly.
+        accents: colours that are kept exactly, in addition to those of `palette`.
+        own_colours: whether the colours are those of the frames instead, which colour images need.
     """
-    images, colours = list(images), palette(accents)
+    images = list(images)
+    colours = palette_of(images) if own_colours else palette(accents)
     reduced = [
         np.asarray(Image.fromarray(i).quantize(palette=colours, dither=Image.Dither.NONE).convert("RGB")) for i in images
     ]

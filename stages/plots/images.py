@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill, shorten
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from stages.plots.canvas import ANIMATION_DPI, animate, blank
-from stages.plots.colours import BASELINE, CLASSES, TRUTH
+from stages.plots.colours import BASELINE, TRUTH, class_colours
 from stages.plots.comparison import Shown
+from stages.plots.sheets import SHARP, draw_image
 
 Array = NDArray[Any]
 COMPONENTS = ("first", "second")
 """Names of the two principal components that are drawn."""
+LINE = 34
+"""Most characters in a line of the title of an animation."""
+NAME = 12
+"""Most characters in a line of the name of a class."""
+COLUMN = 25
+"""Most classes in a column of a legend."""
+NAMED = 30
+"""Most classes whose names and counts fit into a figure."""
 
 
 def strength_label(strength: str | float) -> str:
@@ -28,14 +38,15 @@ def strength_label(strength: str | float) -> str:
 
 
 def movie(frames: Array, titles: Sequence[str]) -> list[NDArray[np.uint8]]:
-    """An animation of greyscale images (T, H, W) with values in [0, 1], one per frame, each with its title."""
+    """An animation of images (T, H, W), or (T, H, W, 3) in colour, in [0, 1], one per frame, each with its title."""
+    frames, titles = frames.clip(0, 1), [fill(title, LINE) for title in titles]
     figure = blank(2.6, 2.9, ANIMATION_DPI)
     axes = figure.add_subplot()
     axes.axis("off")
     # Room for the titles, which change.
-    axes.set_title(max(titles, key=len), fontsize=9, color="white")
-    picture = axes.imshow(frames[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    label = figure.text(0.5, 0.97, "", ha="center", va="top", fontsize=9)
+    axes.set_title(max(titles, key=lambda title: (title.count("\n"), len(title))), fontsize=9, color="white")
+    picture = draw_image(axes, frames[0], sharp=frames.shape[1] <= SHARP)
+    label = figure.text(0.5, 0.995 if any("\n" in title for title in titles) else 0.97, "", ha="center", va="top", fontsize=9)
 
     def update(frame: int) -> None:
         picture.set_data(frames[frame])
@@ -50,47 +61,76 @@ def _pca_axes(axes: Axes, explained: Array) -> None:
     axes.set(xlabel=across, ylabel=up)
 
 
-def _class_handles(classes: int) -> list[Line2D]:
-    return [Line2D([], [], marker="o", ls="", c=CLASSES[k % len(CLASSES)], ms=5, label=str(k)) for k in range(classes)]
+def _longest(names: Sequence[str]) -> int:
+    return max(map(len, names))
 
 
-def pca(points: Array, labels: Array, explained: Array, title: str) -> Figure:
-    """Scatter plot of embeddings on their first two principal components, each class named at its median.
+def _one_line(classes: Sequence[str]) -> list[str]:
+    return [shorten(name, 2 * NAME, placeholder="…") for name in classes]
+
+
+def _legend_columns(classes: Sequence[str]) -> int:
+    return -(-len(classes) // COLUMN)
+
+
+def _legend_width(classes: Sequence[str]) -> float:
+    """Inches that the legend of the classes takes beyond the room that a figure has for a few short names."""
+    return max(_legend_columns(classes) * (0.35 + 0.065 * _longest(_one_line(classes))) - 0.5, 0)
+
+
+def _legend(axes: Axes, classes: Sequence[str]) -> None:
+    """The names and colours of the classes beside the axes."""
+    shown = zip(class_colours(len(classes)), _one_line(classes), strict=True)
+    handles = [Line2D([], [], marker="o", ls="", c=colour, ms=5, label=name) for colour, name in shown]
+    columns = _legend_columns(classes)
+    axes.legend(handles=handles, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), ncols=columns)
+
+
+def pca(points: Array, labels: Array, classes: Sequence[str], explained: Array, title: str) -> Figure:
+    """Scatter plot of embeddings on their first two principal components, each class named at its median or in a legend.
 
     Args:
         points: projected embeddings (N, 2).
         labels: classes (N,).
+        classes: names of all classes.
         explained: fraction of the variance along each component (2,).
         title: above the plot.
     """
-    figure = blank(6.2, 5)
+    named = len(classes) <= NAMED
+    figure = blank(6.2 + (0 if named else _legend_width(classes)), 5)
     axes = figure.add_subplot()
-    axes.scatter(points[:, 0], points[:, 1], s=7, c=[CLASSES[k % len(CLASSES)] for k in labels], linewidths=0)
-    for k in np.unique(labels):
+    colours = class_colours(len(classes))
+    axes.scatter(points[:, 0], points[:, 1], s=7, c=[colours[k] for k in labels], linewidths=0)
+    if not named:
+        _legend(axes, classes)
+    for k in np.unique(labels) if named else ():
         place = np.median(points[labels == k], 0)
         outline = [withStroke(linewidth=3, foreground="white")]
-        axes.text(place[0], place[1], str(k), fontsize=13, fontweight="bold", ha="center", va="center", path_effects=outline)
+        style: dict[str, Any] = {"fontweight": "bold", "ha": "center", "va": "center", "path_effects": outline}
+        axes.text(place[0], place[1], fill(classes[k], NAME), fontsize=13 if _longest(classes) <= 2 else 8, **style)
     _pca_axes(axes, explained)
     axes.set_title(title)
     return figure
 
 
-def pca_over_training(snapshots: Array, labels: Array, steps: Array, explained: Array, title: str) -> list[NDArray[np.uint8]]:
+def pca_over_training(
+    snapshots: Array, labels: Array, classes: Sequence[str], steps: Array, explained: Array, title: str
+) -> list[NDArray[np.uint8]]:
     """Scatter plot of embeddings over training, in one common projection; the last snapshot is held.
 
     Args:
         snapshots: projected embeddings at each snapshot (T, N, 2).
         labels: classes (N,).
+        classes: names of all classes.
         steps: training step of each snapshot (T,).
         explained: fraction of the last snapshot's variance along each component (2,).
         title: above the plot.
     """
-    figure = blank(5, 4.2, ANIMATION_DPI)
+    figure = blank(5 + _legend_width(classes), 4.2, ANIMATION_DPI)
     axes = figure.add_subplot()
-    dots = axes.scatter(
-        snapshots[-1][:, 0], snapshots[-1][:, 1], s=7, c=[CLASSES[k % len(CLASSES)] for k in labels], linewidths=0
-    )
-    axes.legend(handles=_class_handles(int(labels.max()) + 1), fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    colours = class_colours(len(classes))
+    dots = axes.scatter(snapshots[-1][:, 0], snapshots[-1][:, 1], s=7, c=[colours[k] for k in labels], linewidths=0)
+    _legend(axes, classes)
     _pca_axes(axes, explained)
     low, high = snapshots[-1].min(0), snapshots[-1].max(0)
     margin = np.maximum((high - low) * 0.08, 1e-6)
@@ -107,20 +147,35 @@ def pca_over_training(snapshots: Array, labels: Array, steps: Array, explained: 
     return animate(figure, [dots, label], update, len(steps) + len(steps) // 4)
 
 
-def confusion(counts: Array, title: str) -> Figure:
-    """Confusion matrix, true class by row and predicted class by column; only the off-diagonal errors are coloured."""
-    figure = blank(5.8, 5.4)
+def confusion(counts: Array, classes: Sequence[str], title: str) -> Figure:
+    """Confusion matrix, true class by row and predicted class by column; only the off-diagonal errors are coloured.
+
+    Args:
+        counts: images of class i (row) that were assigned to class j (column), (C, C). With more than `NAMED` classes a
+            colour scale takes the place of the numbers.
+        classes: names of the classes.
+        title: above the matrix.
+    """
+    numbers = len(classes) <= NAMED
+    names = [fill(name, NAME) for name in classes] if numbers else _one_line(classes)
+    longest = max(_longest(name.split("\n")) for name in names)
+    room = 0.07 * longest if longest > 2 else 0
+    side = min(max(5.8 + 0.32 * (len(classes) - 10), 4.2), 12) + room
+    figure = blank(side, side - 0.4)
     axes = figure.add_subplot()
     errors = counts - np.diag(np.diag(counts))
-    axes.imshow(errors, cmap="Oranges", vmin=0)
+    picture = axes.imshow(errors, cmap="Oranges", vmin=0)
+    if not numbers:
+        figure.colorbar(picture, ax=axes, shrink=0.8, label="misclassified test images", ticks=MaxNLocator(integer=True))
     dark = errors.max() * 0.6
     for (row, column), count in np.ndenumerate(counts):
-        if count:
+        if count and numbers:
             colour = BASELINE if row == column else "white" if count > dark else "black"
             weight = "normal" if row == column else "bold"
             axes.text(column, row, str(count), ha="center", va="center", fontsize=9, c=colour, fontweight=weight)
-    axes.set_xticks(range(len(counts)))
-    axes.set_yticks(range(len(counts)))
+    small: dict[str, Any] = {} if numbers else {"fontsize": 6}
+    axes.set_xticks(range(len(counts)), names, rotation=90 if longest > 2 else 0, **small)
+    axes.set_yticks(range(len(counts)), names, **small)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_title(title)
@@ -210,11 +265,12 @@ def robustness_of_all(embeddings: Mapping[str, Mapping[str, Any]], count: int) -
     return figure
 
 
-def few_labels(embeddings: Sequence[tuple[Shown, Mapping[str, Any]]]) -> Figure:
+def few_labels(embeddings: Sequence[tuple[Shown, Mapping[str, Any]]], dataset: str) -> Figure:
     """Test error of a linear probe against the number of labels, mean ± std over random subsets of labelled images.
 
     Args:
         embeddings: the appearance of each embedding, and the accuracy by number of labels.
+        dataset: title of the data set.
     """
     figure = blank(6.6, 4.2)
     axes = figure.add_subplot()
@@ -235,7 +291,7 @@ def few_labels(embeddings: Sequence[tuple[Shown, Mapping[str, Any]]]) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("labelled training images, equally many of each class")
     axes.set_ylabel("misclassified test images")
-    axes.set_title("Linear probe with few labels, mean ± std over random labelled subsets")
+    axes.set_title(f"{dataset}: linear probe with few labels, mean ± std over random labelled subsets")
     figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
     axes.grid(lw=0.3, which="both")
     return figure

@@ -1,4 +1,4 @@
-"""Pictures of score-based methods on images. Images (..., H, W) have values in [0, 1]."""
+"""Pictures of score-based methods on images. Images (..., H, W), or (..., H, W, 3) in colour, have values in [0, 1]."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXACT = 1e-12
 
 
 def samples(rows: dict[str, Array], title: str) -> Figure:
-    """Rows of images (K, H, W), with the name of each row at its left."""
+    """Rows of images (K, H, W) or (K, H, W, 3), with the name of each row at its left."""
     return sheets.sheet({name: images[:COLUMNS] for name, images in rows.items()}, title)
 
 
@@ -70,19 +70,19 @@ def denoising(walk: Array, levels: Array, title: str) -> list[NDArray[np.uint8]]
     """Images on the way from noise to samples, as a square of images; the last frame is held.
 
     Args:
-        walk: images in each frame (F, N, H, W).
+        walk: images in each frame (F, N, H, W), or (F, N, H, W, 3) in colour.
         levels: noise level of each frame (F,).
         title: above the images.
     """
     side = int(np.sqrt(walk.shape[1]))
-    height, width = walk.shape[2:]
-    images = walk[:, : side**2].reshape(len(walk), side, side, height, width)
-    mosaic = images.transpose(0, 1, 3, 2, 4).reshape(len(walk), side * height, side * width)
+    height, width, *channels = walk.shape[2:]
+    images = walk[:, : side**2].reshape(len(walk), side, side, height, width, *channels)
+    mosaic = images.swapaxes(2, 3).reshape(len(walk), side * height, side * width, *channels)
     figure = blank(4, 4.4, ANIMATION_DPI)
     axes = figure.add_subplot()
     axes.axis("off")
     axes.set_title(title, fontsize=9)
-    picture = axes.imshow(mosaic[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    picture = sheets.draw_image(axes, mosaic[0], sharp=height <= sheets.SHARP)
     label = figure.text(0.5, 0.02, "", ha="center", va="bottom", fontsize=9)
 
     def update(frame: int) -> None:

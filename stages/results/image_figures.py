@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.pipeline.descriptions import describe
+from stages.pipeline.page_script import evenly_spaced
 from stages.plots import images, sheets
 from stages.plots.colours import BASELINE, TRUTH, method_colour
 from stages.plots.comparison import Shown
@@ -17,16 +19,26 @@ from stages.results.targets import KNN, MNIST_TEST
 
 BASELINES = {Shown("untrained encoder", BASELINE): "knn_untrained", Shown("raw pixels", TRUTH): "knn_raw_pixels"}
 """The baselines of k-NN: their appearance and their groups in the metrics."""
-CLASSES = 10
-"""Number of classes."""
 SHOWN = 12
 """Images per row of the contact sheet."""
+QUERIES = 30
+"""Most queries on the sheet of neighbours, which has one of each class."""
+IDX_IMAGES = 2051
+"""The magic number of an idx file of images."""
 Fields = Mapping[str, NDArray[Any]]
 """Arrays by their names, as in the fields file of a method."""
 
 
 def of_method(
-    name: str, metrics: Mapping[str, Any], fields: Fields, test: Fields, *, robustness_images: int, shown: int
+    name: str,
+    metrics: Mapping[str, Any],
+    fields: Fields,
+    test: Fields,
+    *,
+    classes: Sequence[str],
+    dataset: str,
+    robustness_images: int,
+    shown: int,
 ) -> dict[str, Figure]:
     """Pictures of a method's embedding and of its k-NN metrics, by their names.
 
@@ -35,6 +47,8 @@ def of_method(
         metrics: content of its metrics file, reports/metrics/mnist.
         fields: content of its fields file, reports/fields/mnist.
         test: the test images with their labels.
+        classes: names of the classes.
+        dataset: title of the data set.
         robustness_images: number of images in each perturbed set.
         shown: number of test images in the scatter plot.
     """
@@ -46,40 +60,53 @@ def of_method(
     )
     robustness = {kind: {s: v["mean"] for s, v in group.items()} for kind, group in metrics["robustness"].items()}
     wrong = predicted != true
+    rows = evenly_spaced(len(fields["queries"]), QUERIES)
+    queries, nearest = fields["queries"][rows], fields["nearest"][rows]
+    part = "" if len(rows) == len(fields["queries"]) else f", from {len(rows)} of the {len(classes)} classes,"
     return {
         "pca": images.pca(
             fields["pca"][-1],
             labels,
+            classes,
             fields["pca_explained"],
-            f"{title}\nembeddings of the first {len(labels):,} test images",
+            f"{title}\nembeddings of the first {len(labels):,} test images of {dataset}",
         ),
         "confusion": images.confusion(
-            confusion(true, predicted, CLASSES), f"{title}\nk-NN on the test images, accuracy {accuracy:.4f}"
+            confusion(true, predicted, len(classes)),
+            classes,
+            f"{title}\nk-NN on the test images of {dataset}, accuracy {accuracy:.4f}",
         ),
-        "mistakes": sheets.mistakes(byte_images[wrong], true[wrong], predicted[wrong], title),
+        "mistakes": sheets.mistakes(byte_images[wrong], true[wrong], predicted[wrong], classes, f"{title}, {dataset}"),
         "neighbours": sheets.neighbours(
-            byte_images[fields["queries"]],
-            byte_images[fields["nearest"]],
-            true[fields["nearest"]] == true[fields["queries"]][:, None],
-            f"{title}\ntest images and their nearest neighbours; mean average precision {precision:.3f}",
+            byte_images[queries],
+            byte_images[nearest],
+            true[nearest] == true[queries][:, None],
+            f"{title}\ntest images of {dataset}{part} and their nearest neighbours; mean average precision {precision:.3f}",
         ),
         "robustness": images.robustness(robustness, clean, f"{title}\nk-NN on {robustness_images:,} perturbed test images"),
     }
 
 
-def knn(metrics: Mapping[str, Mapping[str, Any]], *, test_digest: str | None, neighbours: int) -> Figure:
+def knn(metrics: Mapping[str, Mapping[str, Any]], *, test: NDArray[np.uint8], dataset: str, neighbours: int) -> Figure:
     """The test error of k-NN on the embedding of each method, on untrained ones and on raw pixels.
 
     Args:
         metrics: of each method.
-        test_digest: the sha256 of the test images, or None; the target applies only to the test images of MNIST.
+        test: the test images, which determine whether the target applies.
+        dataset: title of the data set.
         neighbours: k of the k-NN.
     """
     first = next(iter(metrics.values()))
     errors = [(of_shown(name), 1 - m["knn"]["accuracy"]["mean"]) for name, m in metrics.items()]
     errors += [(label, 1 - first[key]["accuracy"]["mean"]) for label, key in BASELINES.items()]
-    target = 1 - KNN if test_digest == MNIST_TEST else None
-    return images.knn(errors, f"k-NN with k = {neighbours} on the test images", target)
+    target = 1 - KNN if idx_digest(test) == MNIST_TEST else None
+    return images.knn(errors, f"k-NN with k = {neighbours} on the test images of {dataset}", target)
+
+
+def idx_digest(byte_images: NDArray[np.uint8]) -> str:
+    """The SHA-256 of an idx file of byte images."""
+    header = np.array([IDX_IMAGES, *byte_images.shape], dtype=">u4").tobytes()
+    return hashlib.sha256(header + byte_images.tobytes()).hexdigest()
 
 
 def of_shown(name: str) -> Shown:
@@ -92,13 +119,15 @@ def confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], classes: in
     return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def over_training(name: str, fields: Fields, labels: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+def over_training(
+    name: str, fields: Fields, labels: NDArray[np.int64], *, classes: Sequence[str], dataset: str
+) -> list[NDArray[np.uint8]]:
     """Frames of the PCA of the embeddings of test images over training."""
-    title = f"{describe(name).title}\nembeddings of test images over training"
-    return images.pca_over_training(fields["pca"], labels, fields["steps"], fields["pca_explained"], title)
+    title = f"{describe(name).title}\nembeddings of test images of {dataset} over training"
+    return images.pca_over_training(fields["pca"], labels, classes, fields["steps"], fields["pca_explained"], title)
 
 
-def of_reconstructions(name: str, metrics: Mapping[str, Any], fields: Fields) -> dict[str, Figure]:
+def of_reconstructions(name: str, metrics: Mapping[str, Any], fields: Fields, *, dataset: str) -> dict[str, Figure]:
     """Pictures of original, perturbed and reconstructed images, and of each perturbation at increasing strength."""
     mse, psnr, ssim = (metrics[key]["mean"] for key in ("mse", "psnr", "ssim"))
     title = describe(name).title
@@ -108,28 +137,32 @@ def of_reconstructions(name: str, metrics: Mapping[str, Any], fields: Fields) ->
     for place, strength in enumerate(metrics["per_perturbation"][kinds[0]]):
         for state in ("perturbed", "reconstructed"):
             label = f"{state}, {images.strength_label(strength)}"
-            severity[label] = np.stack([sheets.grey(fields[f"{kind}_{state}"][place]) for kind in kinds])
+            severity[label] = np.stack([sheets.floats(fields[f"{kind}_{state}"][place]) for kind in kinds])
     columns = [kind.replace("_", "\n") for kind in kinds]
     return {
-        "reconstructions": sheets.sheet(rows, f"{title}: MSE {mse:.4f}, PSNR {psnr:.1f} dB, SSIM {ssim:.3f}"),
-        "severity": sheets.sheet(severity, f"{title}: one digit, perturbed more and more, and its reconstruction", columns),
+        "reconstructions": sheets.sheet(rows, f"{title}, {dataset}: MSE {mse:.4f}, PSNR {psnr:.1f} dB, SSIM {ssim:.3f}"),
+        "severity": sheets.sheet(
+            severity, f"{title}\na test image of {dataset}, perturbed more and more, and its reconstruction", columns
+        ),
     }
 
 
-def interpolation(name: str, fields: Fields) -> list[NDArray[np.uint8]]:
+def interpolation(name: str, fields: Fields, classes: Sequence[str]) -> list[NDArray[np.uint8]]:
     """Frames of decoded interpolations between the embeddings of images, each with the classes at both ends."""
-    frames, labels = fields["interpolation"], fields["interpolation_labels"].tolist()
-    between = len(frames) // len(labels)
-    ends = list(zip(labels, [*labels[1:], labels[0]], strict=True))
+    frames, names = fields["interpolation"], [classes[label] for label in fields["interpolation_labels"]]
+    between = len(frames) // len(names)
+    ends = list(zip(names, [*names[1:], names[0]], strict=True))
     titles = [f"{describe(name).short}: from {a} to {b}" for a, b in (ends[frame // between] for frame in range(len(frames)))]
     return images.movie(frames, titles)
 
 
-def contact_sheet(clean: NDArray[np.uint8], perturbed: Fields, kinds: Sequence[str], strengths: Sequence[float]) -> Figure:
+def contact_sheet(
+    clean: NDArray[np.uint8], perturbed: Fields, kinds: Sequence[str], strengths: Sequence[float], *, dataset: str
+) -> Figure:
     """The first test images under each perturbation at each strength."""
     shown = perturbed["rows"][:SHOWN]
     rows = {"original": clean[shown], "as in training": perturbed["mixed"][shown]}
     for kind in kinds:
         for strength, images_of_kind in zip(strengths, perturbed[kind], strict=True):
             rows[f"{kind.replace('_', ' ')}, {images.strength_label(strength)}"] = images_of_kind[:SHOWN]
-    return sheets.sheet(rows, "Perturbations, at a percentage of their strongest setting")
+    return sheets.sheet(rows, f"Perturbations of {dataset}, at a percentage of their strongest setting")

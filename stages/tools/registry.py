@@ -5,9 +5,10 @@ The best encoder is that with the highest k-NN accuracy on held-out training ima
 the same weights and shifts is registered only once. The alias `best` moves to the new version if its accuracy is higher than
 that of the version with the alias. A version loads without this project:
 
-    mlflow.pyfunc.load_model("models:/energy-wells-mnist@best").predict(images)    # bytes (N, 28, 28) to embeddings (N, D)
+    mlflow.pyfunc.load_model("models:/energy-wells-mnist@best").predict(images)
 
-It contains the package's code and the weights as safetensors, and no pickle.
+It maps byte images (N, H, W), or (N, H, W, 3) in colour, to embeddings (N, D); the signature has the side and the channels of
+the data set. It contains the package's code and the weights as safetensors, and no pickle.
 """
 
 from __future__ import annotations

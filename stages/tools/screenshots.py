@@ -79,7 +79,7 @@ def take() -> None:
             page.click("text=Anneal σ")
             page.wait_for_timeout(COOLED_MS)
             _write("page-particles", page.locator("#figure").screenshot())
-        page.goto(f"{PAGE.absolute().as_uri()}#digits")
+        page.goto(f"{PAGE.absolute().as_uri()}#embeddings")
         page.wait_for_function("() => page.figure.view.scatter?.visible && !page.app.waiting")
         page.evaluate(MISTAKE)
         page.wait_for_selector(".near figure")

@@ -1,4 +1,6 @@
-"""A trained image encoder as an MLflow model: byte images (N, 28, 28) to the embeddings (N, D) that k-NN classifies.
+"""A trained image encoder as an MLflow model: byte images to the embeddings (N, D) that k-NN classifies.
+
+Images are (N, H, W), or (N, H, W, 3) in colour, with the side and the channels of the data set of its training.
 
 MLflow runs this file when it loads a registered version (`registry.py`), from the copy of the package in the version.
 """
@@ -50,7 +52,7 @@ class Encoder(PythonModel):  # type: ignore[misc]
         return self.embed(np.asarray(model_input, dtype=np.uint8))
 
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeddings (N, D) of byte images (N, 28, 28)."""
+        """Embeddings (N, D) of byte images (N, H, W), or (N, H, W, 3) in colour."""
         z = embed(self.method, torch.from_numpy(images), torch.device("cpu"), self.shifts)
         embeddings: NDArray[np.float32] = for_knn(self.method, z).numpy()
         return embeddings

@@ -49,11 +49,14 @@ export function part(packed, index) {
 export async function picture(sheet) {
   if (!sheet.image) {
     sheet.image = new Image();
-    sheet.image.src = `data:image/png;base64,${sheet.png}`;
+    sheet.image.src = sheet.png ? `data:image/png;base64,${sheet.png}` : `data:image/jpeg;base64,${sheet.jpeg}`;
   }
   await sheet.image.decode();
   return sheet.image;
 }
+
+/** The side in pixels of a picture of an image of the sheet: about `wanted`, and a multiple of the image's own side, so that it stays sharp. */
+export const sideOf = (sheet, wanted) => sheet.width * Math.max(1, Math.round(wanted / sheet.width));
 
 /** Draw image `index` of a decoded sheet. */
 export function drawFromSheet(context, sheet, index, x, y, width, height) {

@@ -2,11 +2,11 @@
 
 import { numbers, pageData, picture } from "./data.js";
 
-/** Resolves to the page data of the images, with the sheet decoded and the labels as numbers. */
+/** Resolves to the page data of the images, with the sheet decoded; `labels` are numbers, and `classes` the names that belong to them. */
 export async function loadImages() {
   const found = await pageData.get("images", "page_data/images.js");
   await picture(found.images);
-  return { ...found, classes: [...new Set(numbers(found.labels))].sort((a, b) => a - b) };
+  return { ...found, present: [...new Set(numbers(found.labels))].sort((a, b) => a - b) };
 }
 
 /** The wanted value if it is in the list, else the first one. */

@@ -3,7 +3,7 @@
 import { COLOURS, chart, colourOf, LABEL } from "../charts.js";
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
-import { drawFromSheet, pageData, picture } from "../data.js";
+import { drawFromSheet, pageData, picture, sideOf } from "../data.js";
 import { loadEmbeddings, loadImages, oneOf } from "../images.js";
 import { results } from "../results.js";
 import { classColour, labelsOf, Scatter } from "../scatter.js";
@@ -38,7 +38,7 @@ export class BreakingView {
     this.chart = below.append("div").attr("class", "chart").node();
     const beside = below.append("figure");
     this.scatter = new Scatter(beside.node(), { width: 700, height: 420, label: "Embeddings of the clean test images at the end of training" });
-    this.legend = beside.append("div").attr("class", "classes");
+    this.legend = beside.append("div").attr("class", "classes").attr("tabindex", 0).attr("role", "group").attr("aria-label", "Colours of the classes");
     beside.append("figcaption").text("Embeddings of the clean test images on two principal components, coloured by class.");
     this.images = null;
     this.problem = "";
@@ -71,9 +71,9 @@ export class BreakingView {
       controls.options(this.method, reconstructed.map((one) => [one, this.images.titles[one]]));
       this.legend
         .selectAll("span")
-        .data(this.images.classes)
+        .data(this.images.present)
         .join("span")
-        .text(String)
+        .text((label) => this.images.classes[/** @type {number} */ (label)])
         .style("border-color", (label) => classColour(/** @type {number} */ (label)));
       this.method.parentElement.hidden = reconstructed.length < 2;
       controls.options(this.kind, kinds.map((one) => [one, words(one)]));
@@ -102,11 +102,12 @@ export class BreakingView {
     const strength = content.strengths[level];
     for (const { which, canvas } of this.grids) {
       const columns = Math.min(8, content.images);
-      Object.assign(canvas, { width: SIDE * columns, height: SIDE * Math.ceil(content.images / columns) });
+      const side = sideOf(content[which][kind], SIDE);
+      Object.assign(canvas, { width: side * columns, height: side * Math.ceil(content.images / columns) });
       const context = canvas.getContext("2d");
       context.imageSmoothingEnabled = false;
       for (let i = 0; i < content.images; i++) {
-        drawFromSheet(context, content[which][kind], level * content.images + i, SIDE * (i % columns), SIDE * Math.floor(i / columns), SIDE, SIDE);
+        drawFromSheet(context, content[which][kind], level * content.images + i, side * (i % columns), side * Math.floor(i / columns), side, side);
       }
       canvas.setAttribute("aria-label", `${content.images} ${which} images, ${words(kind)}, strength ${strengthWords(strength)}`);
     }

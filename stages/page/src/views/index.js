@@ -5,8 +5,8 @@ import { BridgeView } from "./bridge.js";
 import { CollapseView } from "./collapse.js";
 import { ConditionalView } from "./conditional.js";
 import { CriticView } from "./critic.js";
-import { DigitsView } from "./digits.js";
 import { DrawView } from "./draw.js";
+import { EmbeddingsView } from "./embeddings.js";
 import { MapsView } from "./maps.js";
 import { ParticlesView } from "./particles.js";
 import { ProfileView } from "./profile.js";
@@ -25,7 +25,7 @@ export const VIEWS = {
   profile: ProfileView,
   bridge: BridgeView,
   conditional: ConditionalView,
-  digits: DigitsView,
+  embeddings: EmbeddingsView,
   breaking: BreakingView,
   sandbox: SandboxView,
   verdicts: VerdictsView,
@@ -42,7 +42,7 @@ export const NAMES = {
   profile: "energy between two modes",
   bridge: "noise and back",
   conditional: "hidden coordinate",
-  digits: "embeddings of the images",
+  embeddings: "embeddings of the images",
   breaking: "perturbed images",
   sandbox: "your own training",
   verdicts: "verdicts",

@@ -2,14 +2,16 @@
 
 import { controls } from "../controls.js";
 import * as d3 from "../d3.js";
-import { drawFromSheet, numbers } from "../data.js";
+import { drawFromSheet, numbers, sideOf } from "../data.js";
 import { loadEmbeddings, loadImages, oneOf } from "../images.js";
 import { classColour, labelsOf, Scatter } from "../scatter.js";
 import { Training } from "../training.js";
 
 const LABEL = "Embeddings of the images on two principal components";
+/** About the sides in pixels of the chosen image and of its neighbours. */
+const [LARGE, SMALL] = [112, 56];
 
-export class DigitsView {
+export class EmbeddingsView {
   static uses = [];
 
   sides = [];
@@ -22,11 +24,12 @@ export class DigitsView {
     this.training = new Training(row, app, { steps: () => this.content?.steps ?? [], end: (step) => (step === undefined ? "" : `step ${step}`) });
     this.mistakes = controls.tick(row, "misclassified only", false, (mistakes) => app.set({ mistakes }));
     this.labels = controls.row(above, "Labels shown");
+    this.labels.classList.add("labels");
     const body = d3.select(host).append("div").attr("class", "embeddings");
     this.scatter = new Scatter(body.append("div").node(), { label: LABEL, listen: (image) => app.set({ image }) });
     const side = body.append("div").attr("class", "side");
     this.words = side.append("output").attr("class", "readout").attr("aria-live", "polite").node();
-    this.image = side.append("canvas").attr("width", 112).attr("height", 112).attr("class", "thumbnail").attr("aria-hidden", true).node();
+    this.image = side.append("canvas").attr("width", LARGE).attr("height", LARGE).attr("class", "thumbnail").attr("aria-hidden", true).node();
     side.append("h3").text("Nearest training images, which vote on the class");
     this.near = side.append("div").attr("class", "near");
     this.note = side.append("p").attr("class", "note").node();
@@ -58,13 +61,13 @@ export class DigitsView {
     if (this.ticks) {
       return;
     }
-    this.ticks = this.images.classes.map((label) => {
-      const input = controls.tick(this.labels, String(label), true, (on) => this.hide(label, !on));
+    controls.button(this.labels, "All", () => this.app.set({ hidden: [] }));
+    controls.button(this.labels, "None", () => this.app.set({ hidden: this.images.present, image: null }));
+    this.ticks = this.images.present.map((label) => {
+      const input = controls.tick(this.labels, this.images.classes[label], true, (on) => this.hide(label, !on));
       d3.select(input.parentElement).select("span").style("border-color", classColour(label));
       return { label, input };
     });
-    controls.button(this.labels, "All", () => this.app.set({ hidden: [] }));
-    controls.button(this.labels, "None", () => this.app.set({ hidden: this.images.classes, image: null }));
   }
 
   hide(label, off) {
@@ -105,8 +108,10 @@ export class DigitsView {
   /** Show an image, its classes and its neighbours. */
   tell(image) {
     const { content, images } = this;
+    const large = sideOf(images.images, LARGE);
+    // Clears the canvas as well.
+    Object.assign(this.image, { width: large, height: large });
     const context = this.image.getContext("2d");
-    context.clearRect(0, 0, 112, 112);
     if (image === null) {
       this.words.textContent = this.scatter.visible.length
         ? `${this.scatter.visible.length} images are shown. Hover over one, or step through them with the arrow keys.`
@@ -117,24 +122,25 @@ export class DigitsView {
     const [label, predicted] = [labelsOf(images)[image], numbers(content.predicted)[image]];
     const count = content.nearest.shape[1];
     const near = numbers(content.nearest).subarray(image * count, (image + 1) * count);
-    this.words.textContent = `test image ${image}: true class ${label}, predicted class ${predicted}${label === predicted ? "" : " (misclassified)"}`;
+    this.words.textContent = `test image ${image}: true class ${images.classes[label]}, predicted class ${images.classes[predicted]}${label === predicted ? "" : " (misclassified)"}`;
     context.imageSmoothingEnabled = false;
-    drawFromSheet(context, images.images, image, 0, 0, 112, 112);
+    drawFromSheet(context, images.images, image, 0, 0, large, large);
+    const small = sideOf(content.neighbours, SMALL);
     const figures = this.near
       .selectAll("figure")
       .data([...near])
       .join((enter) => {
         const figure = enter.append("figure");
-        figure.append("canvas").attr("width", 56).attr("height", 56).attr("class", "thumbnail").attr("aria-hidden", true);
+        figure.append("canvas").attr("width", small).attr("height", small).attr("class", "thumbnail").attr("aria-hidden", true);
         figure.append("figcaption");
         return figure;
       });
     figures.select("canvas").each((place, index, nodes) => {
-      const small = /** @type {HTMLCanvasElement} */ (nodes[index]).getContext("2d");
-      small.imageSmoothingEnabled = false;
-      drawFromSheet(small, content.neighbours, place, 0, 0, 56, 56);
+      const picture = /** @type {HTMLCanvasElement} */ (nodes[index]).getContext("2d");
+      picture.imageSmoothingEnabled = false;
+      drawFromSheet(picture, content.neighbours, place, 0, 0, small, small);
     });
-    figures.select("figcaption").text((place) => numbers(content.neighbour_labels)[place]);
+    figures.select("figcaption").text((place) => images.classes[numbers(content.neighbour_labels)[place]]);
   }
 
   close() {
