@@ -138,7 +138,7 @@ def images(params: Params) -> dict[str, Any]:
         "methods": params.mnist.methods,
         "titles": {name: describe(name).title for name in params.mnist.methods},
         "reconstructed": params.mnist_reconstruct.methods,
-        "classes": files.read_names(artifacts.CLASSES),
+        "classes": files.read_json(artifacts.CLASSES)["classes"],
         "images": page_script.sheet(test["images"][shown]),
         "labels": page_script.integers(test["labels"][shown]),
     }
@@ -184,7 +184,7 @@ def _spread(metric: Mapping[str, Any]) -> dict[str, Any]:
 
 def classes() -> tuple[str, ...]:
     """The colours of the classes of the images, which are those of modes as well."""
-    return class_colours(max(len(files.read_names(artifacts.CLASSES)), len(CLASSES)))
+    return class_colours(max(len(files.read_json(artifacts.CLASSES)["classes"]), len(CLASSES)))
 
 
 def colours(params: Params) -> dict[str, str]:

@@ -201,15 +201,6 @@ def test_json_that_is_damaged_or_no_object_is_rejected(tmp_path: Path, content: 
     assert refusal(files.read_json, path) == f"{path}{DAMAGED}"
 
 
-@pytest.mark.parametrize("content", [b"", b'["a"', b'{"a": 1}', b"[1]", b'["a", null]', b'"a"'])
-def test_json_that_is_no_list_of_names_is_rejected(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "a.json"
-    path.write_bytes(content)
-    assert refusal(files.read_names, path) == f"{path}{DAMAGED}"
-    path.write_text('["T-shirt/top", "Straße"]')
-    assert files.read_names(path) == ["T-shirt/top", "Straße"]
-
-
 def test_message_names_the_command_that_regenerates_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = paths.STUDIES / "sigma.json"

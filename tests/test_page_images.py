@@ -58,7 +58,7 @@ def coloured_project(page_project: Path, tmp_path_factory: pytest.TempPathFactor
         labels = np.arange(params.mnist.test_images) % len(CLASSES)
         images = coloured(labels)
         files.write_arrays(artifacts.data("mnist", "test"), {"images": images, "labels": labels})
-        files.write_text(artifacts.CLASSES, json.dumps(CLASSES))
+        files.write_json(artifacts.CLASSES, {"classes": CLASSES})
         count = params.mnist.snapshot_images
         for name in params.mnist.methods:
             fields = {**files.read_arrays(artifacts.fields("mnist", name)), "predicted": np.roll(labels, 1)}

@@ -267,7 +267,7 @@ def test_the_stage_writes_the_first_images_up_to_the_counts_and_the_class_names(
     train, test = (files.read_arrays(artifacts.data("mnist", part)) for part in ("train", "test"))
     assert len(train["images"]) == min(counts[0], 1437) and len(test["labels"]) == min(counts[1], 360)
     assert train["images"].dtype == np.uint8 and train["labels"].dtype == np.int64
-    assert json.loads(artifacts.CLASSES.read_text()) == list("0123456789")
+    assert json.loads(artifacts.CLASSES.read_text()) == {"classes": list("0123456789")}
 
 
 def test_the_committed_data_sets_are_valid_and_those_with_digests_have_four() -> None:

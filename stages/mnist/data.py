@@ -1,12 +1,10 @@
 """Stage mnist_data: fetch the images.
 
 Writes data/mnist/train.npz and data/mnist/test.npz with `images`, (N, H, W) grey or (N, H, W, 3) colour, uint8, and `labels`
-(N,), int64, 0..C-1; and data/mnist/classes.json with the C class names.
+(N,), int64, 0..C-1; and data/mnist/classes.json with `classes`, the C class names.
 """
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 
@@ -21,7 +19,7 @@ def main(params: Params) -> None:
     for part, count in (("train", params.mnist.train_images), ("test", params.mnist.test_images)):
         images, labels = parts.images(part), parts.labels(part).astype(np.int64)
         files.write_arrays(artifacts.data("mnist", part), {"images": images[:count], "labels": labels[:count]})
-    files.write_text(artifacts.CLASSES, json.dumps(parts.classes, ensure_ascii=False, indent=1) + "\n")
+    files.write_json(artifacts.CLASSES, {"classes": parts.classes})
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main(params: Params) -> None:
     leftovers.remove()
     test = files.read_arrays(artifacts.data("mnist", "test"))
     perturbed = files.read_arrays(artifacts.PERTURBED)
-    classes, dataset = [plain(name) for name in files.read_names(artifacts.CLASSES)], plain(params.mnist.title)
+    classes, dataset = [plain(name) for name in files.read_json(artifacts.CLASSES)["classes"]], plain(params.mnist.title)
     shown = params.mnist.snapshot_images
     metrics = {name: files.read_json(artifacts.metrics("mnist", name)) for name in params.mnist.methods}
 

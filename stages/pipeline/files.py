@@ -104,36 +104,16 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing or damaged.
     """
-    content = _json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: {_remedy(path)}")
-    return content
-
-
-def read_names(path: Path) -> list[str]:
-    """Read a JSON file that holds a list of names.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    content = _json(path)
-    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
-        raise UserError(f"{path} is damaged: {_remedy(path)}")
-    return content
-
-
-def _json(path: Path) -> Any:
-    """The content of a JSON file, or None if it is damaged."""
+    remedy = f"`python -m stages.studies.run {path.stem}` regenerates it" if STUDIES in path.parents else REMEDY
     if not path.exists():
-        raise UserError(f"{path} is missing: {_remedy(path).replace('regenerates', 'generates')}")
+        raise UserError(f"{path} is missing: {remedy.replace('regenerates', 'generates')}")
     try:
-        return json.loads(path.read_bytes(), parse_constant=_reject_constant)
+        content = json.loads(path.read_bytes(), parse_constant=_reject_constant)
     except (ValueError, RecursionError):
-        return None
-
-
-def _remedy(path: Path) -> str:
-    return f"`python -m stages.studies.run {path.stem}` regenerates it" if STUDIES in path.parents else REMEDY
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: {remedy}")
+    return content
 
 
 def _reject_constant(name: str) -> None:
