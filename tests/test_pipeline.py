@@ -123,7 +123,7 @@ def test_metrics_files_have_the_expected_groups(reproduced: Path) -> None:
         assert set(images[group]) == averages
     assert {"mse", "psnr", "ssim", "mean_image_mse", "pca16_mse"} <= set(images["reconstruction"])
     assert "reconstruction" not in read(reproduced, "reports/metrics/mnist/contrastive.json")
-    assert all(len(strengths) == 3 for strengths in images["robustness"].values())
+    assert all(len(strengths) == 5 for strengths in images["robustness"].values())
 
 
 def test_scores_of_images_are_held_against_the_truth(reproduced: Path) -> None:

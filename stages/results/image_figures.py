@@ -15,12 +15,14 @@ from stages.plots.colours import BASELINE, TRUTH, method_colour
 from stages.plots.comparison import Shown
 from stages.results.targets import KNN, MNIST_TEST
 
-BASELINES = {Shown("untrained encoder", BASELINE): "knn_untrained", Shown("raw pixels", TRUTH): "knn_raw_pixels"}
-"""The baselines of k-NN: their appearance and their groups in the metrics."""
+UNTRAINED, RAW = Shown("untrained encoder", BASELINE), Shown("raw pixels", TRUTH)
+"""The appearance of the two baselines."""
+BASELINES = {UNTRAINED: "knn_untrained", RAW: "knn_raw_pixels"}
+"""The baselines of k-NN and their groups in the metrics."""
 CLASSES = 10
 """Number of classes."""
-SHOWN = 12
-"""Images per row of the contact sheet."""
+SHOWN = 9
+"""Images per row of the contact sheet at full strength."""
 Fields = Mapping[str, NDArray[Any]]
 """Arrays by their names, as in the fields file of a method."""
 
@@ -40,11 +42,7 @@ def of_method(
     """
     byte_images, true, predicted = test["images"], test["labels"], fields["predicted"]
     labels, title = true[:shown], describe(name).title
-    accuracy, clean, precision = (
-        metrics[group][key]["mean"]
-        for group, key in (("knn", "accuracy"), ("robustness_clean", "accuracy"), ("retrieval", "map"))
-    )
-    robustness = {kind: {s: v["mean"] for s, v in group.items()} for kind, group in metrics["robustness"].items()}
+    accuracy, precision = (metrics[group][key]["mean"] for group, key in (("knn", "accuracy"), ("retrieval", "map")))
     wrong = predicted != true
     return {
         "pca": images.pca(
@@ -63,8 +61,21 @@ def of_method(
             true[fields["nearest"]] == true[fields["queries"]][:, None],
             f"{title}\ntest images and their nearest neighbours; mean average precision {precision:.3f}",
         ),
-        "robustness": images.robustness(robustness, clean, f"{title}\nk-NN on {robustness_images:,} perturbed test images"),
+        "robustness": robustness({name: metrics}, robustness_images, f"{title}: "),
     }
+
+
+def robustness(metrics: Mapping[str, Mapping[str, Any]], count: int, prefix: str = "") -> Figure:
+    """Accuracy curves of methods, and of raw pixels, on perturbed images.
+
+    Args:
+        metrics: of each method.
+        count: images in each perturbed set.
+        prefix: of the title.
+    """
+    curves = [(of_shown(name), m) for name, m in metrics.items()]
+    curves.append((RAW, next(iter(metrics.values()))["raw_pixels"]))
+    return images.robustness(curves, count, f"{prefix}k-NN on {count:,} perturbed test images, with 95 % intervals")
 
 
 def knn(metrics: Mapping[str, Mapping[str, Any]], *, test_digest: str, neighbours: int) -> Figure:
@@ -126,10 +137,15 @@ def interpolation(name: str, fields: Fields) -> list[NDArray[np.uint8]]:
 
 
 def contact_sheet(clean: NDArray[np.uint8], perturbed: Fields, kinds: Sequence[str], strengths: Sequence[float]) -> Figure:
-    """The first test images under each perturbation at each strength."""
-    shown = perturbed["rows"][:SHOWN]
-    rows = {"original": clean[shown], "as in training": perturbed["mixed"][shown]}
+    """The first test image under each perturbation at each strength, and the next ones at full strength."""
+    weaker = len(strengths) - 1
+    first, others = [0] * weaker, range(SHOWN)
+    places = [*first, *others]
+    originals = perturbed["rows"][places]
+    rows = {"original": clean[originals], "as in training": perturbed["mixed"][originals]}
     for kind in kinds:
-        for strength, images_of_kind in zip(strengths, perturbed[kind], strict=True):
-            rows[f"{kind.replace('_', ' ')}, {images.strength_label(strength)}"] = images_of_kind[:SHOWN]
-    return sheets.sheet(rows, "Perturbations, at a percentage of their strongest setting")
+        by_strength = perturbed[kind]
+        rows[kind.replace("_", " ")] = np.concatenate((by_strength[:weaker, 0], by_strength[-1, others]))
+    columns = [images.strength_label(strength) for strength in (*strengths[:weaker], *(strengths[-1] for _ in others))]
+    title = "Perturbations, at a percentage of their strongest setting: one image at all strengths, others at the last one"
+    return sheets.sheet(rows, title, columns)
