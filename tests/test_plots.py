@@ -150,7 +150,7 @@ FIGURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
         (0.62 * 5.4, 0.6 + 0.62 * 2),
     ),
     "few labels": (lambda: images.few_labels([(A, {"10": MEASURED, "100": MEASURED})] * 4), (6.6, 4.2)),
-    "robustness": (lambda: images.robustness([(A, ROBUST), (B, ROBUST)], 1000, "t"), (10.0, 5.1)),
+    "robustness": (lambda: images.robustness([(A, ROBUST), (B, ROBUST)], 1000, "t"), (10.0, 5.4)),
 }
 ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
     "walk": (lambda: animation.walk(GRID, SNAPSHOTS, WALK, POINTS, "t"), (4.6, 4.0), 5),

@@ -176,7 +176,7 @@ def robustness(embeddings: Sequence[tuple[Shown, Mapping[str, Any]]], count: int
     kinds = list(embeddings[0][1]["robustness"])
     columns = min(PANELS, len(kinds))
     rows = -(-len(kinds) // columns)
-    figure = blank(2.5 * columns, 0.9 + 2.1 * rows)
+    figure = blank(2.5 * columns, 1.0 + 2.2 * rows)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, kind in zip(panels.flat, kinds, strict=False):
         for number, (shown, metrics) in enumerate(embeddings):
@@ -199,8 +199,10 @@ def robustness(embeddings: Sequence[tuple[Shown, Mapping[str, Any]]], count: int
     for axis in (first.xaxis, first.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.suptitle(title, fontsize=12)
-    figure.supxlabel("strength of the perturbation, of the strongest setting", fontsize=10)
-    figure.supylabel("k-NN accuracy", fontsize=10)
+    for axes in panels[-1]:
+        axes.set_xlabel("strength of the perturbation", fontsize=10)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("k-NN accuracy", fontsize=10)
     figure.legend(*first.get_legend_handles_labels(), fontsize=10, loc="outside lower center", ncols=len(embeddings))
     return figure
 

@@ -75,7 +75,8 @@ def robustness(metrics: Mapping[str, Mapping[str, Any]], count: int, prefix: str
     """
     curves = [(of_shown(name), m) for name, m in metrics.items()]
     curves.append((RAW, next(iter(metrics.values()))["raw_pixels"]))
-    return images.robustness(curves, count, f"{prefix}k-NN on {count:,} perturbed test images, with 95 % intervals")
+    title = f"{prefix}k-NN on {count:,} perturbed test images, with 95 % intervals; full strength is the strongest setting"
+    return images.robustness(curves, count, title)
 
 
 def knn(metrics: Mapping[str, Mapping[str, Any]], *, test_digest: str, neighbours: int) -> Figure:
