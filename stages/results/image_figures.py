@@ -75,7 +75,7 @@ def robustness(metrics: Mapping[str, Mapping[str, Any]], count: int, prefix: str
     """
     curves = [(of_shown(name), m) for name, m in metrics.items()]
     curves.append((RAW, next(iter(metrics.values()))["raw_pixels"]))
-    title = f"{prefix}k-NN on {count:,} perturbed test images, with 95 % intervals; full strength is the strongest setting"
+    title = f"{prefix}k-NN on {count:,} perturbed test images, with 95 % confidence intervals"
     return images.robustness(curves, count, title)
 
 
