@@ -137,6 +137,7 @@ def main(params: Params) -> None:
         ]
         means[domain] = {m: summary(rows[domain][m], keys) for m in methods}
     files.write_json(artifacts.TABLE_JSON, rows)
+    tables += [f"**Warning:** {text}\n" for text in files.read_json(artifacts.MNIST_TESTS)["warnings"]]
     files.write_text(artifacts.TABLES, "\n".join(filter(None, tables)))
     files.write_json(artifacts.SUMMARY, means)
     _draw(params, metrics_of["mog"])

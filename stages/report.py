@@ -67,6 +67,7 @@ def main(params: Params) -> None:
         steps=steps,
         math_font=base64.b64encode((PAGE / "math.woff2").read_bytes()).decode(),
         images=params.mnist.title,
+        image_warnings=files.read_json(artifacts.MNIST_TESTS)["warnings"],
         mnist_methods=params.mnist.methods,
         colours=colours(params),
         reconstructed=reconstructed,

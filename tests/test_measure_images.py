@@ -1,4 +1,4 @@
-"""Downstream tasks of embeddings of images: few labels, retrieval, transfer, examples of neighbours, erased images."""
+"""Downstream tasks of embeddings of images: few labels, retrieval, transfer, robustness, examples of neighbours."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import torch
 
 from stages.config import params
 from stages.core.paths import ROOT
-from stages.metrics.summary import rounded
-from stages.mnist import baseline
+from stages.metrics.summary import fraction, rounded
 from stages.mnist.encoder import probes
 from stages.mnist.encoder.embed import with_statistics
 from stages.mnist.images.subset import evenly, held_out
-from stages.mnist.images.transforms import erosion
 from stages.nn.conv import ConvEncoder, as_images
 
 MNIST = params.load(ROOT / "params.yaml").mnist
@@ -102,26 +100,18 @@ def test_downstream_metrics_are_the_means_over_their_images() -> None:
     assert set(by_image) == {"probe_right", "average_precision"}
 
 
-def test_erosion_erases_strokes_thinner_than_its_square() -> None:
-    images = np.zeros((3, 28, 28), dtype=np.uint8)
-    images[0, 5:25, 14] = 255  # a stroke one pixel wide
-    images[1, 5:25, 13:15] = 255  # two pixels
-    images[2, 5:25, 10:20] = 255  # ten pixels
-    by_side = [erosion(as_images(torch.from_numpy(images)), side) for side in (1, 2, 3)]
-    eroded = np.stack([(batch * 255).round().to(torch.uint8).squeeze(1).numpy() for batch in by_side])
-    assert baseline._erased(images, eroded, [0.0, 0.5, 1.0]) == {"0": 0, "0.5": rounded(1 / 3), "1": rounded(2 / 3)}
+def test_fraction_has_the_binomial_standard_error() -> None:
+    assert fraction(np.arange(10) < 8) == {"mean": 0.8, "std": 0.0, "values": [0.8], "standard_error": rounded(0.016**0.5)}
+    assert fraction(np.ones(10, dtype=bool))["standard_error"] == 0
 
 
-@pytest.mark.parametrize(("pixels_left", "erased"), [(0, 1), (20, 1), (21, 0), (400, 0)])
-def test_image_with_at_most_a_twentieth_of_its_ink_left_is_erased(pixels_left: int, erased: float) -> None:
-    image = np.full((1, 20, 20), 200, dtype=np.uint8)
-    eroded = np.where(np.arange(400).reshape(1, 20, 20) < pixels_left, image, 0).astype(np.uint8)
-    assert baseline._erased(image, eroded[None], [0.33]) == {"0.33": erased}
-
-
-def test_black_image_counts_as_erased() -> None:
-    black = np.zeros((2, 28, 28), dtype=np.uint8)
-    assert baseline._erased(black, black[None], [1.0]) == {"1": 1}
+def test_robustness_is_the_accuracy_by_perturbation_and_strength_with_its_standard_error() -> None:
+    labels = np.arange(10)
+    perturbed = {"rows": np.arange(0, 10, 2), "shown": np.stack([np.arange(0, 10, 2)] * 2)}
+    perturbed["shown"][1, :2] = 9  # at the higher strength, two images get the class 9
+    metrics, right = probes.robustness(lambda classes: classes, perturbed, labels, ["shown"], [0.2, 1.0])
+    assert metrics == {"shown": {"0.2": fraction(np.ones(5)), "1": fraction(np.arange(5) > 1)}}
+    assert right.tolist() == [[[True] * 5, [False, False, True, True, True]]]
 
 
 def test_with_statistics_sets_batchnorm_statistics_in_a_copy() -> None:

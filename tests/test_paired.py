@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, ttest_rel
 
-from stages.metrics.paired import difference, holm, mcnemar
+from stages.metrics.paired import holm, mcnemar, paired_t, verdict
 
 
 def classifiers(only_first: int, only_second: int, both: int = 50) -> tuple[np.ndarray, np.ndarray]:
@@ -48,8 +48,23 @@ def test_holm_controls_the_family_wise_error_rate() -> None:
     assert np.mean([min(holm(list(rng.random(15)))) < 0.05 for _ in range(2000)]) == pytest.approx(0.05, abs=0.015)
 
 
-def test_paired_difference_has_the_standard_error_of_the_paired_t_test() -> None:
+def test_paired_t_equals_scipy() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 30))
-    mean, error = difference(first + 1, second)
-    assert mean / error == pytest.approx(ttest_rel(first + 1, second).statistic)
+    found, expected = paired_t(first + 0.3, second), ttest_rel(first + 0.3, second)
+    assert found["difference"] / found["standard_error"] == pytest.approx(expected.statistic)
+    assert found["p"] == pytest.approx(expected.pvalue, rel=5e-3)
+
+
+@pytest.mark.parametrize("shift, p", [(0.0, 1.0), (0.25, 0.0)])
+def test_paired_t_of_constant_differences(shift: float, p: float) -> None:
+    values = np.array([0.25, 0.5, 0.75])
+    assert paired_t(values + shift, values) == {"difference": shift, "standard_error": 0.0, "p": p}
+
+
+@pytest.mark.parametrize(
+    "difference, p, expected",
+    [(0.1, 0.04, "better"), (-0.1, 0.04, "worse"), (0.1, 0.05, "no difference"), (-0.1, 1.0, "no difference")],
+)
+def test_verdict_needs_significance(difference: float, p: float, expected: str) -> None:
+    assert verdict(difference, p) == expected

@@ -14,12 +14,13 @@ from mlflow import MlflowClient
 
 from stages import compare, report
 from stages.config import params
-from stages.core.paths import cost_file
+from stages.core.paths import ROOT, cost_file
 from stages.dag import machine
 from stages.dag.lock import LOCK, locked_stages
 from stages.mnist import baseline, evaluate
 from stages.mnist import compare as mnist_compare
 from stages.mnist import figures as mnist_figures
+from stages.tools import blocks
 from stages.tools.reproduce import ELSEWHERE
 from stages.tracking.store import LATER, WHEN
 from tests import small
@@ -123,7 +124,7 @@ def test_metrics_files_have_the_expected_groups(reproduced: Path) -> None:
         assert set(images[group]) == averages
     assert {"mse", "psnr", "ssim", "mean_image_mse", "pca16_mse"} <= set(images["reconstruction"])
     assert "reconstruction" not in read(reproduced, "reports/metrics/mnist/contrastive.json")
-    assert all(len(strengths) == 3 for strengths in images["robustness"].values())
+    assert all(len(strengths) == 5 for strengths in images["robustness"].values())
 
 
 def test_scores_of_images_are_held_against_the_truth(reproduced: Path) -> None:
@@ -138,6 +139,34 @@ def test_scores_of_images_are_held_against_the_truth(reproduced: Path) -> None:
         assert all(one["mean"] < 1e-9 for one in affine.values()), "outside of the components the score is affine"
         for measured in (found["images"], found["images"]["test"], found["images"]["mixture"]):
             assert {"frechet_distance", "precision", "recall", "memorised"} <= set(measured)
+
+
+def test_methods_that_do_not_beat_the_baselines_are_warned_of_in_all_places(reproduced: Path) -> None:
+    found = read(reproduced, "reports/mnist_tests.json")
+    # A few steps of training are not enough.
+    assert [re.match(r"the k-NN accuracy of (\w+) \(0\.\d{4}\) is ", text)[1] for text in found["warnings"]] == [
+        "jepa_ema", "contrastive",
+    ]  # fmt: skip
+    printed = (reproduced.parent / small.PRINTED).read_text()
+    page = (reproduced / "reports/index.html").read_text()
+    tables = [(reproduced / f"reports/{name}.md").read_text() for name in ("mnist", "table")]
+    for text in found["warnings"]:
+        assert f"warning: {text}\n" in printed
+        assert all(f"**Warning:** {text}\n" in table for table in tables)
+        assert page.count(f'<p class="warning"><strong>Warning:</strong> {text}.</p>') == 2
+
+
+def test_the_guide_to_comparisons_prints_what_it_shows(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (ROOT / "docs/how-to/compare-embeddings.md").read_text()
+    compared, listed = re.findall(r"^```python\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    (names,) = re.findall(r"<!-- paired (.*):start -->", guide)
+    printed = small.run(reproduced, "python", "-c", compared)
+    every = small.run(reproduced, "python", "-c", listed)
+    monkeypatch.chdir(reproduced)
+    assert printed.count("\n") == 3 and blocks.paired(*names.split()) == f"```text\n{printed}```\n"
+    assert blocks.paired("jepa_ema", "no_such_method") == blocks.NOT_HERE
+    # All pairs of two methods, the untrained encoder and raw pixels.
+    assert every.count("'task': 'linear probe'") == every.count("\n") == 6
 
 
 def test_table_has_every_method_of_the_params(reproduced: Path) -> None:

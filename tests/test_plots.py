@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
-from scipy.stats import ttest_1samp
+from scipy.stats import binomtest, ttest_1samp
 
 from stages.core.paths import ROOT
 from stages.plots import (
@@ -72,7 +72,9 @@ EMBEDDED = RNG.normal(size=(40, 6)).astype(np.float32)
 
 MEASURED = {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}
 ROBUST = {
-    "robustness": {"affine": {"0.5": MEASURED, "1": MEASURED}, "dilation": {"1": MEASURED}},
+    "robustness": {
+        kind: {"0.5": MEASURED, "1": MEASURED} for kind in ("affine", "elastic", "low_contrast", "dilation", "erosion")
+    },
     "robustness_clean": {"accuracy": MEASURED},
 }
 
@@ -167,12 +169,8 @@ FIGURES: Mapping[str, tuple[Draw, tuple[float, float]]] = {
         lambda: sheets.neighbours(COLOURED[:2], COLOURED[None, 2:].repeat(2, 0), np.eye(2, 4, dtype=bool), "t"),
         (0.62 * 5.4, 0.6 + 0.62 * 2),
     ),
-    "robustness of all": (
-        lambda: images.robustness_of_all({"m": ROBUST}, 1000),
-        (3.8, 1.4 + 0.24 * 3),
-    ),
     "few labels": (lambda: images.few_labels([(A, {"10": MEASURED, "100": MEASURED})] * 4, "d"), (6.6, 4.2)),
-    "robustness": (lambda: images.robustness({"affine": {"0.5": 0.9, "1": 0.7}}, 0.99, "t"), (5.2, 3.8)),
+    "robustness": (lambda: images.robustness([(A, ROBUST), (B, ROBUST)], 1000, "t"), (10.0, 5.4)),
 }
 ANIMATIONS: Mapping[str, tuple[Animate, tuple[float, float], int]] = {
     "walk": (lambda: animation.walk(GRID, SNAPSHOTS, WALK, POINTS, "t"), (4.6, 4.0), 5),
@@ -329,6 +327,24 @@ def test_settings_of_a_study_are_a_table_aligned_with_its_rows() -> None:
     assert table.get_ylim() == panel.get_ylim()
     entries = {text.get_text(): text.get_position() for text in table.texts}
     assert entries["0.9"] == (1, 1) and entries["✗"] == (0, 1) and entries["decay"][0] == 1
+
+
+def test_accuracy_curves_start_at_the_clean_images_and_have_wilson_intervals() -> None:
+    def metric(mean: float) -> dict[str, Any]:
+        return {"mean": mean, "std": 0.0, "values": [mean]}
+
+    robust = {kind: {"0.5": metric(0.9), "1": metric(0.2)} for kind in ("affine", "low_contrast")}
+    measured = {"robustness_clean": {"accuracy": metric(1.0)}, "robustness": robust}
+    figure = images.robustness([(A, measured)], 40, "t")
+    assert [axes.get_title() for axes in figure.axes] == ["affine", "low contrast"]
+    for axes in figure.axes:
+        (bars,) = axes.containers
+        line, _, (segments,) = bars.lines
+        assert line.get_xydata().tolist() == [[0.0, 1.0], [0.5, 0.9], [1.0, 0.2]]
+        intervals = [binomtest(right, 40).proportion_ci(method="wilson") for right in (40, 36, 8)]
+        ends = np.array([segment[:, 1] for segment in segments.get_segments()])
+        assert ends == pytest.approx(np.array([[one.low, one.high] for one in intervals]), abs=1e-6)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [A.title]
 
 
 @pytest.mark.parametrize(("methods", "columns"), [(1, 2), (3, 4), (7, 4), (8, 3), (14, 5)])

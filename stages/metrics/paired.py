@@ -1,4 +1,4 @@
-"""Do two classifiers, evaluated on the same images, differ significantly?"""
+"""Do two embeddings, evaluated on the same images, differ significantly?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr
 from scipy.stats import binomtest
 
 Correct = NDArray[np.bool_]
 """Whether a classifier is correct on each image, (N,)."""
+Values = NDArray[np.float64]
+"""A value of each query, or of each draw of labelled images, (N,)."""
+LEVEL = 0.05
+"""The level of significance of a verdict."""
+NO_DIFFERENCE = "no difference"
+"""The verdict on a difference that is not significant."""
 
 
 def mcnemar(first: Correct, second: Correct) -> dict[str, Any]:
@@ -47,7 +54,24 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard error of the difference of paired values (N,) and (N,)."""
-    each = np.asarray(first) - np.asarray(second)
-    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))
+def paired_t(first: Values, second: Values) -> dict[str, Any]:
+    """The t-test of paired values, such as average precisions of the same queries.
+
+    With the mean d̄ and the standard error s/√N of the differences, p = P(|T| ≥ |d̄| √N / s), T ~ Student's t with N − 1 degrees
+    of freedom.
+
+    Returns:
+        `difference`, the mean of first minus second; its `standard_error`; `p`, 1 if all pairs are equal and 0 if all
+        differ by the same amount.
+    """
+    each = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    mean, error = float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))
+    p = 2 * float(stdtr(len(each) - 1, -abs(mean) / error)) if error else float(mean == 0)
+    return {"difference": mean, "standard_error": error, "p": float(f"{p:.3g}")}
+
+
+def verdict(difference: float, p: float) -> str:
+    """`better` or `worse` if a difference of the first to the second is significant at `LEVEL`, otherwise `no difference`."""
+    if p >= LEVEL:
+        return NO_DIFFERENCE
+    return "better" if difference > 0 else "worse"

@@ -1,15 +1,13 @@
 """Stage mnist_baseline: baselines that need no training.
 
-Writes reports/metrics/mnist_baseline.json: k-NN and the downstream tasks on raw pixels; the distances of the mean training
-image and of a principal component analysis from the test images; and the fraction of images that erosion makes unreadable. The
-analysis gets the clean images, so it is a reference and not a competing method. Writes reports/fields/mnist/raw_pixels.npz with
-`predicted` (M,), the classes of the test images by k-NN, and the results per image of `probes.downstream` and
-`probes.robustness`.
+Writes reports/metrics/mnist_baseline.json: k-NN and the downstream tasks on raw pixels; and the distances of the mean training
+image and of a principal component analysis from the test images. The analysis gets the clean images, so it is a reference and
+not a competing method. Writes reports/fields/mnist/raw_pixels.npz with `predicted` (M,), the classes of the test images by
+k-NN, and the results per image of `probes.downstream` and `probes.robustness`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ from sklearn.decomposition import PCA
 from stages.config.params import Params
 from stages.metrics import classification
 from stages.metrics.neighbours import Index, knn_classify
-from stages.metrics.summary import over_seeds, rounded
+from stages.metrics.summary import fraction, over_seeds
 from stages.mnist.decoder.quality import closeness
 from stages.mnist.encoder import probes
 from stages.mnist.images.subset import kinds
@@ -43,7 +41,7 @@ def main(params: Params) -> None:
         predicted: Labels = knn_classify(prepared, labels, images, mnist.evaluation.neighbours).numpy()
         return predicted
 
-    predicted, rows = knn(queries), perturbed["rows"]
+    predicted = knn(queries)
     metrics, by_image = probes.downstream(
         index,
         train["labels"],
@@ -56,13 +54,12 @@ def main(params: Params) -> None:
     metrics["robustness"], robust_right = probes.robustness(
         lambda images: knn(as_pixels(images)), perturbed, test["labels"], kinds(perturbed), mnist.evaluation.strengths
     )
-    metrics["robustness_clean"] = {"accuracy": over_seeds((predicted == test["labels"])[rows].mean())}
+    metrics["robustness_clean"] = {"accuracy": fraction((predicted == test["labels"])[perturbed["rows"]])}
     files.write_json(
         artifacts.BASELINE,
         {
             "knn_raw_pixels": {k: over_seeds(v) for k, v in classification.report(test["labels"], predicted).items()},
             "uses": metrics,
-            "erased_by_erosion": _erased(test["images"][rows], perturbed["erosion"], mnist.evaluation.strengths),
             "references": _references(index.numpy(), queries.numpy(), test["images"].shape, pca_components),
         },
     )
@@ -73,13 +70,6 @@ def main(params: Params) -> None:
 def as_pixels(images: NDArray[np.uint8]) -> torch.Tensor:
     """Byte images (N, H, W) or (N, H, W, 3) as vectors of values in [0, 1], (N, d)."""
     return torch.from_numpy(images.reshape(len(images), -1) / np.float32(255))
-
-
-def _erased(images: NDArray[np.uint8], eroded: NDArray[np.uint8], strengths: Sequence[float]) -> dict[str, float]:
-    """The fraction of images (M, ...) that keep at most a twentieth of their ink in `eroded` (L, M, ...), by strength."""
-    within = tuple(range(1, images.ndim))
-    left = eroded.sum(tuple(axis + 1 for axis in within), dtype=np.float64) / images.sum(within, dtype=np.float64).clip(1)
-    return {f"{strength:g}": rounded((share <= 1 / 20).mean()) for strength, share in zip(strengths, left, strict=True)}
 
 
 def _references(

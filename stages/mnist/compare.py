@@ -1,13 +1,19 @@
 """Stage mnist_compare: compare the methods on the images.
 
-Writes reports/metrics/mnist/METHOD.json, all metrics of a method in both phases; and reports/mnist.md, tables of the downstream
-tasks, of paired tests between embeddings and of the reconstructions.
+Writes reports/metrics/mnist/METHOD.json, all metrics of a method in both phases; reports/mnist_tests.json, the paired tests
+between all embeddings, and a warning for each method that does not beat the baselines; and reports/mnist.md, the warnings and
+tables of the tasks, the verdicts and the reconstructions.
+
+In mnist_tests.json, `tests` has an entry per task and pair: `task`; `first` and `second`, the embeddings; `test`, McNemar's
+exact test over images or the paired t-test over queries or draws, and what stages/metrics/paired.py returns for it: the
+`difference` of first minus second, `p` and more; `adjusted_p`, with Holm's correction over the pairs of the task; and the
+`verdict` on the first one at the significance level `level`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,36 +22,39 @@ from numpy.typing import NDArray
 
 from stages.config.params import Params
 from stages.dag import leftovers
-from stages.metrics.paired import Correct, difference, holm, mcnemar
+from stages.metrics.paired import LEVEL, NO_DIFFERENCE, holm, mcnemar, paired_t, verdict
 from stages.pipeline import artifacts, files, runner
-from stages.pipeline.lookup import look_up
 from stages.results.tables import cell, table
 
 UNTRAINED, RAW = "untrained encoder", "raw pixels"
 """Labels of the two baselines in the tables."""
+KNN = "k-NN"
+"""Label of the task by which methods are held against the baselines."""
 
 
 @dataclass(frozen=True)
-class EvaluatedEmbedding:
-    """The metrics of an embedding, and its results for each image.
+class Result:
+    """The result of an embedding on a task.
 
     Attributes:
-        metrics: nested, as in reports/metrics/mnist/METHOD.json.
-        right: for each classifier, whether it is right about each test image, (M,).
-        precision: average precision of each query, (Q,).
-        robust: for each perturbation, whether k-NN is right about each image at full strength; empty if not measured.
+        measured: the metric.
+        each: whether a classifier is right about each image, or the value of each query or draw; (N,).
     """
 
-    metrics: Mapping[str, Any]
-    right: Mapping[str, Correct]
-    precision: NDArray[np.float64]
-    robust: Mapping[str, Correct]
+    measured: Mapping[str, Any]
+    each: NDArray[Any]
+
+
+Results = Mapping[str, Result]
+"""The results of an embedding by task."""
+Pairs = Mapping[tuple[str, str], tuple[Results, Results]]
+"""The names and the results of the embeddings of each pair."""
 
 
 def main(params: Params) -> None:
-    """Write the metrics of all methods and the tables."""
+    """Write the metrics of all methods, the tests and the tables."""
     leftovers.remove()
-    methods, title = params.mnist.methods, params.mnist.title
+    methods, title, evaluation = params.mnist.methods, params.mnist.title, params.mnist.evaluation
     baseline = files.read_json(artifacts.BASELINE)
     metrics = {name: with_raw_pixels(files.read_json(artifacts.measured(name)), baseline) for name in methods}
     for name in params.mnist_reconstruct.methods:
@@ -54,45 +63,45 @@ def main(params: Params) -> None:
     for name, measured in metrics.items():
         files.write_json(artifacts.metrics("mnist", name), measured)
     fields = {name: files.read_arrays(artifacts.fields("mnist", name)) for name in methods}
+    raw_fields = files.read_arrays(artifacts.RAW_PIXELS)
     true = files.read_arrays(artifacts.data("mnist", "test"))["labels"]
     first = metrics[methods[0]]
-    kinds = list(first["robustness"])
-    trained = {name: _evaluated(title, metrics[name], fields[name], true, kinds) for name in methods}
-    untrained = {
-        name: _evaluated(
-            title,
-            {**metrics[name]["untrained"], "knn": metrics[name]["knn_untrained"]},
-            fields[name],
-            true,
-            suffix="_untrained",
-        )
-        for name in methods
-    }
-    raw = _evaluated(
-        title,
-        {**first["raw_pixels"], "knn": first["knn_raw_pixels"]},
-        files.read_arrays(artifacts.RAW_PIXELS),
-        true,
-        kinds,
-    )
+    of_raw = {**first["raw_pixels"], "knn": first["knn_raw_pixels"]}
+    of_untrained = {name: {**m["untrained"], "knn": m["knn_untrained"]} for name, m in metrics.items()}
+    trained = {name: tasks(title, metrics[name], fields[name], true) for name in methods}
+    untrained = {name: tasks(title, of_untrained[name], fields[name], true, "_untrained") for name in methods}
+    raw = tasks(title, of_raw, raw_fields, true)
     # The untrained encoders have the same weights and differ only in the normalisation of embeddings: one is shown.
     shown = {**trained, UNTRAINED: untrained[methods[0]], RAW: raw}
-    pairs = {(a, b): (trained[a], trained[b]) for a, b in itertools.combinations(methods, 2)}
-    pairs |= {(name, UNTRAINED): (trained[name], untrained[name]) for name in methods}
-    pairs |= {(name, RAW): (trained[name], raw) for name in methods}
-    robust_pairs = {pair: both for pair, both in pairs.items() if all(one.robust for one in both)}
+    pairs = all_pairs(trained, untrained, raw)
+    robust = {name: perturbed(metrics[name], fields[name]) for name in methods} | {RAW: perturbed(of_raw, raw_fields)}
+    robust_pairs = {(a, b): (robust[a], robust[b]) for a, b in itertools.combinations(robust, 2)}
+    tests = [*paired_tests(pairs), *paired_tests(robust_pairs)]
+    warned = warnings(tests, trained, shown)
+    for text in warned:
+        print(f"warning: {text}", flush=True)
+    files.write_json(artifacts.MNIST_TESTS, {"level": LEVEL, "warnings": warned, "tests": tests})
+    strongest = f"{100 * evaluation.strengths[-1]:.0f} %"
     parts = [
-        downstream(title, shown),
-        tests(title, "paired tests", {pair: (a.right, b.right) for pair, (a, b) in pairs.items()}),
-        differences(title, pairs),
-        tests(
-            title,
-            f"paired tests of k-NN on {params.mnist.evaluation.robustness_images:,} images perturbed at full strength",
-            {pair: (a.robust, b.robust) for pair, (a, b) in robust_pairs.items()},
-        ),
+        *(f"**Warning:** {text}\n" for text in warned),
+        accuracies(f"{title}, downstream tasks", tests, shown) + f"\n{LEGEND}\n",
+        verdicts(f"{title}, k-NN: verdicts of paired tests", tests, shown),
+        accuracies(
+            f"{title}, k-NN on {evaluation.robustness_images:,} images perturbed at {strongest} of the strongest setting",
+            tests,
+            robust,
+        )
+        + f"\n{LEGEND}\n",
     ]
     parts += [reconstructions(title, name, metrics[name]["reconstruction"]) for name in params.mnist_reconstruct.methods]
     files.write_text(artifacts.MNIST_TABLES, "\n".join(parts))
+
+
+LEGEND = (
+    f"Bold: the best of a column, and all that a paired test does not find worse at {100 * LEVEL:.0f} %. "
+    "↓: worse than raw pixels."
+)
+"""What the marks in the tables of accuracies mean."""
 
 
 def with_raw_pixels(measured: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,67 +113,150 @@ def with_raw_pixels(measured: Mapping[str, Any], baseline: Mapping[str, Any]) ->
     return joined
 
 
-def _evaluated(
-    title: str,
-    metrics: Mapping[str, Any],
-    fields: Mapping[str, Any],
-    true: NDArray[Any],
-    kinds: Sequence[str] = (),
-    suffix: str = "",
-) -> EvaluatedEmbedding:
-    """The embedding of the trained encoder or, with the suffix `_untrained`, of the untrained one."""
-    right = {"k-NN": fields[f"predicted{suffix}"] == true, "linear probe": fields[f"probe_right{suffix}"]}
-    right |= {name: fields[f"{key}_right{suffix}"] for name, key in transfers(title).items() if f"{key}_right" in fields}
-    robust = {kind.replace("_", " "): fields["robust_right"][row, -1] for row, kind in enumerate(kinds)}
-    return EvaluatedEmbedding(metrics, right, fields[f"average_precision{suffix}"], robust)
+def tasks(
+    title: str, metrics: Mapping[str, Any], fields: Mapping[str, NDArray[Any]], true: NDArray[np.int64], suffix: str = ""
+) -> Results:
+    """The results of the trained encoder or, with the suffix `_untrained`, of the untrained one on the downstream tasks.
 
-
-def transfers(title: str) -> dict[str, str]:
-    """Label and key of each evaluation on scikit-learn's 8 × 8 digits; only data sets of digits have these."""
-    return {"8 × 8 digits, leave one out": "leave_one_out", f"8 × 8 digits, from {title}": "from_training"}
-
-
-def downstream(title: str, embeddings: Mapping[str, EvaluatedEmbedding]) -> str:
-    """A titled Markdown table of the embeddings' results on downstream tasks."""
-    first = next(iter(embeddings.values())).metrics
-    counts, transferred = list(first["few_labels"]), first.get("transfer", {})
-    columns = {
-        "k-NN": "knn.accuracy",
-        "linear probe": "linear_probe.accuracy",
-        **{f"probe with {count} labels": f"few_labels.{count}" for count in counts},
-        "retrieval, mAP": "retrieval.map",
-        **{name: f"transfer.{key}" for name, key in transfers(title).items() if key in transferred},
+    Args:
+        title: of the data set.
+        metrics: of the embedding, as in reports/metrics/mnist/METHOD.json.
+        fields: of the method, or of raw pixels.
+        true: classes of the test images, (M,).
+        suffix: of the fields.
+    """
+    found = {
+        KNN: Result(metrics["knn"]["accuracy"], fields[f"predicted{suffix}"] == true),
+        "linear probe": Result(metrics["linear_probe"]["accuracy"], fields[f"probe_right{suffix}"]),
     }
-    rows = ([name, *(cell(look_up(v.metrics, key)) for key in columns.values())] for name, v in embeddings.items())
-    return f"**{title}, downstream tasks**\n\n" + table(["embedding", *columns], rows)
+    for count, accuracy in metrics["few_labels"].items():
+        found[f"probe with {count} labels"] = Result(accuracy, np.array(accuracy["values"]))
+    found["retrieval, mAP"] = Result(metrics["retrieval"]["map"], fields[f"average_precision{suffix}"])
+    # Only data sets of digits are transferred to scikit-learn's 8 × 8 digits.
+    for label, key in (("leave one out", "leave_one_out"), (f"from {title}", "from_training")):
+        if key in metrics.get("transfer", {}):
+            found[f"8 × 8 digits, {label}"] = Result(metrics["transfer"][key], fields[f"{key}_right{suffix}"])
+    return found
 
 
-Pairs = Mapping[tuple[str, str], tuple[EvaluatedEmbedding, EvaluatedEmbedding]]
+def perturbed(metrics: Mapping[str, Any], fields: Mapping[str, NDArray[Any]]) -> Results:
+    """The results of k-NN on images under each perturbation at its largest strength."""
+    robust = metrics["robustness"].items()
+    return {
+        kind.replace("_", " "): Result(list(by_strength.values())[-1], fields["robust_right"][row, -1])
+        for row, (kind, by_strength) in enumerate(robust)
+    }
 
 
-def tests(title: str, label: str, pairs: Mapping[tuple[str, str], tuple[Mapping[str, Correct], Mapping[str, Correct]]]) -> str:
-    """A titled Markdown table of McNemar's tests on the same images, with Holm's correction within each column."""
-    classifiers = list(next(iter(pairs.values()))[0])
-    columns = []
-    for classifier in classifiers:
-        found = [mcnemar(first[classifier], second[classifier]) for first, second in pairs.values()]
-        adjusted = holm([test["p"] for test in found])
-        columns.append([f"{test['difference']:+.4f} ({p:.2g})" for test, p in zip(found, adjusted, strict=True)])
-    rows = [[f"{a} – {b}", *row] for (a, b), row in zip(pairs, zip(*columns, strict=True), strict=True)]
-    heading = f"**{title}, {label}: difference of accuracies (p of McNemar's exact test with Holm's correction)**\n\n"
-    return heading + table(["embeddings", *classifiers], rows)
+def all_pairs(trained: Mapping[str, Results], untrained: Mapping[str, Results], raw: Results) -> Pairs:
+    """All pairs of trained encoders, untrained encoder and raw pixels.
+
+    Args:
+        trained: results of each method.
+        untrained: results of the untrained encoder with each method's normalisation; a method is paired with its own.
+        raw: results of raw pixels.
+    """
+    methods = list(trained)
+    pairs = {(a, b): (trained[a], trained[b]) for a, b in itertools.combinations(methods, 2)}
+    pairs |= {(name, UNTRAINED): (trained[name], untrained[name]) for name in methods}
+    pairs |= {(name, RAW): (trained[name], raw) for name in methods}
+    return {**pairs, (UNTRAINED, RAW): (untrained[methods[0]], raw)}
 
 
-def differences(title: str, pairs: Pairs) -> str:
-    """A titled Markdown table of paired differences: of average precision over queries, of few-label accuracy over draws."""
-    counts = list(next(iter(pairs.values()))[0].metrics["few_labels"])
-    rows = []
-    for (a, b), (first, second) in pairs.items():
-        by_draw = [[np.array(one.metrics["few_labels"][count]["values"]) for one in (first, second)] for count in counts]
-        found = [difference(first.precision, second.precision), *(difference(*both) for both in by_draw)]
-        rows.append([f"{a} – {b}", *(f"{mean:+.4f} ± {error:.4f}" for mean, error in found)])
-    header = ["embeddings", "retrieval, mAP", *(f"probe with {count} labels" for count in counts)]
-    return f"**{title}, paired differences, mean ± standard error**\n\n" + table(header, rows)
+def paired_tests(pairs: Pairs) -> list[dict[str, Any]]:
+    """A paired test of each pair on each task, with Holm's correction over the pairs of a task."""
+    found = []
+    for task in next(iter(pairs.values()))[0]:
+        of_task = []
+        for (first, second), both in pairs.items():
+            a, b = (results[task].each for results in both)
+            binary = a.dtype == np.bool_
+            test = {"test": "McNemar", **mcnemar(a, b)} if binary else {"test": "paired t", **paired_t(a, b)}
+            of_task.append({"task": task, "first": first, "second": second, **test})
+        for test, p in zip(of_task, holm([test["p"] for test in of_task]), strict=True):
+            found.append({**test, "adjusted_p": float(f"{p:.3g}"), "verdict": verdict(test["difference"], p)})
+    return found
+
+
+REVERSED = {"better": "worse", "worse": "better", NO_DIFFERENCE: NO_DIFFERENCE}
+"""The verdict on the second of two embeddings, by that on the first."""
+Tests = Sequence[Mapping[str, Any]]
+"""Entries of mnist_tests.json."""
+
+
+def compared(tests: Tests, task: str, name: str, other: str) -> tuple[float, str]:
+    """The difference of one embedding to another on a task, and the verdict on the first of the two."""
+    for test in tests:
+        if test["task"] == task and (test["first"], test["second"]) == (name, other):
+            return test["difference"], test["verdict"]
+        if test["task"] == task and (test["first"], test["second"]) == (other, name):
+            return -test["difference"], REVERSED[test["verdict"]]
+    raise KeyError((task, name, other))
+
+
+def warnings(tests: Tests, methods: Iterable[str], shown: Mapping[str, Results]) -> list[str]:
+    """A sentence for each method whose k-NN accuracy is not significantly above those of the untrained encoder and raw pixels.
+
+    Args:
+        tests: of all pairs.
+        methods: the trained encoders.
+        shown: results of all embeddings, the baselines included.
+    """
+    found = []
+    for name in methods:
+        against = {other: compared(tests, KNN, name, other)[1] for other in (UNTRAINED, RAW)}
+        relation = {"worse": "lower than", NO_DIFFERENCE: "not significantly above"}
+        failed = [
+            f"{relation[outcome]} that of {'the ' if other == UNTRAINED else ''}{other} ({_mean(shown[other][KNN]):.4f})"
+            for other, outcome in against.items()
+            if outcome in relation
+        ]
+        if failed:
+            found.append(
+                f"the k-NN accuracy of {name} ({_mean(shown[name][KNN]):.4f}) is {' and '.join(failed)}: the augmentations "
+                "(mnist_perturbations) do not suit this data set: see docs/how-to/data-set.md"
+            )
+    return found
+
+
+def _mean(result: Result) -> float:
+    return float(result.measured["mean"])
+
+
+def best(shown: Mapping[str, Results], task: str) -> str:
+    """The embedding with the highest mean on a task."""
+    return max(shown, key=lambda name: _mean(shown[name][task]))
+
+
+def accuracies(heading: str, tests: Tests, shown: Mapping[str, Results]) -> str:
+    """A titled Markdown table of all embeddings on all tasks, with the marks that `LEGEND` explains."""
+    columns = list(next(iter(shown.values())))
+    top = {task: best(shown, task) for task in columns}
+
+    def marked(name: str, task: str) -> str:
+        text = cell(shown[name][task].measured)
+        if name == top[task] or compared(tests, task, name, top[task])[1] == NO_DIFFERENCE:
+            text = f"**{text}**"
+        return text + (" ↓" if name != RAW and compared(tests, task, name, RAW)[1] == "worse" else "")
+
+    rows = ([name, *(marked(name, task) for task in columns)] for name in shown)
+    return f"**{heading}**\n\n" + table(["embedding", *columns], rows)
+
+
+def verdicts(heading: str, tests: Tests, shown: Mapping[str, Results]) -> str:
+    """A titled Markdown table of k-NN: difference of each embedding to the best one and to the baselines, with the verdict."""
+    top = best(shown, KNN)
+    baselines = {UNTRAINED: f"against the {UNTRAINED}", RAW: f"against {RAW}"}
+    others = {top: f"{baselines.pop(top, f'against {top}')}, the best", **baselines}
+
+    def against(name: str, other: str) -> str:
+        if name == other:
+            return "–"
+        difference, outcome = compared(tests, KNN, name, other)
+        return f"{difference:+.4f}, {outcome}"
+
+    rows = ([name, cell(of[KNN].measured), *(against(name, other) for other in others)] for name, of in shown.items())
+    return f"**{heading}**\n\n" + table(["embedding", "accuracy", *others.values()], rows)
 
 
 def reconstructions(title: str, name: str, metrics: Mapping[str, Any]) -> str:

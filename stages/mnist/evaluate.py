@@ -25,7 +25,7 @@ from stages.config.base import MNIST_PREFIX
 from stages.config.params import Params
 from stages.metrics import classification, collapse
 from stages.metrics.neighbours import Index, knn_classify, nearest
-from stages.metrics.summary import over_seeds
+from stages.metrics.summary import fraction, over_seeds
 from stages.mnist.encoder import probes
 from stages.mnist.encoder.embed import embed, for_knn, with_statistics
 from stages.mnist.encoder.models import trained, untrained
@@ -86,7 +86,7 @@ def main(params: Params, name: str) -> None:
         "collapse": collapse.report(after, before, thresholds=params.collapse.model_dump()),
         **of_trained[0],
         "untrained": of_initial[0],
-        "robustness_clean": {"accuracy": over_seeds((predicted == test["labels"])[perturbed["rows"]].mean())},
+        "robustness_clean": {"accuracy": fraction((predicted == test["labels"])[perturbed["rows"]])},
         "robustness": robust,
     }
     files.write_json(artifacts.measured(name), metrics)

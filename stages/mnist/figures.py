@@ -20,9 +20,6 @@ from stages.plots.canvas import in_colour, plain, write_gif, write_png
 from stages.plots.colours import class_colours
 from stages.results import image_figures
 
-UNTRAINED, RAW = image_figures.BASELINES
-"""The appearance of the two baselines."""
-
 
 def main(params: Params) -> None:
     """Write all figures and animations of the images."""
@@ -62,7 +59,6 @@ def main(params: Params) -> None:
     def of_all() -> None:
         first, folder = next(iter(metrics.values())), artifacts.figures("mnist")
         titles = {name: image_figures.of_shown(name) for name in metrics}
-        robust = {**{titles[name].title: m for name, m in metrics.items()}, RAW.title: first["raw_pixels"]}
         write_png(
             folder / "knn.png",
             image_figures.knn(
@@ -72,13 +68,12 @@ def main(params: Params) -> None:
                 neighbours=params.mnist.evaluation.neighbours,
             ),
         )
-        write_png(
-            folder / "robustness.png",
-            images.robustness_of_all(robust, len(perturbed["rows"])),
-        )
+        robust = image_figures.robustness(metrics, len(perturbed["rows"]))
+        write_png(folder / "robustness.png", robust)
         # The untrained encoders have the same weights and differ only in the normalisation of embeddings: one is shown.
         few_labels = [(titles[name], m["few_labels"]) for name, m in metrics.items()]
-        few_labels += [(UNTRAINED, first["untrained"]["few_labels"]), (RAW, first["raw_pixels"]["few_labels"])]
+        baselines = {image_figures.UNTRAINED: "untrained", image_figures.RAW: "raw_pixels"}
+        few_labels += [(label, first[key]["few_labels"]) for label, key in baselines.items()]
         write_png(folder / "few_labels.png", images.few_labels(few_labels, dataset))
         strengths = params.mnist.evaluation.strengths
         sheet = image_figures.contact_sheet(test["images"], perturbed, kinds(perturbed), strengths, dataset=dataset)

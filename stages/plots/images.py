@@ -30,6 +30,10 @@ COLUMN = 25
 """Most classes in a column of a legend."""
 NAMED = 30
 """Most classes whose names and counts fit into a figure."""
+PANELS = 4
+"""Perturbations per row of the accuracy curves."""
+SHIFT = 0.012
+"""Sideways distance of the curves of two embeddings, in strengths."""
 
 
 def strength_label(strength: str | float) -> str:
@@ -215,54 +219,59 @@ def knn(errors: Sequence[tuple[Shown, float]], title: str, target: float | None 
     return figure
 
 
-def robustness(accuracies: Mapping[str, Mapping[str, float]], clean: float, title: str) -> Figure:
-    """Heat map of k-NN accuracy by perturbation (row) and strength (column).
+def robustness(embeddings: Sequence[tuple[Shown, Mapping[str, Any]]], count: int, title: str) -> Figure:
+    """k-NN accuracy over the strength of the perturbation, one panel per perturbation, with 95 % Wilson intervals.
 
     Args:
-        accuracies: perturbation and strength to accuracy.
-        clean: accuracy on the same images without perturbation.
-        title: above the map.
-    """
-    kinds, strengths = list(accuracies), list(next(iter(accuracies.values())))
-    figure = blank(5.2, 3.8)
-    axes = figure.add_subplot()
-    _heat_map(figure, axes, np.array([[accuracies[kind][strength] for strength in strengths] for kind in kinds]))
-    axes.set_xticks(range(len(strengths)), [strength_label(strength) for strength in strengths])
-    axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
-    axes.set_xlabel("strength of the perturbation, of the strongest setting")
-    axes.set_title(f"{title}\nunperturbed: {clean:.3f}")
-    return figure
-
-
-def _heat_map(figure: Figure, axes: Axes, table: Array) -> None:
-    """Draw a table of accuracies with the value in each cell."""
-    image = axes.imshow(table, cmap="cividis", vmin=0.1, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(table):
-        axes.text(column, row, f"{value:.3f}", ha="center", va="center", c="white" if value < 0.6 else "black", fontsize=8)
-    figure.colorbar(image, ax=axes, label="k-NN accuracy")
-
-
-def robustness_of_all(embeddings: Mapping[str, Mapping[str, Any]], count: int) -> Figure:
-    """Heat map of k-NN accuracy by perturbation and strength (row) and embedding (column).
-
-    Args:
-        embeddings: title of the embedding to its metrics; `robustness` maps perturbation and strength to an accuracy.
+        embeddings: the appearance of each embedding and its metrics: `robustness`, the accuracy by perturbation and strength;
+            and `robustness_clean`, that on the same images without perturbation, which is drawn at strength 0.
         count: images in each perturbed test set.
+        title: above the panels.
     """
-    rows = [(kind, s) for kind, group in next(iter(embeddings.values()))["robustness"].items() for s in group]
-    figure = blank(2.8 + 1.0 * len(embeddings), 1.4 + 0.24 * len(rows))
-    axes = figure.add_subplot()
-    values = [[metrics["robustness_clean"]["accuracy"]["mean"] for metrics in embeddings.values()]]
-    values += [[metrics["robustness"][kind][s]["mean"] for metrics in embeddings.values()] for kind, s in rows]
-    _heat_map(figure, axes, np.array(values))
-    labels = ["unperturbed", *(f"{kind.replace('_', ' ')}, {strength_label(strength)}" for kind, strength in rows)]
-    axes.set_xticks(range(len(embeddings)), [title.replace(" ", "\n") for title in embeddings], fontsize=8)
-    axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.set_title(
-        f"k-NN on {count:,} perturbed test images (standard error at most {0.5 / np.sqrt(count):.3f})\n"
-        "strength of the perturbation in percent of the strongest setting"
-    )
+    kinds = list(embeddings[0][1]["robustness"])
+    columns = min(PANELS, len(kinds))
+    rows = -(-len(kinds) // columns)
+    figure = blank(2.5 * columns, 1.0 + 2.2 * rows)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, kind in zip(panels.flat, kinds, strict=False):
+        for number, (shown, metrics) in enumerate(embeddings):
+            by_strength = {"0": metrics["robustness_clean"]["accuracy"], **metrics["robustness"][kind]}
+            accuracy = np.array([one["mean"] for one in by_strength.values()])
+            low, high = _wilson(accuracy, count)
+            # Shifted sideways, so that intervals do not overlap.
+            places = np.array([float(strength) for strength in by_strength]) + SHIFT * (number - (len(embeddings) - 1) / 2)
+            style = {"c": shown.colour, "ls": "--" if shown.colour in (BASELINE, TRUTH) else "-", "lw": 1.5}
+            errors = np.maximum((accuracy - low, high - accuracy), 0)
+            axes.errorbar(places, accuracy, yerr=errors, label=shown.title, marker="o", ms=3, elinewidth=1.2, **style)
+        axes.set_title(kind.replace("_", " "), fontsize=11)
+        axes.grid(lw=0.3)
+        axes.tick_params(labelsize=9)
+    for axes in panels.flat[len(kinds) :]:
+        axes.set_axis_off()
+    first = panels[0, 0]
+    first.set_ylim(0, 1.03)
+    first.set_xticks(np.linspace(0, 1, 3))
+    for axis in (first.xaxis, first.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.suptitle(title, fontsize=12)
+    for axes in panels[-1]:
+        axes.set_xlabel("strength of the perturbation", fontsize=10)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("k-NN accuracy", fontsize=10)
+    figure.legend(*first.get_legend_handles_labels(), fontsize=10, loc="outside lower center", ncols=len(embeddings))
     return figure
+
+
+def _wilson(share: Array, count: int) -> tuple[Array, Array]:
+    """The ends of the 95 % confidence interval of fractions p of `count` images: those p₀ with |p − p₀| ≤ z √(p₀(1 − p₀)/N).
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference". It stays in [0, 1], and its length is
+    positive at p = 0 and p = 1.
+    """
+    z = 1.959964
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return centre - half, centre + half
 
 
 def few_labels(embeddings: Sequence[tuple[Shown, Mapping[str, Any]]], dataset: str) -> Figure:

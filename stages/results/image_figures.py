@@ -17,10 +17,12 @@ from stages.plots.colours import BASELINE, TRUTH, method_colour
 from stages.plots.comparison import Shown
 from stages.results.targets import KNN, MNIST_TEST
 
-BASELINES = {Shown("untrained encoder", BASELINE): "knn_untrained", Shown("raw pixels", TRUTH): "knn_raw_pixels"}
-"""The baselines of k-NN: their appearance and their groups in the metrics."""
-SHOWN = 12
-"""Images per row of the contact sheet."""
+UNTRAINED, RAW = Shown("untrained encoder", BASELINE), Shown("raw pixels", TRUTH)
+"""The appearance of the two baselines."""
+BASELINES = {UNTRAINED: "knn_untrained", RAW: "knn_raw_pixels"}
+"""The baselines of k-NN and their groups in the metrics."""
+SHOWN = 9
+"""Images per row of the contact sheet at full strength."""
 QUERIES = 30
 """Most queries on the sheet of neighbours, which has one of each class."""
 IDX_IMAGES = 2051
@@ -54,11 +56,7 @@ def of_method(
     """
     byte_images, true, predicted = test["images"], test["labels"], fields["predicted"]
     labels, title = true[:shown], describe(name).title
-    accuracy, clean, precision = (
-        metrics[group][key]["mean"]
-        for group, key in (("knn", "accuracy"), ("robustness_clean", "accuracy"), ("retrieval", "map"))
-    )
-    robustness = {kind: {s: v["mean"] for s, v in group.items()} for kind, group in metrics["robustness"].items()}
+    accuracy, precision = (metrics[group][key]["mean"] for group, key in (("knn", "accuracy"), ("retrieval", "map")))
     wrong = predicted != true
     rows = evenly_spaced(len(fields["queries"]), QUERIES)
     queries, nearest = fields["queries"][rows], fields["nearest"][rows]
@@ -83,8 +81,22 @@ def of_method(
             true[nearest] == true[queries][:, None],
             f"{title}\ntest images of {dataset}{part} and their nearest neighbours; mean average precision {precision:.3f}",
         ),
-        "robustness": images.robustness(robustness, clean, f"{title}\nk-NN on {robustness_images:,} perturbed test images"),
+        "robustness": robustness({name: metrics}, robustness_images, f"{title}: "),
     }
+
+
+def robustness(metrics: Mapping[str, Mapping[str, Any]], count: int, prefix: str = "") -> Figure:
+    """Accuracy curves of methods, and of raw pixels, on perturbed images.
+
+    Args:
+        metrics: of each method.
+        count: images in each perturbed set.
+        prefix: of the title.
+    """
+    curves = [(of_shown(name), m) for name, m in metrics.items()]
+    curves.append((RAW, next(iter(metrics.values()))["raw_pixels"]))
+    title = f"{prefix}k-NN on {count:,} perturbed test images, with 95 % confidence intervals"
+    return images.robustness(curves, count, title)
 
 
 def knn(metrics: Mapping[str, Mapping[str, Any]], *, test: NDArray[np.uint8], dataset: str, neighbours: int) -> Figure:
@@ -159,10 +171,15 @@ def interpolation(name: str, fields: Fields, classes: Sequence[str]) -> list[NDA
 def contact_sheet(
     clean: NDArray[np.uint8], perturbed: Fields, kinds: Sequence[str], strengths: Sequence[float], *, dataset: str
 ) -> Figure:
-    """The first test images under each perturbation at each strength."""
-    shown = perturbed["rows"][:SHOWN]
-    rows = {"original": clean[shown], "as in training": perturbed["mixed"][shown]}
+    """The first test image under each perturbation at each strength, and the next ones at full strength."""
+    weaker = len(strengths) - 1
+    first, others = [0] * weaker, range(SHOWN)
+    places = [*first, *others]
+    originals = perturbed["rows"][places]
+    rows = {"original": clean[originals], "as in training": perturbed["mixed"][originals]}
     for kind in kinds:
-        for strength, images_of_kind in zip(strengths, perturbed[kind], strict=True):
-            rows[f"{kind.replace('_', ' ')}, {images.strength_label(strength)}"] = images_of_kind[:SHOWN]
-    return sheets.sheet(rows, f"Perturbations of {dataset}, at a percentage of their strongest setting")
+        by_strength = perturbed[kind]
+        rows[kind.replace("_", " ")] = np.concatenate((by_strength[:weaker, 0], by_strength[-1, others]))
+    columns = [images.strength_label(strength) for strength in (*strengths[:weaker], *(strengths[-1] for _ in others))]
+    title = f"Perturbations of {dataset}, in percent of the strongest: one image at all strengths, others at the last one"
+    return sheets.sheet(rows, title, columns)

@@ -5,6 +5,7 @@ Links in a block are paths from the project's folder with a leading slash; the p
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from stages.config import params as parameters
 from stages.config.claims import load as load_claims
 from stages.core import paths
 from stages.core.errors import UserError
+from stages.metrics.paired import holm, verdict
 from stages.pipeline import artifacts, files
 from stages.pipeline.descriptions import describe
 from stages.pipeline.lookup import look_up
@@ -34,6 +36,8 @@ PAPER = re.compile(r"^Paper: \[(?P<cite>[^*\]]+?),? \*.+?\]\((?P<url>.+?)\)", re
 """The line of a method's page with its paper: authors and year, the title in italics, the link."""
 NOT_HERE = "*This run does not have this method.*\n"
 """In place of the results of a method that is not in `methods`."""
+RAW_FIELDS, RAW = artifacts.RAW_PIXELS.stem, "raw pixels"
+"""The name of raw pixels in reports/fields and in the paired tests."""
 KNN = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 """Metrics of k-NN on the images."""
 
@@ -99,6 +103,22 @@ def mnist() -> str:
     for label, key in (("untrained encoder", "untrained"), ("raw pixels", "raw_pixels")):
         rows.append([label, *(cell(first[f"knn_{key}"][one]) for one in KNN), cell(first[key]["linear_probe"]["accuracy"])])
     return table(["embedding", *(name(f"knn.{key}").label for key in KNN), "linear probe"], rows)
+
+
+def paired(*names: str) -> str:
+    """The output of the code in the guide to comparisons of embeddings: k-NN tests, with Holm's correction over these pairs."""
+    of_knn = [test for test in files.read_json(artifacts.MNIST_TESTS)["tests"] if test["task"] == "k-NN"]
+    found = {(test["first"], test["second"]): test for test in of_knn}
+    pairs = {pair: found.get((pair[0], RAW if pair[1] == RAW_FIELDS else pair[1])) for pair in itertools.combinations(names, 2)}
+    tests = [test for test in pairs.values() if test]
+    if len(tests) < len(pairs):
+        return NOT_HERE
+    lines = [
+        f"{first} against {second}: {test['only_first']} to {test['only_second']} images, "
+        f"difference {test['difference']:+.4f}, p = {test['p']:.2g}, adjusted p = {p:.2g}: {verdict(test['difference'], p)}"
+        for (first, second), test, p in zip(pairs, tests, holm([test["p"] for test in tests]), strict=True)
+    ]
+    return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
 def results(method: str) -> str:

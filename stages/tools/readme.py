@@ -57,6 +57,7 @@ BLOCKS: Mapping[str, Callable[..., str]] = {
     "methods": blocks.methods,
     "overview": blocks.overview,
     "mnist": blocks.mnist,
+    "paired": blocks.paired,
     "results": blocks.results,
     "claims": blocks.claims,
     "all_claims": blocks.all_claims,

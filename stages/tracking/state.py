@@ -75,7 +75,7 @@ def collect(params: Params, stages: Mapping[str, Any], facts: Mapping[str, str])
     """
     commit, experiment, lock = _git("rev-parse", "HEAD"), os.environ.get("DVC_EXP_NAME", ""), digests.of_content(stages)
     summary = flatten(files.read_json(artifacts.SUMMARY))
-    tables = [artifacts.TABLES, artifacts.CLAIMS_TABLE, artifacts.MNIST_TABLES]
+    tables = [artifacts.TABLES, artifacts.CLAIMS_TABLE, artifacts.MNIST_TABLES, artifacts.MNIST_TESTS]
     pictures = [artifacts.FIGURES / "gallery.png", *sorted(artifacts.figures("mnist").glob("*.png"))]
     whole = Run(
         name=experiment or f"{commit[:7] or 'no-git'}-{lock[:7]}",

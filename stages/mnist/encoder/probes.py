@@ -19,7 +19,7 @@ from stages.config.images import Mnist
 from stages.metrics.neighbours import knn_classify, nearest, vote
 from stages.metrics.paired import Correct
 from stages.metrics.retrieval import retrieve, without_itself
-from stages.metrics.summary import over_seeds
+from stages.metrics.summary import fraction, over_seeds
 from stages.mnist.images.subset import evenly
 
 Labels = NDArray[np.int64]
@@ -163,13 +163,13 @@ def robustness(
         strengths: of the perturbed images.
 
     Returns:
-        The accuracy by perturbation and strength; and whether each image is classified correctly, (kinds, strengths, N), for
-        paired tests.
+        The accuracy, with its standard error, by perturbation and strength; and whether each image is classified correctly,
+        (kinds, strengths, N), for paired tests.
     """
     true = labels[perturbed["rows"]]
     right = np.stack([[classify(images) == true for images in perturbed[kind]] for kind in kinds])
     metrics = {
-        kind: {f"{strength:g}": over_seeds(one.mean()) for strength, one in zip(strengths, of_kind, strict=True)}
+        kind: {f"{strength:g}": fraction(one) for strength, one in zip(strengths, of_kind, strict=True)}
         for kind, of_kind in zip(kinds, right, strict=True)
     }
     return metrics, right
