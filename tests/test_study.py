@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import yaml
-from PIL import Image
 
 from stages.config import mixture as mixtures
 from stages.config import params
@@ -45,7 +44,7 @@ from stages.studies.finding import changed
 from stages.studies.grid import Run, Study, all_runs, cells, load, preset, with_settings
 from stages.studies.here import backend, measure
 from stages.studies.identity import RunDigests
-from stages.studies.report import OUTDATED, draw, headline, markdown, with_verdicts
+from stages.studies.report import OUTDATED, description, draw, headline, markdown, with_verdicts
 from stages.studies.state import State, claimed, state_of
 from stages.studies.store import Store
 from stages.tools import blocks
@@ -337,10 +336,8 @@ def edit_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def published() -> tuple[dict[str, Any], str, str]:
     """The published study in the working directory: its JSON, its table, and the description of its picture."""
-    with Image.open("reports/figures/studies/some.png") as image:
-        description = image.info.get("Description", "")
-    folder = Path("reports/studies")
-    return json.loads((folder / "some.json").read_text()), (folder / "some.md").read_text(), description
+    folder, picture = Path("reports/studies"), Path("reports/figures/studies/some.png")
+    return json.loads((folder / "some.json").read_text()), (folder / "some.md").read_text(), description(picture)
 
 
 def test_a_study_by_earlier_code_says_so_until_its_runs_are_renewed_or_the_code_is_reverted(project: Path) -> None:
@@ -352,14 +349,16 @@ def test_a_study_by_earlier_code_says_so_until_its_runs_are_renewed_or_the_code_
     with pytest.MonkeyPatch.context() as edited:
         edit_code(edited)
         assert publish_changed(["some"], Project.load()) == ["some"] and publish_changed(["some"], Project.load()) == []
-        written, text, description = published()
+        written, text, described = published()
         commit = store.records[1]["commit"]
         notice = (
             f"3 of 3 runs were computed by earlier code, at commits abcdef01 and {commit}; "
             "`python -m stages.studies.run some` renews them."
         )
-        assert written["notices"] == [notice] == [description] and text.splitlines()[:4] == ["Study some", "", notice, ""]
+        assert written["notices"] == [notice] == [described] and text.splitlines()[:4] == ["Study some", "", notice, ""]
         assert written["outdated"] == {"runs": 3, "of": 3, "commits": ["abcdef01", commit]}
+        Path("reports/figures/studies/some.png").write_bytes(picture)  # a picture without the notice is drawn again
+        assert publish_changed(["some"], Project.load()) == ["some"]
         assert written["cells"] == before[0]["cells"] and written["blocks"] == before[0]["blocks"]
         section = blocks.studies().splitlines()
         assert section[2:5:2] == ["## Study some", notice] and section.count(notice) == 1
@@ -772,8 +771,7 @@ def test_committed_studies_are_complete_and_published_as_the_stored_runs_and_the
     assert (ROOT / f"reports/studies/{name}.md").read_text() == report(name, study, store, committed)
     if not study.cases:
         notices = committed.get("notices", [])
-        with Image.open(ROOT / f"reports/figures/studies/{name}.png") as image:
-            assert image.info.get("Description", "") == " ".join(notices)
+        assert description(ROOT / f"reports/figures/studies/{name}.png") == " ".join(notices)
         figure = draw(name, study, with_verdicts(study, assembled(study, store), CLAIMS), outdated=bool(notices))
         assert figure.axes and (OUTDATED.strip() in figure.get_suptitle().replace("\n", " ")) == bool(notices)
 

@@ -27,7 +27,7 @@ from stages.results import tolerance
 from stages.studies import grid
 from stages.studies.grid import REPORTS, Run, Study
 from stages.studies.identity import RunDigests, run_digests
-from stages.studies.report import draw, markdown, with_verdicts, write_described
+from stages.studies.report import description, draw, markdown, with_verdicts, write_described
 from stages.studies.state import State, state_of
 from stages.studies.store import Record, Store, provenance
 
@@ -197,13 +197,16 @@ def publish_changed(names: Sequence[str], project: Project) -> list[str]:
 
 
 def _is_published(name: str, study: Study, wanted: Mapping[str, Any], text: str) -> bool:
-    """Whether the published files of a study have this content and this text, and there is a picture if there should be."""
+    """Whether the published files of a study have this content and text, and its picture, if it needs one, these notices."""
     table, picture = REPORTS / f"{name}.md", artifacts.FIGURES / f"studies/{name}.png"
     try:
-        same = files.read_json(REPORTS / f"{name}.json") == wanted and table.read_text(encoding="utf-8") == text
+        if files.read_json(REPORTS / f"{name}.json") != wanted or table.read_text(encoding="utf-8") != text:
+            return False
+        if study.cases or "incomplete" in wanted:
+            return not picture.exists()
+        return description(picture) == " ".join(wanted.get("notices", ()))
     except (UserError, OSError):
         return False
-    return same and picture.exists() == (not study.cases and "incomplete" not in wanted)
 
 
 def report(name: str, study: Study, store: Store, published: Mapping[str, Any]) -> str:

@@ -143,6 +143,16 @@ def write_described(path: Path, figure: Figure, description: str) -> None:
         files.write_bytes(path, content.getvalue())
 
 
+def description(path: Path) -> str:
+    """The description of a PNG; empty if it has none.
+
+    Raises:
+        OSError: there is no such file, or it is damaged.
+    """
+    with Image.open(path) as image:
+        return str(image.info.get("Description", ""))
+
+
 def _measured(value: Any) -> Mapping[str, Any] | None:
     """A metric as the mean of its values; a plain number has no spread, and anything else cannot be drawn."""
     if isinstance(value, Mapping):
