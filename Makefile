@@ -44,7 +44,7 @@ shell: $(VENV)/.pipeline ## open a shell with the dvc, python and mlflow of .ven
 cluster: $(VENV)/.pipeline ## add Ray and the S3 client to .venv, for sweeps over many machines and S3 remotes
 	@$(BIN)/python $(ENVIRONMENT) $(VENV) requirements-cluster.txt
 
-check: $(VENV)/.pipeline ## validate params.yaml, mixtures.yaml and claims.yaml
+check: $(VENV)/.pipeline ## validate params.yaml, mixtures.yaml and claims.yaml; name studies to renew
 	@python -m stages.tools.check
 
 verify: $(VENV)/.pipeline ## check all cached files and outputs; remove damaged files from DVC's cache
@@ -77,7 +77,7 @@ integration: $(VENV)/.development ## run the tests with real services, several m
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m integration
 
 TRIED := --reliability docs/reliability.md -m "nightly or properties or hostile"
-nightly: $(VENV)/.development ## run the fault, hostile-input and property tests, write docs/reliability.md, rerun one study
+nightly: $(VENV)/.development ## run the fault, hostile-input and property tests, write docs/reliability.md, rerun one study, outdated ones first
 	rm -f docs/reliability.md
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=many python -m pytest -n 2 -p tests.reliability $(TRIED)
 	@python -m stages.studies.run --again

@@ -480,9 +480,10 @@ def test_check_reports_an_invalid_file_in_one_line_with_status_1(tmp_path: Path)
     assert done.stderr == f"error: {file}: dsm.sigma: -1 is not accepted: expected greater than 0\n"
 
 
-def test_check_accepts_valid_files_without_output() -> None:
+def test_check_accepts_valid_files_and_prints_only_outdated_studies() -> None:
     done = run("-m", "stages.tools.check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(re.match(r"study \w+: outdated: ", line) for line in done.stdout.splitlines())
 
 
 def test_loading_the_params_does_not_import_torch() -> None:

@@ -34,16 +34,20 @@ from stages.studies.engine import (
     complete,
     content,
     differences,
-    missing,
     over_runs,
+    publish_changed,
+    report,
+    states,
     study_of_day,
 )
 from stages.studies.finding import changed
 from stages.studies.grid import Run, Study, all_runs, cells, load, preset, with_settings
 from stages.studies.here import backend, measure
 from stages.studies.identity import RunDigests
-from stages.studies.report import draw, headline, markdown, with_verdicts
+from stages.studies.report import OUTDATED, description, draw, headline, markdown, with_verdicts
+from stages.studies.state import State, claimed, state_of
 from stages.studies.store import Store
+from stages.tools import blocks
 from stages.tools.small import PARAMS as SMALL
 from stages.tools.small import merged, write_digits
 from tests import small
@@ -318,9 +322,175 @@ def test_rerunning_a_study_reports_changed_metrics(project: Path) -> None:
         complete("some", FakeBackend({0.3: 3, 0.5: 2.1, 1.0: 1}), again=True)
 
 
-def test_the_study_of_the_day_cycles_through_all_studies() -> None:
-    first = date(2026, 1, 1)
-    assert {study_of_day(first + timedelta(days)) for days in range(len(STUDIES))} == set(STUDIES)
+def test_the_studies_of_the_day_are_those_that_are_not_current_or_all_in_turn() -> None:
+    days = [date(2026, 1, 1) + timedelta(number) for number in range(len(STUDIES))]
+    run = Run("mog", "dsm", {})
+    found = {name: State([run]) for name in STUDIES}
+    assert {study_of_day(day, found) for day in days} == set(STUDIES)
+    found |= {"sigma": State([run], outdated=[(run, {})]), "wells": State([run], absent=[run])}
+    assert {study_of_day(day, found) for day in days} == {"sigma", "wells"}
+
+
+def edit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change the digest of all measuring code."""
+    monkeypatch.setattr("stages.studies.identity.code_identity", lambda *_: "edited")
+
+
+def published() -> tuple[dict[str, Any], str, str]:
+    """The published study in the working directory: its JSON, its table, and the description of its picture."""
+    folder, picture = Path("reports/studies"), Path("reports/figures/studies/some.png")
+    return json.loads((folder / "some.json").read_text()), (folder / "some.md").read_text(), description(picture)
+
+
+def test_a_study_by_earlier_code_says_so_until_its_runs_are_renewed_or_the_code_is_reverted(project: Path) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
+    before, picture = published(), Path("reports/figures/studies/some.png").read_bytes()
+    store = Store("some")
+    with store.changing(all_runs(load("some"))):
+        store.records[0]["commit"] = "abcdef01"
+    with pytest.MonkeyPatch.context() as edited:
+        edit_code(edited)
+        assert publish_changed(["some"], Project.load()) == ["some"] and publish_changed(["some"], Project.load()) == []
+        written, text, described = published()
+        commit = store.records[1]["commit"]
+        notice = (
+            f"3 of 3 runs were computed by earlier code, at commits abcdef01 and {commit}; "
+            "`python -m stages.studies.run some` renews them."
+        )
+        assert written["notices"] == [notice] == [described] and text.splitlines()[:4] == ["Study some", "", notice, ""]
+        assert written["outdated"] == {"runs": 3, "of": 3, "commits": ["abcdef01", commit]}
+        Path("reports/figures/studies/some.png").write_bytes(picture)  # a picture without the notice is drawn again
+        assert publish_changed(["some"], Project.load()) == ["some"]
+        assert written["cells"] == before[0]["cells"] and written["blocks"] == before[0]["blocks"]
+        section = blocks.studies().splitlines()
+        assert section[2:5:2] == ["## Study some", notice] and section.count(notice) == 1
+        assert blocks.value("some.study.1.heldout_loss", ".1f") == "3.0 (by earlier code)"
+        with pytest.raises(KeyboardInterrupt):
+            complete("some", FakeBackend({0.3: 3, 0.5: KeyboardInterrupt()}))
+        publish_changed(["some"], Project.load())
+        assert published()[0]["outdated"] == {"runs": 2, "of": 3, "commits": [commit]}
+        complete("some", FakeBackend({0.5: 2, 1.0: 1}))
+        assert published() == before and blocks.value("some.study.1.heldout_loss", ".1f") == "3.0"
+        assert Path("reports/figures/studies/some.png").read_bytes() == picture
+    publish_changed(["some"], Project.load())
+    assert published()[0]["outdated"]["runs"] == 3
+
+
+def test_runs_with_other_params_are_marked_and_decide_no_claim_about_the_current_ones(project: Path) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
+    before = published()[0]
+    assert before["preset"] == "reference" and before["blocks"]["dsm"]
+    Path("params.yaml").write_text(yaml.safe_dump(merged(RAW, {"dsm": {"train": {"steps": 7}}})))
+    publish_changed(["some"], Project.load())
+    written = published()[0]
+    assert written["notices"][0].startswith("3 of 3 runs were computed by earlier code or, 3 of them, with other params of the")
+    assert written["outdated"]["other_params"] == 3
+    # The params of these runs are unknown: nothing here may pass for a run with the current ones.
+    assert written["blocks"] == {"dsm": {}} and written["preset"] == ""
+
+
+def edit_study(**changes: Any) -> None:
+    """Change the declaration of the study in the working directory."""
+    declared = yaml.safe_load(Path("studies.yaml").read_text())
+    Path("studies.yaml").write_text(yaml.safe_dump({"some": {**declared["some"], **changes}}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "absent", "cells"),
+    [
+        ({"grid": {"dsm.sigma": [0.3, 0.5, 2.0]}}, 1, 2),
+        ({"settings": {"dsm.train.steps": 4}}, 3, 0),
+        ({"runs": [0]}, 3, 0),
+        ({"domain": "mnist", "methods": ["dsm"]}, 3, 0),
+    ],
+)
+def test_runs_of_another_definition_leave_a_study_incomplete_without_finding_and_picture(
+    project: Path, changes: dict[str, Any], absent: int, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The images have no method dsm: only the domain of the stored runs is compared here.
+    monkeypatch.setattr("stages.studies.identity.run_digests", lambda *_: RunDigests("", ""))
+    monkeypatch.setattr("stages.studies.engine.run_digests", lambda *_: RunDigests("", ""))
+    monkeypatch.setattr("stages.studies.grid.block", lambda study, method: method)
+    edit_study(finding="So", shown_by=[HIGH])
+    complete("some", FakeBackend({0.3: 5, 0.5: 4, 1.0: 3}))
+    assert published()[1].startswith("So\n")
+    edit_study(**changes)
+    assert publish_changed(["some"], Project.load()) == ["some"]
+    written, text = json.loads(Path("reports/studies/some.json").read_text()), Path("reports/studies/some.md").read_text()
+    assert written["incomplete"] == {"runs": absent, "of": 3} and len(written["cells"]) == cells
+    assert text.startswith(f"Incomplete study some\n\n{absent} of 3 runs ") and "So" not in text
+    assert not Path("reports/figures/studies/some.png").exists()
+    section = blocks.studies()
+    assert "## Incomplete study some" in section and "![" not in section
+    with pytest.raises(UserError, match="the study some is incomplete"):
+        blocks.value("some.study.1.heldout_loss")
+
+
+def test_outdated_runs_without_a_reported_metric_must_be_renewed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
+    edit_study(keep=["heldout_loss", "absent"])
+    assert states(Project.load())["some"].name == "current"  # the current code does not measure it here
+    edit_code(monkeypatch)
+    state = states(Project.load())["some"]
+    assert state.name == "incomplete" and len(state.absent) == 3
+    edit_study(keep=["heldout_loss"])
+    assert states(Project.load())["some"].name == "outdated"
+
+
+def test_an_outdated_run_must_have_the_metrics_of_the_other_seeds_of_its_cell(project: Path) -> None:
+    edit_study(grid={}, runs=[0, 1], keep=["heldout_loss", "score.relative_fisher_error"])
+    study, store, now = load("some"), Store("some"), Project.load()
+    made = {"commit": "abcdef01", "machine": {}}
+    one, two = all_runs(study)
+    full = {"heldout_loss": metric(1), "score": {"relative_fisher_error": metric(2)}}
+    store.add(one, RunDigests("older", ""), {"heldout_loss": metric(1)}, made)
+    store.add(two, now.digests(two), full, made)
+    state = state_of(study, store, now.digests)
+    assert (state.absent, state.missing, state.name) == ([one], [one], "incomplete")
+    (cell,) = assembled(study, store)
+    assert "score.relative_fisher_error" not in cell and len(cell["heldout_loss"]["values"]) == 2
+
+
+def test_verdicts_that_depend_on_an_outdated_study_say_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = yaml.safe_load(Path("studies.yaml").read_text())["some"]
+    Path("studies.yaml").write_text(yaml.safe_dump({"some": declared, "other": {**declared, "studies": {"ablation": "some"}}}))
+    fake = FakeBackend({0.3: 3, 0.5: 2, 1.0: 1})
+    complete("some", fake)
+    edit_code(monkeypatch)
+    complete("other", fake)
+    written = json.loads(Path("reports/studies/other.json").read_text())
+    assert "outdated" not in written and written["notices"][0].startswith(
+        "Some verdicts depend on the study `some`: 3 of 3 runs were computed by earlier code"
+    )
+    complete("some", fake)
+    assert publish_changed(["other"], Project.load()) == ["other"]
+    assert "notices" not in json.loads(Path("reports/studies/other.json").read_text())
+
+
+def test_the_command_lists_and_publishes_studies_and_computes_none(project: Path) -> None:
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
+
+    def printed(*options: str) -> str:
+        return small.run(project, sys.executable, "-m", "stages.studies.run", *options, PYTHONPATH=str(ROOT))
+
+    assert printed("--list") == "some: current\n"
+    assert printed("--publish") == "published: nothing, all files are up to date\n"
+    Path("params.yaml").write_text(yaml.safe_dump(merged(RAW, {"dsm": {"train": {"steps": 7}}})))
+    assert printed("--list").startswith("some: outdated; 3 of 3 runs were computed by earlier code or, 3 of them, with other")
+    assert printed("--publish") == "published: some\n" and "outdated" in published()[0]
+
+
+def test_check_names_studies_that_are_not_current_with_the_command_that_renews_them(project: Path) -> None:
+    declared = yaml.safe_load(Path("studies.yaml").read_text())["some"]
+    named = dict.fromkeys(sorted(claimed(CLAIMS)), declared)
+    Path("studies.yaml").write_text(yaml.safe_dump({"some": declared, **named}, sort_keys=False))
+    complete("some", FakeBackend({0.3: 3, 0.5: 2, 1.0: 1}))
+    Path("params.yaml").write_text(yaml.safe_dump(merged(RAW, {"dsm": {"train": {"steps": 7}}})))
+    lines = small.run(project, sys.executable, "-m", "stages.tools.check", PYTHONPATH=str(ROOT)).splitlines()
+    assert lines[0].startswith("study some: outdated: 3 of 3 runs ")
+    assert lines[0].endswith("; `python -m stages.studies.run some` renews them.")
+    missing = "3 of 3 runs are missing or lack a reported metric; `python -m stages.studies.run ablation` computes them."
+    assert lines[1] == f"study ablation (claims need it): incomplete: {missing}" and len(lines) == 5
 
 
 def test_metrics_of_a_single_cell_are_also_stored_under_its_method(project: Path) -> None:
@@ -590,18 +760,33 @@ def test_a_study_of_another_mixture_shows_that_mixture() -> None:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_committed_studies_match_the_committed_code(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_committed_studies_are_complete_and_published_as_the_stored_runs_and_the_committed_code_imply(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
     study, store, now = load(name), Store(name), Project.load()
-    assert not missing(study, store, now), f"stale: python -m stages.studies.run {name}, or make confirm"
+    state = state_of(study, store, now.digests)
+    assert not state.absent, f"incomplete: python -m stages.studies.run {name}"
     committed = json.loads((ROOT / f"reports/studies/{name}.json").read_text())
-    assert committed == content(name, study, store, now)
+    assert committed == content(name, study, store, now), "python -m stages.studies.run --publish, then make readme"
     assert all(any(key in cell for cell in committed["cells"]) for key in study.keep)
-    decided = with_verdicts(study, assembled(study, store), CLAIMS)
-    assert (ROOT / f"reports/studies/{name}.md").read_text() == markdown(name, study, decided, store.standing())
+    assert (ROOT / f"reports/studies/{name}.md").read_text() == report(name, study, store, committed)
     if not study.cases:
-        assert (ROOT / f"reports/figures/studies/{name}.png").exists()
-        assert draw(name, study, decided).axes
+        notices = committed.get("notices", [])
+        assert description(ROOT / f"reports/figures/studies/{name}.png") == " ".join(notices)
+        figure = draw(name, study, with_verdicts(study, assembled(study, store), CLAIMS), outdated=bool(notices))
+        assert figure.axes and (OUTDATED.strip() in figure.get_suptitle().replace("\n", " ")) == bool(notices)
+
+
+@pytest.mark.parametrize("name", sorted(claimed(CLAIMS)))
+def test_committed_studies_that_claims_name_are_current(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    state = state_of(load(name), Store(name), Project.load().digests)
+    assert state.name == "current", f"python -m stages.studies.run {name}, or make confirm"
+
+
+def test_claims_name_the_studies_that_decide_them_or_change_their_verdicts() -> None:
+    assert claimed(CLAIMS) == {"ablation", "batch", "spectrum", "wells"}
 
 
 def test_every_study_uses_existing_methods_and_params() -> None:
@@ -617,10 +802,16 @@ def test_rerunning_a_randomly_chosen_run_reproduces_its_committed_metrics(monkey
     monkeypatch.chdir(ROOT)
     seed = int(os.environ.get("ENERGY_WELLS_DRAW", random.SystemRandom().randrange(2**32)))
     rng = random.Random(seed)
-    name = rng.choice([name for name in STUDIES if not load(name).images])
-    store, now = Store(name), Project.load()
-    record = rng.choice(store.records)
-    run = Run("mog", record["method"], record["settings"])
+    now = Project.load()
+    current = [
+        (name, run, record)
+        for name in STUDIES
+        if not load(name).images
+        for run in all_runs(load(name))
+        if (record := Store(name).current(run, now.digests(run).identity))
+    ]
+    name, run, record = rng.choice(current)
+    store = Store(name)
     print(f"ENERGY_WELLS_DRAW={seed} chooses from {name}: {run}")
     found = measure(run, now)
     # Another processor rounds differently, which amounts to another seed; on a machine with the same facts metrics are equal.

@@ -23,12 +23,12 @@ from stages.core.paths import MIXTURES
 from stages.metrics.summary import over_seeds
 from stages.pipeline import artifacts, files
 from stages.pipeline.lookup import look_up
-from stages.plots.canvas import write_png
 from stages.results import tolerance
 from stages.studies import grid
 from stages.studies.grid import REPORTS, Run, Study
 from stages.studies.identity import RunDigests, run_digests
-from stages.studies.report import draw, markdown, with_verdicts
+from stages.studies.report import description, draw, markdown, with_verdicts, write_described
+from stages.studies.state import State, state_of
 from stages.studies.store import Record, Store, provenance
 
 Metrics = dict[str, Any]
@@ -77,18 +77,22 @@ class Project:
 
 def missing(study: Study, store: Store, project: Project) -> list[Run]:
     """The runs of a study that are not stored, have another identity now, or lack a reported metric."""
-
-    def there(run: Run) -> bool:
-        record = store.current(run, project.digests(run).identity)
-        lacks = record.get("lacks", ()) if record else ()
-        return record is not None and not any(f"{name}.".startswith(f"{key}.") for name in lacks for key in study.keep)
-
-    return [run for run in grid.all_runs(study) if not there(run)]
+    return state_of(study, store, project.digests).missing
 
 
-def study_of_day(day: date) -> str:
-    """The study that is rerun as a whole on a day; all studies take turns."""
-    studies = grid.names()
+def states(project: Project) -> dict[str, State]:
+    """The states of all studies by name, in the order of studies.yaml."""
+    return {name: state_of(grid.load(name), Store(name), project.digests) for name in grid.names()}
+
+
+def study_of_day(day: date, found: Mapping[str, State]) -> str:
+    """The study that is rerun as a whole on a day: those that are not current take turns; if there are none, all do.
+
+    Args:
+        day: the day.
+        found: the states of all studies.
+    """
+    studies = [name for name, state in found.items() if state.name != "current"] or list(found)
     return studies[day.toordinal() % len(studies)]
 
 
@@ -152,24 +156,80 @@ def _shown(value: Any) -> str:
 
 
 def publish(name: str, study: Study, store: Store, project: Project) -> None:
-    """Write the files of a study that are read: its cells with the reported metrics, its table and its picture."""
-    files.write_json(REPORTS / f"{name}.json", content(name, study, store, project))
-    decided = with_verdicts(study, assembled(study, store), load_claims())
-    files.write_text(REPORTS / f"{name}.md", markdown(name, study, decided, store.standing()))
+    """Write the files of a study that are read: its cells with the reported metrics, its table and its picture.
+
+    The files of an incomplete or outdated study say so. An incomplete study has no picture.
+    """
+    written = content(name, study, store, project)
+    files.write_json(REPORTS / f"{name}.json", written)
+    files.write_text(REPORTS / f"{name}.md", report(name, study, store, written))
     if study.cases:
         return
-    preset = "" if study.images else grid.preset(study, project.raw)
+    picture = artifacts.FIGURES / f"studies/{name}.png"
+    if "incomplete" in written:
+        picture.unlink(missing_ok=True)
+        return
+    preset = written.get("preset", "")
     mixture = mixtures.load().get(preset) if preset != project.raw["mog"]["preset"] else None
-    write_png(artifacts.FIGURES / f"studies/{name}.png", draw(name, study, decided, mixture))
+    decided = with_verdicts(study, assembled(study, store), load_claims())
+    notices = written.get("notices", [])
+    write_described(picture, draw(name, study, decided, mixture, outdated=bool(notices)), " ".join(notices))
+
+
+def publish_changed(names: Sequence[str], project: Project) -> list[str]:
+    """Publish those of the studies whose published files differ from what the stored runs and the code imply.
+
+    Args:
+        names: names of studies.
+        project: the current settings.
+
+    Returns:
+        the names of the published studies.
+    """
+    changed = []
+    for name in names:
+        study, store = grid.load(name), Store(name)
+        wanted = content(name, study, store, project)
+        if not _is_published(name, study, wanted, report(name, study, store, wanted)):
+            publish(name, study, store, project)
+            changed.append(name)
+    return changed
+
+
+def _is_published(name: str, study: Study, wanted: Mapping[str, Any], text: str) -> bool:
+    """Whether the published files of a study have this content and text, and its picture, if it needs one, these notices."""
+    table, picture = REPORTS / f"{name}.md", artifacts.FIGURES / f"studies/{name}.png"
+    try:
+        if files.read_json(REPORTS / f"{name}.json") != wanted or table.read_text(encoding="utf-8") != text:
+            return False
+        if study.cases or "incomplete" in wanted:
+            return not picture.exists()
+        return description(picture) == " ".join(wanted.get("notices", ()))
+    except (UserError, OSError):
+        return False
+
+
+def report(name: str, study: Study, store: Store, published: Mapping[str, Any]) -> str:
+    """The content of reports/studies/NAME.md.
+
+    Args:
+        name: name of the study.
+        study: its declaration.
+        store: its stored runs.
+        published: the content of reports/studies/NAME.json.
+    """
+    decided = with_verdicts(study, assembled(study, store), load_claims())
+    notices, complete = published.get("notices", ()), "incomplete" not in published
+    return markdown(name, study, decided, store.standing(), notices=notices, complete=complete)
 
 
 def assembled(study: Study, store: Store) -> list[dict[str, Any]]:
-    """The cells of a study with the reported metrics and, if it decides claims, all metrics of the first run."""
+    """The cells whose runs are all stored, with the reported metrics and, if the study decides claims, all of the first run."""
     found = []
     for method, settings in grid.cells(study):
         records = [store.record(run) for run in grid.runs(study, method, settings)]
         metrics = [record["metrics"] for record in records if record]
-        if metrics:
+        if len(metrics) == len(records):
             reported = {key: over_runs([look_up(one, key) for one in metrics]) for key in study.keep}
             cell = {"method": method, "settings": settings, **{k: v for k, v in reported.items() if v is not None}}
             found.append({**cell, "metrics": metrics[0]} if study.claims else cell)
@@ -177,7 +237,9 @@ def assembled(study: Study, store: Store) -> list[dict[str, Any]]:
 
 
 def over_runs(values: Sequence[Any]) -> Any:
-    """A metric over several runs; a value that has no mean, such as a verdict, is that of the first run."""
+    """A metric over several runs, None if one lacks it; a value without a mean, such as a verdict, is that of the first run."""
+    if any(one is None for one in values):
+        return None
     if len(values) == 1 or not all(isinstance(one, Mapping) for one in values):
         return values[0]
     return over_seeds([one["mean"] for one in values])
@@ -185,14 +247,23 @@ def over_runs(values: Sequence[Any]) -> Any:
 
 def content(name: str, study: Study, store: Store, project: Project) -> dict[str, Any]:
     """The content of reports/studies/NAME.json."""
-    blocks = {method: project.raw[grid.block(study, method)] for method in study.methods}
-    domain = {} if study.images else {"preset": grid.preset(study, project.raw)}
+    state = state_of(study, store, project.digests)
+    notices = list(state.notices(name))
+    for other in study.studies.values():
+        sentences = state_of(grid.load(other), Store(other), project.digests).notices(other)
+        notices += [f"Some verdicts depend on the study `{other}`: {sentence}" for sentence in sentences]
+    # The params of runs with other params are unknown.
+    unknown = {run.method for run in state.other_params}
+    blocks = {method: {} if method in unknown else look_up(project.raw, grid.block(study, method)) for method in study.methods}
+    domain = {} if study.images else {"preset": "" if unknown else grid.preset(study, project.raw)}
     found = assembled(study, store)
     # If each method has one cell, its metrics are also stored under its name, nested as in the metrics of the pipeline.
     single = {cell["method"]: _nested(study, cell) for cell in found} if study.images and not grid.varied(study) else {}
     return {
         "command": f"python -m stages.studies.run {name}",
         "standing": store.standing(),
+        **({"notices": notices} if notices else {}),
+        **state.counts,
         **domain,
         "blocks": blocks,
         "cells": found,

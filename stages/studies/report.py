@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from stages.config.claims import Claims
 from stages.config.mixture import MixtureParams
@@ -16,6 +20,7 @@ from stages.mog.problem import setup
 from stages.pipeline import files
 from stages.pipeline.descriptions import describe
 from stages.plots import studies
+from stages.plots.canvas import write_png
 from stages.plots.colours import method_colour, shades
 from stages.plots.comparison import DASHES
 from stages.plots.landscape import Grid
@@ -30,6 +35,8 @@ from stages.studies.grid import MOST_PANELS, REPORTS, Study, presets, varied
 
 MAP_NODES = 120
 """Nodes along each side of the map of a mixture."""
+OUTDATED = " (some runs are outdated)"
+"""What the title of a picture says of outdated runs."""
 FLAGS = {True: "✓", False: "✗"}
 """Marks of a flag in a table of settings."""
 
@@ -42,11 +49,28 @@ def with_verdicts(study: Study, found: Sequence[dict[str, Any]], claims: Claims)
     return [{**cell, "claims": decide_all(cell["method"], claims, cell["metrics"], others)} for cell in found]
 
 
-def markdown(name: str, study: Study, found: Sequence[Mapping[str, Any]], standing: str) -> str:
-    """The finding, metrics with one row per cell, verdicts if claims were decided, and provenance."""
+def markdown(
+    name: str,
+    study: Study,
+    found: Sequence[Mapping[str, Any]],
+    standing: str,
+    *,
+    notices: Sequence[str] = (),
+    complete: bool = True,
+) -> str:
+    """The finding, notices, metrics with one row per cell, verdicts if claims were decided, and provenance.
+
+    Args:
+        name: of the study.
+        study: its declaration.
+        found: its cells.
+        standing: the provenance of its runs.
+        notices: sentences about missing and outdated runs.
+        complete: whether all runs are stored; else the report states no finding.
+    """
     keys = [key for key in study.keep if any(key in cell for cell in found)]
     headings = [metric_name(key).with_arrow for key in keys]
-    text = headline(name, study, found) + "\n\n"
+    text = "\n\n".join([headline(name, study, found) if complete else f"Incomplete study {name}", *notices]) + "\n\n"
     text += table(["setting", *headings], ([_label(cell, study), *(shown(cell.get(key)) for key in keys)] for cell in found))
     if study.claims:
         names = list(dict.fromkeys(name for cell in found for name in cell["claims"]))
@@ -54,7 +78,7 @@ def markdown(name: str, study: Study, found: Sequence[Mapping[str, Any]], standi
         marks = [["–" if claim is None else claim_cells.in_short(claim) for claim in claims] for claims in decided]
         rows = ([_label(cell, study), *cells] for cell, cells in zip(found, marks, strict=True))
         text += "\n" + table(["setting", *(name.replace("_", " ") for name in names)], rows)
-    return f"{text}\n{standing[0].upper()}{standing[1:]}\n"
+    return f"{text}\n{standing[0].upper()}{standing[1:]}\n" if found else text
 
 
 def headline(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str:
@@ -64,7 +88,9 @@ def headline(name: str, study: Study, found: Sequence[Mapping[str, Any]]) -> str
     return study.finding if finding.shown(study, found) else f"{finding.NOT_SHOWN}{study.finding}"
 
 
-def draw(name: str, study: Study, found: list[dict[str, Any]], mixture: MixtureParams | None = None) -> Figure:
+def draw(
+    name: str, study: Study, found: list[dict[str, Any]], mixture: MixtureParams | None = None, *, outdated: bool = False
+) -> Figure:
     """The study as a picture: verdicts if it decides claims, lines over a varied numeric param, else one row per cell.
 
     Args:
@@ -72,8 +98,9 @@ def draw(name: str, study: Study, found: list[dict[str, Any]], mixture: MixtureP
         study: its declaration.
         found: its cells.
         mixture: the mixture of all cells, drawn beside the metrics; None if it is the pipeline's.
+        outdated: whether runs that it shows are outdated, which the title says.
     """
-    title = headline(name, study, found)
+    title = headline(name, study, found) + outdated * OUTDATED
     if study.claims:
         return verdict_matrix.matrix(((cell["method"], claim) for cell in found for claim in cell["claims"].values()), title)
     keys = [key for key in study.panels or study.keep if any(_measured(cell.get(key)) for cell in found)][:MOST_PANELS]
@@ -103,6 +130,27 @@ def draw(name: str, study: Study, found: list[dict[str, Any]], mixture: MixtureP
             measured = {title: [_measured(cell.get(key)) for cell in along] for key, title in panels.items()}
             lines.append(Series(label=label, colour=tints[number], dash=DASHES[number % len(DASHES)], measured=measured))
     return studies.lines(axis[1], lines, list(panels.values()), _words(axis[0], study), title, beside)
+
+
+def write_described(path: Path, figure: Figure, description: str) -> None:
+    """Write a picture as PNG with this text as its description; none if it is empty."""
+    write_png(path, figure)
+    if description:
+        text, content = PngInfo(), io.BytesIO()
+        text.add_text("Description", description)
+        with Image.open(path) as image:
+            image.save(content, format="png", optimize=True, pnginfo=text)
+        files.write_bytes(path, content.getvalue())
+
+
+def description(path: Path) -> str:
+    """The description of a PNG; empty if it has none.
+
+    Raises:
+        OSError: there is no such file, or it is damaged.
+    """
+    with Image.open(path) as image:
+        return str(image.info.get("Description", ""))
 
 
 def _measured(value: Any) -> Mapping[str, Any] | None:

@@ -1,8 +1,9 @@
 """The stored runs of a study: reports/studies/runs/NAME.json, with all metrics of each run, one run a line.
 
-`runs` has one record per run: its `method` and `settings`; its `identity` and the digest of the `values` of its params
-(identity.py); the `commit` and the `machine` that computed it; `confirmations`, how often in a row its identity was renewed
-without a rerun (confirm.py); `lacks`, if present, the names of metrics that were introduced since; and its `metrics`.
+`domain` is the domain of all runs. `runs` has one record per run: its `method` and `settings`; its `identity` and the digest of
+the `values` of its params (identity.py); the `commit` and the `machine` that computed it; `confirmations`, how often in a row
+its identity was renewed without a rerun (confirm.py); `lacks`, if present, the names of metrics that were introduced since; and
+its `metrics`.
 `machines` has the facts of each machine by their digest. `confirmed`, if present, describes the last confirmation of any run.
 """
 
@@ -50,6 +51,7 @@ class Store:
                     f"`git checkout -- {self.path}` restores the committed version; if it is deleted, all its runs are rerun"
                 )
                 raise UserError(f"{self.path} is damaged: {again}") from None
+        self.domain: str = found.get("domain", "")
         self.machines: dict[str, Any] = dict(found.get("machines", {}))
         self.records: list[Record] = list(found.get("runs", []))
         self.confirmed: dict[str, Any] = dict(found.get("confirmed", {}))
@@ -65,6 +67,8 @@ class Store:
 
     def record(self, run: Run) -> Record | None:
         """The record of a run, whatever its identity; None if there is none."""
+        if self.domain not in ("", run.domain):
+            return None
         return next((one for one in self.records if (one["method"], one["settings"]) == (run.method, run.settings)), None)
 
     def current(self, run: Run, identity: str) -> Record | None:
@@ -74,7 +78,9 @@ class Store:
 
     def add(self, run: Run, digests_of_run: RunDigests, metrics: Mapping[str, Any], made: Mapping[str, Any]) -> None:
         """Store a run that was computed now; it replaces an older record of the run."""
-        self.records = [one for one in self.records if one is not self.record(run)]
+        same_domain = self.domain in ("", run.domain)
+        self.records = [one for one in self.records if same_domain and one is not self.record(run)]
+        self.domain = run.domain
         self.records.append(
             {
                 "method": run.method,
@@ -103,7 +109,7 @@ class Store:
         self.records = [found for run in wanted if (found := self.record(run))]
         used = {one["machine"] for one in self.records} | {self.confirmed.get("machine")}
         self.machines = {key: facts for key, facts in self.machines.items() if key in used}
-        content: dict[str, Any] = {"machines": self.machines, "runs": self.records}
+        content: dict[str, Any] = {"domain": self.domain, "machines": self.machines, "runs": self.records}
         if any(one["confirmations"] for one in self.records):
             content["confirmed"] = self.confirmed
         files.write_json_rows(self.path, content, "runs")

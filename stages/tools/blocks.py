@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ NOT_HERE = "*This run does not have this method.*\n"
 """In place of the results of a method that is not in `methods`."""
 RAW_FIELDS, RAW = artifacts.RAW_PIXELS.stem, "raw pixels"
 """The name of raw pixels in reports/fields and in the paired tests."""
+OUTDATED = " (by earlier code)"
+"""What follows a value of an outdated study in a sentence."""
 KNN = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 """Metrics of k-NN on the images."""
 
@@ -168,35 +170,38 @@ def _claim(entry: Mapping[str, Any]) -> list[str]:
 
 
 def studies() -> str:
-    """All studies: finding, picture, table and provenance."""
+    """All studies: finding, notices, picture, table and provenance; an incomplete study has no picture."""
     sections = []
     for study in study_names():
         file = paths.STUDIES / f"{study}.md"
         if load_study(study).cases or not file.is_file():
             continue
-        headline, _, rest = file.read_text(encoding="utf-8").strip().partition("\n")
-        picture = f"![{headline}](/{artifacts.FIGURES}/studies/{study}.png)"
-        command = f"Study `{study}`, {_repetitions(study)}: `python -m stages.studies.run {study}`"
-        sections.append(f'<a id="{study}"></a>\n\n## {headline}\n\n{picture}\n\n{command}\n{rest.rstrip()}\n')
+        published = files.read_json(paths.STUDIES / f"{study}.json")
+        headline, _, rest = file.read_text(encoding="utf-8").strip().partition("\n\n")
+        notices = "".join(f"{notice}\n\n" for notice in published.get("notices", ()))
+        picture = f"![{headline}](/{artifacts.FIGURES}/studies/{study}.png)\n\n" * ("incomplete" not in published)
+        command = f"Study `{study}`, {_repetitions(published['cells'])}: `python -m stages.studies.run {study}`"
+        text = f"{notices}{picture}{command}\n\n{rest.removeprefix(notices).rstrip()}"
+        sections.append(f'<a id="{study}"></a>\n\n## {headline}\n\n{text}\n')
     return "\n".join(sections)
 
 
-def _repetitions(study: str) -> str:
-    """How many seeds, or single runs, the metrics of a study are over."""
-    cells = files.read_json(paths.STUDIES / f"{study}.json")["cells"]
+def _repetitions(cells: Sequence[Mapping[str, Any]]) -> str:
+    """How many seeds, or single runs, the metrics of cells are over."""
     counts = {
         len(value["values"]) for one in cells for value in one.values() if isinstance(value, Mapping) and "values" in value
     }
-    return "one run per setting" if max(counts) == 1 else f"{max(counts)} seeds per setting"
+    return "one run per setting" if max(counts, default=1) == 1 else f"{max(counts)} seeds per setting"
 
 
 def exercise(method: str, number: str) -> str:
     """The command of an exercise and, folded, the metrics with and without its change.
 
     Raises:
-        UserError: there is no such exercise.
+        UserError: there is no such exercise, or the study `exercises` is incomplete.
     """
-    cells = files.read_json(paths.STUDIES / "exercises.json")["cells"]
+    published = _complete_study("exercises")
+    cells = published["cells"]
     cases = zip(load_study("exercises").cases, cells, strict=True)
     found = [(case, measured) for case, measured in cases if case.method == method]
     if not number.isdigit() or not 1 <= int(number) <= len(found):
@@ -213,7 +218,20 @@ def exercise(method: str, number: str) -> str:
     if case.why:
         shown = all(change in finding.changed(measured[key], metrics[key]) for key, change in case.shows.items())
         answer += f"\n{'' if shown else finding.NOT_SHOWN}{case.why}\n"
+    answer = "".join(f"{notice}\n\n" for notice in published.get("notices", ())) + answer
     return f"```bash\ndvc exp run {changed}{stage}\n```\n\n<details><summary>Answer</summary>\n\n{answer}\n</details>\n"
+
+
+def _complete_study(study: str) -> dict[str, Any]:
+    """A published study with all its cells, which have numbers in the book.
+
+    Raises:
+        UserError: it is incomplete.
+    """
+    published = files.read_json(paths.STUDIES / f"{study}.json")
+    if "incomplete" in published:
+        raise UserError(f"the study {study} is incomplete: {published['notices'][0]}")
+    return published
 
 
 def _value(value: Any) -> str:
@@ -226,7 +244,7 @@ def report(file: str) -> str:
 
 
 def value(key: str, spec: str = "") -> str:
-    """A metric in a sentence: mean ± std, or the mean in a format.
+    """A metric in a sentence: mean ± std, or the mean in a format; that of an outdated study says so.
 
     Args:
         key: DOMAIN.METHOD.METRIC; METRIC-OTHER for the difference of the mean to that of the metric METRIC_OTHER, such as a
@@ -235,7 +253,7 @@ def value(key: str, spec: str = "") -> str:
         spec: a format such as .3f for the mean; empty for mean ± std.
 
     Raises:
-        UserError: there is no such metric.
+        UserError: there is no such metric, or its study is incomplete.
     """
     domain, _, rest = key.partition(".")
     if domain == "count":
@@ -243,8 +261,9 @@ def value(key: str, spec: str = "") -> str:
     method, _, metric = rest.partition(".")
     if method == "study":
         number, _, metric = metric.partition(".")
-        found = _look_up(files.read_json(paths.STUDIES / f"{domain}.json")["cells"][int(number) - 1], metric, key)
-        return format(_mean(found), spec) if spec else cell(found)
+        published = _complete_study(domain)
+        found = _look_up(published["cells"][int(number) - 1], metric, key)
+        return (format(_mean(found), spec) if spec else cell(found)) + OUTDATED * ("outdated" in published)
     if method not in _methods_of(domain) and Path(f"stages/methods/{method}.py").is_file():
         return "–"
     base, _, ending = metric.partition("-")
