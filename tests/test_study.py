@@ -619,6 +619,15 @@ def test_every_study_uses_existing_methods_and_params() -> None:
             with_settings(RAW, settings)
 
 
+def test_the_best_embeddings_are_compared_after_the_same_number_of_images() -> None:
+    trainings = [
+        with_settings(RAW, settings)[f"mnist_{method}"]["train"]
+        for method, settings in cells(load("mnist_seeds", ROOT / "studies.yaml"))
+    ]
+    assert len(trainings) == len(RAW["mnist"]["methods"])
+    assert {train["steps"] * train["batch_size"] for train in trainings} == {640_000}
+
+
 @pytest.mark.integration
 def test_rerunning_a_randomly_chosen_run_reproduces_its_committed_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     # A new run is chosen each time; ENERGY_WELLS_DRAW=SEED repeats a choice. Runs on images take minutes, so none is chosen.
