@@ -29,11 +29,13 @@ PERTURBATIONS = {"inversion": {"probability": 1.0, "amount": 0.7}, "gaussian": {
 COMMON: dict[str, Any] = {"view": {"schedule": (1, 1)}, "encoder": {"channels": [2, 4, 4], "dim": DIM}}
 EMA = {"predictor": True, "predictor_width": 8, "stop_gradient": True, "decay": 0.9}
 METHODS: dict[str, dict[str, Any]] = {
+    "barlow_twins": {"redundancy": 0.0051},
     "contrastive": {"temperature": 0.1},
     "jepa_basic": {},
     "jepa_ema": EMA,
     "jepa_pairwise": {},
     "sigreg": {"weight": 0.1, "directions": 4},
+    "spectral_contrastive": {},
     "vicreg": {"invariance": 25.0, "variance": 25.0, "covariance": 1.0},
 }
 

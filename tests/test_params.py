@@ -186,7 +186,7 @@ def test_the_error_for_an_invalid_value_names_key_value_and_range(tmp_path: Path
         (
             "mnist_reconstruct.methods",
             ["jepa_ema", "jepa_basic"],
-            "any of mnist.methods: jepa_ema, contrastive, vicreg, sigreg",
+            f"any of mnist.methods: {', '.join(PARAMS.mnist.methods)}",
         ),
         ("mog.evaluation.structure_points", 2001, "at most 2000, given the number of points"),
         ("mog.evaluation.neighbours", 500, "at most 499, given the number of points"),
@@ -461,6 +461,11 @@ def test_every_key_of_a_methods_block_reaches_its_constructor_or_the_training(bl
         domain(1) if block == name else Images(side=28, colours=1, perturbations=perturbations, mixed_precision=False),
         settings,
     )
+
+
+def test_all_methods_see_the_same_number_of_images() -> None:
+    trainings = [configured(PARAMS, MNIST_PREFIX + name)[1] for name in PARAMS.mnist.methods]
+    assert {train.steps * train.batch_size for train in trainings} == {320_000}
 
 
 def test_the_error_for_an_unknown_method_block_lists_the_known_ones() -> None:

@@ -627,6 +627,16 @@ def test_a_direction_is_required_of_each_method_and_setting_with_jointly_varied_
     assert headline("s", study, found) != "So"
 
 
+@pytest.mark.parametrize(("mean", "expected"), [(1, "So"), (3, "These runs do not show this: So")])
+def test_methods_are_compared_although_each_has_params_of_its_own_block(mean: float, expected: str) -> None:
+    settings = {"seeds": 4, "{method}.train.steps": 9, "dsm.train.steps": 36}
+    condition = {"metric": "loss", "methods": ["ism"], "against": {"method": "dsm"}, "below": 0.0}
+    of_both = {"methods": ["dsm", "ism"], "settings": settings, "grid": {"{method}.train.batch_size": [16, 64]}}
+    study = example(**of_both, keep=["loss"], finding="So", shown_by=[condition])
+    found = [{"method": m, "settings": s, "loss": metric(2 if m == "dsm" else mean)} for m, s in cells(study)]
+    assert headline("s", study, found) == expected
+
+
 def test_a_finding_is_not_shown_if_one_of_its_cells_lacks_the_metric() -> None:
     study = example(keep=["loss"], finding="So", shown_by=[{"metric": "loss", "above": 1}])
     found = found_cells(2, 3)
@@ -794,6 +804,15 @@ def test_every_study_uses_existing_methods_and_params() -> None:
         for method, settings in cells(load(name, ROOT / "studies.yaml")):
             assert method in (RAW["mnist"]["methods"] if load(name, ROOT / "studies.yaml").images else RAW["methods"])
             with_settings(RAW, settings)
+
+
+def test_the_best_embeddings_are_compared_after_the_same_number_of_images() -> None:
+    trainings = [
+        with_settings(RAW, settings)[f"mnist_{method}"]["train"]
+        for method, settings in cells(load("mnist_seeds", ROOT / "studies.yaml"))
+    ]
+    assert len(trainings) == len(RAW["mnist"]["methods"])
+    assert {train["steps"] * train["batch_size"] for train in trainings} == {640_000}
 
 
 @pytest.mark.integration

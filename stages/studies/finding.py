@@ -37,18 +37,22 @@ def met(condition: Condition, study: Study, found: Sequence[Cell]) -> bool:
     along = condition.rises_with or condition.falls_with
     if along:
         return _monotonic(condition, along, study, chosen)
-    return all(_beyond(condition, measured) for measured in _measured(condition, found, chosen))
+    return all(_beyond(condition, measured) for measured in _measured(condition, study, found, chosen))
 
 
-def _measured(condition: Condition, found: Sequence[Cell], chosen: Sequence[Cell]) -> list[NDArray[Any]]:
+def _measured(condition: Condition, study: Study, found: Sequence[Cell], chosen: Sequence[Cell]) -> list[NDArray[Any]]:
     """The values over seeds of each cell, minus those of the cell in `against`."""
     if not condition.against:
         return [values(cell[condition.metric]) for cell in chosen]
+    named = (*study.settings, *study.grid, *study.together)
     measured = []
     for cell in chosen:
         method = condition.against.get("method", cell["method"])
         changed = {key.format(method=method): value for key, value in condition.against.items() if key != "method"}
-        wanted = {"method": method, "settings": {**cell["settings"], **changed}}
+        # Params of the method's own block have another key in the other method's cell.
+        keys = {key.format(method=cell["method"]): key.format(method=method) for key in named}
+        settings = {keys.get(key, key): value for key, value in cell["settings"].items()}
+        wanted = {"method": method, "settings": {**settings, **changed}}
         other = next((one for one in found if {key: one[key] for key in wanted} == wanted), {})
         if condition.metric in other:
             measured.append(difference(cell[condition.metric], other[condition.metric]))
