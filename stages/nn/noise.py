@@ -6,10 +6,27 @@ fixed and shared by all methods and seeds, so that methods are compared on the s
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+
+class Augmentation(Protocol):
+    """A random augmentation that draws all its random numbers before it reads an image."""
+
+    def __call__(self, x: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        """Augment a batch x (B, ...); `progress` runs from 0 to 1 over training."""
+        ...
+
+    def draw(self, like: Tensor, progress: float, generator: torch.Generator) -> Any:
+        """The random numbers for a batch of the shape of `like`."""
+        ...
+
+    def transform(self, x: Tensor, draws: Sequence[Any]) -> Tensor:
+        """Augment one or several concatenated batches x, with the random numbers of each."""
+        ...
 
 
 class NoiseSource(Protocol):
@@ -35,6 +52,10 @@ class NoiseSource(Protocol):
         """A mask of the shape of `like` (..., B, d): 0 for one hidden coordinate of each point, 1 for the visible ones."""
         ...
 
+    def view(self, x: Tensor, augmentation: Augmentation) -> Tensor:
+        """A randomly augmented view of x (B, ...)."""
+        return augmentation(x, self.progress, self.generator)
+
 
 def stratified(source: NoiseSource, x: Tensor) -> Tensor:
     """One u in (0, 1) for each of the B points x (..., B, d), uniform and stratified: u_i lies in [i/B, (i+1)/B); (..., B, 1).
@@ -46,18 +67,22 @@ def stratified(source: NoiseSource, x: Tensor) -> Tensor:
     return u.unsqueeze(-1)
 
 
-class TrainingNoise:
+class TrainingNoise(NoiseSource):
     """Fresh noise from one generator; the hidden coordinate alternates from step to step."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
-        self.step = 0
+        self.step, self.steps = 0, 1
         self.progress = 0.0
 
     def advance(self, step: int, steps: int) -> None:
         """Set the current step, from 0 to `steps` − 1."""
-        self.step = step
-        self.progress = step / max(steps - 1, 1)
+        self.step, self.steps = step, steps
+        self.progress = self.progress_at(step)
+
+    def progress_at(self, step: int) -> float:
+        """The progress at a step of this training, from 0 to 1."""
+        return step / max(self.steps - 1, 1)
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal noise ε of the shape of `like`."""
@@ -74,7 +99,7 @@ class TrainingNoise:
         return mask.expand(like.shape)
 
 
-class FixedNoise:
+class FixedNoise(NoiseSource):
     """The noise of one held-out batch: normal noise and mask from arrays, the rest from a seeded generator.
 
     Args:

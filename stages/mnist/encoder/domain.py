@@ -32,7 +32,7 @@ class Images:
     def augmentation(self, *, schedule: tuple[float, float]) -> Augment:
         """The random augmentation; `schedule` is the factor on all strengths at the start and at the end of training."""
         augmentation = Augmentation(self.steps, schedule)
-        return lambda x, source: augmentation(x, source.progress, source.generator)
+        return lambda x, source: source.view(x, augmentation)
 
     def encoder(self, *, channels: list[int], dim: int) -> ConvEncoder:
         """A convolutional encoder with `dim` outputs."""
