@@ -75,7 +75,7 @@ def run(
     method, saved = make(name), checkpoints(name, digest, every)
     _, augment = saved.generators
     batches, snapshots = saved.batches, saved.snapshots
-    noise = Lookahead(augment, batches, together=together)
+    noise = Lookahead(augment, batches, together=together * 28**2)
 
     def until_killed() -> Iterator[Tensor]:
         for number, batch in enumerate(noise.images()):

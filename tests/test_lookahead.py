@@ -51,7 +51,7 @@ def noise(together: int) -> Lookahead:
     """The noise of a training that augments up to `together` images at once."""
     images = torch.randint(256, (100, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     batches = EpochBatches(images, batch_size=BATCH, generator=torch.Generator().manual_seed(2))
-    return Lookahead(torch.Generator().manual_seed(3), batches, together=together)
+    return Lookahead(torch.Generator().manual_seed(3), batches, together=together * 28**2)
 
 
 def train(method: Method, source: Lookahead, **changes: Any) -> list[dict[str, float]]:

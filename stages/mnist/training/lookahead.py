@@ -24,8 +24,8 @@ from stages.nn.batches import EpochBatches
 from stages.nn.conv import as_images
 from stages.nn.noise import Augmentation, TrainingNoise
 
-IMAGES = 256
-"""Images that are augmented together, if a single batch is not larger."""
+PIXELS = 8 * 64 * 28**2
+"""Pixel values that are augmented together: eight batches of 64 MNIST images. Twice as many take longer per image."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Lookahead(TrainingNoise):
     Args:
         generator: of the random numbers.
         batches: batches of byte images.
-        together: number of images that are augmented together, if a single batch is not larger.
+        together: number of pixel values that are augmented together, if a single batch is not larger.
     """
 
-    def __init__(self, generator: torch.Generator, batches: EpochBatches, *, together: int = IMAGES) -> None:
+    def __init__(self, generator: torch.Generator, batches: EpochBatches, *, together: int = PIXELS) -> None:
         super().__init__(generator)
         self._batches = batches
         # On a GPU, rounding may depend on the number of images, and then a resumed training would end in other bytes.
@@ -85,7 +85,7 @@ class Lookahead(TrainingNoise):
 
     def _look_ahead(self, augmentation: Augmentation) -> None:
         """Compute the views of this and the next steps, as many per step as the loss requested in the previous step."""
-        size = len(self._batch) * self._per_step
+        size = self._batch.numel() * self._per_step
         count = min(self._together // size, self.steps - self.step) if size else 0
         if count < 2:
             return
