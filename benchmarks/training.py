@@ -24,9 +24,9 @@ from stages.config.base import MNIST_PREFIX, Train
 from stages.config.params import Params
 from stages.methods.jepa_ema import JepaEma
 from stages.mnist.encoder.models import untrained
+from stages.mnist.images.lookahead import Lookahead
 from stages.nn.batches import EpochBatches
 from stages.nn.build import configured
-from stages.nn.conv import as_images
 from stages.nn.ema import follow
 from stages.nn.method import Method
 from stages.nn.noise import TrainingNoise
@@ -65,8 +65,8 @@ def ours(params: Params, images: Tensor, steps: int, *, trained: JepaEma | None 
     train = train.model_copy(update={"batch_size": batch_size or train.batch_size})
     trained = (trained or method(params)).to(images.device)
     generator = torch.Generator(images.device).manual_seed(0)
-    batches = map(as_images, EpochBatches(images, batch_size=train.batch_size, generator=generator))
-    source = TrainingNoise(generator)
+    source = Lookahead(generator, EpochBatches(images, batch_size=train.batch_size, generator=generator))
+    batches = source.images()
     # As in the stage.
     log_every = max(train.steps // 100, 1)
     return lambda: time_fit(trained, batches, NAME, train, source, steps=steps, log_every=log_every) / steps

@@ -19,12 +19,13 @@ from stages.config import params
 from stages.config.base import MNIST_PREFIX
 from stages.core.paths import FRESH, ROOT
 from stages.mnist.encoder.domain import Images
+from stages.mnist.images.lookahead import Lookahead
 from stages.mnist.training.checkpoints import FileCheckpoints, key
 from stages.mnist.training.launch import Worker
 from stages.nn.batches import EpochBatches
 from stages.nn.build import build, configured
+from stages.nn.conv import as_images
 from stages.nn.method import Method
-from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
 from tests import small
 
@@ -40,38 +41,44 @@ class Killed(Exception):
 def make(name: str) -> Method:
     """A method on images with a small encoder."""
     torch.manual_seed(0)
-    settings = {**configured(PARAMS, MNIST_PREFIX + name)[0], "encoder": {"channels": [2, 3, 4], "dim": 6}}
+    changes = {"encoder": {"channels": [2, 3, 4], "dim": 6}, "view": {"schedule": [0.1, 1.0]}}
+    settings = {**configured(PARAMS, MNIST_PREFIX + name)[0], **changes}
     perturbations = PARAMS.mnist_perturbations.model_dump()
     return build(name, Images(side=28, colours=1, perturbations=perturbations, mixed_precision=False), settings)
 
 
-def checkpoints(name: str, digest: str) -> FileCheckpoints:
-    """The checkpoints of a training before its first step, with a checkpoint every four steps."""
-    images = torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+def checkpoints(name: str, digest: str, every: int = 4) -> FileCheckpoints:
+    """The checkpoints of a training before its first step, one every few steps; an epoch has seven steps."""
+    images = torch.randint(256, (56, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     shuffle, augment = torch.Generator().manual_seed(2), torch.Generator().manual_seed(3)
-    batches = EpochBatches(images, batch_size=16, generator=shuffle)
+    batches = EpochBatches(images, batch_size=8, generator=shuffle)
     found = FileCheckpoints(name, digest, WORKER, generators=[shuffle, augment], batches=batches, snapshots=[])
-    found.every = 4
+    found.every = every
     return found
 
 
-def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -> tuple[Method, Any, list[Tensor]]:
+def run(
+    name: str, *, killed_after: int | None = None, digest: str = "d" * 64, every: int = 4, together: int = 24
+) -> tuple[Method, Any, list[Tensor]]:
     """Train in the current folder.
 
     Args:
         name: of the method.
         killed_after: number of batches after which `Killed` is raised; None to train to the end.
         digest: of all that determines the training.
+        every: steps between two checkpoints.
+        together: number of images that are augmented together.
 
     Returns:
         The method, the rows of its curves and its snapshots.
     """
-    method, saved = make(name), checkpoints(name, digest)
+    method, saved = make(name), checkpoints(name, digest, every)
     _, augment = saved.generators
     batches, snapshots = saved.batches, saved.snapshots
+    noise = Lookahead(augment, batches, together=together * 28**2)
 
     def until_killed() -> Iterator[Tensor]:
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(noise.images()):
             if number == killed_after:
                 raise Killed
             yield batch
@@ -80,7 +87,7 @@ def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -
         method,
         until_killed(),
         name=name,
-        source=TrainingNoise(augment),
+        source=noise,
         steps=STEPS,
         learning_rate=0.01,
         weight_decay=0.1,
@@ -88,7 +95,7 @@ def run(name: str, *, killed_after: int | None = None, digest: str = "d" * 64) -
         warmup=2,
         log_every=1,
         snapshots=[0, 2, 5, 8, STEPS],
-        on_snapshot=lambda step: snapshots.append(method.embed(batches.x[:5]).detach()),
+        on_snapshot=lambda step: snapshots.append(method.embed(as_images(batches.x[:5])).detach()),
         checkpoints=saved,
     )
     return method, rows, snapshots
@@ -113,6 +120,19 @@ def test_interrupted_training_ends_in_the_bytes_of_an_uninterrupted_one(name: st
         assert (value == other).all() and value.stride() == other.stride()
     assert uninterrupted[1] == resumed[1]
     assert len(resumed[2]) == 5 and all((a == b).all() for a, b in zip(uninterrupted[2], resumed[2], strict=True))
+
+
+@pytest.mark.parametrize("name", PARAMS.mnist.methods)
+@pytest.mark.parametrize("step", range(1, STEPS))
+def test_training_may_resume_among_steps_whose_views_are_computed_together(name: str, step: int, capsys: Any) -> None:
+    step_by_step = run(name, digest="e" * 64, together=0)
+    with pytest.raises(Killed):
+        run(name, killed_after=step, every=step, together=32)
+    resumed = run(name, every=step, together=32)
+    assert f"resuming from step {step}" in capsys.readouterr().out
+    assert step_by_step[1] == resumed[1]
+    for value, other in zip(step_by_step[0].state_dict().values(), resumed[0].state_dict().values(), strict=True):
+        assert torch.equal(value, other)
 
 
 def test_checkpoint_of_another_training_is_neither_used_nor_removed(capsys: Any) -> None:

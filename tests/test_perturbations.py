@@ -397,6 +397,18 @@ def test_unselected_images_and_the_input_are_unchanged() -> None:
         assert abs(unchanged - 0.7) < 4 * (0.3 * 0.7 / 200) ** 0.5, kind
 
 
+@pytest.mark.parametrize("kinds", [*([kind] for kind in KINDS), KINDS], ids="+".join)
+@pytest.mark.parametrize("count", [1, 3, 64])
+def test_batches_augmented_together_equal_those_augmented_in_turn(kinds: list[str], count: int) -> None:
+    augment = Augmentation([make(kind, {**FULL[kind], "probability": 0.5}) for kind in kinds], (0.1, 1.0))
+    x, progress = torch.rand(4, count, 1, 28, 28, generator=seeded()), (0.2, 0.2, 0.7, 1.0)
+    alone, together = seeded(1), seeded(1)
+    in_turn = [augment(batch, at, alone) for batch, at in zip(x, progress, strict=True)]
+    draws = [augment.draw(batch, at, together) for batch, at in zip(x, progress, strict=True)]
+    assert torch.equal(augment.transform(x.flatten(0, 1), draws), torch.cat(in_turn))
+    assert torch.equal(alone.get_state(), together.get_state())
+
+
 def test_every_perturbation_of_the_params_has_a_transform() -> None:
     assert list(Severities.model_fields) == KINDS
     assert [kind for kind in KINDS if kind in Perturbations.model_fields] == list(Perturbations.model_fields)

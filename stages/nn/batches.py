@@ -44,9 +44,16 @@ class EpochBatches:
         if self.start + self.batch_size > len(self.order):
             self.order = torch.randperm(len(self.x), generator=self.generator, device=self.x.device)
             self.start = 0
-        rows = self.order[self.start : self.start + self.batch_size][self.part]
         self.start += self.batch_size
-        return self.x[rows]
+        return self._ending_at(self.start)
+
+    def coming(self, count: int) -> list[Tensor]:
+        """The next `count` batches, or as many as remain in the current epoch."""
+        ends = range(self.start + self.batch_size, len(self.order) + 1, self.batch_size)
+        return [self._ending_at(end) for end in ends[:count]]
+
+    def _ending_at(self, end: int) -> Tensor:
+        return self.x[self.order[end - self.batch_size : end][self.part]]
 
     def state(self) -> dict[str, Tensor]:
         """The position in the current epoch; the generator's state is not included."""

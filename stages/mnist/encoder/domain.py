@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stages.mnist.images.augmentation import Augmentation, make
+from stages.mnist.images.lookahead import Lookahead
 from stages.nn.conv import ConvEncoder, Predictor
 from stages.nn.method import Augment
 from stages.nn.noise import NoiseSource
@@ -35,7 +36,14 @@ class Images:
     def augmentation(self, *, schedule: tuple[float, float]) -> Augment:
         """The random augmentation; `schedule` is the factor on all strengths at the start and at the end of training."""
         augmentation = Augmentation(self.steps, schedule)
-        return lambda x, source: augmentation(x, source.progress, source.generator)
+
+        def augment(x: Tensor, source: NoiseSource) -> Tensor:
+            # The noise of a training augments the views of several steps together, with the same result.
+            if isinstance(source, Lookahead):
+                return source.view(x, augmentation)
+            return augmentation(x, source.progress, source.generator)
+
+        return augment
 
     def encoder(self, *, channels: list[int], dim: int) -> ConvEncoder:
         """A convolutional encoder with `dim` outputs."""

@@ -14,15 +14,15 @@ from stages.config.base import MNIST_PREFIX, Train
 from stages.config.params import Params
 from stages.core.errors import UserError
 from stages.core.paths import ROOT
+from stages.mnist.images.lookahead import Lookahead
 from stages.mnist.images.subset import held_out
 from stages.mnist.training.checkpoints import FileCheckpoints, key
 from stages.mnist.training.launch import Worker
 from stages.nn.batches import EpochBatches
 from stages.nn.build import configured
-from stages.nn.conv import ConvEncoder, as_images
+from stages.nn.conv import ConvEncoder
 from stages.nn.distributed import gather_outputs, shared_loss, synchronise
 from stages.nn.method import Method
-from stages.nn.noise import TrainingNoise
 from stages.nn.training import fit
 from stages.pipeline import artifacts, files, seeding
 
@@ -116,11 +116,12 @@ def fit_images(
         batches=batches,
         snapshots=recorded,
     )
+    noise = Lookahead(perturb, batches)
     rows = fit(
         method,
-        map(as_images, batches),
+        noise.images(),
         name=name if stage == "train" else f"{name}, {stage}",
-        source=TrainingNoise(perturb),
+        source=noise,
         log_every=max(train.steps // 100, 1),
         snapshots=list(snapshots),
         on_snapshot=lambda step: recorded.append(record()) if record and worker.writes else None,
