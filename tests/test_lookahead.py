@@ -38,12 +38,14 @@ def make(name: str) -> Method:
     encoder = "jepa_ema" if name == "decoder" else name
     settings = copy.deepcopy(configured(PARAMS, MNIST_PREFIX + encoder)[0])
     settings |= {"encoder": {"channels": [2, 3, 4], "dim": 6}, "view": {"schedule": [0.1, 1.0]}}
-    domain = Images(perturbations=PARAMS.mnist_perturbations.model_dump(), mixed_precision=False)
+    domain = Images(side=28, colours=1, perturbations=PARAMS.mnist_perturbations.model_dump(), mixed_precision=False)
     torch.manual_seed(0)
     method = build(encoder, domain, settings)
     if name == "decoder":
         augment = domain.augmentation(schedule=(0.1, 1.0))
-        return Reconstruction(method, Decoder(dim=6, channels=4), augment, encoder_mode="frozen", encoder_scale=1)
+        return Reconstruction(
+            method, Decoder(dim=6, channels=4, side=28, colours=1), augment, encoder_mode="frozen", encoder_scale=1
+        )
     return method
 
 
@@ -143,7 +145,7 @@ class Fickle(Method):
     def __init__(self, kind: str) -> None:
         super().__init__()
         perturbations = PARAMS.mnist_perturbations.model_dump()
-        domain = Images(perturbations=perturbations, mixed_precision=False)
+        domain = Images(side=28, colours=1, perturbations=perturbations, mixed_precision=False)
         self.augment, self.other = (domain.augmentation(schedule=(strength, 1)) for strength in (0.1, 0.5))
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.kind, self.steps, self.views = kind, 0, list[Tensor]()

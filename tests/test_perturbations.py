@@ -400,7 +400,7 @@ def test_unselected_images_and_the_input_are_unchanged() -> None:
 @pytest.mark.parametrize("kinds", [*([kind] for kind in KINDS), KINDS], ids="+".join)
 @pytest.mark.parametrize("count", [1, 3, 64])
 def test_batches_augmented_together_equal_those_augmented_in_turn(kinds: list[str], count: int) -> None:
-    augment = Augmentation([make(kind, {**FULL[kind], "probability": 0.5}) for kind in kinds], (0.1, 1.0))
+    augment = Augmentation([make(kind, {**FULL[kind], "probability": 0.5}, UNIT) for kind in kinds], (0.1, 1.0))
     x, progress = torch.rand(4, count, 1, 28, 28, generator=seeded()), (0.2, 0.2, 0.7, 1.0)
     alone, together = seeded(1), seeded(1)
     in_turn = [augment(batch, at, alone) for batch, at in zip(x, progress, strict=True)]

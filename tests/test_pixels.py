@@ -108,12 +108,12 @@ def test_the_fit_finds_the_mixture_that_the_images_come_from() -> None:
     "settings_, message",
     [
         ({"modes": 41}, "pixels.modes: 41 is not accepted: expected at most 40"),
-        ({"components": 4}, "pixels.components: 4 is not accepted: nothing is left outside"),
+        ({"components": 2}, "pixels.components: 2 is not accepted: nothing is left outside"),
     ],
 )
 def test_a_fit_that_the_images_do_not_allow_is_refused(settings_: dict[str, int], message: str) -> None:
     images = np.zeros((40, 2, 3), dtype=np.uint8)
-    images[:, :, :2] = RNG.integers(0, 256, (40, 2, 2))
+    images[:, :, :1] = RNG.integers(0, 256, (40, 2, 1))
     with pytest.raises(UserError, match=message):
         mixture.fit(images, **{"modes": 2, "components": 2, "seed": 0, **settings_})
 
@@ -256,7 +256,7 @@ def test_with_the_true_score_the_samplers_find_the_density(kind: str) -> None:
     pixels = pixels.model_copy(update={"samples": 600, "frames": 5, "langevin": slowly})
     sigmas = [8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.1]
     method: Any = TrueScores(TRUTH, sigmas) if kind == "scores" else TrueFlow(TRUTH, FlowPath(kind))
-    found, walk, levels = sampling.sample(method, pixels, TRUTH.dim, np.random.default_rng(0), CPU)
+    found, walk, levels = sampling.sample(method, pixels, (pixels.samples, TRUTH.dim), np.random.default_rng(0), CPU)
     assert found.shape == (600, 8) and walk.shape == (5, 600, 8) and len(levels) == 5
     assert np.array_equal(walk[-1], found) and levels[0] == 8 and levels[-1] == pytest.approx(0.1)
     density = TRUTH.smoothed(sampling.last_sigma(method))
@@ -284,7 +284,7 @@ def test_a_flow_with_one_noise_level_has_one_frame() -> None:
     flow = FlowPath("diffusion")
     flow.sigmas = [0.1]
     pixels = parameters.load().pixels.model_copy(update={"samples": 10})
-    found, walk, levels = sampling.sample(TrueFlow(TRUTH, flow), pixels, 8, np.random.default_rng(0), CPU)
+    found, walk, levels = sampling.sample(TrueFlow(TRUTH, flow), pixels, (pixels.samples, 8), np.random.default_rng(0), CPU)
     assert walk.shape == (1, 10, 8) and np.array_equal(walk[0], found) and levels.tolist() == [0.1]
 
 
