@@ -296,6 +296,7 @@ class FakeEvaluation(evaluate.Evaluation):
 
     def __init__(self, params: Any) -> None:
         self.params, self.pixels, self.truth, self.device = params, params.pixels, TRUTH, CPU
+        self.samples = params.pixels.samples
 
     def embedded(self, x: Any) -> Any:
         return x
