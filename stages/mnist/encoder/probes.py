@@ -30,7 +30,7 @@ DIGITS = 10
 def linear_probe(train: Tensor, train_labels: Labels, test: Tensor) -> Labels:
     """Predicted classes of the test embeddings, by multinomial logistic regression on standardised embeddings."""
     scale = StandardScaler().fit(train.numpy())
-    probe = LogisticRegression(max_iter=100, tol=1e-3).fit(scale.transform(train.numpy()), train_labels)
+    probe = LogisticRegression(max_iter=2000, tol=1e-3).fit(scale.transform(train.numpy()), train_labels)
     predicted: Labels = probe.predict(scale.transform(test.numpy()))
     return predicted
 
@@ -55,7 +55,7 @@ def few_labels(
         of_class = [order[train_labels[order] == label] for label in range(classes)]
         for count in counts:
             chosen = np.concatenate([members[: count // classes] for members in of_class])
-            probe = LogisticRegression(max_iter=500, tol=1e-3).fit(points[chosen], train_labels[chosen])
+            probe = LogisticRegression(max_iter=2000, tol=1e-3).fit(points[chosen], train_labels[chosen])
             accuracy[count].append(float(probe.score(queries, test_labels)))
     return {str(count): over_seeds(values) for count, values in accuracy.items()}
 
