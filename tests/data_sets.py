@@ -31,7 +31,8 @@ DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in CONTEN
 def dataset(*locations: tuple[str, Path | str], side: int = 28, channels: int = 1, **other: Any) -> Dataset:
     """The block of a data set with sources (kind, location) and other keys; without digests."""
     sources = [{"kind": kind, "location": str(location)} for kind, location in locations]
-    return Dataset.model_validate({"title": "images", "side": side, "channels": channels, "sources": sources, **other})
+    block = {"title": "images", "side": side, "channels": channels, "perturbations": {}, "digits": False, "sources": sources}
+    return Dataset.model_validate({**block, **other})
 
 
 def known(*locations: tuple[str, Path | str], **digests: str) -> Dataset:

@@ -26,6 +26,8 @@ from tests import small
 
 SHAPES = ("disc", "ring", "bar")
 """Classes of the drawn images."""
+PLAIN: dict[str, Any] = {"perturbations": {}, "digits": False}
+"""Params of a data set with the usual augmentations and no digits."""
 
 
 def drawn(shape: str, side: int, rng: np.random.Generator) -> np.ndarray:
@@ -44,7 +46,7 @@ def class_folders(folder: Path) -> dict[str, Any]:
         for number in range(100):
             side = 12 + 6 * (number % 2)
             Image.fromarray(drawn(shape, side, rng)).save(folder / f"shapes/{shape}/{number:03}.png")
-    return {"side": 12, "channels": 1, "sources": [{"kind": "images", "location": "shapes"}]}
+    return {"side": 12, "channels": 1, **PLAIN, "sources": [{"kind": "images", "location": "shapes"}]}
 
 
 def colour_arrays(folder: Path) -> dict[str, Any]:
@@ -58,13 +60,13 @@ def colour_arrays(folder: Path) -> dict[str, Any]:
             image[..., label] = drawn(("disc", "bar")[label], 9, rng)
         arrays |= {part: images, f"{part}_labels": labels}
     np.savez(folder / "coloured.npz", classes=np.array(["red disc", "green bar"]), **arrays)
-    return {"side": 9, "channels": 3, "sources": [{"kind": "npz", "location": "coloured.npz"}]}
+    return {"side": 9, "channels": 3, **PLAIN, "sources": [{"kind": "npz", "location": "coloured.npz"}]}
 
 
 def photographs(folder: Path) -> dict[str, Any]:
-    """The colour patches that scikit-learn's photographs give, mirrored in training instead of inverted."""
-    known = params.read(folder / "params.yaml")["mnist"]["datasets"]["photographs"]
-    return {**known, "perturbations": {"inversion": {"probability": 0.0, "amount": 1.0}, "flip": {"probability": 0.5}}}
+    """The colour patches of scikit-learn's photographs, mirrored in training instead of inverted, as in params.yaml."""
+    known: dict[str, Any] = params.read(folder / "params.yaml")["mnist"]["datasets"]["photographs"]
+    return known
 
 
 KINDS: dict[str, tuple[Callable[[Path], dict[str, Any]], tuple[int, ...], list[str]]] = {

@@ -301,6 +301,8 @@ def test_a_run_in_pixel_space_trains_the_encoder_that_compares_images_and_depend
     assert "python -m stages.mnist.train jepa_ema" in commands("pixels", "diffusion", RAW)
     changed = with_settings(RAW, {"mnist_jepa_ema.decay": 0.5})
     assert len({run_digests(run, raw, {}).identity for raw in (RAW, changed)}) == 2
+    own = Run("pixels", "diffusion", {"mnist.methods": ["vicreg"]})
+    assert run_digests(own, RAW, {}).identity == run_digests(run, with_settings(RAW, own.settings), {}).identity
     other = with_settings(RAW, {"mnist.methods": ["vicreg"]})
     assert "python -m stages.mnist.train vicreg" in commands("pixels", "diffusion", other)
 
@@ -372,13 +374,14 @@ def test_a_run_depends_on_the_params_that_dvc_yaml_declares() -> None:
     assert "dsm" not in found and "mnist.methods" not in found
 
 
-def test_sources_identify_images_without_digests_and_digits_are_off_by_default() -> None:
+def test_sources_identify_images_without_digests() -> None:
     def of(change: dict[str, Any]) -> str:
-        block = {"title": "Mine", "sources": [{"kind": "npz", "location": "a.npz"}], "side": 28, "channels": 1}
+        block = {"title": "Mine", "sources": [{"kind": "npz", "location": "a.npz"}], "side": 28, "channels": 1, "digits": False}
+        block |= {"perturbations": {}}
         dataset = {"dataset": "mine", "datasets": {"mine": {**block, **change}}}
         return identity(Run("mnist", "jepa_ema", {}), merged(RAW, {"mnist": dataset}), MIXTURES)
 
-    assert of({}) == of({"title": "Other", "digits": False, "digests": {}, "classes": ["a", "b"]})
+    assert of({}) == of({"title": "Other", "digests": {}, "classes": ["a", "b"]})
     moved = {"sources": [{"kind": "npz", "location": "b.npz"}]}
     digests = {"digests": RAW["mnist"]["datasets"]["mnist"]["digests"]}
     assert len({of({}), of({"digits": True}), of(moved), of({"side": 32}), of(digests)}) == 5

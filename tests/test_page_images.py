@@ -48,7 +48,7 @@ def coloured_project(page_project: Path, tmp_path_factory: pytest.TempPathFactor
     """A copy of the small clone whose page shows coloured images of 26 classes, as the pipeline writes them."""
     folder = tmp_path_factory.mktemp("coloured") / "clone"
     shutil.copytree(page_project, folder, symlinks=True, ignore=shutil.ignore_patterns(".dvc", ".git"))
-    title = {"mnist": {"datasets": {"digits": {"title": "Letters in colour"}}}}
+    title = {"mnist": {"datasets": {"enlarged": {"title": "Letters in colour"}}}}
     small.change_params(folder, title)
     for file in (folder / "data/mnist/test.npz", folder / artifacts.CLASSES):
         file.unlink()

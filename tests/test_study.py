@@ -133,6 +133,7 @@ def image_params(folder: Path) -> dict[str, Any]:
         "title": "digits",
         "side": 28,
         "channels": 1,
+        "perturbations": {},
         "digits": True,
         "sources": [{"kind": "folder", "location": str(folder / "digits")}],
         "digests": write_digits(folder / "digits"),

@@ -161,9 +161,9 @@ class Dataset(Described):
     """Height and width of the images, pixels."""
     channels: Literal[1, 3]
     """1 for grey, 3 for colour."""
-    perturbations: PerturbationsOfDataset = PerturbationsOfDataset()
-    """Augmentations of this data set in place of those of the same name in `mnist_perturbations`."""
-    digits: bool = False
+    perturbations: PerturbationsOfDataset
+    """Augmentations of this data set in place of those of the same name in `mnist_perturbations`; {} for none."""
+    digits: bool
     """Whether the classes are the digits 0 to 9; if so, transfer to scikit-learn's 8 × 8 digits is measured."""
     sources: Annotated[list[Source], Field(min_length=1)]
     """Tried in this order; the first one whose images have the digests is used."""
@@ -188,8 +188,8 @@ class MnistEvaluation(Block):
 
     neighbours: Count
     labels: Annotated[list[Count], Field(min_length=1)]
-    label_draws: Count
-    retrieval_queries: Count
+    label_draws: Annotated[int, Field(ge=2)]
+    retrieval_queries: Annotated[int, Field(ge=2)]
     robustness_images: Annotated[int, Field(ge=10)]
     strengths: Annotated[list[Fraction], Field(min_length=1)]
     shifts: Annotated[int, Field(ge=0, le=7)]

@@ -79,8 +79,7 @@ def _references(
 
     `shape` is that of the test images as arrays.
     """
-    components = min(components, *train.shape)
-    pca = PCA(components, svd_solver="covariance_eigh").fit(train)
+    pca = PCA(min(components, *train.shape), svd_solver="covariance_eigh").fit(train)
     others = {
         "mean_image": np.broadcast_to(train.mean(0), test.shape),
         f"pca{components}": pca.inverse_transform(pca.transform(test)),

@@ -81,13 +81,13 @@ def main(params: Params) -> None:
     for text in warned:
         print(f"warning: {text}", flush=True)
     files.write_json(artifacts.MNIST_TESTS, {"level": LEVEL, "warnings": warned, "tests": tests})
-    strongest = f"{100 * evaluation.strengths[-1]:.0f} %"
+    strongest, count = f"{100 * evaluation.strengths[-1]:.0f} %", raw_fields["robust_right"].shape[-1]
     parts = [
         *(f"**Warning:** {text}\n" for text in warned),
         accuracies(f"{title}, downstream tasks", tests, shown) + f"\n{LEGEND}\n",
         verdicts(f"{title}, k-NN: verdicts of paired tests", tests, shown),
         accuracies(
-            f"{title}, k-NN on {evaluation.robustness_images:,} images perturbed at {strongest} of the strongest setting",
+            f"{title}, k-NN on {count:,} images perturbed at {strongest} of the strongest setting",
             tests,
             robust,
         )
@@ -190,7 +190,7 @@ def compared(tests: Tests, task: str, name: str, other: str) -> tuple[float, str
         if test["task"] == task and (test["first"], test["second"]) == (name, other):
             return test["difference"], test["verdict"]
         if test["task"] == task and (test["first"], test["second"]) == (other, name):
-            return -test["difference"], REVERSED[test["verdict"]]
+            return 0.0 - test["difference"], REVERSED[test["verdict"]]
     raise KeyError((task, name, other))
 
 
@@ -213,8 +213,9 @@ def warnings(tests: Tests, methods: Iterable[str], shown: Mapping[str, Results])
         ]
         if failed:
             found.append(
-                f"the k-NN accuracy of {name} ({_mean(shown[name][KNN]):.4f}) is {' and '.join(failed)}: the augmentations "
-                "(mnist_perturbations) do not suit this data set: see docs/how-to/data-set.md"
+                f"the k-NN accuracy of {name} ({_mean(shown[name][KNN]):.4f}) is {' and '.join(failed)}: "
+                "augmentations that do not suit the data, a short training or few test images may be the cause "
+                "(docs/how-to/data-set.md)"
             )
     return found
 

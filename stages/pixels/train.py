@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from stages.config.params import Params
+from stages.core.errors import UserError
 from stages.mnist.images.subset import held_out
 from stages.nn.batches import EpochBatches
 from stages.nn.noise import TrainingNoise
@@ -39,6 +40,9 @@ def main(params: Params, name: str) -> None:
 def train(params: Params, name: str, data: str, x: Any, shape: tuple[int, int, int]) -> None:
     """Train a method on vectors x (N, d) and write it."""
     device, settings = seeding.device(params), params.pixels.train
+    if settings.batch_size > len(x):
+        expected = f"at most {len(x)}, the number of training points"
+        raise UserError(f"params.yaml: pixels.train.batch_size: {settings.batch_size} is not accepted: expected {expected}")
     method: Any = untrained(params, name, shape)
     method.to(device)
     shuffle, noise = (

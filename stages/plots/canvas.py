@@ -86,6 +86,7 @@ def animate(figure: Figure, moving: list[Artist], update: Callable[[int], None],
 
 def palette(accents: Sequence[str]) -> Image.Image:
     """The palette of animations: the bands of both colour maps, their blends with white dots, greys, and the accents."""
+    accents = list(dict.fromkeys(accents))  # the colours of many classes repeat
     bands = [colour_map.resampled(BANDS)(np.arange(BANDS))[:, :3] for colour_map in (ENERGY_MAP, COSINE_MAP)]
     scale = np.concatenate(bands)
     dotted = np.concatenate([scale * (1 - alpha) + alpha for alpha in (0.35, 0.6, 0.8)])

@@ -158,15 +158,14 @@ def _shown(value: Any) -> str:
 def publish(name: str, study: Study, store: Store, project: Project) -> None:
     """Write the files of a study that are read: its cells with the reported metrics, its table and its picture.
 
-    The files of an incomplete or outdated study say so. An incomplete study has no picture.
+    The files of an incomplete or outdated study say so. An incomplete study and one that lists its cells have
+    no picture.
     """
     written = content(name, study, store, project)
     files.write_json(REPORTS / f"{name}.json", written)
     files.write_text(REPORTS / f"{name}.md", report(name, study, store, written))
-    if study.cases:
-        return
     picture = artifacts.FIGURES / f"studies/{name}.png"
-    if "incomplete" in written:
+    if study.cases or "incomplete" in written:
         picture.unlink(missing_ok=True)
         return
     preset = written.get("preset", "")

@@ -58,7 +58,7 @@ IRRELEVANT_PARAMS = ("page",)
 
 DATASETS = "mnist.datasets"
 """The block with the data sets of images."""
-DATASET_DEFAULTS: dict[str, Any] = {"digits": False, "digests": {}, "perturbations": {}}
+DATASET_DEFAULTS: dict[str, Any] = {"digests": {}}
 """Values of params of a data set that its block can leave out."""
 USUAL = {"digits": True, "side": 28, "channels": 1, "perturbations": {}}
 """Values of params of a data set with which they are not part of an identity, since they were introduced later."""
@@ -88,8 +88,9 @@ def run_digests(run: Run, raw: Mapping[str, Any], mixtures: Mapping[str, Any]) -
     Raises:
         UserError: the run sets a param that does not exist.
     """
-    settings = params(run.domain, run.method, with_settings(raw, run.settings), mixtures)
-    others = sorted(set(_items(run.domain, run.method, raw).values()) - {run.method})
+    own = with_settings(raw, run.settings)
+    settings = params(run.domain, run.method, own, mixtures)
+    others = sorted(set(_items(run.domain, run.method, own).values()) - {run.method})
     whole = digests.of_content([code_identity(run.domain, run.method, *others), settings])
     return RunDigests(whole, digests.of_content(sorted(map(repr, _leaves(settings)))))
 
@@ -158,7 +159,8 @@ def params(domain: Domain, method: str, settings: Mapping[str, Any], mixtures: M
 def _of_images(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     """The params of a data set's block that some metrics depend on, at and below a declared key.
 
-    Digests identify the images; without digests, the sources do. Usual values are left out.
+    Digests identify the images; without digests in params.yaml, the sources do, so that a change of the files in them goes
+    unnoticed. Usual values are left out.
     """
     name = ".".join(key.split(".")[:3])
     block = {**DATASET_DEFAULTS, **_at(content, name)}

@@ -96,6 +96,7 @@ def shrink(folder: Path, changes: Mapping[str, Any] | None = None) -> None:
         "title": "scikit-learn's digits",
         "side": 28,
         "channels": 1,
+        "perturbations": {},
         "digits": True,
         "sources": [{"kind": "folder", "location": "digits"}],
         "digests": found,

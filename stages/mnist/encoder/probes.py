@@ -40,12 +40,12 @@ def few_labels(
 ) -> dict[str, Any]:
     """Test accuracy of linear probes with few labels: for each count of labels, over random draws of labelled images.
 
-    All classes have the same number of labels. A count is at least the number of classes and at most that of training
-    embeddings. The draws depend on `seed` alone, so all embeddings are compared on the same ones. The standardisation uses all
-    training embeddings, since it needs no labels.
+    All classes have the same number of labels, so each count is rounded down to a multiple of the number of classes, within the
+    number of training embeddings; a class with fewer embeddings gives all of them. The draws depend on `seed` alone, so all
+    embeddings are compared on the same ones. The standardisation uses all training embeddings, since it needs no labels.
     """
     classes = int(train_labels.max()) + 1
-    counts = sorted({min(max(count, classes), len(train)) for count in counts})
+    counts = sorted({classes * max(min(count, len(train)) // classes, 1) for count in counts})
     scale = StandardScaler().fit(train.numpy())
     points, queries = scale.transform(train.numpy()), scale.transform(test.numpy())
     generator = np.random.default_rng(seed)
