@@ -76,7 +76,8 @@ def test_verdicts_are_against_the_best_and_the_baselines(raw: int) -> None:
 def test_only_methods_that_do_not_beat_both_baselines_are_warned_of() -> None:
     shown, tests, methods = compared(good=10, equal=48, bad=110, untrained=100, raw=50)
     equal, bad = warnings(tests, methods, shown)
-    advice = ": augmentations that do not suit the data, a short training or few test images may be the cause (docs/how-to/data-set.md)"
+    advice = ": augmentations that do not suit the data, a short training or few test images may be the cause"
+    advice = f"{advice} (docs/how-to/data-set.md)"
     assert equal == "the k-NN accuracy of equal (0.9520) is not significantly above that of raw pixels (0.9500)" + advice
     assert bad == (
         "the k-NN accuracy of bad (0.8900) is lower than that of the untrained encoder (0.9000) and lower than that of raw "
