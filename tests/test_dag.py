@@ -135,7 +135,7 @@ BELOW: dict[str, set[str]] = {
     "mnist/images": {"core", "config", "pipeline", "nn"},
     "mnist/encoder": {"core", "config", "pipeline", "nn", "metrics", "mnist/images"},
     "mnist/decoder": {"core", "config", "pipeline", "nn", "metrics", "mnist/images", "mnist/encoder"},
-    "mnist/training": {"core", "config", "pipeline", "nn"},
+    "mnist/training": {"core", "config", "pipeline", "nn", "mnist/images"},
     "pixels/problem": {"core", "config", "pipeline", "mog/problem"},
     "pixels/networks": {"core", "config", "pipeline", "nn", "mog/problem", "pixels/problem"},
     "pixels/evaluation": {"core", "config", "pipeline", "nn", "metrics", "mog/problem", "mog/evaluation", "pixels/problem"},
@@ -191,6 +191,9 @@ class Recorder:
             return Recorder(value, self._keys, f"{self._prefix}datasets.{self._value.dataset}.")
         if name in ("title", "digits") and self._prefix == "mnist.":
             return getattr(self.chosen, name)
+        if name == "augmentations":
+            self._keys |= {"mnist_perturbations", f"mnist.datasets.{self._value.mnist.dataset}.perturbations"}
+            return value
         if name == "model_dump":
             self._keys.add(self._prefix.rstrip("."))
             return value

@@ -50,7 +50,7 @@ def make(name: str) -> Method:
     settings = copy.deepcopy(configured(PARAMS, MNIST_PREFIX + encoder)[0])
     settings["encoder"] = {"channels": [4, 6, 8], "dim": 12}
     torch.manual_seed(3)
-    domain = Mirrored(perturbations={}, mixed_precision=False)
+    domain = Mirrored(side=28, colours=1, perturbations={}, mixed_precision=False)
     method = build(encoder, domain, settings).double()
     if mode:
         decoder = Decoder(dim=12, channels=4, side=28, colours=1).double()

@@ -22,7 +22,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.core.paths import ROOT
-from stages.mnist.datasets.sources import write_idx
+from stages.mnist.datasets.idx import write_idx
 from tests import small
 from tests.test_pipeline import runs
 

@@ -531,7 +531,7 @@ def test_figures_of_a_method_on_letters_in_colour(tmp_path: Path) -> None:
         "steps": STEPS[:2],
     }
     robust = {**ROBUST, "robustness": {"affine": {"0.5": MEASURED, "1": MEASURED}}}
-    metrics = {**robust, "knn": {"accuracy": MEASURED}, "retrieval": {"map": MEASURED}}
+    metrics = {**robust, "raw_pixels": robust, "knn": {"accuracy": MEASURED}, "retrieval": {"map": MEASURED}}
     shared = {"classes": LETTERS, "dataset": "Letters"}
     found = image_figures.of_method("jepa_ema", metrics, fields, test, robustness_images=10, shown=count, **shared)
     for name in ("pca", "confusion", "mistakes", "neighbours"):

@@ -90,7 +90,7 @@ def test_python_without_the_packages_is_reported_in_one_line(tmp_path: Path, com
     ("command", "names"),
     [
         ("stages.mog.train nosuch", "barlow_twins, "),
-        ("stages.mnist.train dsm", "contrastive, "),
+        ("stages.mnist.train dsm", "barlow_twins, "),
         ("stages.mog.evaluate mnist_jepa_ema", ""),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -117,17 +117,21 @@ class Perturbations(Block):
     gaussian: GaussianParams
 
 
+LEFT_OUT: Any = None
+"""Default of a key that can be left out, but has no empty value."""
+
+
 class PerturbationsOfDataset(Block):
     """Augmentations that differ from `mnist_perturbations` for one data set."""
 
-    affine: AffineParams | None = None
-    elastic: ElasticParams | None = None
-    erosion: MorphologyParams | None = None
-    dilation: MorphologyParams | None = None
-    inversion: InversionParams | None = None
-    salt_and_pepper: SaltAndPepperParams | None = None
-    gaussian: GaussianParams | None = None
-    flip: FlipParams | None = None
+    affine: AffineParams = LEFT_OUT
+    elastic: ElasticParams = LEFT_OUT
+    erosion: MorphologyParams = LEFT_OUT
+    dilation: MorphologyParams = LEFT_OUT
+    inversion: InversionParams = LEFT_OUT
+    salt_and_pepper: SaltAndPepperParams = LEFT_OUT
+    gaussian: GaussianParams = LEFT_OUT
+    flip: FlipParams = LEFT_OUT
 
 
 LOCAL_KINDS = ("folder", "images", "npz")

@@ -50,7 +50,7 @@ class Settings(Block):
     @property
     def augmentations(self) -> dict[str, dict[str, Any]]:
         """The augmentations of a training view of the chosen data set, in order of application."""
-        return self.mnist_perturbations.model_dump() | self.mnist.chosen.perturbations.model_dump(exclude_none=True)
+        return self.mnist_perturbations.model_dump() | self.mnist.chosen.perturbations.model_dump(exclude_unset=True)
 
     def accepted_batch(self, size: int) -> str | None:
         """The accepted batch sizes, in words, if batches of `size` images are not possible; else None."""

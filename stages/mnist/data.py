@@ -9,8 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from stages.config.params import Params
+from stages.core.errors import UserError
 from stages.mnist.datasets.sources import fetch
 from stages.pipeline import artifacts, files, runner
+
+LEAST = {"train": 100, "test": 20}
+"""Fewest images of each part: the evaluation needs neighbours and examples."""
 
 
 def main(params: Params) -> None:
@@ -18,6 +22,10 @@ def main(params: Params) -> None:
     parts = fetch(params.mnist.dataset, params.mnist.chosen)
     for part, count in (("train", params.mnist.train_images), ("test", params.mnist.test_images)):
         images, labels = parts.images(part), parts.labels(part).astype(np.int64)
+        if len(images) < LEAST[part]:
+            raise UserError(
+                f"mnist.datasets.{params.mnist.dataset}: {len(images)} {part} images, expected at least {LEAST[part]}"
+            )
         files.write_arrays(artifacts.data("mnist", part), {"images": images[:count], "labels": labels[:count]})
     files.write_json(artifacts.CLASSES, {"classes": parts.classes})
 

@@ -18,8 +18,6 @@ DIGITS = tuple("0123456789")
 """Class names of the digits."""
 PARTS = {"train": "training", "test": "test"}
 """The two parts with the adjectives of messages."""
-LEAST = {"train": 100, "test": 20}
-"""Fewest images of each part: the evaluation needs neighbours and examples."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,6 @@ def checked(parts: Parts, dataset: Dataset) -> Parts:
     for part, adjective in PARTS.items():
         images, labels = parts.images(part), parts.labels(part)
         _check_images(images, adjective, dataset)
-        if len(images) < LEAST[part]:
-            raise ValueError(f"there are {len(images)} {adjective} images, expected at least {LEAST[part]}")
         if labels.shape != images.shape[:1]:
             count = len(labels) if labels.ndim == 1 else f"an array {labels.shape} of"
             raise ValueError(f"there are {len(images)} {adjective} images, but {count} {adjective} labels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,10 @@ def few_labels(
         of_class = [order[train_labels[order] == label] for label in range(classes)]
         for count in counts:
             chosen = np.concatenate([members[: count // classes] for members in of_class])
-            probe = LogisticRegression(max_iter=2000, tol=1e-3).fit(points[chosen], train_labels[chosen])
+            with warnings.catch_warnings():
+                # With one label of each class every label is unique, as in a regression.
+                warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+                probe = LogisticRegression(max_iter=2000, tol=1e-3).fit(points[chosen], train_labels[chosen])
             accuracy[count].append(float(probe.score(queries, test_labels)))
     return {str(count): over_seeds(values) for count, values in accuracy.items()}
 
