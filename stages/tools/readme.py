@@ -16,6 +16,7 @@ from pathlib import Path
 
 import networkx as nx
 
+from stages.core.command import end
 from stages.core.errors import UserError
 from stages.dag.graph import stage_graph
 from stages.tools import blocks
@@ -114,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end(lambda _: main())
